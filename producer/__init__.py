@@ -1,0 +1,1 @@
+"""The light side: sources, planning, submission, merge, reconciling, status and the command line."""

@@ -1,0 +1,167 @@
+"""The Celery app, its queues and what waits in them. Every setting has its reason in docs/decisions/0003."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import redis
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import OperationalError
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from contract.errors import BrokerError
+from contract.records import ChunkMessage
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
+
+RECOGNITION_TASK = "trace_ocr.recognition"
+KINDS = ("recognition",)
+"""Kinds of jobs; each has a queue, and urgent work of every kind has one that is asked first."""
+
+SOCKET_SECONDS, CONNECT_SECONDS, HEALTH_CHECK_SECONDS = 30, 10, 25
+"""Redis time-outs; the health check is shorter than the socket's so that a dead peer is noticed first."""
+
+RETRIES = 5
+"""Tries of one ledger command before its caller hears of it: some seconds, a Redis restart."""
+
+PEEK = 500
+"""Messages looked at in one LRANGE: about half a megabyte."""
+
+_UNACKED = "unacked"
+
+
+def make_app(settings: "Settings") -> Celery:
+    """Return a Celery app over the settings' broker: JSON only, late acks, no result backend."""
+    app = Celery("trace-ocr", broker=_kombu_url(settings.broker_url()), set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_queues=[Queue(name) for name in queue_names(settings.namespace)],
+        task_create_missing_queues=False,
+        task_default_queue=queue_for(settings.namespace, KINDS[0], urgent=False),
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_enable_remote_control=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_channel_error_retry=True,
+        broker_transport_options=_transport_options(settings),
+    )
+    return app
+
+
+def queue_for(namespace: str, kind: str, *, urgent: bool) -> str:
+    """Return the queue that a job's chunks go to."""
+    return f"{namespace}.{'urgent' if urgent else kind}"
+
+
+def queue_names(namespace: str) -> tuple[str, ...]:
+    """Return all queues, in the order in which workers ask them."""
+    return f"{namespace}.urgent", *(f"{namespace}.{kind}" for kind in KINDS)
+
+
+def _transport_options(settings: "Settings") -> dict[str, Any]:
+    return {
+        "visibility_timeout": settings.visibility_timeout,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        # Queues are asked in the order in which the worker names them: urgent first.
+        "queue_order_strategy": "priority",
+        "socket_timeout": SOCKET_SECONDS,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_keepalive": True,
+        "health_check_interval": HEALTH_CHECK_SECONDS,
+    }
+
+
+def make_redis(settings: "Settings") -> redis.Redis:
+    """Return a Redis client for the ledger; commands are retried with backoff while Redis is away."""
+    url = settings.broker_url()
+    over_network: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
+    try:
+        return redis.Redis.from_url(
+            url,
+            **over_network,
+            decode_responses=True,
+            socket_timeout=SOCKET_SECONDS,
+            socket_connect_timeout=CONNECT_SECONDS,
+            health_check_interval=HEALTH_CHECK_SECONDS,
+            retry=Retry(ExponentialBackoff(cap=2.0, base=0.1), RETRIES),
+            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+        )
+    except ValueError as error:
+        raise BrokerError(f"TRACE_OCR_REDIS_URL is no Redis URL: {error}") from error
+
+
+def send_chunk(app: Celery, message: ChunkMessage, queue: str, total: int | None) -> None:
+    """Publish the pointer to one chunk.
+
+    The task's id is the chunk's name, so that what waits in Redis can be told apart without decoding it.
+
+    Raises:
+        BrokerError: Redis cannot be reached
+    """
+    shown = f"{message.job} {message.chunk + 1}/{total if total is not None else '?'}"
+    try:
+        app.send_task(
+            RECOGNITION_TASK,
+            kwargs={"job": message.job, "workspace": message.workspace, "chunk": message.chunk},
+            task_id=task_id(message.job, message.chunk),
+            queue=queue,
+            argsrepr=shown,
+            kwargsrepr="",
+        )
+    except OperationalError as error:
+        raise BrokerError(f"Redis cannot be reached to queue a chunk ({error}): is it up?") from error
+
+
+def task_id(job: str, chunk: int) -> str:
+    """Return the Celery task id of a chunk."""
+    return f"{job}/{chunk}"
+
+
+def waiting_chunks(client: redis.Redis, namespace: str, job: str) -> set[int]:
+    """Return the chunks of a job that are queued, or taken by a worker and not yet acknowledged."""
+    return {
+        int(chunk)
+        for owner, _, chunk in (identity.rpartition("/") for identity in _waiting(client, namespace))
+        if owner == job and chunk.isdigit()
+    }
+
+
+def queue_depth(client: redis.Redis, namespace: str) -> int:
+    """Return the messages queued plus those in workers' hands."""
+    return sum(client.llen(name) for name in queue_names(namespace)) + client.hlen(_UNACKED)
+
+
+def _waiting(client: redis.Redis, namespace: str) -> Iterator[str]:
+    # Unacknowledged first would miss a message taken between the two looks; queued first sees it once
+    # at least, and seeing it twice does no harm.
+    for name in queue_names(namespace):
+        start = 0
+        while page := cast("list[str]", client.lrange(name, start, start + PEEK - 1)):
+            yield from (_identity(json.loads(text)) for text in page)
+            start += len(page)
+    for _, text in client.hscan_iter(_UNACKED, count=PEEK):
+        yield _identity(json.loads(text)[0])
+
+
+def _identity(message: Any) -> str:
+    headers = message.get("headers") if isinstance(message, dict) else None
+    return str(headers.get("id", "")) if isinstance(headers, dict) else ""
+
+
+def _kombu_url(url: str) -> str:
+    """Kombu names a Unix socket's scheme differently from redis-py."""
+    if url.startswith("unix://"):
+        return "redis+socket://" + url.removeprefix("unix://")
+    return url

@@ -1,0 +1,143 @@
+-- The ledger: Redis as progress, not as truth. One call is one transition, and each may be repeated.
+--
+-- Keys, all below the namespace ("trace-ocr:" by default):
+--   jobs                 sorted set   job id -> created_at (Unix seconds)
+--   finished             list         job ids whose last chunk was just marked; control pops them
+--   job:<id>             hash         workspace, kind, status, created_at, items_planned, chunks_planned,
+--                                     items_total, chunks_total (both once planned), chunks_done,
+--                                     completed, failed, updated_at, <status>_at, error, source
+--   job:<id>:done        bitmap       bit n is set once chunk n's part is durable
+--   job:<id>:attempts    hash         chunk -> runs begun, removed when the chunk is done
+--   job:<id>:running     hash         chunk -> "<items read> <unix seconds> <worker>", removed likewise
+--   job:<id>:rate        list         "<unix seconds> <items>" of the newest marks, newest first
+--
+-- A job that Redis lost (no status) is not written to, except by open and begin, which enter it again;
+-- the reconciler then marks every chunk whose part exists.
+--
+-- ARGV[1] is the transition, ARGV[2] the job id, ARGV[3] the time; KEYS[1] is the prefix.
+
+local transition, job, now = ARGV[1], ARGV[2], ARGV[3]
+local prefix = KEYS[1]
+local record = prefix .. "job:" .. job
+local RATE_LENGTH = 64  -- marks kept for the throughput; at a mark a second, about a minute
+
+local function status() return redis.call("HGET", record, "status") end
+
+local function set_status(value)
+  redis.call("HSET", record, "status", value, value .. "_at", now, "updated_at", now)
+end
+
+local ENDED = { completed = true, failed = true, cancelled = true }
+
+local function finalize_if_done()
+  local total = redis.call("HGET", record, "chunks_total")
+  local current = status()
+  if not total or ENDED[current] or current == "finalizing" then return 0 end
+  if tonumber(redis.call("HGET", record, "chunks_done") or "0") < tonumber(total) then return 0 end
+  set_status("finalizing")
+  redis.call("RPUSH", prefix .. "finished", job)
+  return 1
+end
+
+local transitions = {}
+
+-- ARGV: workspace, kind, source, created_at. Registers the job, or takes up an ended or lost one again.
+function transitions.open()
+  local known = redis.call("HGET", record, "workspace")
+  if known and known ~= ARGV[4] then return { 0, known } end
+  redis.call("ZADD", prefix .. "jobs", ARGV[7], job)
+  redis.call("HSET", record, "workspace", ARGV[4], "kind", ARGV[5], "source", ARGV[6], "created_at", ARGV[7])
+  redis.call("PERSIST", record)
+  for _, suffix in ipairs({ ":done", ":attempts", ":running", ":rate" }) do
+    redis.call("PERSIST", record .. suffix)
+  end
+  local current = status()
+  if not current or ENDED[current] then
+    set_status("validating")
+    redis.call("HDEL", record, "error", "failed_at", "completed_at", "finalizing_at")
+  end
+  return { 1, ARGV[4] }
+end
+
+-- ARGV: chunks, items planned so far. Counts only grow, so a repeated or late call changes nothing.
+function transitions.planned()
+  if not status() then return 0 end
+  local function grow(field, value)
+    if tonumber(value) > tonumber(redis.call("HGET", record, field) or "0") then
+      redis.call("HSET", record, field, value)
+    end
+  end
+  grow("chunks_planned", ARGV[4])
+  grow("items_planned", ARGV[5])
+  redis.call("HSET", record, "updated_at", now)
+  if status() == "validating" then set_status("in_progress") end
+  return 1
+end
+
+-- ARGV: chunks, items in all. Returns 1 to the one caller whose call completes the job.
+function transitions.plan_done()
+  if not status() then return 0 end
+  redis.call("HSET", record, "chunks_total", ARGV[4], "items_total", ARGV[5],
+    "chunks_planned", ARGV[4], "items_planned", ARGV[5], "updated_at", now)
+  if status() == "validating" then set_status("in_progress") end
+  return finalize_if_done()
+end
+
+-- ARGV: chunk, workspace, worker. Returns {status, attempt}; attempt 0 says the chunk is done already.
+function transitions.begin()
+  local chunk = ARGV[4]
+  if not status() then
+    redis.call("ZADD", prefix .. "jobs", now, job)
+    redis.call("HSET", record, "workspace", ARGV[5], "created_at", now)
+    set_status("in_progress")
+  end
+  local current = status()
+  if redis.call("GETBIT", record .. ":done", chunk) == 1 then return { current, 0 } end
+  if current ~= "in_progress" and current ~= "validating" then return { current, -1 } end
+  redis.call("HSET", record .. ":running", chunk, "0 " .. now .. " " .. ARGV[6])
+  return { current, redis.call("HINCRBY", record .. ":attempts", chunk, 1) }
+end
+
+-- ARGV: chunk, items read, worker. A running chunk's progress; also its sign of life.
+function transitions.progress()
+  if redis.call("HEXISTS", record .. ":running", ARGV[4]) == 0 then return 0 end
+  redis.call("HSET", record .. ":running", ARGV[4], ARGV[5] .. " " .. now .. " " .. ARGV[6])
+  redis.call("HSET", record, "updated_at", now)
+  return 1
+end
+
+-- ARGV: chunk. The chunk goes back to the queue unharmed, so this run does not count.
+function transitions.hand_back()
+  if redis.call("HEXISTS", record .. ":running", ARGV[4]) == 0 then return 0 end
+  redis.call("HDEL", record .. ":running", ARGV[4])
+  return redis.call("HINCRBY", record .. ":attempts", ARGV[4], -1)
+end
+
+-- ARGV: chunk, completed, failed. Returns {counted, finished}: each is 1 for exactly one caller.
+function transitions.mark()
+  local chunk = ARGV[4]
+  if not status() then return { 0, 0 } end
+  redis.call("HDEL", record .. ":running", chunk)
+  redis.call("HDEL", record .. ":attempts", chunk)
+  if redis.call("SETBIT", record .. ":done", chunk, 1) == 1 then return { 0, 0 } end
+  redis.call("HINCRBY", record, "chunks_done", 1)
+  redis.call("HINCRBY", record, "completed", ARGV[5])
+  redis.call("HINCRBY", record, "failed", ARGV[6])
+  redis.call("HSET", record, "updated_at", now)
+  redis.call("LPUSH", record .. ":rate", now .. " " .. (tonumber(ARGV[5]) + tonumber(ARGV[6])))
+  redis.call("LTRIM", record .. ":rate", 0, RATE_LENGTH - 1)
+  return { 1, finalize_if_done() }
+end
+
+-- ARGV: status, message, retention in seconds. Ends the job; Redis forgets it after the retention.
+function transitions.finish()
+  if not status() or ENDED[status()] then return 0 end
+  set_status(ARGV[4])
+  if ARGV[5] ~= "" then redis.call("HSET", record, "error", ARGV[5]) end
+  for _, suffix in ipairs({ "", ":done", ":attempts", ":running", ":rate" }) do
+    redis.call("EXPIRE", record .. suffix, ARGV[6])
+  end
+  return 1
+end
+
+return transitions[transition]()

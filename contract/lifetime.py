@@ -1,0 +1,17 @@
+"""Child processes that never outlive their parent, however it dies."""
+
+import ctypes
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+"""From Linux's <sys/prctl.h>: the signal this process gets when the thread that started it ends."""
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent does; run in the child, before its program starts.
+
+    Linux only; elsewhere a parent killed outright leaves its children to their own end.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,117 @@
+"""The lines of a workspace's JSONL files and the message of the queue, with their bounds.
+
+msgspec rather than pydantic: these are read and written once per item, ten million times a night.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from contract.errors import ErrorCode, MessageError
+
+MAX_TEXT = 4096
+"""Characters in an id, a URI or a label; S3 keys end at 1,024 bytes, POSIX paths at 4,096."""
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
+Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+
+
+class Item(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One image to read, as planned: `id` is what users join on, `uri` is where its bytes are."""
+
+    id: Text
+    uri: Text
+    label: Label | None = None
+
+
+class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One crop's text in the shape of the contract.
+
+    `confidence` is in 0..1, not rounded; `note` appears only where the image was not read whole.
+    """
+
+    id: str
+    name: str
+    value: str
+    confidence: float
+    label: str | None = None
+    note: str | None = None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why an item has no result."""
+
+    code: ErrorCode
+    message: str
+
+
+class ErrorLine(msgspec.Struct, frozen=True):
+    """One item that could not be read; `attempts` counts the runs of its chunk."""
+
+    id: str
+    uri: str
+    error: Failure
+    attempts: int
+
+
+class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one chunk cost and which model read it; beside its part, for the summary.
+
+    Seconds are summed over threads, so stages that overlap add up to more than `wall_seconds`.
+    """
+
+    completed: int
+    failed: int
+    wall_seconds: float
+    stage_seconds: dict[str, float]
+    batches: int
+    batch_fill: float
+    model: dict[str, str]
+    worker: str
+    notes: int = 0
+
+
+class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A pointer to one chunk: all that ever travels through the queue."""
+
+    job: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    workspace: Text
+    chunk: Annotated[int, msgspec.Meta(ge=0, lt=1_000_000)]
+
+
+class _Outcome(msgspec.Struct):
+    error: Failure | None = None
+
+
+Line = RecognitionLine | ErrorLine
+
+
+def encode_line(record: msgspec.Struct) -> bytes:
+    r"""Return the record as one JSON line, `\n` included."""
+    return msgspec.json.encode(record) + b"\n"
+
+
+def decode_item(line: bytes) -> Item:
+    """Return the item of one line of a chunk file; raises msgspec.DecodeError."""
+    return _ITEMS.decode(line)
+
+
+def failure_of(line: bytes) -> Failure | None:
+    """Return the failure that a line of a part holds, or None for a result."""
+    return _OUTCOMES.decode(line).error
+
+
+def parse_message(payload: object) -> ChunkMessage:
+    """Return the chunk that a queue message's keyword arguments name.
+
+    Raises:
+        MessageError: the payload is no chunk message; it must not be run
+    """
+    try:
+        return msgspec.convert(payload, ChunkMessage)
+    except msgspec.ValidationError as error:
+        raise MessageError(f"the message is not a chunk message and was dropped: {error}") from error
+
+
+_ITEMS = msgspec.json.Decoder(Item)
+_OUTCOMES = msgspec.json.Decoder(_Outcome)

@@ -1,0 +1,46 @@
+"""Allowed roots: the folders and S3 prefixes that job inputs and workspaces must lie below."""
+
+import os
+
+from contract.errors import OutsideAllowedRootsError, UnsupportedUriError
+from contract.storage import is_s3
+
+
+class AllowedRoots:
+    """A closed set of roots; local paths are compared after every symbolic link is followed.
+
+    An empty set allows nothing. S3 keys are compared as they are written: `..` has no meaning in a key.
+    """
+
+    def __init__(self, roots: tuple[str, ...]) -> None:
+        self._roots = tuple(_normal(root) for root in roots)
+
+    def narrowed(self, root: str) -> "AllowedRoots":
+        """Return the set that allows only `root`; raises OutsideAllowedRootsError if that is not allowed."""
+        self.check(root)
+        return AllowedRoots((root,))
+
+    def check(self, uri: str) -> None:
+        """Return if the URI lies at or below a root.
+
+        Raises:
+            OutsideAllowedRootsError: it does not
+            UnsupportedUriError: it is neither a local path nor an s3:// URI
+        """
+        location = _normal(uri)
+        if not any(location == root or location.startswith(root.rstrip("/") + "/") for root in self._roots):
+            raise OutsideAllowedRootsError(
+                f"{uri} lies outside the allowed roots: add its folder or prefix to TRACE_OCR_ALLOWED_ROOTS "
+                "if workers may read there"
+            )
+
+
+def _normal(uri: str) -> str:
+    if is_s3(uri):
+        return uri.rstrip("/")
+    if "://" in uri:
+        raise UnsupportedUriError(f"{uri}: only local paths and s3:// URIs can be read")
+    try:
+        return os.path.realpath(uri)
+    except ValueError as error:
+        raise UnsupportedUriError(f"{uri!r} can be no file's name: {error}") from error

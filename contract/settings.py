@@ -1,0 +1,157 @@
+"""Every setting of the product: flags > TRACE_OCR_ environment > settings file > defaults."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from contract.errors import BrokerError, SettingsError
+from contract.job import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, RecognitionParameters
+from contract.storage import is_s3
+
+PREFIX = "TRACE_OCR_"
+CONFIG_VARIABLE = "TRACE_OCR_CONFIG"
+DEFAULT_CONFIG = "trace-ocr.toml"
+
+
+class Settings(BaseSettings, RecognitionParameters):
+    """Deployment settings, and the defaults that new jobs take their parameters from."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    redis_url: SecretStr | None = Field(None, description="redis://, rediss:// or unix:// URL of the broker")
+    namespace: str = Field(
+        "trace-ocr",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="start of every queue's and key's name; systems that share a Redis need one each",
+    )
+    allowed_roots: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma-separated folders and s3:// prefixes that workers may read and write below"
+    )
+    model_store: str | None = Field(
+        None,
+        description="folder or s3:// prefix with <architecture>.pt and .json; goes before docTR's weights",
+    )
+    devices: str = Field("auto", description="'cpu', 'auto', or CUDA device numbers such as 0,1")
+    chunk_size: int = Field(
+        DEFAULT_CHUNK_SIZE, ge=1, le=MAX_CHUNK_SIZE, description="items in one chunk, the unit of work"
+    )
+    s3_endpoint_url: str | None = Field(None, description="S3 endpoint, for MinIO and others")
+    s3_region: str | None = Field(None, description="S3 region")
+    s3_path_style: bool = Field(False, description="address buckets by path, as most S3 work-alikes want")
+    decode_threads: int = Field(
+        min(16, 2 * (os.cpu_count() or 1)), ge=1, le=256, description="threads that fetch and decode images"
+    )
+    max_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one image file at most")
+    max_pixels: int = Field(100_000_000, ge=1, description="pixels of one image at most")
+    lease_seconds: int = Field(20, ge=1, description="seconds between renewals of a running chunk's lease")
+    visibility_timeout: int = Field(
+        120, ge=4, description="seconds without renewal after which a chunk is handed to another worker"
+    )
+    reconcile_seconds: float = Field(
+        10.0, gt=0, description="seconds between comparisons of plan, parts and queue"
+    )
+    shutdown_grace_seconds: float = Field(
+        60.0, ge=0, description="seconds a stopping worker has to finish its chunks before handing them back"
+    )
+    retention_days: float = Field(7.0, gt=0, description="days that Redis remembers an ended job")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="'auto' is JSON unless on a terminal"
+    )
+
+    @field_validator("allowed_roots", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str) and value.startswith("["):  # a JSON list, for names with commas in them
+            return json.loads(value)
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("model_store")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        return value if value is None or is_s3(value) else os.path.realpath(value)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names them
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, strongest first: flags, environment, settings file."""
+        config = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config)
+
+    def broker_url(self) -> str:
+        """Return the Redis URL; raises BrokerError if none is set."""
+        if self.redis_url is None:
+            raise BrokerError(
+                f"no broker is set: export {PREFIX}REDIS_URL, e.g. redis://localhost:6379/0 "
+                "(or use `trace-ocr run`, which starts one of its own)"
+            )
+        return self.redis_url.get_secret_value()
+
+    def recognition_parameters(self) -> RecognitionParameters:
+        """Return the parameters that a new recognition job takes."""
+        return RecognitionParameters(
+            **{name: getattr(self, name) for name in RecognitionParameters.model_fields}
+        )
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Return the settings in force; flags that are None count as not given.
+
+    Raises:
+        SettingsError: a value is not allowed; the message names the flag's variable and what is allowed
+    """
+    config = os.environ.get(CONFIG_VARIABLE)
+    if config and not Path(config).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} names {config}, which is no file: correct or unset it")
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        problems = "; ".join(_problem(dict(detail)) for detail in error.errors(include_url=False))
+        raise SettingsError(problems) from None
+    except ValueError as error:
+        raise SettingsError(f"the settings file cannot be read: {error}") from error
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the TRACE_OCR_ variables that make a child process see the same settings.
+
+    Secrets travel in the environment only, never in process arguments.
+    """
+    variables = {}
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        variables[variable_of(name)] = json.dumps(value) if isinstance(value, tuple) else str(value)
+    return variables
+
+
+def variable_of(field: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def _problem(detail: dict[str, Any]) -> str:
+    name = str(detail["loc"][0]) if detail["loc"] else "settings"
+    if detail["type"] == "extra_forbidden":
+        return f"{name} is no setting of trace-ocr: correct its name in the settings file"
+    given = "" if name == "redis_url" else f", not {detail['input']!r}"
+    return f"{name} ({variable_of(name)}): {detail['msg'][:1].lower()}{detail['msg'][1:]}{given}"

@@ -1,0 +1,91 @@
+"""Bytes in and out of folders and S3 prefixes, behind one interface chosen by the URI.
+
+A local URI is a plain path; anything else must be s3://bucket/key.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Protocol
+
+from contract.errors import UnsupportedUriError
+from contract.storage.local import LocalStore
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
+    from contract.storage.s3 import S3Store
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored object as a listing gives it; `size` in bytes."""
+
+    uri: str
+    size: int
+
+
+class Store(Protocol):
+    """What a folder and an S3 bucket can both do.
+
+    All raise ObjectMissingError, AccessDeniedError or StorageUnavailableError.
+    """
+
+    def read(self, uri: str, limit: int) -> bytes:
+        """Return the whole object; raises TooManyBytesError if it is longer than `limit` bytes."""
+
+    def replace(self, uri: str, data: bytes) -> None:
+        """Write the object whole or not at all, over whatever was there."""
+
+    def create(self, uri: str, data: bytes) -> bool:
+        """Write the object unless there is one; return whether this call wrote it."""
+
+    def delete(self, uri: str) -> None:
+        """Remove the object if it is there."""
+
+    def exists(self, uri: str) -> bool:
+        """Return whether there is an object."""
+
+    def names(self, folder: str) -> Iterator[str]:
+        """Yield the names of the objects directly in the folder, in no set order."""
+
+    def reader(self, uri: str) -> AbstractContextManager[IO[bytes]]:
+        """Open the object as a binary stream, read line by line without holding it whole."""
+
+    def writer(self, uri: str) -> AbstractContextManager[IO[bytes]]:
+        """Open a binary stream that becomes the object at its end, or nothing if the block raises."""
+
+
+class Storage:
+    """The stores of one process; S3's client is made at its first use and shared by all threads."""
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
+        self._local = LocalStore()
+        self._s3: S3Store | None = None
+
+    def at(self, uri: str) -> Store:
+        """Return the store that holds the URI; raises UnsupportedUriError for other schemes."""
+        if is_s3(uri):
+            return self.s3
+        if "://" in uri:
+            raise UnsupportedUriError(f"{uri}: only local paths and s3:// URIs can be read")
+        return self._local
+
+    @property
+    def s3(self) -> "S3Store":
+        """The S3 store; boto3 is imported only by those who need it."""
+        if self._s3 is None:
+            from contract.storage.s3 import S3Store, make_client
+
+            self._s3 = S3Store(make_client(self._settings))
+        return self._s3
+
+
+def is_s3(uri: str) -> bool:
+    """Return whether the URI names an S3 object or prefix."""
+    return uri.startswith("s3://")
+
+
+def join(root: str, *parts: str) -> str:
+    """Return the URI of something below a root."""
+    return "/".join([root.rstrip("/") or "", *parts])

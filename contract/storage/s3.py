@@ -1,0 +1,204 @@
+"""S3 and its work-alikes through boto3; streams through smart_open's multipart reader and writer."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, cast
+
+import boto3
+import smart_open.s3
+import tenacity
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from contract.errors import (
+    AccessDeniedError,
+    ObjectMissingError,
+    StorageError,
+    StorageUnavailableError,
+    TooManyBytesError,
+    UnsupportedUriError,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from contract.settings import Settings
+
+ATTEMPTS = 6
+"""Tries per request: botocore's jittered exponential backoff then spans about half a minute."""
+
+CONNECT_SECONDS, READ_SECONDS = 10, 60
+"""Time-outs of one request; a stalled connection must not hold a chunk for minutes."""
+
+POOL_CONNECTIONS = 64
+"""Connections kept: more than a worker's decode threads, so that none waits for another's."""
+
+_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+_DENIED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+_TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+_NOT_CONDITIONAL = {"501", "NotImplemented", "400", "InvalidArgument"}
+
+
+def make_client(settings: "Settings") -> "S3Client":
+    """Return an S3 client; credentials come from boto3's own chain, never from our settings."""
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=settings.s3_endpoint_url,
+        region_name=settings.s3_region,
+        config=Config(
+            retries={"mode": "standard", "max_attempts": ATTEMPTS},
+            s3={"addressing_style": "path" if settings.s3_path_style else "auto"},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            max_pool_connections=POOL_CONNECTIONS,
+            # Work-alikes reject the newer checksum trailers unless an operation demands them.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+class S3Store:
+    """A `contract.storage.Store` over S3 URIs. A PUT or a completed multipart upload is whole or absent."""
+
+    def __init__(self, client: "S3Client") -> None:
+        self._client = client
+
+    def read(self, uri: str, limit: int) -> bytes:
+        """Return the whole object; a body cut off in transit is fetched again."""
+        bucket, key = split(uri)
+        with _translated(uri):
+            data = self._read(bucket, key, limit)
+        if len(data) > limit:
+            raise TooManyBytesError(f"{uri} is larger than {limit:,} bytes")
+        return data
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception(lambda error: _is_transient(error)),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
+        reraise=True,
+    )
+    def _read(self, bucket: str, key: str, limit: int) -> bytes:
+        """botocore retries the request but not the body's transfer; this does."""
+        answer = self._client.get_object(Bucket=bucket, Key=key)
+        with contextlib.closing(answer["Body"]) as body:
+            # Without a size argument botocore checks the length that was promised.
+            return body.read() if answer["ContentLength"] <= limit else body.read(limit + 1)
+
+    def replace(self, uri: str, data: bytes) -> None:
+        """Write the object whole."""
+        bucket, key = split(uri)
+        with _translated(uri):
+            self._client.put_object(Bucket=bucket, Key=key, Body=data)
+
+    def create(self, uri: str, data: bytes) -> bool:
+        """Write the object unless there is one, by a conditional PUT.
+
+        Work-alikes that refuse the condition get a look followed by a plain PUT: two writers in the same
+        instant may then both write, with the same bytes.
+        """
+        bucket, key = split(uri)
+        with _translated(uri):
+            try:
+                self._client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+            except ClientError as error:
+                code = _code(error)
+                if code in _TAKEN:
+                    return False
+                if code not in _NOT_CONDITIONAL:
+                    raise
+                if self.exists(uri):
+                    return False
+                self._client.put_object(Bucket=bucket, Key=key, Body=data)
+        return True
+
+    def delete(self, uri: str) -> None:
+        """Remove the object if it is there."""
+        bucket, key = split(uri)
+        with _translated(uri):
+            self._client.delete_object(Bucket=bucket, Key=key)
+
+    def exists(self, uri: str) -> bool:
+        """Return whether there is an object."""
+        bucket, key = split(uri)
+        with _translated(uri):
+            try:
+                self._client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if _code(error) in _MISSING:
+                    return False
+                raise
+        return True
+
+    def names(self, folder: str) -> Iterator[str]:
+        """Yield the names of the objects directly under the prefix, in key order."""
+        base = folder.rstrip("/") + "/"
+        for uri, _ in self.objects(base, delimiter="/"):
+            yield uri[len(base) :]
+
+    def objects(self, prefix: str, delimiter: str = "") -> Iterator[tuple[str, int]]:
+        """Yield (URI, size in bytes) of every object under the prefix, in key order, page by page."""
+        bucket, key = split(prefix)
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=key, Delimiter=delimiter
+        )
+        with _translated(prefix):
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    yield f"s3://{bucket}/{entry['Key']}", entry["Size"]
+
+    @contextlib.contextmanager
+    def reader(self, uri: str) -> Iterator[IO[bytes]]:
+        """Open the object as a stream."""
+        with _translated(uri), smart_open.s3.open(*split(uri), "rb", client=self._client) as file:
+            yield cast(IO[bytes], file)
+
+    @contextlib.contextmanager
+    def writer(self, uri: str) -> Iterator[IO[bytes]]:
+        """Open a multipart upload; smart_open aborts it if the block raises, so no part object appears."""
+        with _translated(uri), smart_open.s3.open(*split(uri), "wb", client=self._client) as file:
+            yield cast(IO[bytes], file)
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Return (bucket, key) of an s3:// URI; keys are taken as they are, with no percent-decoding."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise UnsupportedUriError(f"{uri} names no bucket: write s3://bucket/prefix/")
+    return bucket, key
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, ClientError):
+        return False  # botocore has retried those worth retrying
+    return isinstance(error, BotoCoreError | OSError) and not isinstance(error, NoCredentialsError)
+
+
+@contextlib.contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise _translate(uri, error) from error
+    except NoCredentialsError as error:
+        raise AccessDeniedError(
+            f"{uri}: no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
+        ) from error
+    except (BotoCoreError, OSError) as error:
+        raise StorageUnavailableError(f"{uri}: S3 cannot be reached ({type(error).__name__})") from error
+
+
+def _translate(uri: str, error: ClientError) -> StorageError:
+    code = _code(error)
+    if code in _MISSING:
+        return ObjectMissingError(f"there is no object {uri}")
+    if code in _DENIED:
+        return AccessDeniedError(
+            f"S3 refuses access to {uri} ({code}): check the key's or role's permissions"
+        )
+    return StorageUnavailableError(f"{uri}: S3 answered {code or 'an error'}")

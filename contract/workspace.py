@@ -1,0 +1,151 @@
+"""The workspace: the output the user named, where a job really lives. Names sort in source order."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from contract.errors import JobError, ObjectMissingError
+from contract.job import Job, parse_job
+from contract.records import ChunkStatistics, failure_of
+from contract.storage import Storage, Store, is_s3, join
+
+MAX_JSON_BYTES = 1 << 20
+"""Bytes of job.json, a statistics file or summary.json at most; real ones are a few kilobytes."""
+
+MAX_CHUNK_BYTES = 1 << 30
+"""Bytes of a chunk's or part's file at most: the largest chunk times the longest line, rounded."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The files of one job under its root, a local folder or an S3 prefix.
+
+    The root is absolute; everything in it is written whole or not at all.
+    """
+
+    root: str
+    store: Store
+
+    def path(self, *parts: str) -> str:
+        """Return the URI of something in the workspace."""
+        return join(self.root, *parts)
+
+    @property
+    def job_json(self) -> str:
+        """The job's record."""
+        return self.path("job.json")
+
+    @property
+    def results(self) -> str:
+        """Every successful line, in source order."""
+        return self.path("results.jsonl")
+
+    @property
+    def errors(self) -> str:
+        """Every failed item, in source order."""
+        return self.path("errors.jsonl")
+
+    @property
+    def summary(self) -> str:
+        """Counts, times and the model's identity."""
+        return self.path("summary.json")
+
+    @property
+    def failure(self) -> str:
+        """Why the job as a whole could not run; absent otherwise."""
+        return self.path("failure.json")
+
+    @property
+    def success(self) -> str:
+        """The completion marker, written last."""
+        return self.path("_SUCCESS")
+
+    def chunk(self, number: int) -> str:
+        """Return the URI of the items of one chunk."""
+        return self.path("chunks", f"{number:06d}.jsonl")
+
+    def part(self, number: int) -> str:
+        """Return the URI of what became of one chunk's items."""
+        return self.path("parts", f"{number:06d}.jsonl")
+
+    def statistics(self, number: int) -> str:
+        """Return the URI of what one chunk cost."""
+        return self.path("statistics", f"{number:06d}.json")
+
+    def load_job(self) -> Job | None:
+        """Return the job, or None where no job lives; raises JobError if its record is damaged."""
+        try:
+            return parse_job(self.store.read(self.job_json, MAX_JSON_BYTES), self.job_json)
+        except ObjectMissingError:
+            return None
+
+    def require_job(self) -> Job:
+        """Return the job; raises JobError if there is none."""
+        job = self.load_job()
+        if job is None:
+            raise JobError(f"{self.root} holds no job.json: it is no workspace of a job")
+        return job
+
+    def save_job(self, job: Job) -> None:
+        """Write the job's record over the older one."""
+        self.store.replace(self.job_json, job.to_json())
+
+    def record_failure(self, message: str) -> None:
+        """Write down why the job as a whole cannot run, for those who come when Redis has forgotten it."""
+        self.store.replace(
+            self.failure, msgspec.json.encode({"error": message, "failed_at": int(time.time())})
+        )
+
+    def load_failure(self) -> str | None:
+        """Return why the job as a whole cannot run, or None."""
+        try:
+            return str(msgspec.json.decode(self.store.read(self.failure, MAX_JSON_BYTES))["error"])
+        except ObjectMissingError:
+            return None
+
+    def part_counts(self, number: int) -> tuple[int, int]:
+        """Return how many lines of a part are results, and how many are errors."""
+        failures = [failure_of(line) is not None for line in self.lines(self.part(number))]
+        return failures.count(False), failures.count(True)
+
+    def chunk_numbers(self) -> set[int]:
+        """Return the numbers of the chunks planned so far."""
+        return _numbers(self.store.names(self.path("chunks")))
+
+    def part_numbers(self) -> set[int]:
+        """Return the numbers of the chunks whose part is durable."""
+        return _numbers(self.store.names(self.path("parts")))
+
+    def lines(self, uri: str) -> list[bytes]:
+        """Return the lines of a chunk or a part, without their newlines."""
+        return self.store.read(uri, MAX_CHUNK_BYTES).split(b"\n")[:-1]
+
+    def load_statistics(self, number: int) -> ChunkStatistics | None:
+        """Return what one chunk cost, or None if that was not written down."""
+        try:
+            data = self.store.read(self.statistics(number), MAX_JSON_BYTES)
+        except ObjectMissingError:
+            return None
+        return msgspec.json.decode(data, type=ChunkStatistics)
+
+    def load_summary(self) -> dict[str, Any] | None:
+        """Return the summary, or None before the merge."""
+        try:
+            summary: dict[str, Any] = msgspec.json.decode(self.store.read(self.summary, MAX_JSON_BYTES))
+        except ObjectMissingError:
+            return None
+        return summary
+
+
+def open_workspace(root: str, storage: Storage) -> Workspace:
+    """Return the workspace at a root; a local one is made absolute, with its symbolic links followed."""
+    absolute = root.rstrip("/") if is_s3(root) else os.path.realpath(root)
+    return Workspace(absolute, storage.at(root))
+
+
+def _numbers(names: Iterator[str]) -> set[int]:
+    return {int(stem) for stem in (name.partition(".")[0] for name in names) if stem.isdigit()}

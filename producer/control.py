@@ -1,0 +1,119 @@
+"""The control process: merges jobs whose chunks are done, reconciles the others, forgets the ended."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import redis
+import structlog
+from redis.exceptions import LockError
+
+from contract.errors import JobError, StorageError, TraceOcrError
+from contract.ledger import ENDED_STATUSES, Ledger, Progress
+from contract.settings import Settings
+from contract.storage import Storage
+from contract.workspace import Workspace, open_workspace
+from producer.merge import merge
+from producer.reconcile import Reconciler
+from producer.submit import Dispatcher
+
+WAIT_SECONDS = 1.0
+"""Longest wait for a finished job before the loop looks at its stop signal again."""
+
+LOCK_SECONDS = 60.0
+"""A control process that dies lets go of its job after this long. A merge that takes longer may be begun by
+a second one too, which changes nothing: every file is written whole, with the same bytes."""
+
+PAUSE_SECONDS = 2.0
+"""Pause after Redis or storage failed, so that an outage does not fill the log."""
+
+
+@dataclass
+class Control:
+    """The long-running producer side; several may run, each job is in one's hands at a time."""
+
+    client: redis.Redis
+    ledger: Ledger
+    storage: Storage
+    dispatcher: Dispatcher
+    settings: Settings
+    known: dict[str, Progress] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._reconciler = Reconciler(self.ledger, self.dispatcher)
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until `stop` is set; outages of Redis and storage are logged and waited for."""
+        next_look = 0.0
+        while not stop.is_set():
+            try:
+                if time.monotonic() >= next_look:
+                    self.look_at_all()
+                    next_look = time.monotonic() + self.settings.reconcile_seconds
+                finished = self.ledger.next_finished(WAIT_SECONDS)
+                if finished:
+                    self._look_at_id(finished)
+            except redis.RedisError as error:
+                structlog.get_logger().warning("redis_away", error=str(error))
+                stop.wait(PAUSE_SECONDS)
+
+    def look_at_all(self) -> None:
+        """Look once at every job that has not ended, those included that Redis has lost since."""
+        for job in self.ledger.jobs():
+            self._look_at_id(job)
+        for progress in list(self.known.values()):
+            if self.ledger.load(progress.job) is None:
+                structlog.get_logger().warning("job_lost_by_redis", job=progress.job)
+                self.ledger.open(
+                    progress.job, progress.workspace, progress.kind, progress.source, int(progress.created_at)
+                )
+                self._look_at_id(progress.job)
+
+    def _look_at_id(self, job: str) -> None:
+        progress = self.ledger.load(job)
+        if progress is None:
+            return
+        if progress.status in ENDED_STATUSES:
+            self.known.pop(job, None)
+            self._reconciler.forget(job)
+            return
+        self.known[job] = progress
+        try:
+            with self.client.lock(
+                f"{self.settings.namespace}:control:{job}", timeout=LOCK_SECONDS, blocking=False
+            ):
+                self._advance(progress)
+        except LockError:
+            return  # another control process has this job in hand
+        except (StorageError, JobError) as error:
+            self._note(progress, error)
+
+    def _advance(self, progress: Progress) -> None:
+        workspace = open_workspace(progress.workspace, self.storage)
+        job = workspace.require_job()
+        if workspace.store.exists(workspace.success):
+            self._finish(progress, "completed")
+            return
+        if progress.status in ("validating", "in_progress", "finalizing"):
+            self._reconciler.reconcile(job, workspace)
+        fresh = self.ledger.load(progress.job)
+        if fresh and fresh.status == "finalizing":
+            summary = merge(job, workspace)
+            structlog.get_logger().info("job_completed", job=job.id, **summary["request_counts"])
+            self._finish(progress, "completed")
+
+    def _note(self, progress: Progress, error: TraceOcrError) -> None:
+        """A job whose own files are wrong fails; one whose storage is away is looked at again."""
+        structlog.get_logger().error("job_stuck", job=progress.job, error=str(error))
+        if isinstance(error, JobError):
+            self._fail(open_workspace(progress.workspace, self.storage), progress, str(error))
+
+    def _fail(self, workspace: Workspace, progress: Progress, reason: str) -> None:
+        try:
+            workspace.record_failure(reason)
+        except StorageError as error:
+            structlog.get_logger().error("failure_not_recorded", job=progress.job, error=str(error))
+        self._finish(progress, "failed", reason)
+
+    def _finish(self, progress: Progress, status: str, reason: str = "") -> None:
+        self.ledger.finish(progress.job, status, self.settings.retention_days * 86400, reason)

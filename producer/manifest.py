@@ -1,0 +1,148 @@
+"""Manifests: JSONL or CSV with `uri`, optional `id` and `label`; local, on S3, or standard input."""
+
+import contextlib
+import csv
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from typing import IO
+
+import msgspec
+
+from contract.errors import SourceError, StorageError
+from contract.records import Item, Label, Text
+from contract.storage import Storage, join
+
+MAX_LINE_BYTES = 65_536
+"""Bytes of one line: three texts of the greatest length fit; a binary file named .jsonl does not."""
+
+SEEN_CACHE_KIB = 16_384
+"""KiB of ids that SQLite keeps in memory; the rest lies in a temporary file, so memory stays flat."""
+
+
+class ManifestEntry(msgspec.Struct, frozen=True):
+    """One line of a manifest; further fields are the user's own and are not read."""
+
+    uri: Text
+    id: Text | None = None
+    label: Label | None = None
+
+
+def read_manifest(
+    uri: str, base: str, storage: Storage, stdin: IO[bytes], passed_over: Counter[str]
+) -> Iterator[Item]:
+    """Yield the manifest's items, in order; relative URIs start from `base`.
+
+    Raises:
+        SourceError: a malformed line, by its number; or an id given twice, by both numbers
+    """
+    with _opened(uri, storage, stdin) as stream, _SeenIds() as seen:
+        for number, entry in _entries(uri, stream, passed_over):
+            identity = entry.id or entry.uri
+            first = seen.add(identity, number)
+            if first is not None:
+                raise SourceError(
+                    f"{_shown(uri)}: lines {first} and {number} have the same id {identity!r}: "
+                    "ids are what results are joined on, so give each line its own"
+                )
+            yield Item(id=identity, uri=_resolve(entry.uri, base), label=entry.label)
+
+
+class _SeenIds:
+    """A set of ids with the line of each, in bounded memory."""
+
+    def __enter__(self) -> "_SeenIds":
+        # An empty name is a private database that SQLite spills to a temporary file.
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.execute(f"PRAGMA cache_size = -{SEEN_CACHE_KIB}")
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+        self._database.execute("BEGIN")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def add(self, identity: str, line: int) -> int | None:
+        """Note an id; return the line that had it first, or None."""
+        cursor = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (identity, line))
+        if cursor.rowcount:
+            return None
+        row = self._database.execute("SELECT line FROM seen WHERE id = ?", (identity,)).fetchone()
+        return int(row[0])
+
+
+@contextlib.contextmanager
+def _opened(uri: str, storage: Storage, stdin: IO[bytes]) -> Iterator[IO[bytes]]:
+    if uri == "-":
+        yield stdin
+        return
+    try:
+        opened = storage.at(uri).reader(uri)
+        stream = opened.__enter__()
+    except StorageError as error:
+        raise SourceError(f"the manifest cannot be read: {error}") from error
+    try:
+        yield stream
+    finally:
+        opened.__exit__(None, None, None)
+
+
+def _entries(uri: str, stream: IO[bytes], passed_over: Counter[str]) -> Iterator[tuple[int, ManifestEntry]]:
+    first = stream.readline(MAX_LINE_BYTES + 1)
+    lines = _bounded_lines(uri, first, stream)
+    is_csv = not first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+    if is_csv if uri == "-" else uri.endswith(".csv"):
+        return _csv_entries(uri, lines)
+    return _jsonl_entries(uri, lines, passed_over)
+
+
+def _bounded_lines(uri: str, first: bytes, stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    number, line = 1, first.removeprefix(b"\xef\xbb\xbf")
+    while line:
+        if len(line) > MAX_LINE_BYTES:
+            raise SourceError(f"{_shown(uri)} line {number} is longer than {MAX_LINE_BYTES:,} bytes")
+        yield number, line
+        number, line = number + 1, stream.readline(MAX_LINE_BYTES + 1)
+
+
+def _jsonl_entries(
+    uri: str, lines: Iterator[tuple[int, bytes]], passed_over: Counter[str]
+) -> Iterator[tuple[int, ManifestEntry]]:
+    decoder = msgspec.json.Decoder(ManifestEntry)
+    for number, line in lines:
+        if not line.strip():
+            passed_over["blank_line"] += 1
+            continue
+        try:
+            yield number, decoder.decode(line)
+        except msgspec.DecodeError as error:
+            raise SourceError(f"{_shown(uri)} line {number}: {error}") from error
+
+
+def _csv_entries(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, ManifestEntry]]:
+    reader = csv.DictReader(_decoded(uri, lines), strict=True)
+    try:
+        if "uri" not in (reader.fieldnames or ()):
+            raise SourceError(f"{_shown(uri)}: the first line must name the columns, `uri` among them")
+        for row in reader:
+            known = {name: row[name] for name in ManifestEntry.__struct_fields__ if row.get(name)}
+            yield reader.line_num, msgspec.convert(known, ManifestEntry)
+    except (csv.Error, msgspec.ValidationError) as error:
+        raise SourceError(f"{_shown(uri)} line {reader.line_num}: {error}") from error
+
+
+def _decoded(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
+    for number, line in lines:
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{_shown(uri)} line {number} is not UTF-8") from error
+
+
+def _resolve(uri: str, base: str) -> str:
+    return uri if "://" in uri or uri.startswith("/") else join(base, uri.removeprefix("./"))
+
+
+def _shown(uri: str) -> str:
+    return "standard input" if uri == "-" else uri

@@ -1,0 +1,61 @@
+"""What every command holds while it talks to storage and Redis: made once, from the settings."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import redis
+
+from contract.broker import make_app, make_redis, queue_for, send_chunk, waiting_chunks
+from contract.job import Job
+from contract.ledger import Ledger
+from contract.records import ChunkMessage
+from contract.settings import Settings
+from contract.storage import Storage
+from producer.control import Control
+from producer.submit import Dispatcher
+
+
+@dataclass(frozen=True)
+class Session:
+    """Clients for one command, each made at its first use."""
+
+    settings: Settings
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The stores."""
+        return Storage(self.settings)
+
+    @cached_property
+    def client(self) -> redis.Redis:
+        """The Redis client; raises BrokerError if no URL is set."""
+        return make_redis(self.settings)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger; raises BrokerError if no URL is set."""
+        return Ledger(self.client, self.settings.namespace)
+
+    @property
+    def ledger_if_set(self) -> Ledger | None:
+        """The ledger, or None where no Redis is set: commands that read then look at storage alone."""
+        return self.ledger if self.settings.redis_url else None
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """The way of chunks into the queue."""
+        app, namespace = make_app(self.settings), self.settings.namespace
+
+        def send(job: Job, workspace: str, chunk: int) -> None:
+            send_chunk(
+                app,
+                ChunkMessage(job.id, workspace, chunk),
+                queue_for(namespace, job.kind, urgent=job.urgent),
+                job.plan.chunks if job.plan else None,
+            )
+
+        return Dispatcher(send, lambda job: waiting_chunks(self.client, namespace, job))
+
+    def control(self) -> Control:
+        """Return a control loop over these clients."""
+        return Control(self.client, self.ledger, self.storage, self.dispatcher, self.settings)

@@ -1,0 +1,84 @@
+"""Stage 3: a job into its workspace and its chunks into the queue; continuing is the same call again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contract.errors import SourceError, WorkspaceConflictError
+from contract.job import Job
+from contract.ledger import Ledger
+from contract.workspace import Workspace
+from producer.plan import write_plan
+from producer.sources import Listing
+
+FAILED_PLAN_SECONDS = 86_400.0
+"""Seconds that Redis remembers a job whose source could not be listed: a day, for the morning's look."""
+
+
+@dataclass(frozen=True)
+class Dispatcher:
+    """How chunks reach the queue.
+
+    Args:
+        send: publishes the pointer to a chunk; its arguments are the job, the workspace's root, the chunk
+        waiting: returns the chunks of a job that are in the queue or in a worker's hands
+    """
+
+    send: Callable[[Job, str, int], None]
+    waiting: Callable[[str], set[int]]
+
+
+def settle_job(wanted: Job, workspace: Workspace) -> Job:
+    """Return the job that lives in the workspace: the wanted one if there was none.
+
+    Raises:
+        WorkspaceConflictError: another job lives there
+    """
+    if workspace.store.create(workspace.job_json, wanted.to_json()):
+        return wanted
+    job = workspace.require_job()
+    ours, theirs = wanted.identity(), job.identity()
+    differing = [
+        f"{name} is {theirs[name]!r}, not {ours[name]!r}" for name in ours if ours[name] != theirs[name]
+    ]
+    if differing:
+        raise WorkspaceConflictError(
+            f"{workspace.root} belongs to job {job.id} with other parameters ({'; '.join(differing)}): "
+            "use another workspace, or the same parameters to continue it"
+        )
+    return job
+
+
+def submit_job(
+    job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatcher: Dispatcher
+) -> Job:
+    """Plan what is not planned, send what has no part and is not in the queue; return the planned job.
+
+    Raises:
+        SourceError, WorkspaceConflictError: as `write_plan` and `Ledger.open`
+    """
+    ledger.open(job.id, workspace.root, job.kind, job.source.uri, job.created_at)
+    workspace.store.delete(workspace.failure)
+    done, waiting = workspace.part_numbers(), dispatcher.waiting(job.id)
+
+    def dispatch(chunk: int, items: int) -> None:
+        ledger.planned(job.id, chunk + 1, items)
+        if chunk in done:
+            ledger.mark(job.id, chunk, *workspace.part_counts(chunk))
+        elif chunk not in waiting:
+            dispatcher.send(job, workspace.root, chunk)
+
+    plan = job.plan
+    if plan:
+        for chunk in range(plan.chunks):
+            dispatch(chunk, min((chunk + 1) * job.chunk_size, plan.items))
+    else:
+        try:
+            plan = write_plan(job, workspace, listing, dispatch)
+        except SourceError as error:
+            workspace.record_failure(str(error))
+            ledger.finish(job.id, "failed", FAILED_PLAN_SECONDS, str(error))
+            raise
+        job = job.model_copy(update={"plan": plan})
+        workspace.save_job(job)
+    ledger.plan_done(job.id, plan.chunks, plan.items)
+    return job

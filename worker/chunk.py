@@ -1,0 +1,132 @@
+"""One chunk from its message to its part and its mark in the ledger; plain functions, no Celery."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import structlog
+
+from contract.errors import MessageError, StorageError
+from contract.job import Job
+from contract.ledger import Ledger
+from contract.records import ChunkMessage, decode_item
+from contract.roots import AllowedRoots
+from contract.settings import Settings
+from contract.storage import Storage
+from contract.workspace import Workspace, open_workspace
+from worker.decode import decode_crop, fetch
+from worker.heartbeat import Heartbeat
+from worker.models import RecogniserPool
+from worker.parts import summarise, write_part
+from worker.process import ChunkRun, process_chunk
+
+PREFETCH_BATCHES = 2
+"""Batches' worth of crops decoded ahead of the model: one being filled while one waits."""
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """What one worker process holds for all its chunks; made once at start, shared by its threads."""
+
+    name: str
+    settings: Settings
+    storage: Storage
+    roots: AllowedRoots
+    ledger: Ledger
+    recognisers: RecogniserPool
+    executor: Executor
+    stop: threading.Event
+
+
+def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[], None]) -> dict[str, object]:
+    """Bring one chunk to its durable part and mark it; return what Flower shows of it.
+
+    A chunk whose part exists is only marked. A chunk of a job that does not run now is let go: its message
+    is disposable, and is sent again when the job runs.
+
+    Args:
+        renew: renews the message's lease
+
+    Raises:
+        MessageError: the message names a workspace outside the allowed roots, or of another job
+        JobError: the job cannot run
+        InterruptedChunkError: the worker is stopping
+        StorageUnavailableError: to be tried again later
+    """
+    workspace, job = _open(message, context)
+    begin = context.ledger.begin(job.id, message.chunk, workspace.root, context.name)
+    if begin.attempt < 0:
+        return {"skipped": f"job is {begin.status}"}
+    if begin.attempt == 0 or workspace.store.exists(workspace.part(message.chunk)):
+        return _mark(workspace, job, message.chunk, context)
+    log = structlog.get_logger().bind(job=job.id, chunk=message.chunk, worker=context.name)
+    log.info("chunk_started", attempt=begin.attempt)
+    started = time.perf_counter()
+    with Heartbeat(
+        renew,
+        lambda items: context.ledger.progress(job.id, message.chunk, items, context.name),
+        context.settings.lease_seconds,
+    ) as heartbeat:
+        _read_and_write(workspace, job, message.chunk, begin.attempt, context, heartbeat.advance)
+        outcome = _mark(workspace, job, message.chunk, context)
+    seconds = time.perf_counter() - started
+    outcome["per_second"] = round(sum(v for v in outcome.values() if isinstance(v, int)) / seconds, 1)
+    log.info("chunk_done", seconds=round(seconds, 2), **outcome)
+    return outcome
+
+
+def _open(message: ChunkMessage, context: WorkerContext) -> tuple[Workspace, Job]:
+    try:
+        context.roots.check(message.workspace)
+    except StorageError as error:
+        raise MessageError(f"the message's workspace is refused: {error}") from error
+    workspace = open_workspace(message.workspace, context.storage)
+    job = workspace.require_job()
+    if job.id != message.job:
+        raise MessageError(f"the message is for job {message.job}, but {workspace.root} is {job.id}'s")
+    return workspace, job
+
+
+def _read_and_write(
+    workspace: Workspace,
+    job: Job,
+    chunk: int,
+    attempt: int,
+    context: WorkerContext,
+    on_progress: Callable[[int], None],
+) -> None:
+    started = time.perf_counter()
+    settings, parameters = context.settings, job.parameters
+    recogniser = context.recognisers.get(parameters.recognition_model)
+    items = [decode_item(line) for line in workspace.lines(workspace.chunk(chunk))]
+    roots = _roots_of(job, context.roots)
+    run = ChunkRun(
+        fetch=lambda item: fetch(item.uri, context.storage, roots, settings.max_bytes),
+        decode=lambda data: decode_crop(data, settings.max_pixels),
+        reader=recogniser,
+        batch_size=parameters.recognition_batch_size,
+        attempt=attempt,
+        pool=context.executor,
+        window=max(PREFETCH_BATCHES * parameters.recognition_batch_size, settings.decode_threads),
+        on_progress=on_progress,
+        stop=context.stop,
+    )
+    lines, timings = process_chunk(items, run)
+    statistics = summarise(
+        lines, timings, time.perf_counter() - started, run.batch_size, recogniser.identity, context.name
+    )
+    write_part(workspace, chunk, lines, statistics)
+
+
+def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
+    """A folder's items must stay in that folder: a symbolic link must not lead out of it."""
+    return allowed.narrowed(job.source.uri) if job.source.type == "folder" else allowed
+
+
+def _mark(workspace: Workspace, job: Job, chunk: int, context: WorkerContext) -> dict[str, object]:
+    """Mark what storage holds, not what this run found: another worker's part may have been first."""
+    completed, failed = workspace.part_counts(chunk)
+    context.ledger.mark(job.id, chunk, completed, failed)
+    return {"ok": completed, "failed": failed}

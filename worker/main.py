@@ -1,0 +1,111 @@
+"""One worker process on one device: `python -m worker.main`, started by the launcher."""
+
+import os
+import socket
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from celery import signals
+
+from contract.broker import make_app, make_redis, queue_names
+from contract.errors import SettingsError, TraceOcrError
+from contract.ledger import Ledger
+from contract.logs import configure_logging
+from contract.model_store import ModelStore
+from contract.roots import AllowedRoots
+from contract.settings import Settings, load_settings
+from contract.storage import Storage
+from worker.chunk import WorkerContext
+from worker.models import RecogniserPool
+from worker.tasks import register_tasks
+
+CHUNKS_IN_FLIGHT = 2
+"""While one chunk is on the device, the next is fetched and decoded."""
+
+
+def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext:
+    """Return what the process holds for all its chunks.
+
+    Raises:
+        SettingsError: no allowed roots are set, or the device is not there
+    """
+    if not settings.allowed_roots:
+        raise SettingsError(
+            "no allowed roots: set TRACE_OCR_ALLOWED_ROOTS to the folders and s3:// prefixes that this "
+            "worker may read sources from and write workspaces to, e.g. s3://scans/,s3://results/"
+        )
+    storage = Storage(settings)
+    store = ModelStore(settings.model_store, storage) if settings.model_store else None
+    return WorkerContext(
+        name=name,
+        settings=settings,
+        storage=storage,
+        roots=AllowedRoots(settings.allowed_roots),
+        ledger=ledger,
+        recognisers=RecogniserPool(store, settings.devices),
+        executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
+        stop=threading.Event(),
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Consume chunks until a signal ends the process.
+
+    On SIGTERM: Celery stops consuming; running chunks have `shutdown_grace_seconds` to finish, then are
+    handed back at their next batch; the pool ends; the connection closes.
+    """
+    name = f"{_device_name(settings.devices)}@{socket.gethostname()}"
+    client = make_redis(settings)
+    context = make_context(settings, name, Ledger(client, settings.namespace))
+    app = make_app(settings)
+    register_tasks(app, context, client)
+    _connect_signals(context)
+    structlog.get_logger().info("worker_started", worker=name, pid=os.getpid())
+    app.worker_main(
+        [
+            "--quiet",
+            "worker",
+            "--pool=threads",
+            f"--concurrency={CHUNKS_IN_FLIGHT}",
+            f"--hostname={name}",
+            f"--queues={','.join(queue_names(settings.namespace))}",
+            "--without-gossip",
+            "--without-mingle",
+            "--task-events",
+        ]
+    )
+
+
+def main() -> None:
+    """Run the process; exit status 3 with one log line if it cannot start."""
+    try:
+        settings = load_settings()
+        configure_logging(settings)
+        serve(settings)
+    except TraceOcrError as error:
+        structlog.get_logger().error("worker_failed", error=str(error))
+        sys.exit(error.exit_code)
+
+
+def _connect_signals(context: WorkerContext) -> None:
+    def keep_our_logging(**_: Any) -> None:
+        """Celery configures no logging of its own where a receiver is connected."""
+
+    def start_grace(**_: Any) -> None:
+        timer = threading.Timer(context.settings.shutdown_grace_seconds, context.stop.set)
+        timer.daemon = True
+        timer.start()
+
+    signals.setup_logging.connect(keep_our_logging, weak=False)
+    signals.worker_shutting_down.connect(start_grace, weak=False)
+
+
+def _device_name(devices: str) -> str:
+    return "cpu" if devices == "cpu" else f"gpu{devices}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Stage 6: docTR's recognition models; the only importer of torch and docTR.
+
+Everything that decides a string is docTR's own code: resizing, normalisation, splitting of wide crops, the
+model with its decoder, merging of the split strings.
+"""
+
+import hashlib
+import importlib.metadata
+import io
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from doctr.models import recognition
+from doctr.models.preprocessor import PreProcessor
+from doctr.models.recognition.predictor import RecognitionPredictor
+from doctr.models.recognition.predictor._utils import remap_preds, split_crops
+from doctr.utils import Sample
+from doctr.utils.data import download_from_url
+from filelock import FileLock
+
+from contract.errors import ModelUnavailableError, SettingsError
+from contract.model_store import ModelStore, doctr_cache
+from worker.batching import Prediction, PreparedCrop
+from worker.decode import Pixels
+
+
+class Recogniser:
+    """One architecture with its weights on one device; the forward is serialised.
+
+    Args:
+        model: a docTR recognition model
+        device: where it runs
+        identity: what the summary says of it
+    """
+
+    def __init__(self, model: Any, device: torch.device, identity: dict[str, str]) -> None:
+        self.identity = identity
+        self._device = device
+        self._predictor = RecognitionPredictor(
+            PreProcessor(
+                model.cfg["input_shape"][-2:],
+                batch_size=1,
+                mean=model.cfg["mean"],
+                std=model.cfg["std"],
+                preserve_aspect_ratio=True,
+            ),
+            model.to(device),
+        )
+        self._lock = threading.Lock()
+
+    def prepare(self, pixels: Pixels) -> PreparedCrop:
+        """Return the crop's pieces as the model takes them; wide crops have several.
+
+        Args:
+            pixels: RGB, (height, width, 3) uint8
+        """
+        ours = self._predictor
+        crops, crop_map, _ = split_crops([pixels], ours.critical_ar, ours.target_ar, ours.overlap_ratio)
+        return PreparedCrop([self._resize(crop) for crop in crops], crop_map)
+
+    def _resize(self, crop: Pixels) -> Pixels:
+        tensor = torch.from_numpy(crop.copy()).permute(2, 0, 1)
+        resized: Pixels = self._predictor.pre_processor.resize(Sample(image=tensor)).image.numpy()
+        return resized
+
+    def read(self, batch: Pixels) -> list[Prediction]:
+        """Return (string, confidence) of each piece.
+
+        Args:
+            batch: (n, 3, height, width) uint8; normalised on the device
+        """
+        with self._lock, torch.inference_mode():
+            # The same two operations, in the same order, as docTR's PreProcessor: bit-equal inputs.
+            scaled = torch.from_numpy(batch).to(self._device).to(torch.float32).div(255)
+            normalised = self._predictor.pre_processor.normalize(scaled)
+            predictions: list[Prediction] = self._predictor.model(normalised, return_preds=True)["preds"]
+        return predictions
+
+    def join(self, crop: PreparedCrop, predictions: Sequence[Prediction]) -> Prediction:
+        """Return the whole crop's (string, confidence) from those of its pieces."""
+        value, confidence = remap_preds(list(predictions), crop.crop_map, self._predictor.overlap_ratio)[0]
+        return value, float(confidence)
+
+
+class RecogniserPool:
+    """The recognisers of one process, each loaded once, at its first use, and kept."""
+
+    def __init__(self, store: ModelStore | None, device: str) -> None:
+        self._store = store
+        self._device = select_device(device)
+        self._lock = threading.Lock()
+        self._loaded: dict[str, Recogniser] = {}
+
+    def get(self, architecture: str) -> Recogniser:
+        """Return the architecture's recogniser; raises ModelUnavailableError if there are no weights."""
+        with self._lock:
+            if architecture not in self._loaded:
+                self._loaded[architecture] = load_recogniser(architecture, self._store, self._device)
+            return self._loaded[architecture]
+
+
+def select_device(name: str) -> torch.device:
+    """Return the torch device for 'cpu', or CUDA's first visible device for anything else.
+
+    Raises:
+        SettingsError: a GPU is asked for and torch sees none
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise SettingsError(
+            f"device {name} was asked for, but torch sees no CUDA device: check the driver (nvidia-smi), "
+            "or run with --devices cpu"
+        )
+    return torch.device("cuda:0")
+
+
+def load_recogniser(architecture: str, store: ModelStore | None, device: torch.device) -> Recogniser:
+    """Return a recogniser from the model store if that holds the architecture, else with docTR's weights.
+
+    Raises:
+        ModelUnavailableError: neither is to be had, or what is there fails its verification
+    """
+    card = store.card(architecture) if store else None
+    if store and card:
+        data = store.weights(card)
+        model = _build(architecture, vocab=card.vocab)
+        _load_state(model, data, f"{architecture}.pt of the model store {store.root}")
+        origin, sha256 = store.root, card.sha256
+    else:
+        model = _build(architecture)
+        path = _download(model.cfg["url"], architecture)
+        data = path.read_bytes()
+        _load_state(model, data, str(path))
+        origin, sha256 = str(model.cfg["url"]), hashlib.sha256(data).hexdigest()
+    return Recogniser(model.eval(), device, _identity(architecture, origin, sha256, device))
+
+
+def _build(architecture: str, **options: Any) -> Any:
+    return getattr(recognition, architecture)(pretrained=False, pretrained_backbone=False, **options)
+
+
+def _load_state(model: Any, data: bytes, where: str) -> None:
+    """Load a checkpoint strictly; weights_only never runs code from the file."""
+    try:
+        model.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+    # Any exception: a damaged or foreign checkpoint fails in many ways, and all mean the same to the user.
+    except Exception as error:
+        raise ModelUnavailableError(
+            f"{where} holds no weights for this architecture ({type(error).__name__}): replace the file"
+        ) from error
+
+
+def _download(url: str, architecture: str) -> Path:
+    """Return docTR's pretrained file, from its cache or its hub; one process of a machine at a time."""
+    folder = doctr_cache()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".trace-ocr.lock"):
+            return Path(download_from_url(url, cache_subdir="models"))
+    except (OSError, ValueError) as error:
+        raise ModelUnavailableError(
+            f"no weights for {architecture}: docTR's could not be downloaded ({error}), and no model store "
+            f"holds them. Either let this machine reach {url} once (or copy that file into {folder}), "
+            f"or set TRACE_OCR_MODEL_STORE to a folder or s3:// prefix with {architecture}.pt and "
+            f"{architecture}.json"
+        ) from error
+
+
+def _identity(architecture: str, source: str, sha256: str, device: torch.device) -> dict[str, str]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {
+        "architecture": architecture,
+        "weights_sha256": sha256,
+        "source": source,
+        "doctr": importlib.metadata.version("python-doctr"),
+        "torch": str(torch.__version__),
+        "runtime": "torch",
+        "precision": "float32",
+        "device": name,
+    }

@@ -1,0 +1,199 @@
+"""Stages 4 to 6 of one chunk, wired: items in, lines out. Knows no Celery and no Redis."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from contract.errors import ErrorCode, InterruptedChunkError, ItemError
+from contract.records import ErrorLine, Failure, Item, Line, RecognitionLine
+from worker.batching import Batch, Prediction, PreparedCrop, batches
+from worker.decode import DecodedImage, Pixels
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Reader(Protocol):
+    """What the model stage offers; `worker.models.Recogniser` is the real one."""
+
+    def prepare(self, pixels: Pixels) -> PreparedCrop: ...
+
+    def read(self, batch: Pixels) -> list[Prediction]: ...
+
+    def join(self, crop: PreparedCrop, predictions: Sequence[Prediction]) -> Prediction: ...
+
+
+@dataclass
+class Timings:
+    """Seconds per stage, summed over threads; and how full the batches were."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    batches: int = 0
+    pieces: int = 0
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add to a stage; called from the chunk's own thread only."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+
+@dataclass(frozen=True)
+class ChunkRun:
+    """What a chunk's processing needs besides its items.
+
+    Args:
+        fetch: item -> its file's bytes; raises ItemError
+        decode: bytes -> image; raises ItemError
+        reader: the model stage
+        batch_size: pieces per batch
+        attempt: which run of the chunk this is, counted from 1
+        pool: threads for fetch, decode and preparation
+        window: items prepared ahead of the model at most; bounds the chunk's memory
+        on_progress: called with the number of items whose pieces the model has read
+        stop: set when the worker must hand the chunk back
+    """
+
+    fetch: Callable[[Item], bytes]
+    decode: Callable[[bytes], DecodedImage]
+    reader: Reader
+    batch_size: int
+    attempt: int
+    pool: Executor
+    window: int
+    on_progress: Callable[[int], None]
+    stop: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """One item before the model: its crop, or the error that it ends as; and what that took, in seconds."""
+
+    outcome: PreparedCrop | ItemError
+    note: str | None
+    seconds: dict[str, float]
+
+
+def process_chunk(items: Sequence[Item], run: ChunkRun) -> tuple[list[Line], Timings]:
+    """Return one line per item, in order, and where the time went.
+
+    Raises:
+        InterruptedChunkError: `run.stop` was set; nothing was written anywhere
+        StorageUnavailableError: storage is away; the chunk is to be tried again
+    """
+    timings = Timings()
+    prepared: list[_Prepared] = []
+    predictions: list[list[Prediction | ItemError]] = [[] for _ in items]
+    for batch in batches(_pieces(items, run, prepared, timings), run.batch_size):
+        for owner, prediction in zip(batch.owners, _read(batch, run, timings), strict=True):
+            predictions[owner].append(prediction)
+        run.on_progress(batch.owners[-1] + 1)
+    started = time.perf_counter()
+    lines = [
+        _line(item, ready, of_item, run)
+        for item, ready, of_item in zip(items, prepared, predictions, strict=True)
+    ]
+    timings.add("postprocess", time.perf_counter() - started)
+    return lines, timings
+
+
+def _pieces(
+    items: Sequence[Item], run: ChunkRun, prepared: list[_Prepared], timings: Timings
+) -> Iterator[tuple[int, Pixels]]:
+    """Yield (index, piece) of every readable item, noting in `prepared` what each item came to."""
+    ready = _ahead(run.pool, lambda item: _prepare(item, run), items, run.window)
+    for index, one in enumerate(ready):
+        if run.stop.is_set():
+            raise InterruptedChunkError("the worker is stopping; the chunk goes back to the queue")
+        for stage, seconds in one.seconds.items():
+            timings.add(stage, seconds)
+        if isinstance(one.outcome, PreparedCrop):
+            for piece in one.outcome.pieces:
+                yield index, piece
+        # The pieces now live in the batch; kept here they would hold the whole chunk's pixels.
+        prepared.append(_without_pixels(one))
+
+
+def _prepare(item: Item, run: ChunkRun) -> _Prepared:
+    watch = _StopWatch()
+    try:
+        data = watch.time("fetch", lambda: run.fetch(item))
+        image = watch.time("decode", lambda: run.decode(data))
+        crop = watch.time("preprocess", lambda: run.reader.prepare(image.pixels))
+    except ItemError as error:
+        return _Prepared(error, None, watch.seconds)
+    return _Prepared(crop, image.note, watch.seconds)
+
+
+def _read(batch: Batch, run: ChunkRun, timings: Timings) -> list[Prediction | ItemError]:
+    """Return what the model makes of each piece; a piece that fails alone costs only its own item."""
+    if run.stop.is_set():
+        raise InterruptedChunkError("the worker is stopping; the chunk goes back to the queue")
+    timings.batches += 1
+    timings.pieces += len(batch.owners)
+    started = time.perf_counter()
+    try:
+        return list(run.reader.read(batch.pixels))
+    except RuntimeError:
+        return [_read_alone(batch.pixels[i : i + 1], run) for i in range(len(batch.owners))]
+    finally:
+        timings.add("forward", time.perf_counter() - started)
+
+
+def _read_alone(piece: Pixels, run: ChunkRun) -> Prediction | ItemError:
+    try:
+        return run.reader.read(piece)[0]
+    except RuntimeError as error:
+        return ItemError(ErrorCode.RECOGNITION_FAILED, f"the model failed on this crop alone: {error}")
+
+
+def _line(item: Item, ready: _Prepared, predictions: list[Prediction | ItemError], run: ChunkRun) -> Line:
+    outcome = ready.outcome
+    read = []
+    for prediction in predictions:
+        if isinstance(prediction, ItemError):
+            outcome = prediction
+        else:
+            read.append(prediction)
+    if isinstance(outcome, ItemError):
+        return ErrorLine(item.id, item.uri, Failure(outcome.code, outcome.message), run.attempt)
+    value, confidence = run.reader.join(outcome, read)
+    return RecognitionLine(item.id, item.uri.rpartition("/")[2], value, confidence, item.label, ready.note)
+
+
+def _without_pixels(one: _Prepared) -> _Prepared:
+    if isinstance(one.outcome, ItemError):
+        return one
+    return _Prepared(PreparedCrop([], one.outcome.crop_map), one.note, one.seconds)
+
+
+def _ahead(pool: Executor, function: Callable[[T], U], values: Iterable[T], window: int) -> Iterator[U]:
+    """Yield function(value) in order, at most `window` of them running or waiting to be taken.
+
+    `Executor.map` has no such bound in Python 3.11: it would decode the whole chunk at once.
+    """
+    pending: deque[Future[U]] = deque()
+    try:
+        for value in values:
+            pending.append(pool.submit(function, value))
+            if len(pending) >= window:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+class _StopWatch:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def time(self, stage: str, function: Callable[[], U]) -> U:
+        started = time.perf_counter()
+        try:
+            return function()
+        finally:
+            self.seconds[stage] = time.perf_counter() - started

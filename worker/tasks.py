@@ -1,0 +1,86 @@
+"""The Celery shell of a worker, and the one place that turns an error into retry, drop or job failure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery import Celery, Task
+from celery.exceptions import Reject
+from redis import Redis, RedisError
+
+from contract.broker import RECOGNITION_TASK
+from contract.errors import (
+    InterruptedChunkError,
+    JobError,
+    MessageError,
+    StorageUnavailableError,
+)
+from contract.records import ChunkMessage, parse_message
+from contract.workspace import open_workspace
+from worker.chunk import WorkerContext, read_chunk
+from worker.heartbeat import renew_lease
+
+MAX_ATTEMPTS = 5
+"""Runs of one chunk that may end in an error nobody foresaw before the job is failed. Storage and Redis
+being away do not count towards it: they are waited for however long they take."""
+
+
+def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:
+    """Register the worker's tasks; their functions only translate between Celery and `read_chunk`."""
+
+    @app.task(name=RECOGNITION_TASK, bind=True, acks_late=True)
+    def recognition(self: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
+        tag = str(self.request.properties["delivery_tag"])  # type: ignore[index]
+        return run_message(args, payload, context, lambda: renew_lease(client, tag))
+
+
+def run_message(
+    args: tuple[Any, ...], payload: dict[str, Any], context: WorkerContext, renew: Callable[[], None]
+) -> dict[str, object]:
+    """Run one message and decide what an error means for it.
+
+    - malformed or forbidden: dropped with a log line
+    - the worker is stopping: back to the queue, the run not counted
+    - the job cannot run: the job fails with the message, and its other chunks are let go
+    - storage or Redis away: let go; the reconciler sends it again
+    - anything else: likewise, until MAX_ATTEMPTS; then the job fails
+
+    Raises:
+        Reject: the message is let go (requeue=False) or put back (requeue=True)
+    """
+    log = structlog.get_logger().bind(worker=context.name)
+    try:
+        if args:
+            raise MessageError("the message has positional arguments and was dropped")
+        message = parse_message(payload)
+    except MessageError as error:
+        log.error("message_dropped", error=str(error))
+        return {"dropped": str(error)}
+    log = log.bind(job=message.job, chunk=message.chunk)
+    try:
+        return read_chunk(message, context, renew)
+    except MessageError as error:
+        log.error("message_dropped", error=str(error))
+        return {"dropped": str(error)}
+    except InterruptedChunkError:
+        context.ledger.hand_back(message.job, message.chunk)
+        log.info("chunk_handed_back")
+        raise Reject("the worker is stopping", requeue=True) from None
+    except JobError as error:
+        _fail_job(message, context, str(error))
+        log.error("job_failed", error=str(error))
+        return {"job_failed": str(error)}
+    except (StorageUnavailableError, RedisError) as error:
+        log.warning("chunk_let_go", error=str(error))
+        raise Reject(str(error), requeue=False) from error
+    except Exception as error:
+        log.exception("chunk_failed")
+        if context.ledger.attempts(message.job, message.chunk) >= MAX_ATTEMPTS:
+            reason = f"chunk {message.chunk} failed {MAX_ATTEMPTS} times ({type(error).__name__}: {error})"
+            _fail_job(message, context, f"{reason}: see the worker's log")
+        raise Reject(str(error), requeue=False) from error
+
+
+def _fail_job(message: ChunkMessage, context: WorkerContext, reason: str) -> None:
+    open_workspace(message.workspace, context.storage).record_failure(reason)
+    context.ledger.finish(message.job, "failed", context.settings.retention_days * 86400, reason)
