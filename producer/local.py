@@ -1,6 +1,7 @@
 """`trace-ocr run`: broker, worker, control and planner on one machine, for one job."""
 
 import contextlib
+import signal
 import subprocess
 import sys
 import threading
@@ -99,6 +100,9 @@ def _worker(settings: Settings, environment: dict[str, str]) -> Iterator["subpro
     )
     try:
         yield process
+        # The job has ended, so nothing in the workers' hands is worth waiting for: a second signal hurries.
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
     finally:
         process.terminate()
         process.wait()
