@@ -1,14 +1,9 @@
 """Real servers and real processes: Redis, an S3 endpoint, `trace-ocr` as a user starts it."""
 
-import contextlib
 import os
-import signal
 import subprocess
-import sys
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -17,9 +12,7 @@ import redis
 from moto.server import ThreadedMotoServer
 
 from producer.embedded import embedded_broker
-
-TRACE_OCR = [sys.executable, "-m", "producer.cli"]
-STOP_SECONDS = 30
+from tests.integration.processes import TRACE_OCR, Bucket, Process, Run, Start
 
 
 @pytest.fixture(scope="session")
@@ -46,26 +39,6 @@ def s3_server() -> Iterator[str]:
     server.stop()
 
 
-@dataclass(frozen=True)
-class Bucket:
-    """An empty bucket of the test's own, and the environment that reaches it."""
-
-    name: str
-    client: object
-    environment: dict[str, str]
-
-    def upload(self, folder: Path, prefix: str) -> None:
-        """Put every file below a folder under the prefix."""
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            key = prefix + path.relative_to(folder).as_posix()
-            self.client.put_object(Bucket=self.name, Key=key, Body=path.read_bytes())  # type: ignore[attr-defined]
-
-    def read(self, key: str) -> bytes:
-        """Return an object's bytes."""
-        answer = self.client.get_object(Bucket=self.name, Key=key)  # type: ignore[attr-defined]
-        return bytes(answer["Body"].read())
-
-
 @pytest.fixture
 def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     environment = {
@@ -81,48 +54,6 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     name = f"test-{uuid.uuid4().hex[:8]}"
     client.create_bucket(Bucket=name)
     return Bucket(name, client, environment)
-
-
-@dataclass
-class Process:
-    """A long-running `trace-ocr` command; its log is read as it comes, so that tests wait for events."""
-
-    popen: "subprocess.Popen[str]"
-    lines: list[str] = field(default_factory=list)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def __post_init__(self) -> None:
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        assert self.popen.stderr
-        for line in self.popen.stderr:
-            with self._changed:
-                self.lines.append(line)
-                self._changed.notify_all()
-
-    def wait_for(self, text: str, count: int = 1, timeout: float = 120) -> list[str]:
-        """Wait until `count` lines of the log hold the text; return them."""
-
-        def found() -> list[str]:
-            return [line for line in self.lines if text in line]
-
-        with self._changed:
-            arrived = self._changed.wait_for(lambda: len(found()) >= count, timeout)
-        assert arrived, f"no {count} lines with {text!r} in the log:\n{''.join(self.lines)}"
-        return found()
-
-    def stop(self) -> int:
-        """Send SIGTERM and return the exit status; a second one hurries."""
-        for _ in range(2):
-            self.popen.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.popen.wait(STOP_SECONDS)
-        self.popen.kill()
-        return self.popen.wait()
-
-
-Start = Callable[..., Process]
 
 
 @pytest.fixture
@@ -146,9 +77,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process in processes:
         if process.popen.poll() is None:
             process.stop()
-
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -178,3 +106,13 @@ def demo_model(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACE_OCR_MODEL_STORE", str(samples / "weights"))
     monkeypatch.setenv("TRACE_OCR_RECOGNITION_MODEL", "crnn_mobilenet_v3_small")
     monkeypatch.setenv("TRACE_OCR_DEVICES", "cpu")
+
+
+@pytest.fixture
+def few_crops(samples: Path, tmp_path: Path) -> Path:
+    """A folder with the first five sample crops."""
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    for path in sorted((samples / "crops").iterdir())[:5]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
