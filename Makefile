@@ -1,0 +1,48 @@
+# Two commands do all set-up on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit integration lock clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(INSTALLED): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: $(INSTALLED)  ## read the sample crops on this machine, with an embedded broker
+	rm -rf out/demo
+	$(BIN)/trace-ocr run samples/crops -o out/demo --chunk-size 64 --head 5 \
+	  --model-store samples/weights --recognition-model crnn_mobilenet_v3_small
+
+test: lint $(INSTALLED)  ## linters, types, layers, and all tests
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## linters, types and layers alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(INSTALLED)  ## the fast tests alone
+	$(BIN)/python -m pytest tests/unit
+
+integration: $(INSTALLED)  ## the tests with real servers and processes alone
+	$(BIN)/python -m pytest tests/integration
+
+lock: $(INSTALLED)  ## resolve the dependencies anew into requirements.lock
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
+	  --no-emit-package trace-ocr-batch --overrides tools/lock-overrides.txt \
+	  --custom-compile-command 'make lock' -o requirements.lock pyproject.toml tools/lock-extra.in
+
+clean:  ## remove the environment and every output
+	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache
