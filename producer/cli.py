@@ -17,7 +17,7 @@ from rich.console import Console
 
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError
 from contract.job import Job, new_job_id
-from contract.logs import redacted
+from contract.logs import configure_logging, redacted
 from contract.model_store import ModelStore
 from contract.settings import Settings, environment_of
 from contract.workspace import Workspace, open_workspace
@@ -66,6 +66,10 @@ def run(
     Needs no Redis: without TRACE_OCR_REDIS_URL it starts one of its own. Running it again into the same
     workspace continues where it stopped.
     """
+    if "log_level" not in settings.model_fields_set:
+        # Progress is shown; here the log is for what goes wrong.
+        settings = settings.model_copy(update={"log_level": "warning"})
+        configure_logging(settings)
     session = Session(settings)
     job, workspace = _settle(session, source, output, job_id, urgent=False)
     if not workspace.store.exists(workspace.success):

@@ -78,8 +78,6 @@ def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterato
         "namespace": f"{settings.namespace}.{job.id}"[:100],
         "allowed_roots": roots,
         "shutdown_grace_seconds": GRACE_SECONDS,
-        # Progress is shown here; the worker's log is for what goes wrong, unless more was asked for.
-        "log_level": settings.log_level if "log_level" in settings.model_fields_set else "warning",
     }
     if settings.redis_url:
         yield settings.model_copy(update=update)

@@ -44,7 +44,7 @@ def progress_shown(console: Console) -> Iterator[ShowStatus]:
             failed = status.request_counts.failed
             bar.update(
                 task,
-                description=f"{status.id} {'planning' if status.planning else status.status}",
+                description=f"{status.id}: {phase(status)}",
                 total=status.request_counts.total or None,
                 completed=status.items_read,
                 rate=rate_of(status),
@@ -61,16 +61,25 @@ class _ProgressLines:
         self._last = ""
 
     def __call__(self, status: JobStatus) -> None:
-        if time.monotonic() < self._next and status.status == self._last:
+        if time.monotonic() < self._next and phase(status) == self._last:
             return
-        self._next, self._last = time.monotonic() + QUIET_SECONDS, status.status
+        self._next, self._last = time.monotonic() + QUIET_SECONDS, phase(status)
         total = f"{status.request_counts.total:,}{'+' if status.planning else ''}"
         self._console.print(
-            f"{status.id}: {status.status}, {status.items_read:,} of {total} items, "
+            f"{status.id}: {phase(status)}, {status.items_read:,} of {total} items, "
             f"{status.request_counts.failed:,} failed {rate_of(status)}".rstrip(),
             highlight=False,
             soft_wrap=True,
         )
+
+
+def phase(status: JobStatus) -> str:
+    """Return what the job is doing, in words: an operator must see when nobody works on it."""
+    if status.status != "in_progress":
+        return status.status
+    if not status.running and not status.items_read:
+        return "waiting for a worker"
+    return "planning and reading" if status.planning else "reading"
 
 
 def rate_of(status: JobStatus) -> str:

@@ -116,8 +116,9 @@ def _start(device: str) -> Child:
 
 
 def _end(processes: list[subprocess.Popen[bytes]], hurry: threading.Event) -> None:
-    for process in processes:
-        process.terminate()
+    if not hurry.is_set():
+        for process in processes:
+            process.terminate()
     while any(process.poll() is None for process in processes):
         if hurry.wait(POLL_SECONDS):
             for process in processes:

@@ -4,11 +4,13 @@ import os
 import socket
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
 from celery import signals
+from celery.exceptions import SecurityWarning
 
 from contract.broker import make_app, make_redis, queue_names
 from contract.errors import SettingsError, TraceOcrError
@@ -81,6 +83,8 @@ def serve(settings: Settings) -> None:
 
 def main() -> None:
     """Run the process; exit status 3 with one log line if it cannot start."""
+    # Celery warns of running as root because a pickled message could run code; ours are JSON alone.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     try:
         settings = load_settings()
         configure_logging(settings)

@@ -1,5 +1,6 @@
 """Stage 7: the lines of one chunk to its part, written once; whoever comes second changes nothing."""
 
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -12,10 +13,17 @@ from worker.process import Timings
 def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statistics: ChunkStatistics) -> bool:
     """Make a chunk's lines durable; return whether this call's lines are the ones that stay.
 
-    The statistics go first: a part is what says that a chunk is done.
+    The statistics go first, since the part is what says that a chunk is done; once the part is there they are
+    completed with what writing it took.
     """
-    workspace.store.create(workspace.statistics(chunk), msgspec.json.encode(statistics))
-    return workspace.store.create(workspace.part(chunk), b"".join(map(encode_line, lines)))
+    store, uri = workspace.store, workspace.statistics(chunk)
+    store.create(uri, msgspec.json.encode(statistics))
+    started = time.perf_counter()
+    written = store.create(workspace.part(chunk), b"".join(map(encode_line, lines)))
+    if written:
+        seconds = {**statistics.stage_seconds, "write": time.perf_counter() - started}
+        store.replace(uri, msgspec.json.encode(msgspec.structs.replace(statistics, stage_seconds=seconds)))
+    return written
 
 
 def summarise(
