@@ -1,7 +1,7 @@
 """The ledger's Python side: one method per transition of `ledger.lua`, and the reads of a job's progress."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
@@ -123,9 +123,13 @@ class Ledger:
         """Return how many runs of a chunk have begun."""
         return int(self._redis.hget(f"{self._prefix}job:{job}:attempts", str(chunk)) or 0)
 
-    def is_done(self, job: str, chunk: int) -> bool:
-        """Return whether the chunk is marked."""
-        return bool(self._redis.getbit(f"{self._prefix}job:{job}:done", chunk))
+    def done_among(self, job: str, chunks: Iterable[int]) -> set[int]:
+        """Return those of the chunks that are marked, in one round trip."""
+        asked = list(chunks)
+        pipeline = self._redis.pipeline(transaction=False)
+        for chunk in asked:
+            pipeline.getbit(f"{self._prefix}job:{job}:done", chunk)
+        return {chunk for chunk, bit in zip(asked, pipeline.execute(), strict=True) if bit}
 
     def next_finished(self, timeout: float) -> str | None:
         """Wait up to `timeout` seconds for a job whose last chunk was marked; return its id."""

@@ -15,7 +15,7 @@ import redis
 import structlog
 from rich.console import Console
 
-from contract.errors import ExitCode, InterruptedRunError, TraceOcrError
+from contract.errors import ExitCode, InterruptedRunError, TraceOcrError, WorkspaceConflictError
 from contract.job import Job, new_job_id
 from contract.logs import configure_logging, redacted
 from contract.model_store import ModelStore
@@ -245,7 +245,12 @@ def _settle(
         urgent=urgent,
         created_at=int(time.time()),
     )
-    return settle_job(wanted, workspace), workspace
+    job = settle_job(wanted, workspace)
+    if job_id and job.id != job_id:
+        raise WorkspaceConflictError(
+            f"{workspace.root} is job {job.id}'s: use another workspace for {job_id}"
+        )
+    return job, workspace
 
 
 def _wait(look: Callable[[], JobStatus], show: render.ShowStatus) -> JobStatus:

@@ -3,8 +3,6 @@
 Celery on Redis can lose a message (docs/decisions/0002); this is what makes a message disposable.
 """
 
-from collections.abc import Iterable
-
 import structlog
 
 from contract.job import Job
@@ -47,7 +45,6 @@ class Reconciler:
         """Drop what is remembered of an ended job."""
         self._suspects.pop(job, None)
 
-    def _mark(self, job: Job, workspace: Workspace, parts: Iterable[int]) -> None:
-        for chunk in sorted(parts):
-            if not self._ledger.is_done(job.id, chunk):
-                self._ledger.mark(job.id, chunk, *workspace.part_counts(chunk))
+    def _mark(self, job: Job, workspace: Workspace, parts: set[int]) -> None:
+        for chunk in sorted(parts - self._ledger.done_among(job.id, parts)):
+            self._ledger.mark(job.id, chunk, *workspace.part_counts(chunk))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from contract.errors import MessageError, StorageError
+from contract.errors import JobError, MessageError, OutsideAllowedRootsError, StorageError
 from contract.job import Job
 from contract.ledger import Ledger
 from contract.records import ChunkMessage, decode_item
@@ -83,9 +83,10 @@ def _open(message: ChunkMessage, context: WorkerContext) -> tuple[Workspace, Job
     except StorageError as error:
         raise MessageError(f"the message's workspace is refused: {error}") from error
     workspace = open_workspace(message.workspace, context.storage)
-    job = workspace.require_job()
-    if job.id != message.job:
-        raise MessageError(f"the message is for job {message.job}, but {workspace.root} is {job.id}'s")
+    job = workspace.load_job()
+    if job is None or job.id != message.job:
+        owner = f"is {job.id}'s" if job else "is no job's"
+        raise MessageError(f"the message is for job {message.job}, but {workspace.root} {owner}")
     return workspace, job
 
 
@@ -121,8 +122,17 @@ def _read_and_write(
 
 
 def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
-    """A folder's items must stay in that folder: a symbolic link must not lead out of it."""
-    return allowed.narrowed(job.source.uri) if job.source.type == "folder" else allowed
+    """Return the roots of a job's items: for a folder or prefix that itself, so that no link leads out of it.
+
+    Raises:
+        JobError: the source lies outside this worker's roots, so that every item would fail alike
+    """
+    if job.source.type == "manifest":
+        return allowed
+    try:
+        return allowed.narrowed(job.source.uri)
+    except OutsideAllowedRootsError as error:
+        raise JobError(f"the source {error}") from error
 
 
 def _mark(workspace: Workspace, job: Job, chunk: int, context: WorkerContext) -> dict[str, object]:

@@ -88,7 +88,7 @@ def trace_ocr(tmp_path: Path) -> Run:
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [*TRACE_OCR, *arguments],
-            env={**os.environ, "PYTHONPATH": "", **environment},
+            env={**os.environ, **environment},
             cwd=tmp_path,
             input=stdin,
             capture_output=True,

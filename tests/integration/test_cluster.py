@@ -79,7 +79,9 @@ def test_a_worker_killed_in_mid_job_costs_nothing(
     watched = trace_ocr("watch", "killed", "--json")
 
     assert watched.returncode == 0, watched.stderr
-    assert ids((tmp_path / "out/results.jsonl").read_bytes()) == sorted(p.name for p in (samples / "crops").iterdir())
+    assert ids((tmp_path / "out/results.jsonl").read_bytes()) == sorted(
+        p.name for p in (samples / "crops").iterdir()
+    )
     assert worker.wait_for("worker_died")
     begun = Counter(json.loads(line)["chunk"] for line in worker.wait_for("chunk_started"))
     assert set(begun) == set(range(17))
@@ -171,3 +173,28 @@ def test_a_lease_is_renewed_where_kombu_keeps_it_and_only_while_the_message_is_u
     assert held == ({7}, 1)
     assert client.zscore(UNACKED_INDEX, message.delivery_tag) is None
     assert queue_depth(client, "trace-ocr") == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "queue", "other"), [((), "recognition", "urgent"), (("--urgent",), "urgent", "recognition")]
+)
+@pytest.mark.usefixtures("cluster")
+def test_a_chunk_lies_in_its_own_queue_once_also_when_workers_have_declared_all_queues(
+    start: Start,
+    trace_ocr: Run,
+    few_crops: Path,
+    redis_url: str,
+    flag: tuple[str, ...],
+    queue: str,
+    other: str,
+) -> None:
+    app = make_app(load_settings())
+    with app.connection_for_write() as connection:
+        for declared in app.conf.task_queues:
+            declared(connection.channel()).declare()
+
+    trace_ocr("submit", str(few_crops), "-o", "out", "--chunk-size", "1", *flag)
+
+    client = redis.Redis.from_url(redis_url)
+    assert client.llen(f"trace-ocr.{queue}") == 5
+    assert client.llen(f"trace-ocr.{other}") == 0

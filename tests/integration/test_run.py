@@ -31,7 +31,14 @@ def test_the_sample_is_read_whole_in_order_and_as_well_as_its_card_says(
     summary = json.loads(done.stdout)
     assert summary["request_counts"] == {"total": 257, "completed": 257, "failed": 0}
     assert summary["models"][0]["weights_sha256"] == card["sha256"]
-    assert set(summary["stage_seconds"]) == {"fetch", "decode", "preprocess", "forward", "postprocess"}
+    assert set(summary["stage_seconds"]) == {
+        "fetch",
+        "decode",
+        "preprocess",
+        "forward",
+        "postprocess",
+        "write",
+    }
     assert (tmp_path / "out/_SUCCESS").exists()
 
 
