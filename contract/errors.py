@@ -27,6 +27,8 @@ class ErrorCode(StrEnum):
     TOO_SMALL = "too_small"
     EXTREME_ASPECT = "extreme_aspect"
     RECOGNITION_FAILED = "recognition_failed"
+    WORKER_CRASHED = "worker_crashed"
+    TIMED_OUT = "timed_out"
 
 
 class TraceOcrError(Exception):

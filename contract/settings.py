@@ -53,6 +53,17 @@ class Settings(BaseSettings, RecognitionParameters):
     )
     max_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one image file at most")
     max_pixels: int = Field(100_000_000, ge=1, description="pixels of one image at most")
+    decode_seconds: float = Field(
+        60.0, gt=0, description="seconds that one image may take to decode once its chunk is read with care"
+    )
+    decode_memory: int = Field(
+        2 * 2**30, ge=2**26, description="bytes that decoding one image may take, likewise"
+    )
+    stall_seconds: float = Field(
+        600.0,
+        gt=0,
+        description="seconds without progress after which a worker process is ended and restarted",
+    )
     lease_seconds: int = Field(20, ge=1, description="seconds between renewals of a running chunk's lease")
     visibility_timeout: int = Field(
         120, ge=4, description="seconds without renewal after which a chunk is handed to another worker"

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -18,9 +18,11 @@ from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from worker.decode import decode_crop, fetch
 from worker.heartbeat import Heartbeat
+from worker.isolation import IsolatedDecoder
 from worker.models import RecogniserPool
 from worker.parts import summarise, write_part
 from worker.process import ChunkRun, process_chunk
+from worker.watchdog import Watchdog
 
 PREFETCH_BATCHES = 2
 """Batches' worth of crops decoded ahead of the model: one being filled while one waits."""
@@ -38,6 +40,8 @@ class WorkerContext:
     recognisers: RecogniserPool
     executor: Executor
     stop: threading.Event
+    isolated: IsolatedDecoder
+    watchdog: Watchdog
 
 
 def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[], None]) -> dict[str, object]:
@@ -103,9 +107,11 @@ def _read_and_write(
     recogniser = context.recognisers.get(parameters.recognition_model)
     items = [decode_item(line) for line in workspace.lines(workspace.chunk(chunk))]
     roots = _roots_of(job, context.roots)
+    # The run before this one ended without a word: its worker died, so its images are not trusted.
+    careful = attempt > 1
     run = ChunkRun(
         fetch=lambda item: fetch(item.uri, context.storage, roots, settings.max_bytes),
-        decode=lambda data: decode_crop(data, settings.max_pixels),
+        decode=context.isolated.decode if careful else lambda data: decode_crop(data, settings.max_pixels),
         reader=recogniser,
         batch_size=parameters.recognition_batch_size,
         attempt=attempt,
@@ -114,7 +120,8 @@ def _read_and_write(
         on_progress=on_progress,
         stop=context.stop,
     )
-    lines, timings = process_chunk(items, run)
+    with context.watchdog.watching() as alive:
+        lines, timings = process_chunk(items, replace(run, on_alive=alive))
     statistics = summarise(
         lines, timings, time.perf_counter() - started, run.batch_size, recogniser.identity, context.name
     )

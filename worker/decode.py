@@ -19,8 +19,8 @@ from contract.errors import (
 from contract.roots import AllowedRoots
 from contract.storage import Storage
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
-"""Pillow's decoders that are tried; a closed list, since some others run programs (EPS) or fetch fonts."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
+"""Pillow's decoders that are tried; a closed list, since some others run programs (EPS)."""
 
 MIN_SIDE = 2
 """Pixels: a crop thinner than this holds no stroke and its ground."""
@@ -84,6 +84,7 @@ def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
             "raise TRACE_OCR_MAX_PIXELS if the image is meant to be that large",
         )
     try:
+        # An MPO, as phones write them, is a JPEG with a second view of the same scene: not an animation.
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))
     except MemoryError:

@@ -16,18 +16,21 @@ from contract.errors import SettingsError, TraceOcrError, WorkerLostError
 from contract.lifetime import die_with_parent
 from contract.logs import configure_logging
 from contract.settings import load_settings, variable_of
+from worker.watchdog import STALLED_STATUS
 
 POLL_SECONDS = 0.2
 """Seconds between looks at the children."""
 
-FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS = 1.0, 30.0
+FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS = 1.0, 15.0
 """Wait before a restart; doubles with every early death, so that a broken machine is not spun on."""
 
 STEADY_SECONDS = 60.0
 """A process that lived this long was healthy: its next death starts the backoff anew."""
 
-MAX_EARLY_DEATHS = 5
-"""Early deaths in a row after which the launcher gives up: some 30 seconds of trying."""
+MAX_FAILED_STARTS = 5
+"""Early exits in a row, of the process's own accord, after which the launcher gives up: some 30 seconds of
+trying. A process that a signal or its watchdog ended has met a bad image, not a bad installation, and is
+restarted however often."""
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Child:
     process: subprocess.Popen[bytes]
     started: float
     early_deaths: int = 0
+    failed_starts: int = 0
     restart_at: float | None = field(default=None)
 
 
@@ -105,7 +109,7 @@ def main() -> None:
 
 def _start(device: str) -> Child:
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker.main"],
+        [sys.executable, "-m", "worker"],
         env=child_environment(device, os.environ),
         stdin=subprocess.DEVNULL,
         # A terminal's Ctrl-C goes to a whole group: the launcher alone answers it, with SIGTERM.
@@ -131,13 +135,7 @@ def _look_after(child: Child) -> None:
     if child.restart_at is None:
         if child.process.poll() is None:
             return
-        early = now - child.started < STEADY_SECONDS
-        child.early_deaths = child.early_deaths + 1 if early else 1
-        if child.early_deaths > MAX_EARLY_DEATHS:
-            raise WorkerLostError(
-                f"the worker on {child.device} died {child.early_deaths} times in a row, last with status "
-                f"{child.process.returncode}: its log above says why"
-            )
+        _count_death(child, early=now - child.started < STEADY_SECONDS)
         wait = min(LAST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** (child.early_deaths - 1))
         child.restart_at = now + wait
         structlog.get_logger().warning(
@@ -146,6 +144,18 @@ def _look_after(child: Child) -> None:
     elif now >= child.restart_at:
         fresh = _start(child.device)
         child.process, child.started, child.restart_at = fresh.process, fresh.started, None
+
+
+def _count_death(child: Child, *, early: bool) -> None:
+    status = child.process.returncode
+    by_itself = status > 0 and status != STALLED_STATUS
+    child.early_deaths = child.early_deaths + 1 if early else 1
+    child.failed_starts = child.failed_starts + 1 if early and by_itself else 0
+    if child.failed_starts > MAX_FAILED_STARTS:
+        raise WorkerLostError(
+            f"the worker on {child.device} failed {child.failed_starts} times in a row, last with status "
+            f"{status}: its log above says why"
+        )
 
 
 def _visible_gpus(environment: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""One worker process on one device: `python -m worker.main`, started by the launcher."""
+"""One worker process on one device; the launcher starts it."""
 
 import os
 import socket
@@ -21,8 +21,10 @@ from contract.roots import AllowedRoots
 from contract.settings import Settings, load_settings
 from contract.storage import Storage
 from worker.chunk import WorkerContext
+from worker.isolation import IsolatedDecoder
 from worker.models import RecogniserPool
 from worker.tasks import register_tasks
+from worker.watchdog import Watchdog
 
 CHUNKS_IN_FLIGHT = 2
 """While one chunk is on the device, the next is fetched and decoded."""
@@ -50,6 +52,8 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
         recognisers=RecogniserPool(store, settings.devices),
         executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
         stop=threading.Event(),
+        isolated=IsolatedDecoder(settings.max_pixels, settings.decode_seconds, settings.decode_memory),
+        watchdog=Watchdog(settings.stall_seconds),
     )
 
 
@@ -65,6 +69,7 @@ def serve(settings: Settings) -> None:
     app = make_app(settings)
     register_tasks(app, context, client)
     _connect_signals(context)
+    context.watchdog.start()
     structlog.get_logger().info("worker_started", worker=name, pid=os.getpid())
     app.worker_main(
         [
@@ -109,7 +114,3 @@ def _connect_signals(context: WorkerContext) -> None:
 
 def _device_name(devices: str) -> str:
     return "cpu" if devices == "cpu" else f"gpu{devices}"
-
-
-if __name__ == "__main__":
-    main()

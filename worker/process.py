@@ -54,6 +54,7 @@ class ChunkRun:
         window: items prepared ahead of the model at most; bounds the chunk's memory
         on_progress: called with the number of items whose pieces the model has read
         stop: set when the worker must hand the chunk back
+        on_alive: called for each item and batch; the watchdog's sign that the chunk moves
     """
 
     fetch: Callable[[Item], bytes]
@@ -65,6 +66,7 @@ class ChunkRun:
     window: int
     on_progress: Callable[[int], None]
     stop: threading.Event
+    on_alive: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,7 @@ def _pieces(
     """Yield (index, piece) of every readable item, noting in `prepared` what each item came to."""
     ready = _ahead(run.pool, lambda item: _prepare(item, run), items, run.window)
     for index, one in enumerate(ready):
-        if run.stop.is_set():
-            raise InterruptedChunkError("the worker is stopping; the chunk goes back to the queue")
+        _check_alive(run)
         for stage, seconds in one.seconds.items():
             timings.add(stage, seconds)
         if isinstance(one.outcome, PreparedCrop):
@@ -129,8 +130,7 @@ def _prepare(item: Item, run: ChunkRun) -> _Prepared:
 
 def _read(batch: Batch, run: ChunkRun, timings: Timings) -> list[Prediction | ItemError]:
     """Return what the model makes of each piece; a piece that fails alone costs only its own item."""
-    if run.stop.is_set():
-        raise InterruptedChunkError("the worker is stopping; the chunk goes back to the queue")
+    _check_alive(run)
     timings.batches += 1
     timings.pieces += len(batch.owners)
     started = time.perf_counter()
@@ -147,6 +147,12 @@ def _read_alone(piece: Pixels, run: ChunkRun) -> Prediction | ItemError:
         return run.reader.read(piece)[0]
     except RuntimeError as error:
         return ItemError(ErrorCode.RECOGNITION_FAILED, f"the model failed on this crop alone: {error}")
+
+
+def _check_alive(run: ChunkRun) -> None:
+    run.on_alive()
+    if run.stop.is_set():
+        raise InterruptedChunkError("the worker is stopping; the chunk goes back to the queue")
 
 
 def _line(item: Item, ready: _Prepared, predictions: list[Prediction | ItemError], run: ChunkRun) -> Line:

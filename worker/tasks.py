@@ -1,5 +1,6 @@
 """The Celery shell of a worker, and the one place that turns an error into retry, drop or job failure."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,7 @@ def run_message(
     - malformed or forbidden: dropped with a log line
     - the worker is stopping: back to the queue, the run not counted
     - the job cannot run: the job fails with the message, and its other chunks are let go
-    - storage or Redis away: let go; the reconciler sends it again
+    - storage or Redis away: let go, the run not counted; the reconciler sends it again
     - anything else: likewise, until MAX_ATTEMPTS; then the job fails
 
     Raises:
@@ -63,7 +64,7 @@ def run_message(
         log.error("message_dropped", error=str(error))
         return {"dropped": str(error)}
     except InterruptedChunkError:
-        context.ledger.hand_back(message.job, message.chunk)
+        _uncount(message, context)
         log.info("chunk_handed_back")
         raise Reject("the worker is stopping", requeue=True) from None
     except JobError as error:
@@ -71,6 +72,7 @@ def run_message(
         log.error("job_failed", error=str(error))
         return {"job_failed": str(error)}
     except (StorageUnavailableError, RedisError) as error:
+        _uncount(message, context)
         log.warning("chunk_let_go", error=str(error))
         raise Reject(str(error), requeue=False) from error
     except Exception as error:
@@ -79,6 +81,12 @@ def run_message(
             reason = f"chunk {message.chunk} failed {MAX_ATTEMPTS} times ({type(error).__name__}: {error})"
             _fail_job(message, context, f"{reason}: see the worker's log")
         raise Reject(str(error), requeue=False) from error
+
+
+def _uncount(message: ChunkMessage, context: WorkerContext) -> None:
+    """An outage is not the chunk's doing; if Redis is what is out, the count stays, and costs only care."""
+    with contextlib.suppress(RedisError):
+        context.ledger.hand_back(message.job, message.chunk)
 
 
 def _fail_job(message: ChunkMessage, context: WorkerContext, reason: str) -> None:
