@@ -63,6 +63,16 @@ class Plan(BaseModel):
     passed_over: dict[str, int] = {}
 
 
+class Retry(BaseModel):
+    """One round of retry-errors: further chunks, numbered on, with the items that had failed till then."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first_chunk: int
+    chunks: int
+    items: int
+
+
 class Job(BaseModel):
     """One job as `job.json` holds it; `plan` is there once planning has ended. Times are Unix seconds."""
 
@@ -76,6 +86,16 @@ class Job(BaseModel):
     urgent: bool = False
     created_at: int
     plan: Plan | None = None
+    retries: tuple[Retry, ...] = ()
+
+    @property
+    def chunks(self) -> int:
+        """Chunks in all, those of the retries included; 0 until the plan has ended."""
+        return (self.plan.chunks if self.plan else 0) + sum(retry.chunks for retry in self.retries)
+
+    def is_retry(self, chunk: int) -> bool:
+        """Return whether a chunk reads items anew that an earlier one has counted."""
+        return self.plan is not None and chunk >= self.plan.chunks
 
     def identity(self) -> dict[str, object]:
         """Return what two jobs must share to be one job: all that decides the results' lines."""

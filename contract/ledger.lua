@@ -11,8 +11,8 @@
 --   job:<id>:running     hash         chunk -> "<items read> <unix seconds> <worker>", removed likewise
 --   job:<id>:rate        list         "<unix seconds> <items>" of the newest marks, newest first
 --
--- A job that Redis lost (no status) is not written to, except by open and begin, which enter it again;
--- the reconciler then marks every chunk whose part exists.
+-- A job that Redis lost (no status) is not written to, except by open, which enters it again; the reconciler
+-- then marks every chunk whose part exists.
 --
 -- ARGV[1] is the transition, ARGV[2] the job id, ARGV[3] the time; KEYS[1] is the prefix.
 
@@ -32,7 +32,7 @@ local ENDED = { completed = true, failed = true, cancelled = true }
 local function finalize_if_done()
   local total = redis.call("HGET", record, "chunks_total")
   local current = status()
-  if not total or ENDED[current] or current == "finalizing" then return 0 end
+  if not total or (current ~= "validating" and current ~= "in_progress") then return 0 end
   if tonumber(redis.call("HGET", record, "chunks_done") or "0") < tonumber(total) then return 0 end
   set_status("finalizing")
   redis.call("RPUSH", prefix .. "finished", job)
@@ -41,20 +41,18 @@ end
 
 local transitions = {}
 
--- ARGV: workspace, kind, source, created_at. Registers the job, or takes up an ended or lost one again.
+-- ARGV: workspace, kind, source, created_at. Registers the job, or takes up a halted, ended or lost one again;
+-- of an ended one nothing is kept, since its workspace may have changed: its parts are marked anew.
 function transitions.open()
-  local known = redis.call("HGET", record, "workspace")
+  local known, current = redis.call("HGET", record, "workspace"), status()
   if known and known ~= ARGV[4] then return { 0, known } end
+  if ENDED[current] then
+    redis.call("DEL", record, record .. ":done", record .. ":attempts", record .. ":running", record .. ":rate")
+  end
   redis.call("ZADD", prefix .. "jobs", ARGV[7], job)
   redis.call("HSET", record, "workspace", ARGV[4], "kind", ARGV[5], "source", ARGV[6], "created_at", ARGV[7])
-  redis.call("PERSIST", record)
-  for _, suffix in ipairs({ ":done", ":attempts", ":running", ":rate" }) do
-    redis.call("PERSIST", record .. suffix)
-  end
-  local current = status()
-  if not current or ENDED[current] then
+  if not current or ENDED[current] or current == "paused" or current == "cancelling" then
     set_status("validating")
-    redis.call("HDEL", record, "error", "failed_at", "completed_at", "finalizing_at")
   end
   return { 1, ARGV[4] }
 end
@@ -74,7 +72,7 @@ function transitions.planned()
   return 1
 end
 
--- ARGV: chunks, items in all. Returns 1 to the one caller whose call completes the job.
+-- ARGV: chunks, items in all. Chunks grow with a round of retries. Returns 1 to the one caller whose call completes the job.
 function transitions.plan_done()
   if not status() then return 0 end
   redis.call("HSET", record, "chunks_total", ARGV[4], "items_total", ARGV[5],
@@ -83,18 +81,14 @@ function transitions.plan_done()
   return finalize_if_done()
 end
 
--- ARGV: chunk, workspace, worker. Returns {status, attempt}; attempt 0 says the chunk is done already.
+-- ARGV: chunk, worker. Returns {status, attempt}; attempt 0 says the chunk is done already, -1 that the job
+-- does not run now. A job that Redis lost is "unknown": the worker enters it again from its workspace.
 function transitions.begin()
-  local chunk = ARGV[4]
-  if not status() then
-    redis.call("ZADD", prefix .. "jobs", now, job)
-    redis.call("HSET", record, "workspace", ARGV[5], "created_at", now)
-    set_status("in_progress")
-  end
-  local current = status()
+  local chunk, current = ARGV[4], status()
+  if not current then return { "unknown", -1 } end
   if redis.call("GETBIT", record .. ":done", chunk) == 1 then return { current, 0 } end
   if current ~= "in_progress" and current ~= "validating" then return { current, -1 } end
-  redis.call("HSET", record .. ":running", chunk, "0 " .. now .. " " .. ARGV[6])
+  redis.call("HSET", record .. ":running", chunk, "0 " .. now .. " " .. ARGV[5])
   return { current, redis.call("HINCRBY", record .. ":attempts", chunk, 1) }
 end
 
@@ -113,7 +107,7 @@ function transitions.hand_back()
   return redis.call("HINCRBY", record .. ":attempts", ARGV[4], -1)
 end
 
--- ARGV: chunk, completed, failed. Returns {counted, finished}: each is 1 for exactly one caller.
+-- ARGV: chunk, completed, failed, items that were counted as failed before. Returns {counted, finished}: each is 1 for exactly one caller.
 function transitions.mark()
   local chunk = ARGV[4]
   if not status() then return { 0, 0 } end
@@ -122,11 +116,19 @@ function transitions.mark()
   if redis.call("SETBIT", record .. ":done", chunk, 1) == 1 then return { 0, 0 } end
   redis.call("HINCRBY", record, "chunks_done", 1)
   redis.call("HINCRBY", record, "completed", ARGV[5])
-  redis.call("HINCRBY", record, "failed", ARGV[6])
+  redis.call("HINCRBY", record, "failed", tonumber(ARGV[6]) - tonumber(ARGV[7]))
   redis.call("HSET", record, "updated_at", now)
   redis.call("LPUSH", record .. ":rate", now .. " " .. (tonumber(ARGV[5]) + tonumber(ARGV[6])))
   redis.call("LTRIM", record .. ":rate", 0, RATE_LENGTH - 1)
   return { 1, finalize_if_done() }
+end
+
+-- ARGV: status (paused, cancelling). The job's messages are let go from now on; running chunks end.
+function transitions.hold()
+  local current = status()
+  if not current or ENDED[current] or current == ARGV[4] then return 0 end
+  set_status(ARGV[4])
+  return 1
 end
 
 -- ARGV: status, message, retention in seconds. Ends the job; Redis forgets it after the retention.

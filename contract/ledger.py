@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from redis import Redis
 
 ACTIVE_STATUSES = frozenset({"validating", "in_progress", "finalizing", "paused", "cancelling"})
+UNKNOWN = "unknown"
+"""What `begin` answers for a job that Redis does not have."""
+
 ENDED_STATUSES = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -53,7 +56,8 @@ class Progress:
 class Begin:
     """The ledger's answer to a worker that takes up a chunk.
 
-    `attempt` counts from 1; 0 says the chunk is done, -1 that the job does not run now.
+    `attempt` counts from 1; 0 says the chunk is done, -1 that the job does not run now or, with the status
+    `unknown`, that Redis has lost it.
     """
 
     status: str
@@ -97,9 +101,9 @@ class Ledger:
         """Note the plan's totals; return whether this very call completed the job."""
         return bool(self._run("plan_done", job, chunks, items))
 
-    def begin(self, job: str, chunk: int, workspace: str, worker: str) -> Begin:
+    def begin(self, job: str, chunk: int, worker: str) -> Begin:
         """Note that a worker takes up a chunk."""
-        status, attempt = self._run("begin", job, chunk, workspace, worker)
+        status, attempt = self._run("begin", job, chunk, worker)
         return Begin(status, int(attempt))
 
     def progress(self, job: str, chunk: int, items: int, worker: str) -> None:
@@ -110,10 +114,18 @@ class Ledger:
         """Note that a chunk goes back to the queue unharmed."""
         self._run("hand_back", job, chunk)
 
-    def mark(self, job: str, chunk: int, completed: int, failed: int) -> bool:
-        """Note that a chunk's part is durable; return whether this call was the one that counted it."""
-        counted, _ = self._run("mark", job, chunk, completed, failed)
+    def mark(self, job: str, chunk: int, completed: int, failed: int, *, again: bool = False) -> bool:
+        """Note that a chunk's part is durable; return whether this call was the one that counted it.
+
+        Args:
+            again: the chunk's items had failed before, and are counted as failed already
+        """
+        counted, _ = self._run("mark", job, chunk, completed, failed, completed + failed if again else 0)
         return bool(counted)
+
+    def hold(self, job: str, status: str) -> bool:
+        """Stop a job for now (paused) or for good (cancelling); return whether this call did it."""
+        return bool(self._run("hold", job, status))
 
     def finish(self, job: str, status: str, retention_seconds: float, message: str = "") -> bool:
         """End the job with a final status; return whether this call ended it."""

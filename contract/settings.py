@@ -107,6 +107,11 @@ class Settings(BaseSettings, RecognitionParameters):
         config = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config)
 
+    @property
+    def retention_seconds(self) -> float:
+        """Seconds that Redis remembers an ended job."""
+        return self.retention_days * 86_400
+
     def broker_url(self) -> str:
         """Return the Redis URL; raises BrokerError if none is set."""
         if self.redis_url is None:

@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,6 +19,20 @@ MAX_JSON_BYTES = 1 << 20
 
 MAX_CHUNK_BYTES = 1 << 30
 """Bytes of a chunk's or part's file at most: the largest chunk times the longest line, rounded."""
+
+
+COUNTERS = 32
+"""Parts read at once for their counts; on S3 a part's latency, not its bytes, is what takes time."""
+
+HaltStatus = Literal["failed", "paused", "cancelled"]
+
+
+class Halt(msgspec.Struct, frozen=True):
+    """What stops a job, in `halt.json`; `at` in Unix seconds."""
+
+    status: HaltStatus
+    message: str
+    at: int
 
 
 @dataclass(frozen=True)
@@ -55,9 +70,9 @@ class Workspace:
         return self.path("summary.json")
 
     @property
-    def failure(self) -> str:
-        """Why the job as a whole could not run; absent otherwise."""
-        return self.path("failure.json")
+    def halt_json(self) -> str:
+        """Why the job does not run: failed, paused or cancelled; absent otherwise."""
+        return self.path("halt.json")
 
     @property
     def success(self) -> str:
@@ -94,23 +109,36 @@ class Workspace:
         """Write the job's record over the older one."""
         self.store.replace(self.job_json, job.to_json())
 
-    def record_failure(self, message: str) -> None:
-        """Write down why the job as a whole cannot run, for those who come when Redis has forgotten it."""
-        self.store.replace(
-            self.failure, msgspec.json.encode({"error": message, "failed_at": int(time.time())})
-        )
+    def halt(self, status: HaltStatus, message: str = "") -> None:
+        """Write down that the job does not run, for those who come when Redis has forgotten it."""
+        self.store.replace(self.halt_json, msgspec.json.encode(Halt(status, message, int(time.time()))))
 
-    def load_failure(self) -> str | None:
-        """Return why the job as a whole cannot run, or None."""
+    def load_halt(self) -> Halt | None:
+        """Return why the job does not run, or None if it may."""
         try:
-            return str(msgspec.json.decode(self.store.read(self.failure, MAX_JSON_BYTES))["error"])
+            return msgspec.json.decode(self.store.read(self.halt_json, MAX_JSON_BYTES), type=Halt)
         except ObjectMissingError:
             return None
+
+    def release(self) -> None:
+        """Let the job run again."""
+        self.store.delete(self.halt_json)
+
+    def sweep(self) -> int:
+        """Remove what killed writers left unfinished, once all parts are there; return how much that was."""
+        folders = (self.root, self.path("chunks"), self.path("parts"), self.path("statistics"))
+        return sum(self.store.sweep(folder) for folder in folders)
 
     def part_counts(self, number: int) -> tuple[int, int]:
         """Return how many lines of a part are results, and how many are errors."""
         failures = [failure_of(line) is not None for line in self.lines(self.part(number))]
         return failures.count(False), failures.count(True)
+
+    def counts(self, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """Return `part_counts` of many parts, COUNTERS at a time."""
+        ordered = sorted(numbers)
+        with ThreadPoolExecutor(COUNTERS, thread_name_prefix="count") as threads:
+            return dict(zip(ordered, threads.map(self.part_counts, ordered), strict=True))
 
     def chunk_numbers(self) -> set[int]:
         """Return the numbers of the chunks planned so far."""

@@ -15,8 +15,9 @@ import redis
 import structlog
 from rich.console import Console
 
-from contract.errors import ExitCode, InterruptedRunError, TraceOcrError, WorkspaceConflictError
+from contract.errors import ExitCode, InterruptedRunError, TraceOcrError, UsageError, WorkspaceConflictError
 from contract.job import Job, new_job_id
+from contract.ledger import Ledger
 from contract.logs import configure_logging, redacted
 from contract.model_store import ModelStore
 from contract.settings import Settings, environment_of
@@ -27,6 +28,7 @@ from producer.local import run_job
 from producer.session import Session
 from producer.sources import identify_source, list_source
 from producer.status import JobStatus, find_status, find_workspace, first_lines, status_of
+from producer.steer import add_retry, cancel_job, pause_job, remove_job
 from producer.submit import settle_job, submit_job
 
 INTERRUPTED = 130
@@ -190,6 +192,55 @@ def errors(settings: Settings, job: str) -> ExitCode:
     return _print_merged(settings, job, lambda workspace: workspace.errors)
 
 
+@cli.command()
+@job_or_workspace
+@options.with_settings(*options.STORAGE)
+def pause(settings: Settings, job: str) -> ExitCode:
+    """Stop a job after the chunks that are running; `resume` continues it."""
+    return _steer(settings, job, pause_job, "paused")
+
+
+@cli.command()
+@job_or_workspace
+@options.with_settings(*options.STORAGE)
+def cancel(settings: Settings, job: str) -> ExitCode:
+    """Stop a job for good; what it has written stays until `gc`."""
+    return _steer(settings, job, cancel_job, "cancelled")
+
+
+@cli.command()
+@job_or_workspace
+@options.with_settings(*options.STORAGE)
+def resume(settings: Settings, job: str) -> ExitCode:
+    """Continue a paused, cancelled or failed job, or one whose planning was cut off."""
+    session = Session(settings)
+    found, workspace = _find(session, job)
+    if workspace.store.exists(workspace.success):
+        raise UsageError(f"job {found.id} is complete")
+    return _resubmit(session, found, workspace)
+
+
+@cli.command("retry-errors")
+@job_or_workspace
+@options.with_settings(*options.STORAGE)
+def retry_errors(settings: Settings, job: str) -> ExitCode:
+    """Read a complete job's failed items again; the results are merged in place."""
+    settings.broker_url()
+    session = Session(settings)
+    found, workspace = _find(session, job)
+    return _resubmit(session, add_retry(found, workspace), workspace)
+
+
+@cli.command()
+@job_or_workspace
+@options.with_settings(*options.STORAGE)
+def gc(settings: Settings, job: str) -> ExitCode:
+    """Remove everything that a cancelled job has written."""
+    found, workspace = _find(Session(settings), job)
+    click.echo(f"removed {remove_job(found, workspace):,} objects from {workspace.root}")
+    return ExitCode.OK
+
+
 @cli.group()
 def models() -> None:
     """Recognition architectures and their weights."""
@@ -251,6 +302,29 @@ def _settle(
             f"{workspace.root} is job {job.id}'s: use another workspace for {job_id}"
         )
     return job, workspace
+
+
+def _find(session: Session, name: str) -> tuple[Job, Workspace]:
+    workspace = find_workspace(name, session.ledger_if_set, session.storage)
+    return workspace.require_job(), workspace
+
+
+def _steer(
+    settings: Settings, name: str, action: Callable[[Job, Workspace, Ledger | None], None], done: str
+) -> ExitCode:
+    session = Session(settings)
+    job, workspace = _find(session, name)
+    action(job, workspace, session.ledger_if_set)
+    click.echo(f"job {job.id} is {done}; chunks that are running end first")
+    return ExitCode.OK
+
+
+def _resubmit(session: Session, job: Job, workspace: Workspace) -> ExitCode:
+    session.settings.broker_url()
+    listing = list_source(job.source, session.storage, sys.stdin.buffer)
+    job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
+    click.echo(job.id)
+    return ExitCode.OK
 
 
 def _wait(look: Callable[[], JobStatus], show: render.ShowStatus) -> JobStatus:

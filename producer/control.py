@@ -8,6 +8,7 @@ import redis
 import structlog
 from redis.exceptions import LockError
 
+from contract.enter import enter_job
 from contract.errors import JobError, StorageError, TraceOcrError
 from contract.ledger import ENDED_STATUSES, Ledger, Progress
 from contract.settings import Settings
@@ -64,10 +65,20 @@ class Control:
         for progress in list(self.known.values()):
             if self.ledger.load(progress.job) is None:
                 structlog.get_logger().warning("job_lost_by_redis", job=progress.job)
-                self.ledger.open(
-                    progress.job, progress.workspace, progress.kind, progress.source, int(progress.created_at)
-                )
-                self._look_at_id(progress.job)
+                self._restore(progress)
+
+    def _restore(self, progress: Progress) -> None:
+        try:
+            workspace = open_workspace(progress.workspace, self.storage)
+            enter_job(workspace.require_job(), workspace, self.ledger, self.settings.retention_seconds)
+        except JobError:
+            self.known.pop(
+                progress.job, None
+            )  # its workspace is gone too: there is nothing left to bring back
+        except TraceOcrError as error:
+            structlog.get_logger().error("job_not_restored", job=progress.job, error=str(error))
+        else:
+            self._look_at_id(progress.job)
 
     def _look_at_id(self, job: str) -> None:
         progress = self.ledger.load(job)
@@ -94,13 +105,21 @@ class Control:
         if workspace.store.exists(workspace.success):
             self._finish(progress, "completed")
             return
-        if progress.status in ("validating", "in_progress", "finalizing"):
+        if progress.status == "cancelling" and not self._is_running(progress):
+            self._finish(progress, "cancelled")
+        elif progress.status in ("validating", "in_progress", "finalizing"):
             self._reconciler.reconcile(job, workspace)
         fresh = self.ledger.load(progress.job)
         if fresh and fresh.status == "finalizing":
             summary = merge(job, workspace)
-            structlog.get_logger().info("job_completed", job=job.id, **summary["request_counts"])
+            swept = workspace.sweep()
+            structlog.get_logger().info("job_completed", job=job.id, swept=swept, **summary["request_counts"])
             self._finish(progress, "completed")
+
+    def _is_running(self, progress: Progress) -> bool:
+        """Whether a worker is still at a chunk; one that has not been heard of for its lease is not."""
+        oldest = time.time() - self.settings.visibility_timeout
+        return any(run.seen_at > oldest for run in progress.running)
 
     def _note(self, progress: Progress, error: TraceOcrError) -> None:
         """A job whose own files are wrong fails; one whose storage is away is looked at again."""
@@ -110,10 +129,10 @@ class Control:
 
     def _fail(self, workspace: Workspace, progress: Progress, reason: str) -> None:
         try:
-            workspace.record_failure(reason)
+            workspace.halt("failed", reason)
         except StorageError as error:
             structlog.get_logger().error("failure_not_recorded", job=progress.job, error=str(error))
         self._finish(progress, "failed", reason)
 
     def _finish(self, progress: Progress, status: str, reason: str = "") -> None:
-        self.ledger.finish(progress.job, status, self.settings.retention_days * 86400, reason)
+        self.ledger.finish(progress.job, status, self.settings.retention_seconds, reason)

@@ -49,56 +49,77 @@ def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str,
         JobError: the parts do not hold exactly one line per planned item
         ObjectMissingError: a part is not there
     """
-    plan = job.plan
-    if plan is None:
+    if job.plan is None:
         raise JobError(f"{workspace.root} is not planned to its end: submit it again to continue")
     totals = _Totals()
     with (
         workspace.store.writer(workspace.results) as results,
         workspace.store.writer(workspace.errors) as errors,
     ):
-        for chunk, (lines, statistics) in enumerate(_parts(workspace, plan.chunks)):
-            _check_length(job, plan, workspace, chunk, lines)
-            _append(lines, results, errors, totals)
-            if statistics:
-                totals.add(statistics)
-    ended = now if now is not None else time.time()
-    summary = _summary(job, plan, totals, ended)
+        for line in final_lines(job, job.plan, workspace, totals):
+            _append(line, results, errors, totals)
+    summary = _summary(job, job.plan, totals, now if now is not None else time.time())
     workspace.store.replace(workspace.summary, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     workspace.store.replace(workspace.success, b"")
     return summary
 
 
-def _parts(workspace: Workspace, chunks: int) -> Iterator[tuple[list[bytes], ChunkStatistics | None]]:
+def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> Iterator[bytes]:
+    """Yield one line per planned item, in source order: the planned chunks', with each retry's laid over.
+
+    A retry holds the items that had failed before it, in the same order, so its lines replace the failed
+    ones one by one and nothing needs to be looked up.
+    """
+    lines = _lines(workspace, 0, plan.chunks, plan.items, job.chunk_size, totals)
+    for retry in job.retries:
+        anew = _lines(workspace, retry.first_chunk, retry.chunks, retry.items, job.chunk_size, totals)
+        lines = _overlaid(lines, anew)
+    return lines
+
+
+def _overlaid(lines: Iterator[bytes], anew: Iterator[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        yield line if failure_of(line) is None else next(anew)
+
+
+def _lines(
+    workspace: Workspace, first: int, chunks: int, items: int, chunk_size: int, totals: _Totals
+) -> Iterator[bytes]:
+    """Yield the lines of consecutive parts, checking that each holds one line per item."""
+    for index, (lines, statistics) in enumerate(_parts(workspace, first, chunks)):
+        expected = min(chunk_size, items - index * chunk_size)
+        if len(lines) != expected:
+            raise JobError(
+                f"{workspace.part(first + index)} holds {len(lines)} lines for {expected} items: "
+                "delete that part and submit the job again to read its chunk anew"
+            )
+        if statistics:
+            totals.add(statistics)
+        yield from lines
+
+
+def _parts(
+    workspace: Workspace, first: int, chunks: int
+) -> Iterator[tuple[list[bytes], ChunkStatistics | None]]:
     """Yield each part's lines and statistics, in order, READ_AHEAD parts at a time: on S3 latency rules."""
 
     def read(chunk: int) -> tuple[list[bytes], ChunkStatistics | None]:
         return workspace.lines(workspace.part(chunk)), workspace.load_statistics(chunk)
 
     with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="merge") as threads:
-        for start in range(0, chunks, READ_AHEAD):
-            yield from threads.map(read, range(start, min(start + READ_AHEAD, chunks)))
+        for start in range(first, first + chunks, READ_AHEAD):
+            yield from threads.map(read, range(start, min(start + READ_AHEAD, first + chunks)))
 
 
-def _check_length(job: Job, plan: Plan, workspace: Workspace, chunk: int, lines: list[bytes]) -> None:
-    expected = min(job.chunk_size, plan.items - chunk * job.chunk_size)
-    if len(lines) != expected:
-        raise JobError(
-            f"{workspace.part(chunk)} holds {len(lines)} lines for {expected} items: "
-            "delete that part and submit the job again to read its chunk anew"
-        )
-
-
-def _append(lines: list[bytes], results: IO[bytes], errors: IO[bytes], totals: _Totals) -> None:
-    for line in lines:
-        failure = failure_of(line)
-        if failure is None:
-            totals.completed += 1
-            results.write(line + b"\n")
-        else:
-            totals.failed += 1
-            totals.error_codes[failure.code.value] += 1
-            errors.write(line + b"\n")
+def _append(line: bytes, results: IO[bytes], errors: IO[bytes], totals: _Totals) -> None:
+    failure = failure_of(line)
+    if failure is None:
+        totals.completed += 1
+        results.write(line + b"\n")
+    else:
+        totals.failed += 1
+        totals.error_codes[failure.code.value] += 1
+        errors.write(line + b"\n")
 
 
 def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, Any]:
@@ -110,6 +131,7 @@ def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, A
         "request_counts": {"total": plan.items, "completed": totals.completed, "failed": totals.failed},
         "error_codes": dict(sorted(totals.error_codes.items())),
         "passed_over": plan.passed_over,
+        "retries": len(job.retries),
         "read_in_part": totals.notes,
         "created_at": job.created_at,
         "completed_at": int(ended),

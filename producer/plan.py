@@ -31,7 +31,7 @@ def write_plan(
     for number, chunk in enumerate(chunks_of(listing, job.chunk_size), start=1):
         if number > MAX_CHUNKS:
             raise SourceError(f"more than {MAX_CHUNKS:,} chunks: use a larger --chunk-size")
-        _write_chunk(workspace, number - 1, chunk)
+        write_chunk(workspace, number - 1, chunk)
         items += len(chunk)
         on_chunk(number - 1, items)
     if not items:
@@ -49,7 +49,8 @@ def chunks_of(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _write_chunk(workspace: Workspace, number: int, items: list[Item]) -> None:
+def write_chunk(workspace: Workspace, number: int, items: list[Item]) -> None:
+    """Write one chunk's items, once; raises WorkspaceConflictError if others are there already."""
     data = b"".join(map(encode_line, items))
     uri = workspace.chunk(number)
     if not workspace.store.create(uri, data) and workspace.store.read(uri, len(data)) != data:

@@ -25,11 +25,11 @@ class Reconciler:
 
     def reconcile(self, job: Job, workspace: Workspace) -> list[int]:
         """Bring one job's ledger and queue in line with its storage; return the chunks sent again."""
-        planned = set(range(job.plan.chunks)) if job.plan else workspace.chunk_numbers()
+        planned = set(range(job.chunks)) if job.plan else workspace.chunk_numbers()
         parts = workspace.part_numbers() & planned
         self._mark(job, workspace, parts)
         if job.plan:
-            self._ledger.plan_done(job.id, job.plan.chunks, job.plan.items)
+            self._ledger.plan_done(job.id, job.chunks, job.plan.items)
         missing = planned - parts
         if missing:
             missing -= self._dispatcher.waiting(job.id)
@@ -46,5 +46,6 @@ class Reconciler:
         self._suspects.pop(job, None)
 
     def _mark(self, job: Job, workspace: Workspace, parts: set[int]) -> None:
-        for chunk in sorted(parts - self._ledger.done_among(job.id, parts)):
-            self._ledger.mark(job.id, chunk, *workspace.part_counts(chunk))
+        unmarked = parts - self._ledger.done_among(job.id, parts)
+        for chunk, counts in workspace.counts(unmarked).items():
+            self._ledger.mark(job.id, chunk, *counts, again=job.is_retry(chunk))

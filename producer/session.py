@@ -51,7 +51,7 @@ class Session:
                 app,
                 ChunkMessage(job.id, workspace, chunk),
                 queue_for(namespace, job.kind, urgent=job.urgent),
-                job.plan.chunks if job.plan else None,
+                job.chunks or None,
             )
 
         return Dispatcher(send, lambda job: waiting_chunks(self.client, namespace, job))

@@ -1,7 +1,6 @@
 """Stage 9: what a person sees of a job, from the ledger, or from the workspace when Redis knows nothing."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -12,9 +11,6 @@ from contract.job import Job
 from contract.ledger import ENDED_STATUSES, Ledger, Progress, Running
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
-
-READERS = 32
-"""Parts read at once for their counts; on S3 a part's latency, not its bytes, is what takes time."""
 
 
 class RequestCounts(msgspec.Struct, frozen=True):
@@ -87,15 +83,16 @@ def status_of(progress: Progress) -> JobStatus:
 
 def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
     """Return a job's status from its files alone; counts before the merge are read from the parts."""
-    summary, failure = workspace.load_summary(), workspace.load_failure()
+    summary, halt = workspace.load_summary(), workspace.load_halt()
     ended = summary is not None and workspace.store.exists(workspace.success)
-    with ThreadPoolExecutor(READERS) as threads:
-        counts = list(threads.map(workspace.part_counts, workspace.part_numbers())) if not ended else []
-    completed, failed = sum(ok for ok, _ in counts), sum(bad for _, bad in counts)
+    counts = {} if ended else workspace.counts(workspace.part_numbers())
+    completed = sum(ok for ok, _ in counts.values())
+    # What a retry reads was counted as failed by an earlier chunk; what it fails to read, stays so.
+    failed = sum(-ok if job.is_retry(chunk) else bad for chunk, (ok, bad) in counts.items())
     if ended and summary:
         completed, failed = summary["request_counts"]["completed"], summary["request_counts"]["failed"]
-    chunks = job.plan.chunks if job.plan else len(workspace.chunk_numbers())
-    status = "completed" if ended else "failed" if failure else "in_progress" if job.plan else "validating"
+    chunks = job.chunks or len(workspace.chunk_numbers())
+    status = "completed" if ended else halt.status if halt else "in_progress" if job.plan else "validating"
     return JobStatus(
         id=job.id,
         status=status,
@@ -111,7 +108,7 @@ def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
         updated_at=summary["completed_at"] if ended and summary else time.time(),
         items_per_second=None,
         eta_seconds=None,
-        error=failure or "",
+        error=halt.message if halt else "",
     )
 
 

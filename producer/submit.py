@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from contract.enter import enter_job
 from contract.errors import SourceError, WorkspaceConflictError
-from contract.job import Job
+from contract.job import Job, Plan
 from contract.ledger import Ledger
 from contract.workspace import Workspace
 from producer.plan import write_plan
@@ -56,29 +57,35 @@ def submit_job(
     Raises:
         SourceError, WorkspaceConflictError: as `write_plan` and `Ledger.open`
     """
-    ledger.open(job.id, workspace.root, job.kind, job.source.uri, job.created_at)
-    workspace.store.delete(workspace.failure)
-    done, waiting = workspace.part_numbers(), dispatcher.waiting(job.id)
+    workspace.release()
+    enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
+    done, waiting = workspace.counts(workspace.part_numbers()), dispatcher.waiting(job.id)
 
     def dispatch(chunk: int, items: int) -> None:
         ledger.planned(job.id, chunk + 1, items)
         if chunk in done:
-            ledger.mark(job.id, chunk, *workspace.part_counts(chunk))
+            ledger.mark(job.id, chunk, *done[chunk], again=job.is_retry(chunk))
         elif chunk not in waiting:
             dispatcher.send(job, workspace.root, chunk)
 
     plan = job.plan
     if plan:
-        for chunk in range(plan.chunks):
+        for chunk in range(job.chunks):
             dispatch(chunk, min((chunk + 1) * job.chunk_size, plan.items))
     else:
-        try:
-            plan = write_plan(job, workspace, listing, dispatch)
-        except SourceError as error:
-            workspace.record_failure(str(error))
-            ledger.finish(job.id, "failed", FAILED_PLAN_SECONDS, str(error))
-            raise
+        plan = _plan(job, workspace, listing, ledger, dispatch)
         job = job.model_copy(update={"plan": plan})
         workspace.save_job(job)
-    ledger.plan_done(job.id, plan.chunks, plan.items)
+    ledger.plan_done(job.id, job.chunks, plan.items)
     return job
+
+
+def _plan(
+    job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatch: Callable[[int, int], None]
+) -> Plan:
+    try:
+        return write_plan(job, workspace, listing, dispatch)
+    except SourceError as error:
+        workspace.halt("failed", str(error))
+        ledger.finish(job.id, "failed", FAILED_PLAN_SECONDS, str(error))
+        raise

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from contract.enter import enter_job
 from contract.errors import JobError, MessageError, OutsideAllowedRootsError, StorageError
 from contract.job import Job
-from contract.ledger import Ledger
+from contract.ledger import UNKNOWN, Ledger
 from contract.records import ChunkMessage, decode_item
 from contract.roots import AllowedRoots
 from contract.settings import Settings
@@ -60,7 +61,10 @@ def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[]
         StorageUnavailableError: to be tried again later
     """
     workspace, job = _open(message, context)
-    begin = context.ledger.begin(job.id, message.chunk, workspace.root, context.name)
+    begin = context.ledger.begin(job.id, message.chunk, context.name)
+    if begin.status == UNKNOWN:
+        enter_job(job, workspace, context.ledger, context.settings.retention_seconds)
+        begin = context.ledger.begin(job.id, message.chunk, context.name)
     if begin.attempt < 0:
         return {"skipped": f"job is {begin.status}"}
     if begin.attempt == 0 or workspace.store.exists(workspace.part(message.chunk)):
@@ -145,5 +149,5 @@ def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
 def _mark(workspace: Workspace, job: Job, chunk: int, context: WorkerContext) -> dict[str, object]:
     """Mark what storage holds, not what this run found: another worker's part may have been first."""
     completed, failed = workspace.part_counts(chunk)
-    context.ledger.mark(job.id, chunk, completed, failed)
+    context.ledger.mark(job.id, chunk, completed, failed, again=job.is_retry(chunk))
     return {"ok": completed, "failed": failed}

@@ -90,5 +90,5 @@ def _uncount(message: ChunkMessage, context: WorkerContext) -> None:
 
 
 def _fail_job(message: ChunkMessage, context: WorkerContext, reason: str) -> None:
-    open_workspace(message.workspace, context.storage).record_failure(reason)
-    context.ledger.finish(message.job, "failed", context.settings.retention_days * 86400, reason)
+    open_workspace(message.workspace, context.storage).halt("failed", reason)
+    context.ledger.finish(message.job, "failed", context.settings.retention_seconds, reason)

@@ -48,6 +48,9 @@ class Store(Protocol):
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of the objects directly in the folder, in no set order."""
 
+    def sweep(self, folder: str) -> int:
+        """Remove unfinished writes directly in the folder; return how many there were."""
+
     def reader(self, uri: str) -> AbstractContextManager[IO[bytes]]:
         """Open the object as a binary stream, read line by line without holding it whole."""
 

@@ -17,7 +17,7 @@ from contract.errors import (
 )
 
 TEMPORARY_SUFFIX = ".tmp"
-"""Marks unfinished files; a sweep may remove any that are old."""
+"""Marks unfinished files; they are hidden, never listed, and swept when their job ends."""
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR, errno.ELOOP}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -49,8 +49,11 @@ class LocalStore:
                 _sync(file)
             try:
                 os.link(temporary, path)
-            except FileExistsError:
-                return False
+            except (FileExistsError, FileNotFoundError):
+                # Not found: the job has ended and its sweep took our temporary file; the part is there.
+                if path.exists():
+                    return False
+                raise
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
@@ -80,6 +83,14 @@ class LocalStore:
             return
         except OSError as error:
             raise _translate(folder, error) from error
+
+    def sweep(self, folder: str) -> int:
+        """Remove the temporary files of writers that died."""
+        left = list(Path(folder).glob(f".*{TEMPORARY_SUFFIX}"))
+        with _translated(folder):
+            for path in left:
+                path.unlink(missing_ok=True)
+        return len(left)
 
     @contextlib.contextmanager
     def reader(self, uri: str) -> Iterator[IO[bytes]]:

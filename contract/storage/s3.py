@@ -148,6 +148,21 @@ class S3Store:
                 for entry in page.get("Contents", []):
                     yield f"s3://{bucket}/{entry['Key']}", entry["Size"]
 
+    def sweep(self, folder: str) -> int:
+        """Abort the multipart uploads of writers that died: their parts are stored, and paid for, unseen."""
+        bucket, key = split(folder.rstrip("/") + "/")
+        aborted = 0
+        with _translated(folder):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=bucket, Prefix=key, Delimiter="/"
+            )
+            for upload in (upload for page in pages for upload in page.get("Uploads", [])):
+                self._client.abort_multipart_upload(
+                    Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                )
+                aborted += 1
+        return aborted
+
     @contextlib.contextmanager
     def reader(self, uri: str) -> Iterator[IO[bytes]]:
         """Open the object as a stream."""

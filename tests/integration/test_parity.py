@@ -40,7 +40,7 @@ TRAINED = "crnn_mobilenet_v3_small"
 WIDE_ASPECTS = (9, 20, 60)
 """Width over height; docTR splits a crop past 8."""
 
-SHORT = 8
+SHORT = 5
 """Characters that the models which spell one by one may write here: parity needs no long strings, and
 `master` takes ten seconds for a crop's fifty."""
 
@@ -188,11 +188,11 @@ class TestTrainedCheckpoint:
 
 
 class TestEveryArchitecture:
-    """All nine architectures with random weights, through a model store, against docTR with the same state."""
+    """All nine architectures with random weights through a model store, against docTR with that state."""
 
     @pytest.fixture
     def files(self, crops: list[Path], wide_crops: list[Path]) -> list[Path]:
-        return [*crops[:4], wide_crops[0], *crops[100:103]]
+        return [*crops[:3], wide_crops[0], *crops[100:102]]
 
     @pytest.fixture(autouse=True)
     def short_strings(self, monkeypatch: pytest.MonkeyPatch) -> None:
