@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit integration lock clean
+.PHONY: help demo test chaos lint unit integration lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,7 +24,10 @@ demo: $(INSTALLED)  ## read the sample crops on this machine, with an embedded b
 	  --model-store samples/weights --recognition-model crnn_mobilenet_v3_small
 
 test: lint $(INSTALLED)  ## linters, types, layers, and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not full'
+
+chaos: $(INSTALLED)  ## kill, wipe and poison: every fault, with a table at the end
+	$(BIN)/python -m pytest tests/chaos
 
 lint: $(INSTALLED)  ## linters, types and layers alone
 	$(BIN)/ruff check .

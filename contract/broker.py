@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl
 
 import redis
 from celery import Celery
@@ -162,6 +163,8 @@ def _identity(message: Any) -> str:
 
 def _kombu_url(url: str) -> str:
     """Kombu names a Unix socket's scheme differently from redis-py."""
-    if url.startswith("unix://"):
-        return "redis+socket://" + url.removeprefix("unix://")
-    return url
+    if not url.startswith("unix://"):
+        return url
+    path, _, query = url.removeprefix("unix://").partition("?")
+    database = dict(parse_qsl(query)).get("db")
+    return f"redis+socket://{path}" + (f"?virtual_host={database}" if database else "")

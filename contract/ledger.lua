@@ -110,7 +110,7 @@ end
 -- ARGV: chunk, completed, failed, items that were counted as failed before. Returns {counted, finished}: each is 1 for exactly one caller.
 function transitions.mark()
   local chunk = ARGV[4]
-  if not status() then return { 0, 0 } end
+  if not status() or ENDED[status()] then return { 0, 0 } end
   redis.call("HDEL", record .. ":running", chunk)
   redis.call("HDEL", record .. ":attempts", chunk)
   if redis.call("SETBIT", record .. ":done", chunk, 1) == 1 then return { 0, 0 } end

@@ -11,7 +11,7 @@ import structlog
 if TYPE_CHECKING:
     from contract.settings import Settings
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]*@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@|(?<=[?&]password=)[^&\s]*")
 _NOISY = ("amqp", "boto3", "botocore", "celery", "kombu", "s3transfer", "smart_open", "urllib3")
 _RETOLD = ("celery.app.trace",)
 """Loggers whose warnings repeat, with two tracebacks, what `worker.tasks` has said in one line."""
@@ -53,21 +53,30 @@ def configure_logging(settings: "Settings") -> None:
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Strike the user and password out of every URL in an event's texts."""
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = redacted(value)
-    return event
+    """Strike the user and password out of every URL in an event, however deep it lies."""
+    return {key: _redacted_value(value) for key, value in event.items()}
 
 
 def redacted(text: str) -> str:
     """Return the text with the user and password of each URL struck out."""
-    return _CREDENTIALS.sub("***@", text)
+    return _CREDENTIALS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
+
+
+def _redacted_value(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {key: _redacted_value(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted_value(inner) for inner in value]
+    return redacted(value if isinstance(value, str) else repr(value))
 
 
 def _renderers(settings: "Settings") -> list[structlog.typing.Processor]:
     as_console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if as_console:
-        return [redact, structlog.dev.ConsoleRenderer()]
+        # Plain: rich's tracebacks show local variables, and with them what must not be shown.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     # The traceback becomes text first, so that it is searched for credentials too.
-    return [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+    return [structlog.processors.format_exc_info, redact, renderer]

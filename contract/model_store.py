@@ -23,7 +23,7 @@ class ModelCard(msgspec.Struct, frozen=True):
 
     architecture: str
     vocab: Annotated[str, msgspec.Meta(min_length=1)]
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     source: str = ""
     licence: str = ""
 

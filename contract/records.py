@@ -74,7 +74,7 @@ class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
 class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A pointer to one chunk: all that ever travels through the queue."""
 
-    job: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    job: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
     workspace: Text
     chunk: Annotated[int, msgspec.Meta(ge=0, lt=1_000_000)]
 

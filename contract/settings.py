@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -89,6 +89,12 @@ class Settings(BaseSettings, RecognitionParameters):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @model_validator(mode="after")
+    def _lease_within_timeout(self) -> "Settings":
+        if self.lease_seconds >= self.visibility_timeout:
+            raise ValueError("lease_seconds must be less than visibility_timeout, or running chunks are lost")
+        return self
+
     @field_validator("model_store")
     @classmethod
     def _absolute(cls, value: str | None) -> str | None:
@@ -166,7 +172,9 @@ def variable_of(field: str) -> str:
 
 
 def _problem(detail: dict[str, Any]) -> str:
-    name = str(detail["loc"][0]) if detail["loc"] else "settings"
+    if not detail["loc"]:
+        return str(detail["msg"]).removeprefix("Value error, ")
+    name = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
         return f"{name} is no setting of trace-ocr: correct its name in the settings file"
     given = "" if name == "redis_url" else f", not {detail['input']!r}"

@@ -1,9 +1,11 @@
 """The workspace: the output the user named, where a job really lives. Names sort in source order."""
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,7 +118,8 @@ class Workspace:
     def load_halt(self) -> Halt | None:
         """Return why the job does not run, or None if it may."""
         try:
-            return msgspec.json.decode(self.store.read(self.halt_json, MAX_JSON_BYTES), type=Halt)
+            with _intact(self.halt_json):
+                return msgspec.json.decode(self.store.read(self.halt_json, MAX_JSON_BYTES), type=Halt)
         except ObjectMissingError:
             return None
 
@@ -131,7 +134,9 @@ class Workspace:
 
     def part_counts(self, number: int) -> tuple[int, int]:
         """Return how many lines of a part are results, and how many are errors."""
-        failures = [failure_of(line) is not None for line in self.lines(self.part(number))]
+        uri = self.part(number)
+        with _intact(uri):
+            failures = [failure_of(line) is not None for line in self.lines(uri)]
         return failures.count(False), failures.count(True)
 
     def counts(self, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
@@ -158,7 +163,8 @@ class Workspace:
             data = self.store.read(self.statistics(number), MAX_JSON_BYTES)
         except ObjectMissingError:
             return None
-        return msgspec.json.decode(data, type=ChunkStatistics)
+        with _intact(self.statistics(number)):
+            return msgspec.json.decode(data, type=ChunkStatistics)
 
     def load_summary(self) -> dict[str, Any] | None:
         """Return the summary, or None before the merge."""
@@ -175,5 +181,14 @@ def open_workspace(root: str, storage: Storage) -> Workspace:
     return Workspace(absolute, storage.at(root))
 
 
+@contextmanager
+def _intact(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except msgspec.DecodeError as error:
+        raise JobError(f"{uri} is damaged ({error}): delete it and submit the job again") from error
+
+
 def _numbers(names: Iterator[str]) -> set[int]:
-    return {int(stem) for stem in (name.partition(".")[0] for name in names) if stem.isdigit()}
+    matches = (re.fullmatch(r"([0-9]{6})\.jsonl", name) for name in names)
+    return {int(match[1]) for match in matches if match}

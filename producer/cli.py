@@ -1,6 +1,7 @@
 """`trace-ocr`: a thin shell over the producer's functions; flags > environment > settings file > defaults."""
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -16,7 +17,7 @@ import structlog
 from rich.console import Console
 
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError, UsageError, WorkspaceConflictError
-from contract.job import Job, new_job_id
+from contract.job import JOB_ID, Job, new_job_id
 from contract.ledger import Ledger
 from contract.logs import configure_logging, redacted
 from contract.model_store import ModelStore
@@ -286,6 +287,8 @@ def main() -> None:
 def _settle(
     session: Session, source: str, output: str, job_id: str | None, *, urgent: bool
 ) -> tuple[Job, Workspace]:
+    if job_id and not re.fullmatch(JOB_ID, job_id):
+        raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
     settings, found = session.settings, identify_source(source)
     workspace = open_workspace(output, session.storage)
     wanted = Job(

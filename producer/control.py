@@ -21,7 +21,7 @@ from producer.submit import Dispatcher
 WAIT_SECONDS = 1.0
 """Longest wait for a finished job before the loop looks at its stop signal again."""
 
-LOCK_SECONDS = 60.0
+LOCK_SECONDS = 30.0
 """A control process that dies lets go of its job after this long. A merge that takes longer may be begun by
 a second one too, which changes nothing: every file is written whole, with the same bytes."""
 

@@ -5,6 +5,7 @@ import csv
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import IO
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from contract.errors import SourceError, StorageError
 from contract.records import Item, Label, Text
 from contract.storage import Storage, join
+from contract.storage.streams import TranslatedStream
 
 MAX_LINE_BYTES = 65_536
 """Bytes of one line: three texts of the greatest length fit; a binary file named .jsonl does not."""
@@ -73,7 +75,7 @@ class _SeenIds:
 
 
 @contextlib.contextmanager
-def _opened(uri: str, storage: Storage, stdin: IO[bytes]) -> Iterator[IO[bytes]]:
+def _opened(uri: str, storage: Storage, stdin: IO[bytes]) -> Iterator[IO[bytes] | TranslatedStream]:
     if uri == "-":
         yield stdin
         return
@@ -88,17 +90,24 @@ def _opened(uri: str, storage: Storage, stdin: IO[bytes]) -> Iterator[IO[bytes]]
         opened.__exit__(None, None, None)
 
 
-def _entries(uri: str, stream: IO[bytes], passed_over: Counter[str]) -> Iterator[tuple[int, ManifestEntry]]:
-    first = stream.readline(MAX_LINE_BYTES + 1)
-    lines = _bounded_lines(uri, first, stream)
-    is_csv = not first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
-    if is_csv if uri == "-" else uri.endswith(".csv"):
-        return _csv_entries(uri, lines)
-    return _jsonl_entries(uri, lines, passed_over)
+def _entries(
+    uri: str, stream: IO[bytes] | TranslatedStream, passed_over: Counter[str]
+) -> Iterator[tuple[int, ManifestEntry]]:
+    """Yield (line number, entry); standard input is JSONL if its first line with text begins with {."""
+    lines = _bounded_lines(uri, stream)
+    for number, line in lines:
+        if line.strip():
+            rest = chain([(number, line)], lines)
+            is_csv = not line.lstrip().startswith(b"{") if uri == "-" else uri.endswith(".csv")
+            yield from _csv_entries(uri, rest) if is_csv else _jsonl_entries(uri, rest, passed_over)
+            return
+        passed_over["blank_line"] += 1
+    if uri.endswith(".csv"):
+        raise SourceError(f"{_shown(uri)}: the first line must name the columns, `uri` among them")
 
 
-def _bounded_lines(uri: str, first: bytes, stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    number, line = 1, first.removeprefix(b"\xef\xbb\xbf")
+def _bounded_lines(uri: str, stream: IO[bytes] | TranslatedStream) -> Iterator[tuple[int, bytes]]:
+    number, line = 1, stream.readline(MAX_LINE_BYTES + 1).removeprefix(b"\xef\xbb\xbf")
     while line:
         if len(line) > MAX_LINE_BYTES:
             raise SourceError(f"{_shown(uri)} line {number} is longer than {MAX_LINE_BYTES:,} bytes")
@@ -116,7 +125,7 @@ def _jsonl_entries(
             continue
         try:
             yield number, decoder.decode(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SourceError(f"{_shown(uri)} line {number}: {error}") from error
 
 
@@ -129,7 +138,7 @@ def _csv_entries(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple
             known = {name: row[name] for name in ManifestEntry.__struct_fields__ if row.get(name)}
             yield reader.line_num, msgspec.convert(known, ManifestEntry)
     except (csv.Error, msgspec.ValidationError) as error:
-        raise SourceError(f"{_shown(uri)} line {reader.line_num}: {error}") from error
+        raise SourceError(f"{_shown(uri)} line {reader.reader.line_num}: {error}") from error
 
 
 def _decoded(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:

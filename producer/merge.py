@@ -5,17 +5,21 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from contract.errors import JobError
 from contract.job import Job, Plan
-from contract.records import ChunkStatistics, failure_of
+from contract.records import ChunkStatistics, Failure, failure_of
 from contract.workspace import Workspace
 
 READ_AHEAD = 16
 """Parts in memory at once while merging: some 2 MB of lines at the default chunk size."""
+
+
+JudgedLine = tuple[bytes, Failure | None]
+"""A line without its newline, and the failure in it if it is an error line."""
 
 
 @dataclass
@@ -29,6 +33,13 @@ class _Totals:
     notes: int = 0
     models: list[dict[str, str]] = field(default_factory=list)
     workers: set[str] = field(default_factory=set)
+
+    def count(self, failure: Failure | None) -> None:
+        if failure is None:
+            self.completed += 1
+        else:
+            self.failed += 1
+            self.error_codes[failure.code.value] += 1
 
     def add(self, statistics: ChunkStatistics) -> None:
         self.stage_seconds.update(statistics.stage_seconds)
@@ -56,15 +67,16 @@ def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str,
         workspace.store.writer(workspace.results) as results,
         workspace.store.writer(workspace.errors) as errors,
     ):
-        for line in final_lines(job, job.plan, workspace, totals):
-            _append(line, results, errors, totals)
+        for line, failure in final_lines(job, job.plan, workspace, totals):
+            totals.count(failure)
+            (errors if failure else results).write(line + b"\n")
     summary = _summary(job, job.plan, totals, now if now is not None else time.time())
     workspace.store.replace(workspace.summary, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     workspace.store.replace(workspace.success, b"")
     return summary
 
 
-def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> Iterator[bytes]:
+def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> Iterator[JudgedLine]:
     """Yield one line per planned item, in source order: the planned chunks', with each retry's laid over.
 
     A retry holds the items that had failed before it, in the same order, so its lines replace the failed
@@ -77,14 +89,14 @@ def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> 
     return lines
 
 
-def _overlaid(lines: Iterator[bytes], anew: Iterator[bytes]) -> Iterator[bytes]:
+def _overlaid(lines: Iterator[JudgedLine], anew: Iterator[JudgedLine]) -> Iterator[JudgedLine]:
     for line in lines:
-        yield line if failure_of(line) is None else next(anew)
+        yield next(anew) if line[1] else line
 
 
 def _lines(
     workspace: Workspace, first: int, chunks: int, items: int, chunk_size: int, totals: _Totals
-) -> Iterator[bytes]:
+) -> Iterator[JudgedLine]:
     """Yield the lines of consecutive parts, checking that each holds one line per item."""
     for index, (lines, statistics) in enumerate(_parts(workspace, first, chunks)):
         expected = min(chunk_size, items - index * chunk_size)
@@ -95,7 +107,15 @@ def _lines(
             )
         if statistics:
             totals.add(statistics)
-        yield from lines
+        for line in lines:
+            yield line, _judge(line, workspace.part(first + index))
+
+
+def _judge(line: bytes, uri: str) -> Failure | None:
+    try:
+        return failure_of(line)
+    except msgspec.DecodeError as error:
+        raise JobError(f"{uri} is damaged ({error}): delete it and submit the job again") from error
 
 
 def _parts(
@@ -109,17 +129,6 @@ def _parts(
     with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="merge") as threads:
         for start in range(first, first + chunks, READ_AHEAD):
             yield from threads.map(read, range(start, min(start + READ_AHEAD, first + chunks)))
-
-
-def _append(line: bytes, results: IO[bytes], errors: IO[bytes], totals: _Totals) -> None:
-    failure = failure_of(line)
-    if failure is None:
-        totals.completed += 1
-        results.write(line + b"\n")
-    else:
-        totals.failed += 1
-        totals.error_codes[failure.code.value] += 1
-        errors.write(line + b"\n")
 
 
 def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from itertools import islice
 from contract.errors import SourceError, WorkspaceConflictError
 from contract.job import Job, Plan
 from contract.records import Item, encode_line
-from contract.workspace import Workspace
+from contract.workspace import MAX_CHUNK_BYTES, Workspace
 from producer.sources import Listing
 
 MAX_CHUNKS = 1_000_000
@@ -39,6 +39,8 @@ def write_plan(
         raise SourceError(
             f"the source {job.source.uri} holds no images" + (f" (passed over: {seen})" if seen else "")
         )
+    if workspace.store.exists(workspace.chunk(number)):
+        raise _changed(number)
     return Plan(chunks=number, items=items, passed_over=dict(listing.passed_over))
 
 
@@ -53,8 +55,12 @@ def write_chunk(workspace: Workspace, number: int, items: list[Item]) -> None:
     """Write one chunk's items, once; raises WorkspaceConflictError if others are there already."""
     data = b"".join(map(encode_line, items))
     uri = workspace.chunk(number)
-    if not workspace.store.create(uri, data) and workspace.store.read(uri, len(data)) != data:
-        raise WorkspaceConflictError(
-            f"the source has changed since this job was planned (chunk {number} differs): "
-            "use a new workspace for the new contents"
-        )
+    if not workspace.store.create(uri, data) and workspace.store.read(uri, MAX_CHUNK_BYTES) != data:
+        raise _changed(number)
+
+
+def _changed(chunk: int) -> WorkspaceConflictError:
+    return WorkspaceConflictError(
+        f"the source has changed since this job was planned (chunk {chunk} differs): "
+        "use a new workspace for the new contents"
+    )

@@ -1,4 +1,7 @@
-"""What commands print for people: a progress bar, a table of jobs, one job, a summary. JSON is elsewhere."""
+"""What commands print for people: a progress bar, a table of jobs, one job, a summary. JSON is elsewhere.
+
+Names of files and folders are Text: as plain strings, rich would take what they hold in brackets for markup.
+"""
 
 import time
 from collections.abc import Iterator
@@ -9,6 +12,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from producer.catalogue import CatalogueEntry
 from producer.status import JobStatus
@@ -108,15 +112,11 @@ def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
 def print_job(console: Console, status: JobStatus) -> None:
     """Print one job: its counts, its age, what each worker has in hand, and its error."""
     print_jobs(console, [status])
-    console.print(
-        f"source     {status.source}\nworkspace  {status.workspace}", highlight=False, soft_wrap=True
-    )
+    console.print(Text(f"source     {status.source}\nworkspace  {status.workspace}"), soft_wrap=True)
     console.print(f"last sign of life {duration(time.time() - status.updated_at)} ago", highlight=False)
     for run in status.running:
         seen = duration(time.time() - run.seen_at)
-        console.print(
-            f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago", highlight=False
-        )
+        console.print(Text(f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago"))
     if status.error:
         console.print(f"error: {status.error}", style="red", markup=False, soft_wrap=True)
 
@@ -135,8 +135,8 @@ def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> 
     stages = ", ".join(f"{name} {value:.1f}" for name, value in summary["stage_seconds"].items())
     table.add_row("stages, s", f"{stages}; batches {summary['batch_fill']:.0%} full")
     for model in summary["models"]:
-        table.add_row("model", f"{model['architecture']} on {model['device']}, {model['source']}")
-    table.add_row("workspace", workspace)
+        table.add_row("model", Text(f"{model['architecture']} on {model['device']}, {model['source']}"))
+    table.add_row("workspace", Text(workspace))
     console.print(table)
 
 
@@ -144,7 +144,7 @@ def print_models(console: Console, entries: list[CatalogueEntry]) -> None:
     """Print a line per architecture."""
     table = Table("architecture", "weights", "from", "licence", box=None)
     for entry in entries:
-        table.add_row(entry.architecture, entry.weights, entry.source, entry.licence)
+        table.add_row(entry.architecture, entry.weights, Text(entry.source), entry.licence)
     console.print(table)
 
 

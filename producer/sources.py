@@ -7,6 +7,7 @@ the same order from either.
 import heapq
 import json
 import os
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from contract.errors import SourceError, UsageError
+from contract.errors import AccessDeniedError, ObjectMissingError, SourceError, UsageError
 from contract.job import Source
 from contract.records import Item
 from contract.storage import Storage, is_s3
@@ -116,18 +117,21 @@ def _reason_to_pass_over(entry: os.DirEntry[str]) -> str | None:
         return "hidden"
     if entry.is_dir(follow_symlinks=False):
         return None
-    if entry.is_dir():
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        # A link to nowhere, to itself or into a locked folder stays an item, so that it ends as an error
+        # line and not as a silent gap.
+        mode = stat.S_IFREG
+    if stat.S_ISDIR(mode):
         return "linked_folder"
     if not _is_image_name(entry.name):
         return "other_extension"
-    # A link to nowhere stays an item, so that it ends as an error line and not as a silent gap.
-    if not entry.is_file() and not (entry.is_symlink() and not Path(entry.path).exists()):
-        return "not_a_file"
-    return None
+    return None if stat.S_ISREG(mode) else "not_a_file"
 
 
 def _list_prefix(prefix: str, storage: Storage, passed_over: Counter[str]) -> Iterator[Item]:
-    for uri, _ in storage.s3.objects(prefix):
+    for uri in _keys(prefix, storage):
         identity = uri.removeprefix(prefix)
         if uri.endswith("/"):
             passed_over["placeholder"] += 1
@@ -137,6 +141,14 @@ def _list_prefix(prefix: str, storage: Storage, passed_over: Counter[str]) -> It
             passed_over["other_extension"] += 1
         else:
             yield Item(id=identity, uri=uri)
+
+
+def _keys(prefix: str, storage: Storage) -> Iterator[str]:
+    try:
+        for uri, _ in storage.s3.objects(prefix):
+            yield uri
+    except (ObjectMissingError, AccessDeniedError) as error:
+        raise SourceError(f"the prefix {prefix} cannot be listed: {error}") from error
 
 
 def _is_image_name(name: str) -> bool:

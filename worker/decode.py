@@ -22,6 +22,9 @@ from contract.storage import Storage
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
 """Pillow's decoders that are tried; a closed list, since some others run programs (EPS)."""
 
+SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"GIF8", b"\0\0\0\x0cjP")
+"""First bytes of those formats: a file that has them and cannot be opened was an image once."""
+
 MIN_SIDE = 2
 """Pixels: a crop thinner than this holds no stroke and its ground."""
 
@@ -36,6 +39,9 @@ _STORAGE_CODES = {
     OutsideAllowedRootsError: ErrorCode.OUTSIDE_ALLOWED_ROOTS,
     UnsupportedUriError: ErrorCode.UNSUPPORTED_URI,
     TooManyBytesError: ErrorCode.TOO_MANY_BYTES,
+}
+_ADVICE: dict[type[Exception], str] = {
+    TooManyBytesError: ": raise TRACE_OCR_MAX_BYTES if the file is meant to be that large"
 }
 
 Pixels = npt.NDArray[np.uint8]
@@ -60,7 +66,7 @@ def fetch(uri: str, storage: Storage, roots: AllowedRoots, max_bytes: int) -> by
         roots.check(uri)
         data = storage.at(uri).read(uri, max_bytes)
     except tuple(_STORAGE_CODES) as error:
-        raise ItemError(_STORAGE_CODES[type(error)], str(error)) from error
+        raise ItemError(_STORAGE_CODES[type(error)], f"{error}{_ADVICE.get(type(error), '')}") from error
     if not data:
         raise ItemError(ErrorCode.EMPTY_FILE, f"{uri} has zero bytes: was its upload cut off?")
     return data
@@ -86,15 +92,12 @@ def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
     try:
         # An MPO, as phones write them, is a JPEG with a second view of the same scene: not an animation.
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))
+        pixels = np.array(_to_rgb(_upright(image)))
     except MemoryError:
         raise
     # Any exception: the bytes are a stranger's, and Pillow's plugins raise whatever they trip over.
     except Exception as error:
-        raise ItemError(
-            ErrorCode.TRUNCATED,
-            f"the {image.format} file is truncated or damaged ({error}): upload it again",
-        ) from error
+        raise _damaged(str(image.format), error) from error
     return DecodedImage(pixels, f"first of {frames} frames" if frames > 1 else None)
 
 
@@ -124,14 +127,31 @@ def _open(data: bytes) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = None
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
+    except MemoryError:
+        raise
+    # Any exception, as in decode_image.
+    except Exception as error:
+        if data.startswith(SIGNATURES):
+            raise _damaged("image", error) from error
         raise ItemError(
             ErrorCode.NOT_AN_IMAGE, f"not an image that can be read; readable are {', '.join(FORMATS)}"
         ) from error
+
+
+def _damaged(what: str, error: Exception) -> ItemError:
+    reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+    return ItemError(ErrorCode.TRUNCATED, f"the {what} file is truncated or damaged{reason}: upload it again")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn the image as its EXIF block says; a damaged block says nothing, and the picture is as it is."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
     except MemoryError:
         raise
-    except Exception as error:
-        raise ItemError(ErrorCode.NOT_AN_IMAGE, f"the image's header is damaged ({error})") from error
+    except Exception:
+        return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

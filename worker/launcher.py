@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import structlog
 
@@ -160,7 +161,9 @@ def _count_death(child: Child, *, early: bool) -> None:
 
 def _visible_gpus(environment: Mapping[str, str]) -> list[str]:
     if "CUDA_VISIBLE_DEVICES" in environment:
-        return [part for part in environment["CUDA_VISIBLE_DEVICES"].split(",") if part.strip()]
+        # CUDA itself stops at the first entry that is no device; -1 is the customary one.
+        named = (part.strip() for part in environment["CUDA_VISIBLE_DEVICES"].split(","))
+        return list(takewhile(lambda part: part and not part.startswith("-"), named))
     command = shutil.which("nvidia-smi")
     if command is None:
         return []

@@ -108,6 +108,10 @@ def _connect_signals(context: WorkerContext) -> None:
         timer.daemon = True
         timer.start()
 
+    def say_ready(**_: Any) -> None:
+        structlog.get_logger().info("worker_ready", worker=context.name)
+
+    signals.worker_ready.connect(say_ready, weak=False)
     signals.setup_logging.connect(keep_our_logging, weak=False)
     signals.worker_shutting_down.connect(start_grace, weak=False)
 

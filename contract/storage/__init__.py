@@ -6,10 +6,11 @@ A local URI is a plain path; anything else must be s3://bucket/key.
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from contract.errors import UnsupportedUriError
 from contract.storage.local import LocalStore
+from contract.storage.streams import TranslatedStream
 
 if TYPE_CHECKING:
     from contract.settings import Settings
@@ -51,10 +52,10 @@ class Store(Protocol):
     def sweep(self, folder: str) -> int:
         """Remove unfinished writes directly in the folder; return how many there were."""
 
-    def reader(self, uri: str) -> AbstractContextManager[IO[bytes]]:
+    def reader(self, uri: str) -> AbstractContextManager[TranslatedStream]:
         """Open the object as a binary stream, read line by line without holding it whole."""
 
-    def writer(self, uri: str) -> AbstractContextManager[IO[bytes]]:
+    def writer(self, uri: str) -> AbstractContextManager[TranslatedStream]:
         """Open a binary stream that becomes the object at its end, or nothing if the block raises."""
 
 

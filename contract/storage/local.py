@@ -15,6 +15,7 @@ from contract.errors import (
     StorageUnavailableError,
     TooManyBytesError,
 )
+from contract.storage.streams import TranslatedStream
 
 TEMPORARY_SUFFIX = ".tmp"
 """Marks unfinished files; they are hidden, never listed, and swept when their job ends."""
@@ -93,23 +94,27 @@ class LocalStore:
         return len(left)
 
     @contextlib.contextmanager
-    def reader(self, uri: str) -> Iterator[IO[bytes]]:
+    def reader(self, uri: str) -> Iterator[TranslatedStream]:
         """Open the file for reading."""
         with _translated(uri):
             file = Path(uri).open("rb")  # noqa: SIM115 - closed by the with below
         with file:
-            yield file
+            yield TranslatedStream(file, lambda: _translated(uri))
 
     @contextlib.contextmanager
-    def writer(self, uri: str) -> Iterator[IO[bytes]]:
+    def writer(self, uri: str) -> Iterator[TranslatedStream]:
         """Open a temporary file that takes the final name at the end."""
         path = Path(uri)
-        with _translated(uri), _temporary(path) as temporary:
-            with temporary.open("wb") as file:
-                yield file
+        with contextlib.ExitStack() as stack:
+            with _translated(uri):
+                temporary = stack.enter_context(_temporary(path))
+                file = stack.enter_context(temporary.open("wb"))
+            yield TranslatedStream(file, lambda: _translated(uri))
+            with _translated(uri), file:
                 _sync(file)
-            temporary.replace(path)
-            _sync_folder(path.parent)
+            with _translated(uri):
+                temporary.replace(path)
+                _sync_folder(path.parent)
 
 
 @contextlib.contextmanager

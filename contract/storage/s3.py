@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import smart_open.s3
@@ -18,6 +18,7 @@ from contract.errors import (
     TooManyBytesError,
     UnsupportedUriError,
 )
+from contract.storage.streams import TranslatedStream
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -164,16 +165,27 @@ class S3Store:
         return aborted
 
     @contextlib.contextmanager
-    def reader(self, uri: str) -> Iterator[IO[bytes]]:
+    def reader(self, uri: str) -> Iterator[TranslatedStream]:
         """Open the object as a stream."""
-        with _translated(uri), smart_open.s3.open(*split(uri), "rb", client=self._client) as file:
-            yield cast(IO[bytes], file)
+        stream: Any
+        with _translated(uri):
+            stream = smart_open.s3.open(*split(uri), "rb", client=self._client)
+        with stream:
+            yield TranslatedStream(stream, lambda: _translated(uri))
 
     @contextlib.contextmanager
-    def writer(self, uri: str) -> Iterator[IO[bytes]]:
-        """Open a multipart upload; smart_open aborts it if the block raises, so no part object appears."""
-        with _translated(uri), smart_open.s3.open(*split(uri), "wb", client=self._client) as file:
-            yield cast(IO[bytes], file)
+    def writer(self, uri: str) -> Iterator[TranslatedStream]:
+        """Open a multipart upload; it is aborted if the block raises, so that no object appears."""
+        stream: Any
+        with _translated(uri):
+            stream = smart_open.s3.open(*split(uri), "wb", client=self._client)
+        try:
+            yield TranslatedStream(stream, lambda: _translated(uri))
+        except BaseException:
+            stream.terminate()
+            raise
+        with _translated(uri):
+            stream.close()
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -204,7 +216,11 @@ def _translated(uri: str) -> Iterator[None]:
         raise AccessDeniedError(
             f"{uri}: no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
         ) from error
-    except (BotoCoreError, OSError) as error:
+    except (BotoCoreError, OSError, ValueError) as error:
+        # smart_open wraps what S3 answered in an OSError or a ValueError.
+        answered = getattr(error, "backend_error", None) or error.__cause__ or error.__context__
+        if isinstance(answered, ClientError):
+            raise _translate(uri, answered) from error
         raise StorageUnavailableError(f"{uri}: S3 cannot be reached ({type(error).__name__})") from error
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import subprocess
 import zlib
@@ -97,11 +98,16 @@ def bad_files(crop: Image.Image) -> dict[str, tuple[bytes, str]]:
 
 
 PASSED_OVER = {".hidden.png": b"", ".folder/in it.png": b"", "notes.txt": b"not for us", "no extension": b""}
-PASSED_OVER_COUNTS = {"hidden": 2, "other_extension": 2}
+PASSED_OVER_COUNTS = {"hidden": 2, "linked_folder": 1, "not_a_file": 1, "other_extension": 2}
+"""Those above, a link to a folder and a pipe."""
+
+STRAY, STRAY_ID = "stray \udcff.png", "stray \\xff.png"
+"""A name with a byte that is no UTF-8, and the id that JSON can hold of it; its file cannot be named back."""
 
 LINKS = {
     "link out.png": ("../outside.png", "outside_allowed_roots"),
     "link to nowhere.png": ("gone.png", "not_found"),
+    "link to itself.png": ("link to itself.png", "not_found"),
 }
 
 
@@ -144,7 +150,10 @@ def test_every_file_ends_where_it_belongs(
     write(tmp_path, {"outside.png": encoded(crop, "PNG")})
     for name, (target, _) in LINKS.items():
         (folder / name).symlink_to(target)
-    codes = {name: code for name, (_, code) in (bad | LINKS).items()}
+    (folder / "linked folder").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe.png")
+    write(folder, {STRAY: encoded(crop, "PNG")})
+    codes = {name: code for name, (_, code) in (bad | LINKS).items()} | {STRAY_ID: "not_found"}
 
     # when
     done = trace_ocr("run", "crops", "-o", "out", "--chunk-size", "10")

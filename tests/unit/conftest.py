@@ -1,10 +1,16 @@
 """Fakes at the outer edges: an in-memory Redis and a clock that a test moves by hand."""
 
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import boto3
 import fakeredis
 import pytest
+import structlog
+from moto import mock_aws
 
 from contract.job import Job, RecognitionParameters, Source
 from contract.ledger import Ledger
@@ -65,3 +71,54 @@ def job(tmp_path: Path) -> Job:
         chunk_size=2,
         created_at=1_000,
     )
+
+
+@dataclass(frozen=True)
+class MockBucket:
+    """A bucket of moto's, in this process."""
+
+    name: str
+    client: Any
+
+    def uri(self, key: str) -> str:
+        """Return the URI of a key."""
+        return f"s3://{self.name}/{key}"
+
+    def put(self, key: str, data: bytes = b"x") -> str:
+        """Store an object; return its URI."""
+        self.client.put_object(Bucket=self.name, Key=key, Body=data)
+        return self.uri(key)
+
+    def keys(self) -> list[str]:
+        """Return the keys of every object."""
+        answer = self.client.list_objects_v2(Bucket=self.name)
+        return [entry["Key"] for entry in answer.get("Contents", [])]
+
+
+@pytest.fixture(scope="session")
+def s3_client() -> Any:
+    """One client for all tests: making one takes as long as fifty tests."""
+    return boto3.client(
+        "s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test-secret"
+    )
+
+
+@pytest.fixture
+def s3_bucket(s3_client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockBucket]:
+    """Given an empty bucket, and a product that reaches it."""
+    monkeypatch.setattr("contract.storage.s3.make_client", lambda settings: s3_client)
+    with mock_aws():
+        s3_client.create_bucket(Bucket="bucket")
+        yield MockBucket("bucket", s3_client)
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Given a test that configures logging: what it set up ends with it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    logging.captureWarnings(capture=False)

@@ -1,0 +1,92 @@
+"""The scene of each fault, and the table at the end."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, fields
+from pathlib import Path
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from tests.chaos.scene import Record, RedisServer, Row, Scene
+from tests.integration.conftest import demo_model, start, trace_ocr  # noqa: F401 - fixtures of this layer too
+from tests.integration.processes import Run, Start
+
+ROWS = pytest.StashKey[list[Row]]()
+
+FAST = {
+    "TRACE_OCR_RECONCILE_SECONDS": "1",
+    "TRACE_OCR_VISIBILITY_TIMEOUT": "6",
+    "TRACE_OCR_LEASE_SECONDS": "1",
+    "TRACE_OCR_SHUTDOWN_GRACE_SECONDS": "1",
+    "TRACE_OCR_RECOGNITION_BATCH_SIZE": "8",
+}
+"""Times that an operator sets in minutes, in seconds."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS] = []
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Record:
+    """Put a row into the table."""
+    return request.config.stash[ROWS].append
+
+
+@pytest.fixture
+def make_redis_server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    servers: list[RedisServer] = []
+
+    def make(*, append_only: bool = False) -> RedisServer:
+        servers.append(RedisServer(tmp_path / f"redis-{len(servers)}", append_only=append_only))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def append_only() -> bool:
+    """Whether Redis keeps its log; a test's parameter says otherwise."""
+    return False
+
+
+@pytest.fixture
+def scene(
+    request: pytest.FixtureRequest,
+    make_redis_server: Callable[..., RedisServer],
+    append_only: bool,
+    start: Start,  # noqa: F811
+    trace_ocr: Run,  # noqa: F811
+    demo_model: None,  # noqa: F811
+    samples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Scene:
+    """A cluster's parts, none of them started but Redis."""
+    server = make_redis_server(append_only=append_only)
+    injected = Path(__file__).parent / "injected"
+    environment = {
+        "TRACE_OCR_REDIS_URL": server.url,
+        "TRACE_OCR_ALLOWED_ROOTS": f"{samples},{tmp_path}",
+        "PYTHONPATH": str(injected),
+        **FAST,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    name = request.node.name.removeprefix("test_").replace("_", " ")
+    return Scene(name, server, samples / "crops", tmp_path / "out", start, trace_ocr)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    rows = config.stash[ROWS]
+    if not rows:
+        return
+    terminalreporter.section("faults survived")
+    table = [[field.name for field in fields(Row)], *([str(value) for value in astuple(row)] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        terminalreporter.write_line(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        )

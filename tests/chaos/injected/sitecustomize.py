@@ -1,0 +1,100 @@
+"""Faults that no outside signal can cause, injected at the edge of the operating system or of a library.
+
+Python imports this module at the start of every process whose PYTHONPATH holds this folder. FAULTS names the
+faults; the product has no switch for them.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+CRASH, FLOOD, HANG = b"poison:crash", b"poison:flood", b"poison:hang"
+FULL_DISK_WRITES = 3
+
+
+def poison() -> None:
+    """Given a decoder with three bugs: files that hold a marker crash, flood or hang it."""
+    import signal
+
+    from PIL import Image
+
+    real = Image.open
+
+    def open_poisoned(file, *args, **options):  # type: ignore[no-untyped-def]
+        data = file.getvalue()
+        if CRASH in data:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if FLOOD in data and "spawn_main" in " ".join(sys.orig_argv):
+            bytearray(1 << 40)  # under the child's limit this is a MemoryError
+        elif FLOOD in data:
+            os.kill(os.getpid(), signal.SIGKILL)  # what the kernel does to a worker without one
+        if HANG in data:
+            time.sleep(3600)
+        return real(file, *args, **options)
+
+    Image.open = open_poisoned
+
+
+def slow_merge() -> None:
+    """Given a disk on which merging 257 lines takes seconds."""
+    import producer.merge
+
+    real = producer.merge._append
+
+    def append(*arguments):  # type: ignore[no-untyped-def]
+        time.sleep(0.03)
+        real(*arguments)
+
+    producer.merge._append = append
+
+
+def slow_plan() -> None:
+    """Given storage on which writing a chunk takes a while."""
+    import producer.plan
+
+    real = producer.plan.write_chunk
+
+    def write_chunk(*arguments):  # type: ignore[no-untyped-def]
+        time.sleep(0.2)
+        real(*arguments)
+
+    producer.plan.write_chunk = write_chunk
+
+
+def full_disk() -> None:
+    """Given a disk that is full for the first few writes of parts."""
+    import errno
+
+    real, failed = os.link, []
+
+    def link(source, target, **options):  # type: ignore[no-untyped-def]
+        if "/parts/" in str(target) and len(failed) < FULL_DISK_WRITES:
+            failed.append(target)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(source, target, **options)
+
+    os.link = link
+
+
+def stepping_clock() -> None:
+    """Given a clock that steps by as many seconds as the file CLOCK_FILE says."""
+    real, path = time.time, Path(os.environ["CLOCK_FILE"])
+    time.time = lambda: real() + float(path.read_text() or 0)
+
+
+def early_mark() -> None:
+    """Given a worker that marks a chunk as done before it is read: what the product must not do."""
+    import worker.chunk
+
+    real = worker.chunk._read_and_write
+
+    def mark_then_read(workspace, job, chunk, attempt, context, on_progress):  # type: ignore[no-untyped-def]
+        context.ledger.mark(job.id, chunk, 0, 0)
+        real(workspace, job, chunk, attempt, context, on_progress)
+
+    worker.chunk._read_and_write = mark_then_read
+
+
+for name in filter(None, os.environ.get("FAULTS", "").split(",")):
+    globals()[name]()

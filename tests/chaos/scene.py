@@ -1,0 +1,167 @@
+"""A small cluster to break: Redis, worker and control as real processes, and the count of what came out."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+from contract.logs import redacted
+from producer.embedded import find_server
+from tests.integration.processes import Process, Run, Start
+
+IN_FLIGHT = 2
+"""Chunks in one worker process's hands: what one kill may cost in re-runs."""
+
+START_SECONDS = 15
+
+
+class RedisServer:
+    """A real server on a port of its own that can be killed and started again over the same files."""
+
+    def __init__(self, folder: Path, *, append_only: bool) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._folder, self._append_only = folder, append_only
+        folder.mkdir()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url, decode_responses=True)
+
+    def start(self) -> None:
+        settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self._folder),
+            "save": "",
+            "appendonly": "yes" if self._append_only else "no",
+            "appendfsync": "always",
+            "maxmemory-policy": "noeviction",
+        }
+        words = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        self._process = subprocess.Popen([str(find_server()), *words], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(redis.RedisError):
+                self.client.ping()
+                return
+        raise AssertionError("Redis did not start")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table that `make chaos` prints."""
+
+    fault: str
+    kills: int
+    reruns: int
+    expected: int
+    got: int
+    lost: int
+    duplicated: int
+
+
+@dataclass
+class Scene:
+    """One job over a folder of crops, the processes that work on it, and the faults so far."""
+
+    name: str
+    redis: RedisServer
+    source: Path
+    workspace: Path
+    start_process: Start
+    run: Run
+    chunk_size: int = 8
+    kills: int = 0
+    workers: list[Process] = field(default_factory=list)
+
+    @property
+    def expected(self) -> list[str]:
+        return sorted(path.name for path in self.source.iterdir())
+
+    @property
+    def worker(self) -> Process:
+        return self.workers[-1]
+
+    def start_worker(self, **environment: str) -> Process:
+        self.workers.append(self.start_process("worker", **environment))
+        return self.worker
+
+    def start_control(self, **environment: str) -> Process:
+        return self.start_process("control", **environment)
+
+    def submit_arguments(self) -> tuple[str, ...]:
+        source, out = str(self.source), str(self.workspace)
+        return ("submit", source, "-o", out, "--job-id", "chaos", "--chunk-size", str(self.chunk_size))
+
+    def submit(self, **environment: str) -> None:
+        done = self.run(*self.submit_arguments(), **environment)
+        assert done.returncode == 0, done.stderr
+
+    def worker_pid(self) -> int:
+        """The newest worker process itself, below its launcher."""
+        return int(json.loads(self.worker.wait_for("worker_started")[-1])["pid"])
+
+    def signal_worker(self, number: signal.Signals) -> None:
+        os.kill(self.worker_pid(), number)
+        self.kills += 1
+
+    def wait_for_chunks(self, count: int) -> None:
+        self.worker.wait_for("chunk_done", count=count)
+
+    def finish(self, status: int = 0) -> None:
+        """Wait for the job's end; its exit status must be as said."""
+        watched = self.run("watch", str(self.workspace), "--json")
+        assert watched.returncode == status, self.report(watched.stderr)
+
+    def report(self, said: str) -> str:
+        logs = "".join(line for worker in self.workers for line in worker.lines[-60:])
+        return redacted(f"{self.name}: {said}\n{logs}")
+
+    def row(self, faults: int, failed: int = 0) -> Row:
+        """Count the lines and check them: each item once, in order, no more re-runs than faults allow."""
+        results, errors = self._ids("results.jsonl"), self._ids("errors.jsonl")
+        counts = Counter(results + errors)
+        lost = len(set(self.expected) - set(counts))
+        duplicated = sum(count - 1 for count in counts.values())
+        started = [line for worker in self.workers for line in worker.lines if "chunk_started" in line]
+        chunks = -(-len(self.expected) // self.chunk_size)
+        row = Row(
+            self.name, self.kills, max(0, len(started) - chunks), len(self.expected), sum(counts.values()),
+            lost, duplicated,
+        )  # fmt: skip
+        assert (lost, duplicated) == (0, 0), row
+        assert results == sorted(results), row
+        assert len(errors) == failed, (row, (self.workspace / "errors.jsonl").read_text())
+        assert row.reruns <= IN_FLIGHT * (self.kills + faults), row
+        assert not list(self.workspace.rglob("*.tmp")), "the sweep left temporary files"
+        summary = json.loads((self.workspace / "summary.json").read_text())
+        assert summary["request_counts"] == {
+            "total": row.expected, "completed": row.expected - failed, "failed": failed
+        }  # fmt: skip
+        return row
+
+    def _ids(self, name: str) -> list[str]:
+        return [json.loads(line)["id"] for line in (self.workspace / name).read_text().splitlines()]
+
+
+Record = Callable[[Row], None]

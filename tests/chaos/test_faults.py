@@ -1,0 +1,260 @@
+"""Whatever is killed, restarted or wiped: every item ends as exactly one line, in order, and the job ends.
+
+Tests without the mark `full` are the short form that `make test` runs; `make chaos` runs all.
+"""
+
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.scene import Record, Scene
+
+
+def test_worker_killed_three_times(scene: Scene, record: Record) -> None:
+    scene.start_worker()
+    scene.start_control()
+    scene.submit()
+
+    for kill in range(1, 4):
+        scene.wait_for_chunks(4 * kill)
+        scene.signal_worker(signal.SIGKILL)
+        scene.worker.wait_for("worker_started", count=kill + 1)
+
+    scene.finish()
+    record(scene.row(faults=0))
+
+
+def test_redis_flushed_in_mid_job(scene: Scene, record: Record) -> None:
+    scene.start_worker()
+    scene.start_control()
+    scene.submit()
+    scene.wait_for_chunks(4)
+
+    scene.redis.client.flushall()
+
+    scene.finish()
+    record(scene.row(faults=1))
+
+
+def test_poisoned_images_cost_themselves_alone(scene: Scene, tmp_path: Path, record: Record) -> None:
+    """Given one image that crashes the decoder, one that floods memory, one that hangs."""
+    source = tmp_path / "crops"
+    source.mkdir()
+    for path in sorted(scene.source.iterdir())[:40]:
+        (source / path.name).write_bytes(path.read_bytes())
+    names = sorted(path.name for path in source.iterdir())
+    for number, kind in ((3, "crash"), (18, "flood"), (33, "hang")):
+        with (source / names[number]).open("ab") as file:
+            file.write(f"poison:{kind}".encode())
+    scene.source = source
+    scene.start_worker(
+        FAULTS="poison", TRACE_OCR_STALL_SECONDS="4", TRACE_OCR_DECODE_SECONDS="2",
+        TRACE_OCR_DECODE_THREADS="1",
+    )  # fmt: skip
+    scene.start_control()
+    scene.submit()
+
+    scene.finish(status=1)
+
+    restarts = len(scene.worker.wait_for("worker_died"))
+    assert restarts <= 2 * 3
+    record(scene.row(faults=restarts, failed=3))
+    errors = (scene.workspace / "errors.jsonl").read_text().splitlines()
+    assert ["worker_crashed" in errors[0], "worker_crashed" in errors[1], "timed_out" in errors[2]] == [
+        True
+    ] * 3
+
+
+def test_flushed_redis_stalls_the_job_when_nobody_reconciles(scene: Scene) -> None:
+    """Negative control: without the reconciler the case above fails."""
+    scene.start_worker()
+    scene.start_control(TRACE_OCR_RECONCILE_SECONDS="100000")
+    scene.submit()
+    scene.wait_for_chunks(4)
+
+    scene.redis.client.flushall()
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        scene.start_process("watch", str(scene.workspace)).popen.wait(25)
+    assert not (scene.workspace / "_SUCCESS").exists()
+
+
+@pytest.mark.full
+def test_kill_loses_a_chunk_when_it_is_marked_before_it_is_written(scene: Scene) -> None:
+    """Negative control: with marks that come early the first case fails."""
+    scene.start_worker(FAULTS="early_mark", TRACE_OCR_RECOGNITION_BATCH_SIZE="1")
+    scene.start_control()
+    scene.chunk_size = 64
+    scene.submit()
+    scene.worker.wait_for("chunk_started")
+    scene.signal_worker(signal.SIGKILL)
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        scene.start_process("watch", str(scene.workspace)).popen.wait(40)
+    assert not (scene.workspace / "_SUCCESS").exists()
+
+
+@pytest.mark.full
+def test_idle_worker_stopped_then_killed_as_a_message_arrives(scene: Scene, record: Record) -> None:
+    scene.start_worker().wait_for("worker_ready")
+    scene.start_control()
+
+    scene.signal_worker(signal.SIGSTOP)
+    scene.submit()
+    scene.signal_worker(signal.SIGKILL)
+
+    scene.finish()
+    record(scene.row(faults=0))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("whom", ["process", "launcher"])
+def test_signal(scene: Scene, record: Record, number: signal.Signals, whom: str) -> None:
+    scene.start_worker()
+    scene.start_control()
+    scene.submit()
+    scene.wait_for_chunks(4)
+
+    if whom == "process":
+        scene.signal_worker(number)
+    else:
+        scene.worker.popen.send_signal(number)
+        assert scene.worker.popen.wait(60) == 0
+        scene.start_worker()
+
+    scene.finish()
+    record(scene.row(faults=1))
+
+
+@pytest.mark.full
+def test_control_killed_in_mid_merge(scene: Scene, record: Record) -> None:
+    control = scene.start_control(FAULTS="slow_merge")
+    scene.start_worker()
+    scene.submit()
+    poll = threading.Event()
+    while not list(scene.workspace.glob(".results.jsonl*.tmp")):
+        poll.wait(0.05)
+
+    control.popen.kill()
+    scene.kills += 1
+    scene.start_control()
+
+    scene.finish()
+    record(scene.row(faults=0))
+
+
+@pytest.mark.full
+def test_submit_killed_in_mid_plan_then_continued(scene: Scene, record: Record) -> None:
+    scene.start_worker()
+    scene.start_control()
+    submit = scene.start_process(*scene.submit_arguments(), FAULTS="slow_plan")
+    scene.wait_for_chunks(3)
+
+    submit.popen.kill()
+    scene.kills += 1
+    scene.submit()
+
+    scene.finish()
+    record(scene.row(faults=1))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("append_only", [True, False])
+def test_redis_killed_and_restarted(scene: Scene, record: Record, append_only: bool) -> None:
+    scene.start_worker()
+    scene.start_control()
+    scene.submit()
+    scene.wait_for_chunks(4)
+
+    scene.redis.kill()
+    scene.redis.start()
+
+    scene.finish()
+    record(scene.row(faults=1))
+
+
+@pytest.mark.full
+def test_redis_away_for_20_seconds_across_the_end_of_chunks(scene: Scene, record: Record) -> None:
+    scene.start_worker()
+    scene.start_control()
+    scene.submit()
+    scene.wait_for_chunks(4)
+
+    scene.redis.kill()
+    threading.Event().wait(20)
+    scene.redis.start()
+
+    scene.finish()
+    record(scene.row(faults=2))
+
+
+@pytest.mark.full
+def test_connections_cut_repeatedly(scene: Scene, record: Record) -> None:
+    scene.start_worker()
+    scene.start_control()
+    scene.submit()
+
+    for cut in range(1, 7):
+        scene.wait_for_chunks(2 * cut)
+        scene.redis.client.client_kill_filter(_type="normal", skipme=True)
+        scene.redis.client.client_kill_filter(_type="pubsub", skipme=True)
+
+    scene.finish()
+    record(scene.row(faults=6))
+
+
+@pytest.mark.full
+def test_disk_full_while_parts_are_written(scene: Scene, record: Record) -> None:
+    scene.start_worker(FAULTS="full_disk")
+    scene.start_control()
+    scene.submit()
+
+    scene.finish()
+    assert scene.worker.wait_for("No space left on device", count=3)
+    record(scene.row(faults=3))
+
+
+@pytest.mark.full
+def test_clock_steps_by_an_hour(scene: Scene, tmp_path: Path, record: Record) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    faults = {"FAULTS": "stepping_clock", "CLOCK_FILE": str(clock)}
+    scene.start_worker(**faults)
+    scene.start_control(**faults)
+    scene.submit(**faults)
+
+    for step, seconds in enumerate(("3600", "-3600", "0"), start=1):
+        scene.wait_for_chunks(4 * step)
+        clock.write_text(seconds)
+
+    scene.finish()
+    record(scene.row(faults=3))
+
+
+@pytest.mark.full
+def test_two_control_processes_at_once(scene: Scene, record: Record) -> None:
+    scene.start_control()
+    scene.start_control()
+    scene.start_worker()
+    scene.submit()
+
+    scene.finish()
+    record(scene.row(faults=0))
+
+
+@pytest.mark.full
+def test_same_workspace_submitted_twice_at_once(scene: Scene, record: Record) -> None:
+    scene.start_worker()
+    scene.start_control()
+
+    both = [scene.start_process(*scene.submit_arguments(), FAULTS="slow_plan") for _ in range(2)]
+
+    assert [submit.popen.wait(120) for submit in both] == [0, 0]
+    scene.finish()
+    # Both send every chunk; the second message of a chunk finds it done or does it again.
+    chunks = -(-len(scene.expected) // scene.chunk_size)
+    record(scene.row(faults=chunks))

@@ -1,0 +1,197 @@
+"""S3 and its work-alikes: what each answer means, and conditional writes where they are not to be had."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
+from botocore.stub import Stubber
+
+from contract.errors import (
+    AccessDeniedError,
+    ObjectMissingError,
+    StorageError,
+    StorageUnavailableError,
+    UnsupportedUriError,
+)
+from contract.settings import Settings
+from contract.storage.s3 import S3Store, make_client, split
+
+URI = "s3://bucket/a.png"
+
+
+@pytest.fixture
+def client() -> Any:
+    return boto3.client(
+        "s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test-secret"
+    )
+
+
+@pytest.fixture
+def answers(client: Any) -> Iterator[Stubber]:
+    """Given an S3 that answers what the test lays down, in that order."""
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+@pytest.fixture
+def store(client: Any) -> S3Store:
+    return S3Store(client)
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given no pause between two tries."""
+    monkeypatch.setattr(S3Store._read.retry, "sleep", lambda seconds: None)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("NoSuchKey", ObjectMissingError),
+        ("NoSuchBucket", ObjectMissingError),
+        ("404", ObjectMissingError),
+        ("AccessDenied", AccessDeniedError),
+        ("SignatureDoesNotMatch", AccessDeniedError),
+        ("ExpiredToken", AccessDeniedError),
+        ("SlowDown", StorageUnavailableError),
+        ("InternalError", StorageUnavailableError),
+    ],
+)
+def test_each_answer_is_told_in_our_words(
+    code: str, expected: type[StorageError], answers: Stubber, store: S3Store
+) -> None:
+    answers.add_client_error("get_object", code)
+
+    with pytest.raises(expected, match=r"s3://bucket/a\.png"):
+        store.read(URI, 5)
+
+
+def test_without_credentials_the_error_says_which_variables_to_set(
+    client: Any, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr(client, "get_object", refuse)
+
+    with pytest.raises(AccessDeniedError, match="AWS_ACCESS_KEY_ID"):
+        store.read(URI, 5)
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_body_cut_off_in_transit_is_fetched_again(
+    client: Any, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CutOff(BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise ReadTimeoutError(endpoint_url="https://s3")
+
+    bodies = [CutOff(), BytesIO(b"12345")]
+    monkeypatch.setattr(client, "get_object", lambda **_: {"Body": bodies.pop(0), "ContentLength": 5})
+
+    assert store.read(URI, 5) == b"12345"
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_an_endpoint_that_stays_away_is_unavailable(
+    client: Any, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectTimeoutError(endpoint_url="https://s3")
+
+    monkeypatch.setattr(client, "get_object", refuse)
+
+    with pytest.raises(StorageUnavailableError, match="cannot be reached"):
+        store.read(URI, 5)
+
+
+@pytest.mark.parametrize("refusal", ["NotImplemented", "InvalidArgument"])
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_work_alike_without_conditional_writes_is_looked_at_first(
+    refusal: str, taken: bool, answers: Stubber, store: S3Store
+) -> None:
+    answers.add_client_error("put_object", refusal)
+    if taken:
+        answers.add_response("head_object", {})
+    else:
+        answers.add_client_error("head_object", "404")
+        answers.add_response("put_object", {})
+
+    assert store.create(URI, b"x") is not taken
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
+def test_a_name_that_is_taken_is_left(code: str, answers: Stubber, store: S3Store) -> None:
+    answers.add_client_error("put_object", code)
+
+    assert store.create(URI, b"x") is False
+
+
+def test_a_create_that_is_refused_is_an_error(answers: Stubber, store: S3Store) -> None:
+    answers.add_client_error("put_object", "AccessDenied")
+
+    with pytest.raises(AccessDeniedError):
+        store.create(URI, b"x")
+
+
+def test_existence_that_may_not_be_asked_is_no_absence(answers: Stubber, store: S3Store) -> None:
+    answers.add_client_error("head_object", "403")
+
+    with pytest.raises(AccessDeniedError):
+        store.exists(URI)
+
+
+def test_a_stream_into_a_bucket_that_is_missing_is_an_error_of_storage(s3_bucket: Any) -> None:
+    store = S3Store(s3_bucket.client)
+
+    with pytest.raises(ObjectMissingError), store.writer("s3://no-such-bucket/a"):
+        pytest.fail("there is nowhere to write")
+
+
+def test_objects_come_page_by_page(answers: Stubber, store: S3Store) -> None:
+    asked = {"Bucket": "bucket", "Prefix": "crops/", "Delimiter": ""}
+    for number, token in ((1, "next"), (2, None)):
+        page = {"Contents": [{"Key": f"crops/{number}.png", "Size": number}], "IsTruncated": bool(token)}
+        answers.add_response(
+            "list_objects_v2", page | ({"NextContinuationToken": token} if token else {}), asked
+        )
+        asked = {**asked, "ContinuationToken": "next"}
+
+    found = list(store.objects("s3://bucket/crops/"))
+
+    assert found == [("s3://bucket/crops/1.png", 1), ("s3://bucket/crops/2.png", 2)]
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("s3://bucket/a/b.png", ("bucket", "a/b.png")),
+        ("s3://bucket", ("bucket", "")),
+        ("s3://bucket//a", ("bucket", "/a")),
+        ("s3://bucket/50%20.png?x#y", ("bucket", "50%20.png?x#y")),
+    ],
+)
+def test_a_uri_is_bucket_and_key_with_nothing_decoded(uri: str, expected: tuple[str, str]) -> None:
+    assert split(uri) == expected
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///key"])
+def test_a_uri_without_a_bucket_is_refused(uri: str) -> None:
+    with pytest.raises(UnsupportedUriError, match="names no bucket"):
+        split(uri)
+
+
+def test_the_client_goes_where_the_settings_say(settings: Settings) -> None:
+    client = make_client(
+        settings.model_copy(
+            update={"s3_endpoint_url": "http://minio:9000", "s3_region": "eu-x", "s3_path_style": True}
+        )
+    )
+
+    assert client.meta.endpoint_url == "http://minio:9000"
+    assert client.meta.region_name == "eu-x"
+    assert client.meta.config.s3["addressing_style"] == "path"

@@ -1,0 +1,170 @@
+"""Logs: one line per event, and never a credential in it."""
+
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+import structlog
+
+from contract.logs import configure_logging, redacted
+from contract.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("restored_logging")
+
+SECRET = "hunter2"
+URL = f"redis://user:{SECRET}@broker:6379/0"
+
+
+@pytest.fixture
+def log_as(settings: Settings) -> Any:
+    """Configure logging; to be called by the test itself, while its standard error is captured."""
+    return lambda form, **others: configure_logging(
+        settings.model_copy(update={"log_format": form, **others})
+    )
+
+
+@pytest.fixture
+def events(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return the events logged since, each from its line."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (URL, "redis://***@broker:6379/0"),
+        ("redis://:hunter2@broker", "redis://***@broker"),
+        ("redis://user:p@hunter2@broker/0", "redis://***@broker/0"),
+        ("no redis://u:hunter2@a:1, no rediss://u:hunter2@b:2", "no redis://***@a:1, no rediss://***@b:2"),
+        ("redis://broker/0 and ada@example.org", "redis://broker/0 and ada@example.org"),
+        ("s3://bucket/a@b.png", "s3://bucket/a@b.png"),
+        ("https://host/path", "https://host/path"),
+    ],
+)
+def test_the_user_and_password_of_a_url_are_struck_out(text: str, expected: str) -> None:
+    assert redacted(text) == expected
+
+
+def test_an_event_is_one_line_of_json_with_what_was_bound(log_as: Any, events: Any) -> None:
+
+    log_as("json")
+    structlog.get_logger().bind(job="crops-1", chunk=17).info("chunk_done", worker="gpu0@host")
+
+    (event,) = events()
+    assert event.pop("timestamp").endswith("Z")
+    assert event == {
+        "event": "chunk_done",
+        "level": "info",
+        "job": "crops-1",
+        "chunk": 17,
+        "worker": "gpu0@host",
+    }
+
+
+def test_the_standard_librarys_events_take_the_same_shape(log_as: Any, events: Any) -> None:
+
+    log_as("json")
+    logging.getLogger("somewhere").warning("%s is away", "broker", extra={"tries": 3})
+
+    (event,) = events()
+    assert (event["event"], event["level"], event["tries"]) == ("broker is away", "warning", 3)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        lambda: structlog.get_logger().error("redis_away", error=URL),
+        lambda: structlog.get_logger().error(f"{URL} is away"),
+        lambda: structlog.get_logger().error("redis_away", error=ConnectionError(URL)),
+        lambda: structlog.get_logger().error("redis_away", tried=[URL], options={"url": URL}),
+        lambda: structlog.get_logger().error("%s is away", URL),
+        lambda: logging.getLogger("kombu").error("%s is away", URL),
+    ],
+)
+def test_no_credential_is_logged(log: Any, log_as: Any, events: Any) -> None:
+
+    log_as("json")
+    log()
+
+    (event,) = events()
+    assert SECRET not in json.dumps(event)
+    assert "***@broker" in json.dumps(event)
+
+
+def fail_with_url() -> None:
+    password = SECRET  # noqa: F841 - a traceback that shows local variables would show it
+    raise ConnectionError(f"{URL} is away")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("logger", ["structlog", "standard library"])
+def test_no_credential_is_logged_with_a_traceback(
+    form: str, logger: str, log_as: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_as(form)
+
+    try:
+        fail_with_url()
+    except ConnectionError:
+        if logger == "structlog":
+            structlog.get_logger().exception("unexpected")
+        else:
+            logging.getLogger("somewhere").exception("unexpected")
+
+    logged = capsys.readouterr().err
+    assert "fail_with_url" in logged
+    assert SECRET not in logged
+
+
+def test_a_traceback_is_one_line_too(log_as: Any, events: Any) -> None:
+
+    log_as("json")
+    try:
+        fail_with_url()
+    except ConnectionError:
+        structlog.get_logger().exception("unexpected")
+
+    (event,) = events()
+    assert "Traceback (most recent call last)" in event["exception"]
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"), [("debug", ["a", "b", "c"]), ("info", ["b", "c"]), ("warning", ["c"])]
+)
+def test_what_lies_below_the_level_is_not_logged(
+    level: str, expected: list[str], log_as: Any, events: Any
+) -> None:
+    log_as("json", log_level=level)
+
+    structlog.get_logger().debug("a")
+    structlog.get_logger().info("b")
+    structlog.get_logger().warning("c")
+
+    assert [event["event"] for event in events()] == expected
+
+
+def test_libraries_are_heard_only_when_they_warn(log_as: Any, events: Any) -> None:
+
+    log_as("json")
+    logging.getLogger("botocore").info("a request")
+    logging.getLogger("botocore").warning("a retry")
+
+    assert [event["event"] for event in events()] == ["a retry"]
+
+
+@pytest.mark.parametrize(("terminal", "is_json"), [(False, True), (True, False)])
+def test_auto_is_json_unless_on_a_terminal(
+    terminal: bool,
+    is_json: bool,
+    log_as: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    log_as("auto")
+
+    structlog.get_logger().info("chunk_done")
+
+    assert capsys.readouterr().err.startswith("{") is is_json

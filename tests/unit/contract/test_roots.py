@@ -1,0 +1,81 @@
+"""Allowed roots: what lies below one may be read, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from contract.errors import OutsideAllowedRootsError, UnsupportedUriError
+from contract.roots import AllowedRoots
+
+
+@pytest.mark.parametrize(
+    ("root", "uri"),
+    [
+        ("/data/crops", "/data/crops"),
+        ("/data/crops/", "/data/crops/a.png"),
+        ("/data/crops", "/data/crops/x/../a.png"),
+        ("/", "/anything/at/all"),
+        ("s3://bucket/crops", "s3://bucket/crops/a.png"),
+        ("s3://bucket/crops/", "s3://bucket/crops"),
+        ("s3://bucket", "s3://bucket/a.png"),
+    ],
+)
+def test_what_lies_at_or_below_a_root_is_allowed(root: str, uri: str) -> None:
+    AllowedRoots((root,)).check(uri)
+
+
+@pytest.mark.parametrize(
+    ("root", "uri"),
+    [
+        ("/data/crops", "/data/crops-private/a.png"),
+        ("/data/crops", "/data"),
+        ("/data/crops", "/data/crops/../secret"),
+        ("s3://bucket/crops", "s3://bucket/crops-private/a.png"),
+        ("s3://bucket", "s3://bucket-2/a.png"),
+        ("s3://bucket/crops", "/bucket/crops/a.png"),
+        ("/data", "s3://data/a.png"),
+    ],
+)
+def test_what_lies_elsewhere_is_refused_and_the_message_says_what_to_set(root: str, uri: str) -> None:
+    with pytest.raises(OutsideAllowedRootsError, match="TRACE_OCR_ALLOWED_ROOTS"):
+        AllowedRoots((root,)).check(uri)
+
+
+def test_no_root_allows_nothing() -> None:
+    with pytest.raises(OutsideAllowedRootsError):
+        AllowedRoots(()).check("/a.png")
+
+
+def test_a_symbolic_link_out_of_the_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"x")
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "crops" / "a.png").symlink_to(tmp_path / "secret.png")
+
+    with pytest.raises(OutsideAllowedRootsError):
+        AllowedRoots((str(tmp_path / "crops"),)).check(str(tmp_path / "crops" / "a.png"))
+
+
+def test_a_root_that_is_a_link_allows_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "crops")
+
+    AllowedRoots((str(tmp_path / "link"),)).check(str(tmp_path / "crops" / "a.png"))
+
+
+@pytest.mark.parametrize("uri", ["https://example.org/a.png", "file:///a.png", "/nul\0byte.png"])
+def test_what_is_neither_a_path_nor_s3_is_not_supported(uri: str) -> None:
+    with pytest.raises(UnsupportedUriError):
+        AllowedRoots(("/",)).check(uri)
+
+
+def test_narrowed_roots_allow_only_the_one_named() -> None:
+    narrowed = AllowedRoots(("/data", "/more")).narrowed("/data/crops")
+
+    narrowed.check("/data/crops/a.png")
+    with pytest.raises(OutsideAllowedRootsError):
+        narrowed.check("/data/other/a.png")
+
+
+def test_roots_cannot_be_narrowed_to_what_is_not_allowed() -> None:
+    with pytest.raises(OutsideAllowedRootsError):
+        AllowedRoots(("/data",)).narrowed("/etc")

@@ -1,0 +1,201 @@
+"""Settings: where each value comes from, and what is said of one that is not allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from contract.errors import BrokerError, SettingsError
+from contract.settings import environment_of, load_settings
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Given a working folder without a settings file."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def settings_file(empty_folder: Path) -> Path:
+    return empty_folder / "trace-ocr.toml"
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    settings = load_settings()
+
+    assert settings.recognition_model == "crnn_vgg16_bn"
+    assert settings.recognition_batch_size == 128
+    assert settings.chunk_size == 1024
+    assert settings.allowed_roots == ()
+
+
+def test_the_settings_file_goes_before_the_defaults(settings_file: Path) -> None:
+    settings_file.write_text("recognition_batch_size = 16")
+
+    assert load_settings().recognition_batch_size == 16
+
+
+def test_the_environment_goes_before_the_settings_file(
+    settings_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings_file.write_text("recognition_batch_size = 16")
+    monkeypatch.setenv("TRACE_OCR_RECOGNITION_BATCH_SIZE", "32")
+
+    assert load_settings().recognition_batch_size == 32
+
+
+def test_a_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACE_OCR_RECOGNITION_BATCH_SIZE", "32")
+
+    assert load_settings(recognition_batch_size=64).recognition_batch_size == 64
+
+
+def test_a_flag_that_is_not_given_leaves_the_word_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACE_OCR_RECOGNITION_BATCH_SIZE", "32")
+
+    assert load_settings(recognition_batch_size=None).recognition_batch_size == 32
+
+
+def test_a_boolean_flag_set_to_no_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACE_OCR_S3_PATH_STYLE", "true")
+
+    assert load_settings(s3_path_style=False).s3_path_style is False
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACE_OCR_CHUNK_SIZE", "")
+
+    assert load_settings().chunk_size == 1024
+
+
+def test_the_settings_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cluster.toml").write_text('namespace = "night"')
+    monkeypatch.setenv("TRACE_OCR_CONFIG", str(tmp_path / "cluster.toml"))
+
+    assert load_settings().namespace == "night"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("TRACE_OCR_RECOGNITION_MODEL", "crnn", "crnn_vgg16_bn"),
+        ("TRACE_OCR_RECOGNITION_BATCH_SIZE", "0", "greater than or equal to 1"),
+        ("TRACE_OCR_RECOGNITION_BATCH_SIZE", "many", "valid integer"),
+        ("TRACE_OCR_CHUNK_SIZE", "65537", "less than or equal to 65536"),
+        ("TRACE_OCR_LOG_LEVEL", "loud", "'warning'"),
+        ("TRACE_OCR_S3_PATH_STYLE", "perhaps", "valid boolean"),
+        ("TRACE_OCR_NAMESPACE", "a b", "pattern"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_named_with_its_variable_and_what_is(
+    variable: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+
+    assert variable in str(raised.value)
+    assert allowed in str(raised.value)
+    assert repr(value) in str(raised.value)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"TRACE_OCR_CHUNK_SIZE.*TRACE_OCR_LOG_LEVEL"):
+        load_settings(chunk_size="none", log_level="loud")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('colour = "red"', "colour is no setting"),
+        ("chunk_size = ", "cannot be read"),
+        ("allowed_roots = 5", "TRACE_OCR_ALLOWED_ROOTS"),
+    ],
+)
+def test_a_faulty_settings_file_is_a_usage_error(content: str, said: str, settings_file: Path) -> None:
+    settings_file.write_text(content)
+
+    with pytest.raises(SettingsError, match=said):
+        load_settings()
+
+
+def test_a_settings_file_that_is_named_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACE_OCR_CONFIG", "/nowhere/trace-ocr.toml")
+
+    with pytest.raises(SettingsError, match=r"TRACE_OCR_CONFIG names /nowhere/trace-ocr\.toml"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("value", "roots"),
+    [
+        ("/a", ("/a",)),
+        ("/a, s3://bucket/b ,", ("/a", "s3://bucket/b")),
+        ('["/with,comma", "/b"]', ("/with,comma", "/b")),
+        ("[broken", None),
+    ],
+)
+def test_allowed_roots_are_separated_by_commas_or_a_json_list(
+    value: str, roots: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACE_OCR_ALLOWED_ROOTS", value)
+
+    if roots is None:
+        with pytest.raises(SettingsError, match="TRACE_OCR_ALLOWED_ROOTS"):
+            load_settings()
+    else:
+        assert load_settings().allowed_roots == roots
+
+
+def test_allowed_roots_are_a_list_in_the_settings_file(settings_file: Path) -> None:
+    settings_file.write_text('allowed_roots = ["/a", "s3://bucket/b"]')
+
+    assert load_settings().allowed_roots == ("/a", "s3://bucket/b")
+
+
+def test_a_local_model_store_is_made_absolute(tmp_path: Path) -> None:
+    assert load_settings(model_store="weights").model_store == str(tmp_path / "weights")
+
+
+def test_a_model_store_on_s3_stays_as_it_is() -> None:
+    assert load_settings(model_store="s3://bucket/weights").model_store == "s3://bucket/weights"
+
+
+def test_without_a_broker_the_error_says_what_to_set() -> None:
+    with pytest.raises(BrokerError, match="TRACE_OCR_REDIS_URL"):
+        load_settings().broker_url()
+
+
+def test_the_redis_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACE_OCR_REDIS_URL", "redis://user:hunter2@host/0")
+
+    settings = load_settings()
+
+    assert "hunter2" not in repr(settings)
+    assert settings.broker_url() == "redis://user:hunter2@host/0"
+
+
+def test_a_child_process_sees_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = load_settings(
+        redis_url="redis://user:hunter2@host/0",
+        allowed_roots=("/with,comma", "s3://bucket/b"),
+        recognition_model="parseq",
+        s3_path_style=True,
+        reconcile_seconds=0.5,
+    )
+
+    for name, value in environment_of(ours).items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings().model_dump() == ours.model_dump()
+
+
+def test_a_child_process_is_told_only_what_was_set() -> None:
+    assert environment_of(load_settings(chunk_size=7)) == {"TRACE_OCR_CHUNK_SIZE": "7"}
+
+
+def test_a_job_takes_its_parameters_from_the_settings() -> None:
+    parameters = load_settings(recognition_model="parseq", chunk_size=7).recognition_parameters()
+
+    assert parameters.model_dump() == {"recognition_model": "parseq", "recognition_batch_size": 128}

@@ -1,0 +1,80 @@
+"""The catalogue: every architecture, and where its weights would come from here."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ModelUnavailableError
+from contract.job import RECOGNITION_MODELS
+from contract.model_store import ModelStore
+from contract.storage import Storage
+from producer.catalogue import CatalogueEntry, list_models
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Given an empty docTR cache."""
+    monkeypatch.setenv("DOCTR_CACHE_DIR", str(tmp_path / "doctr"))
+    folder = tmp_path / "doctr" / "models"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path, storage: Storage) -> ModelStore:
+    """Given a model store that holds parseq."""
+    card = {"architecture": "parseq", "vocab": "abc", "sha256": "0" * 64, "licence": "MIT"}
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "parseq.json").write_text(json.dumps(card))
+    return ModelStore(str(tmp_path / "store"), storage)
+
+
+def put_in(cache: Path, architecture: str, content: bytes = b"weights", digest: str | None = None) -> Path:
+    digest = digest or hashlib.sha256(content).hexdigest()[:8]
+    path = cache / f"{architecture}-{digest}.pt"
+    path.write_bytes(content)
+    return path
+
+
+def entry_of(architecture: str, store: ModelStore | None) -> CatalogueEntry:
+    return next(entry for entry in list_models(store) if entry.architecture == architecture)
+
+
+def test_every_architecture_of_the_contract_is_listed() -> None:
+    assert tuple(entry.architecture for entry in list_models(None)) == RECOGNITION_MODELS
+
+
+def test_weights_that_are_nowhere_are_downloaded() -> None:
+    assert {entry.weights for entry in list_models(None)} == {"download"}
+
+
+def test_weights_that_doctr_has_downloaded_are_at_hand(cache: Path) -> None:
+    path = put_in(cache, "crnn_vgg16_bn")
+
+    entry = entry_of("crnn_vgg16_bn", None)
+
+    assert (entry.weights, entry.source) == ("docTR cache", str(path))
+
+
+def test_a_download_that_broke_off_is_not_at_hand(cache: Path) -> None:
+    put_in(cache, "crnn_vgg16_bn", digest="00000000")
+
+    assert entry_of("crnn_vgg16_bn", None).weights == "download"
+
+
+def test_the_model_store_goes_before_doctrs_cache(store: ModelStore, cache: Path) -> None:
+    put_in(cache, "parseq")
+
+    assert entry_of("parseq", store) == CatalogueEntry(
+        "parseq", "recognition", "model store", store.root, "MIT"
+    )
+    assert entry_of("master", store).weights == "download"
+
+
+def test_a_card_that_is_not_valid_is_an_error(store: ModelStore) -> None:
+    Path(store.root, "master.json").write_text("{}")
+
+    with pytest.raises(ModelUnavailableError, match=r"master\.json"):
+        list_models(store)
