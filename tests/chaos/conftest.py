@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from tests.chaos.scene import Record, RedisServer, Row, Scene
-from tests.integration.conftest import demo_model, start, trace_ocr  # noqa: F401 - fixtures of this layer too
-from tests.integration.processes import Run, Start
+from tests.chaos.faulty_s3 import faulty
+from tests.chaos.scene import Record, RedisServer, Row, S3Scene, Scene
+from tests.integration.conftest import (  # noqa: F401 - fixtures of this layer too
+    bucket,
+    demo_model,
+    s3_server,
+    start,
+    trace_ocr,
+)
+from tests.integration.processes import Bucket, Run, Start
 
 ROWS = pytest.StashKey[list[Row]]()
 
@@ -77,6 +84,27 @@ def scene(
         monkeypatch.setenv(name, value)
     name = request.node.name.removeprefix("test_").replace("_", " ")
     return Scene(name, server, samples / "crops", tmp_path / "out", start, trace_ocr)
+
+
+@pytest.fixture
+def s3_scene(
+    scene: Scene,
+    bucket: Bucket,  # noqa: F811
+    samples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[S3Scene]:
+    """The same over 40 crops in a bucket, which the processes reach through the faulty proxy alone."""
+    source = tmp_path / "crops"
+    source.mkdir()
+    for path in sorted((samples / "crops").iterdir())[:40]:
+        (source / path.name).write_bytes(path.read_bytes())
+    bucket.upload(source, "crops/")
+    with faulty(bucket.environment["TRACE_OCR_S3_ENDPOINT_URL"]) as s3:
+        monkeypatch.setenv("TRACE_OCR_S3_ENDPOINT_URL", s3.url)
+        monkeypatch.setenv("TRACE_OCR_ALLOWED_ROOTS", f"s3://{bucket.name}/")
+        of_scene = {**vars(scene), "source": source, "chunk_size": 4}
+        yield S3Scene(**of_scene, bucket=bucket, s3=s3)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:

@@ -16,7 +16,8 @@ import redis
 
 from contract.logs import redacted
 from producer.embedded import find_server
-from tests.integration.processes import Process, Run, Start
+from tests.chaos.faulty_s3 import FaultyS3
+from tests.integration.processes import Bucket, Process, Run, Start
 
 IN_FLIGHT = 2
 """Chunks in one worker process's hands: what one kill may cost in re-runs."""
@@ -109,8 +110,24 @@ class Scene:
     def start_control(self, **environment: str) -> Process:
         return self.start_process("control", **environment)
 
+    @property
+    def source_uri(self) -> str:
+        return str(self.source)
+
+    @property
+    def workspace_uri(self) -> str:
+        return str(self.workspace)
+
+    def read(self, name: str) -> str:
+        """Return a file of the workspace."""
+        return (self.workspace / name).read_text()
+
+    def leftovers(self) -> list[str]:
+        """Return what killed writers left unfinished."""
+        return [str(path) for path in self.workspace.rglob("*.tmp")]
+
     def submit_arguments(self) -> tuple[str, ...]:
-        source, out = str(self.source), str(self.workspace)
+        source, out = self.source_uri, self.workspace_uri
         return ("submit", source, "-o", out, "--job-id", "chaos", "--chunk-size", str(self.chunk_size))
 
     def submit(self, **environment: str) -> None:
@@ -130,7 +147,7 @@ class Scene:
 
     def finish(self, status: int = 0) -> None:
         """Wait for the job's end; its exit status must be as said."""
-        watched = self.run("watch", str(self.workspace), "--json")
+        watched = self.run("watch", self.workspace_uri, "--json")
         assert watched.returncode == status, self.report(watched.stderr)
 
     def report(self, said: str) -> str:
@@ -151,17 +168,40 @@ class Scene:
         )  # fmt: skip
         assert (lost, duplicated) == (0, 0), row
         assert results == sorted(results), row
-        assert len(errors) == failed, (row, (self.workspace / "errors.jsonl").read_text())
+        assert len(errors) == failed, (row, self.read("errors.jsonl"))
         assert row.reruns <= IN_FLIGHT * (self.kills + faults), row
-        assert not list(self.workspace.rglob("*.tmp")), "the sweep left temporary files"
-        summary = json.loads((self.workspace / "summary.json").read_text())
+        assert not self.leftovers(), "the sweep left temporary files"
+        summary = json.loads(self.read("summary.json"))
         assert summary["request_counts"] == {
             "total": row.expected, "completed": row.expected - failed, "failed": failed
         }  # fmt: skip
         return row
 
     def _ids(self, name: str) -> list[str]:
-        return [json.loads(line)["id"] for line in (self.workspace / name).read_text().splitlines()]
+        return [json.loads(line)["id"] for line in self.read(name).splitlines()]
+
+
+@dataclass(kw_only=True)
+class S3Scene(Scene):
+    """The same with source and workspace in a bucket; `source` is the folder that was uploaded."""
+
+    bucket: Bucket
+    s3: FaultyS3
+
+    @property
+    def source_uri(self) -> str:
+        return f"s3://{self.bucket.name}/crops/"
+
+    @property
+    def workspace_uri(self) -> str:
+        return f"s3://{self.bucket.name}/out"
+
+    def read(self, name: str) -> str:
+        return self.bucket.read(f"out/{name}").decode()
+
+    def leftovers(self) -> list[str]:
+        answer = self.bucket.client.list_multipart_uploads(Bucket=self.bucket.name)
+        return [upload["Key"] for upload in answer.get("Uploads", [])]
 
 
 Record = Callable[[Row], None]

@@ -40,13 +40,13 @@ def slow_merge() -> None:
     """Given a disk on which merging 257 lines takes seconds."""
     import producer.merge
 
-    real = producer.merge._append
+    real = producer.merge._judge
 
-    def append(*arguments):  # type: ignore[no-untyped-def]
+    def judge(*arguments):  # type: ignore[no-untyped-def]
         time.sleep(0.03)
-        real(*arguments)
+        return real(*arguments)
 
-    producer.merge._append = append
+    producer.merge._judge = judge
 
 
 def slow_plan() -> None:
@@ -81,6 +81,13 @@ def stepping_clock() -> None:
     """Given a clock that steps by as many seconds as the file CLOCK_FILE says."""
     real, path = time.time, Path(os.environ["CLOCK_FILE"])
     time.time = lambda: real() + float(path.read_text() or 0)
+
+
+def impatient_s3() -> None:
+    """Given an S3 client that waits a second where the product waits a minute: it has no setting for that."""
+    import contract.storage.s3
+
+    contract.storage.s3.READ_SECONDS = 1
 
 
 def early_mark() -> None:

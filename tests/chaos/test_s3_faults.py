@@ -1,0 +1,184 @@
+"""S3 on a bad day: what passes costs no line, what is refused costs its own item, what lasts is waited for.
+
+Source and workspace are in a bucket behind `tests.chaos.faulty_s3`. What botocore and the storage retry is no
+re-run of a chunk, so transient faults allow none.
+"""
+
+import json
+import threading
+
+import pytest
+
+from tests.chaos.faulty_s3 import LIST, Exchange, Fault, Forward, cuts, forgets_to_answer, holds, refuses
+from tests.chaos.scene import Record, S3Scene
+
+CROPS, CHUNKS, PARTS, STATISTICS = "crops/", "out/chunks/", "out/parts/", "out/statistics/"
+
+internal_error = refuses(500, "InternalError")
+slow_down = refuses(503, "SlowDown")
+access_denied = refuses(403, "AccessDenied")
+
+
+def errors_of(scene: S3Scene) -> dict[str, str]:
+    """Return the code of every item that ended as an error."""
+    lines = map(json.loads, scene.read("errors.jsonl").splitlines())
+    return {line["id"]: line["error"]["code"] for line in lines}
+
+
+def wait_until_no_chunk_is_running(scene: S3Scene) -> None:
+    """Given storage that lets no chunk begin: wait for the end of those that had begun."""
+    poll = threading.Event()
+    while "chunk_started" in last_event_of_each_chunk(scene).values():
+        poll.wait(0.05)
+
+
+def last_event_of_each_chunk(scene: S3Scene) -> dict[int, str]:
+    events = map(json.loads, filter(lambda line: '"event": "chunk_' in line, list(scene.worker.lines)))
+    return {event["chunk"]: event["event"] for event in events}
+
+
+def test_s3_answers_500_and_slow_down_in_mid_job(s3_scene: S3Scene, record: Record) -> None:
+    scene = s3_scene
+    scene.start_worker()
+    scene.start_control()
+    scene.submit()
+    scene.wait_for_chunks(2)
+
+    rules = [
+        scene.s3.fail(slow_down, "GET", CROPS, times=4),
+        scene.s3.fail(internal_error, "GET", CHUNKS, times=1),
+        scene.s3.fail(internal_error, "PUT", PARTS, times=2),
+        scene.s3.fail(slow_down, LIST, PARTS, times=1),
+    ]
+
+    scene.finish()
+    assert [rule.left for rule in rules] == [0, 0, 0, 0]
+    record(scene.row(faults=0))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("fault", "listings"),
+    [(internal_error, 2), (slow_down, 2), (holds, 1), (cuts, 1), (forgets_to_answer, 1)],
+    ids=["500", "503_slow_down", "time_out", "cut_body", "no_answer"],
+)
+def test_s3_fails_now_and_then(s3_scene: S3Scene, record: Record, fault: Fault, listings: int) -> None:
+    """From the listing of the source to the completion marker, each kind of request at least once."""
+    scene = s3_scene
+    scene.s3.fail(fault, LIST, CROPS, times=listings)
+    scene.s3.fail(fault, "PUT", "out/job.json", times=1)
+    scene.s3.fail(fault, "PUT", CHUNKS, times=2)
+    scene.start_worker(FAULTS="impatient_s3")
+    scene.start_control(FAULTS="impatient_s3")
+    scene.submit(FAULTS="impatient_s3")
+    scene.wait_for_chunks(1)
+
+    rules = [
+        scene.s3.fail(fault, "GET", CROPS, times=3),
+        scene.s3.fail(fault, "GET", CHUNKS, times=1),
+        scene.s3.fail(fault, "PUT", STATISTICS, times=1),
+        scene.s3.fail(fault, "PUT", PARTS, times=2),
+        scene.s3.fail(fault, "GET", PARTS, times=1),
+        scene.s3.fail(fault, "PUT", "out/_SUCCESS", times=1),
+    ]
+
+    scene.finish()
+    assert [rule.left for rule in rules] == [0] * len(rules)
+    record(scene.row(faults=0))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "fault", [internal_error, slow_down, access_denied], ids=["500", "503_slow_down", "403"]
+)
+def test_s3_fails_altogether_for_a_while(s3_scene: S3Scene, record: Record, fault: Fault) -> None:
+    """The job waits: a chunk cannot write its part, nor the next one begin, so no error line comes of it."""
+    scene = s3_scene
+    scene.start_worker()
+    control = scene.start_control()
+    scene.submit()
+    scene.wait_for_chunks(2)
+
+    scene.s3.fail(fault)
+    control.wait_for("job_stuck")
+    wait_until_no_chunk_is_running(scene)
+    scene.s3.lift()
+
+    scene.finish()
+    assert errors_of(scene) == {}
+    record(scene.row(faults=1))
+
+
+@pytest.mark.full
+def test_single_objects_refused_then_granted(s3_scene: S3Scene, record: Record) -> None:
+    scene = s3_scene
+    refused = [scene.expected[index] for index in (0, 17, 39)]
+    for name in refused:
+        scene.s3.fail(access_denied, "GET", CROPS + name)
+    scene.start_worker()
+    scene.start_control()
+    scene.submit()
+
+    scene.finish(status=1)
+
+    assert errors_of(scene) == dict.fromkeys(refused, "access_denied")
+    record(scene.row(faults=0, failed=3))
+
+    scene.s3.lift()
+    assert scene.run("retry-errors", scene.workspace_uri).returncode == 0
+    scene.finish()
+    assert errors_of(scene) == {}
+
+
+@pytest.mark.full
+def test_source_refused_for_a_while(s3_scene: S3Scene, record: Record) -> None:
+    """While the workspace can be written, a 403 is an answer: error lines for exactly the items refused."""
+    scene = s3_scene
+    scene.start_worker()
+    scene.start_control()
+    scene.submit()
+    scene.wait_for_chunks(2)
+
+    rule = scene.s3.fail(access_denied, "GET", CROPS, times=10)
+
+    scene.finish(status=1)
+    refused = {hit.removeprefix(f"GET {CROPS}") for hit in rule.hits}
+    assert errors_of(scene) == dict.fromkeys(refused, "access_denied")
+    record(scene.row(faults=0, failed=10))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("fault", [internal_error, access_denied], ids=["500", "403"])
+def test_s3_fails_altogether_in_mid_merge(s3_scene: S3Scene, record: Record, fault: Fault) -> None:
+    """Control cannot even abort the upload of the results; it waits, merges again, and sweeps."""
+    scene = s3_scene
+    scene.start_worker()
+    control = scene.start_control()
+
+    def fails_from_now_on(exchange: Exchange, forward: Forward) -> None:
+        exchange.answer(*forward())
+        scene.s3.fail(fault)
+
+    scene.s3.fail(fails_from_now_on, "POST", "out/errors.jsonl", times=1)
+    scene.submit()
+    control.wait_for("job_stuck")
+    scene.s3.lift()
+
+    scene.finish()
+    record(scene.row(faults=0))
+
+
+@pytest.mark.full
+def test_writing_refused_for_good(s3_scene: S3Scene) -> None:
+    """The job fails and says why, though not even its failure can be written down."""
+    scene = s3_scene
+    scene.start_worker()
+    scene.start_control()
+    scene.submit()
+    scene.wait_for_chunks(2)
+
+    scene.s3.fail(access_denied, "PUT", "out/")
+
+    watched = scene.run("watch", "chaos")
+    assert watched.returncode == 3
+    assert "refuses access" in watched.stderr
