@@ -2,47 +2,34 @@
 
 import os
 import re
-import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 import click
-import msgspec
 import redis
 import structlog
 from rich.console import Console
 
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError, UsageError, WorkspaceConflictError
 from contract.job import JOB_ID, Job, new_job_id
-from contract.ledger import Ledger
 from contract.logs import configure_logging, redacted
-from contract.model_store import ModelStore
 from contract.settings import Settings, environment_of
 from contract.workspace import Workspace, open_workspace
-from producer import options, render
-from producer.catalogue import list_models
+from producer import cli_read, cli_steer, options, render
+from producer.cli_read import print_json, report
 from producer.local import run_job
 from producer.session import Session
 from producer.sources import identify_source, list_source
-from producer.status import JobStatus, find_status, find_workspace, first_lines, status_of
-from producer.steer import add_retry, cancel_job, pause_job, remove_job
 from producer.submit import settle_job, submit_job
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 plus SIGINT."""
 
-WATCH_SECONDS = 1.0
-"""Seconds between two looks of `watch`."""
-
-as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON, for scripts.")
 source = click.argument("source")
 output = click.option("-o", "--output", required=True, help="The job's workspace: a folder or s3:// prefix.")
 job_id = click.option("--job-id", help="Name of a new job; made from the source's name by default.")
-job_or_workspace = click.argument("job", metavar="JOB|WORKSPACE")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -59,7 +46,7 @@ def cli() -> None:
 @output
 @job_id
 @click.option("--head", "head", default=0, help="Print the first N results as well.", metavar="N")
-@as_json
+@options.as_json
 @options.with_settings(*options.JOB, *options.WORKER, *options.STORAGE)
 def run(
     settings: Settings, source: str, output: str, job_id: str | None, head: int, json_output: bool
@@ -91,7 +78,7 @@ def run(
             sys.exit(INTERRUPTED)
         if status.status != "completed":
             raise TraceOcrError(f"job {job.id} {status.status}: {status.error or 'see the log'}")
-    return _report(workspace, head, json_output)
+    return report(workspace, head, json_output)
 
 
 @cli.command()
@@ -99,7 +86,7 @@ def run(
 @output
 @job_id
 @click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
-@as_json
+@options.as_json
 @options.with_settings(*options.JOB, *options.STORAGE)
 def submit(
     settings: Settings, source: str, output: str, job_id: str | None, urgent: bool, json_output: bool
@@ -116,7 +103,7 @@ def submit(
         job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
     assert job.plan is not None
     if json_output:
-        _print_json({"id": job.id, "workspace": workspace.root, **job.plan.model_dump()})
+        print_json({"id": job.id, "workspace": workspace.root, **job.plan.model_dump()})
     else:
         click.echo(job.id)
         click.echo(f"{job.plan.items:,} items in {job.plan.chunks:,} chunks, in {workspace.root}", err=True)
@@ -146,116 +133,11 @@ def control(settings: Settings) -> ExitCode:
     return ExitCode.OK
 
 
-@cli.command()
-@click.argument("job", required=False, metavar="[JOB|WORKSPACE]")
-@as_json
-@options.with_settings(*options.STORAGE)
-def status(settings: Settings, job: str | None, json_output: bool) -> ExitCode:
-    """Show one job, or all that Redis remembers."""
-    session, console = Session(settings), Console()
-    if job:
-        found = find_status(job, session.ledger_if_set, session.storage)
-        _print_json(found) if json_output else render.print_job(console, found)
-        return ExitCode.OK
-    known = (session.ledger.load(identity) for identity in session.ledger.jobs())
-    statuses = [status_of(progress) for progress in known if progress]
-    _print_json(statuses) if json_output else render.print_jobs(console, statuses)
-    return ExitCode.OK
-
-
-@cli.command()
-@job_or_workspace
-@as_json
-@options.with_settings(*options.STORAGE)
-def watch(settings: Settings, job: str, json_output: bool) -> ExitCode:
-    """Show a job's progress until it ends; the exit status is the job's."""
-    session = Session(settings)
-    with render.progress_shown(Console(stderr=True)) as show:
-        found = _wait(lambda: find_status(job, session.ledger_if_set, session.storage), show)
-    if found.status != "completed":
-        raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
-    return _report(find_workspace(job, session.ledger_if_set, session.storage), 0, json_output)
-
-
-@cli.command()
-@job_or_workspace
-@options.with_settings(*options.STORAGE)
-def results(settings: Settings, job: str) -> ExitCode:
-    """Print a finished job's results, one JSON line per item, in source order."""
-    return _print_merged(settings, job, lambda workspace: workspace.results)
-
-
-@cli.command()
-@job_or_workspace
-@options.with_settings(*options.STORAGE)
-def errors(settings: Settings, job: str) -> ExitCode:
-    """Print a finished job's failed items, one JSON line each, in source order."""
-    return _print_merged(settings, job, lambda workspace: workspace.errors)
-
-
-@cli.command()
-@job_or_workspace
-@options.with_settings(*options.STORAGE)
-def pause(settings: Settings, job: str) -> ExitCode:
-    """Stop a job after the chunks that are running; `resume` continues it."""
-    return _steer(settings, job, pause_job, "paused")
-
-
-@cli.command()
-@job_or_workspace
-@options.with_settings(*options.STORAGE)
-def cancel(settings: Settings, job: str) -> ExitCode:
-    """Stop a job for good; what it has written stays until `gc`."""
-    return _steer(settings, job, cancel_job, "cancelled")
-
-
-@cli.command()
-@job_or_workspace
-@options.with_settings(*options.STORAGE)
-def resume(settings: Settings, job: str) -> ExitCode:
-    """Continue a paused, cancelled or failed job, or one whose planning was cut off."""
-    session = Session(settings)
-    found, workspace = _find(session, job)
-    if workspace.store.exists(workspace.success):
-        raise UsageError(f"job {found.id} is complete")
-    return _resubmit(session, found, workspace)
-
-
-@cli.command("retry-errors")
-@job_or_workspace
-@options.with_settings(*options.STORAGE)
-def retry_errors(settings: Settings, job: str) -> ExitCode:
-    """Read a complete job's failed items again; the results are merged in place."""
-    settings.broker_url()
-    session = Session(settings)
-    found, workspace = _find(session, job)
-    return _resubmit(session, add_retry(found, workspace), workspace)
-
-
-@cli.command()
-@job_or_workspace
-@options.with_settings(*options.STORAGE)
-def gc(settings: Settings, job: str) -> ExitCode:
-    """Remove everything that a cancelled job has written."""
-    found, workspace = _find(Session(settings), job)
-    click.echo(f"removed {remove_job(found, workspace):,} objects from {workspace.root}")
-    return ExitCode.OK
-
-
-@cli.group()
-def models() -> None:
-    """Recognition architectures and their weights."""
-
-
-@models.command("list")
-@as_json
-@options.with_settings("model_store", *options.STORAGE)
-def list_command(settings: Settings, json_output: bool) -> ExitCode:
-    """List the architectures, which weights are at hand, and where from."""
-    storage = Session(settings).storage
-    entries = list_models(ModelStore(settings.model_store, storage) if settings.model_store else None)
-    _print_json(entries) if json_output else render.print_models(Console(), entries)
-    return ExitCode.OK
+for command in (
+    cli_read.status, cli_read.watch, cli_read.results, cli_read.errors, cli_read.models,
+    cli_steer.pause, cli_steer.cancel, cli_steer.resume, cli_steer.retry_errors, cli_steer.gc,
+):  # fmt: skip
+    cli.add_command(command)
 
 
 def main() -> None:
@@ -305,65 +187,6 @@ def _settle(
             f"{workspace.root} is job {job.id}'s: use another workspace for {job_id}"
         )
     return job, workspace
-
-
-def _find(session: Session, name: str) -> tuple[Job, Workspace]:
-    workspace = find_workspace(name, session.ledger_if_set, session.storage)
-    return workspace.require_job(), workspace
-
-
-def _steer(
-    settings: Settings, name: str, action: Callable[[Job, Workspace, Ledger | None], None], done: str
-) -> ExitCode:
-    session = Session(settings)
-    job, workspace = _find(session, name)
-    action(job, workspace, session.ledger_if_set)
-    click.echo(f"job {job.id} is {done}; chunks that are running end first")
-    return ExitCode.OK
-
-
-def _resubmit(session: Session, job: Job, workspace: Workspace) -> ExitCode:
-    session.settings.broker_url()
-    listing = list_source(job.source, session.storage, sys.stdin.buffer)
-    job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
-    click.echo(job.id)
-    return ExitCode.OK
-
-
-def _wait(look: Callable[[], JobStatus], show: render.ShowStatus) -> JobStatus:
-    while True:
-        found = look()
-        show(found)
-        if found.ended:
-            return found
-        time.sleep(WATCH_SECONDS)
-
-
-def _report(workspace: Workspace, head: int, json_output: bool) -> ExitCode:
-    summary = workspace.load_summary()
-    assert summary is not None
-    if json_output:
-        _print_json(summary)
-    else:
-        render.print_summary(Console(), summary, workspace.root)
-        for line in first_lines(workspace, workspace.results, head):
-            click.echo(msgspec.json.encode(line))
-    return ExitCode.ITEMS_FAILED if summary["request_counts"]["failed"] else ExitCode.OK
-
-
-def _print_merged(settings: Settings, name: str, which: Callable[[Workspace], str]) -> ExitCode:
-    session = Session(settings)
-    workspace = find_workspace(name, session.ledger_if_set, session.storage)
-    if not workspace.store.exists(workspace.success):
-        found = find_status(name, session.ledger_if_set, session.storage)
-        raise TraceOcrError(f"job {found.id} is {found.status}: its lines are merged when it completes")
-    with workspace.store.reader(which(workspace)) as stream:
-        shutil.copyfileobj(stream, sys.stdout.buffer)
-    return ExitCode.OK
-
-
-def _print_json(value: Any) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value)))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ LOGS = ("log_level", "log_format")
 
 F = Callable[..., Any]
 
+as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON, for scripts.")
+job_or_workspace = click.argument("job", metavar="JOB|WORKSPACE")
+
 
 def with_settings(*fields: str) -> Callable[[F], F]:
     """Give a command a flag for each setting, and the settings in force as its first argument."""

@@ -93,8 +93,10 @@ def s3_scene(
     samples: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[S3Scene]:
     """The same over 40 crops in a bucket, which the processes reach through the faulty proxy alone."""
+    caplog.set_level("WARNING", "werkzeug")  # moto's line for every request
     source = tmp_path / "crops"
     source.mkdir()
     for path in sorted((samples / "crops").iterdir())[:40]:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -144,6 +145,12 @@ class Scene:
 
     def wait_for_chunks(self, count: int) -> None:
         self.worker.wait_for("chunk_done", count=count)
+
+    def wait_until(self, happened: Callable[[], bool]) -> None:
+        """Wait for what shows in no log; pytest's own time-out is the limit."""
+        poll = threading.Event()
+        while not happened():
+            poll.wait(0.02)
 
     def finish(self, status: int = 0) -> None:
         """Wait for the job's end; its exit status must be as said."""

@@ -89,7 +89,8 @@ def test_kill_loses_a_chunk_when_it_is_marked_before_it_is_written(scene: Scene)
     scene.start_control()
     scene.chunk_size = 64
     scene.submit()
-    scene.worker.wait_for("chunk_started")
+    scene.wait_until(lambda: bool(scene.redis.client.hget("trace-ocr:job:chaos", "chunks_done")))
+
     scene.signal_worker(signal.SIGKILL)
 
     with pytest.raises(subprocess.TimeoutExpired):
@@ -135,9 +136,7 @@ def test_control_killed_in_mid_merge(scene: Scene, record: Record) -> None:
     control = scene.start_control(FAULTS="slow_merge")
     scene.start_worker()
     scene.submit()
-    poll = threading.Event()
-    while not list(scene.workspace.glob(".results.jsonl*.tmp")):
-        poll.wait(0.05)
+    scene.wait_until(lambda: bool(list(scene.workspace.glob(".results.jsonl*.tmp"))))
 
     control.popen.kill()
     scene.kills += 1
