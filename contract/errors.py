@@ -71,6 +71,10 @@ class BrokerError(TraceOcrError):
     """Redis is missing, too old, or cannot be started."""
 
 
+class UnfitWorkerError(TraceOcrError):
+    """This worker process cannot run any chunk: its device or its installation is at fault, not the job."""
+
+
 class WorkerLostError(TraceOcrError):
     """The worker processes ended and do not stay up."""
 

@@ -18,6 +18,9 @@ from contract.lifetime import die_with_parent
 OLDEST_SERVER = (6, 2)
 """Kombu asks for ZRANGE ... BYSCORE REV, which Redis has had since 6.2."""
 
+MAX_MESSAGE = "1mb"
+"""The smallest bound that Redis allows on one message; ours are of about a kilobyte."""
+
 START_SECONDS, POLL_SECONDS = 15.0, 0.02
 """Longest wait for the server's first answer (some 20 to 90 ms are usual), and between two questions."""
 
@@ -80,6 +83,7 @@ def _command(server: Path, folder: str) -> list[str]:
         "save": "",
         "appendonly": "no",
         "maxmemory-policy": "noeviction",
+        "proto-max-bulk-len": MAX_MESSAGE,
     }
     return [str(server), *(word for name, value in settings.items() for word in (f"--{name}", value))]
 

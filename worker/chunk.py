@@ -41,6 +41,7 @@ class WorkerContext:
     recognisers: RecogniserPool
     executor: Executor
     stop: threading.Event
+    unfit: threading.Event
     isolated: IsolatedDecoder
     watchdog: Watchdog
 

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
-from celery import signals
+from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
 from contract.broker import make_app, make_redis, queue_names
-from contract.errors import SettingsError, TraceOcrError
+from contract.errors import SettingsError, TraceOcrError, UnfitWorkerError
 from contract.ledger import Ledger
 from contract.logs import configure_logging
 from contract.model_store import ModelStore
@@ -52,6 +52,7 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
         recognisers=RecogniserPool(store, settings.devices),
         executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
         stop=threading.Event(),
+        unfit=threading.Event(),
         isolated=IsolatedDecoder(settings.max_pixels, settings.decode_seconds, settings.decode_memory),
         watchdog=Watchdog(settings.stall_seconds),
     )
@@ -62,6 +63,10 @@ def serve(settings: Settings) -> None:
 
     On SIGTERM: Celery stops consuming; running chunks have `shutdown_grace_seconds` to finish, then are
     handed back at their next batch; the pool ends; the connection closes.
+
+    Raises:
+        SettingsError: as `make_context`
+        UnfitWorkerError: the process cannot run any chunk
     """
     name = f"{_device_name(settings.devices)}@{socket.gethostname()}"
     client = make_redis(settings)
@@ -71,6 +76,15 @@ def serve(settings: Settings) -> None:
     _connect_signals(context)
     context.watchdog.start()
     structlog.get_logger().info("worker_started", worker=name, pid=os.getpid())
+    try:
+        _consume(app, settings, name)
+    finally:
+        if context.unfit.is_set():
+            # Instead of Celery's clean exit: the launcher must count this as a failure.
+            raise UnfitWorkerError("the worker ended because it cannot run any chunk: its log says why")
+
+
+def _consume(app: Celery, settings: Settings, name: str) -> None:
     app.worker_main(
         [
             "--quiet",

@@ -21,7 +21,7 @@ from doctr.utils import Sample
 from doctr.utils.data import download_from_url
 from filelock import FileLock
 
-from contract.errors import ModelUnavailableError, SettingsError
+from contract.errors import ModelUnavailableError, SettingsError, TraceOcrError, UnfitWorkerError
 from contract.model_store import ModelStore, doctr_cache
 from worker.batching import Prediction, PreparedCrop
 from worker.decode import Pixels
@@ -95,11 +95,28 @@ class RecogniserPool:
         self._loaded: dict[str, Recogniser] = {}
 
     def get(self, architecture: str) -> Recogniser:
-        """Return the architecture's recogniser; raises ModelUnavailableError if there are no weights."""
+        """Return the architecture's recogniser.
+
+        Raises:
+            ModelUnavailableError: there are no weights
+            UnfitWorkerError: there are, and this process cannot load them
+        """
         with self._lock:
             if architecture not in self._loaded:
-                self._loaded[architecture] = load_recogniser(architecture, self._store, self._device)
+                self._loaded[architecture] = self._load(architecture)
             return self._loaded[architecture]
+
+    def _load(self, architecture: str) -> Recogniser:
+        try:
+            return load_recogniser(architecture, self._store, self._device)
+        except TraceOcrError:
+            raise
+        # Any exception: what is left are the device's and the installation's own failures.
+        except Exception as error:
+            raise UnfitWorkerError(
+                f"{architecture} cannot be loaded on {self._device} ({type(error).__name__}: {error}): "
+                "check the device's free memory and driver"
+            ) from error
 
 
 def select_device(name: str) -> torch.device:

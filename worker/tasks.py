@@ -1,6 +1,8 @@
 """The Celery shell of a worker, and the one place that turns an error into retry, drop or job failure."""
 
 import contextlib
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ from contract.errors import (
     JobError,
     MessageError,
     StorageUnavailableError,
+    UnfitWorkerError,
 )
 from contract.records import ChunkMessage, parse_message
 from contract.workspace import open_workspace
@@ -24,6 +27,9 @@ from worker.heartbeat import renew_lease
 MAX_ATTEMPTS = 5
 """Runs of one chunk that may end in an error nobody foresaw before the job is failed. Storage and Redis
 being away do not count towards it: they are waited for however long they take."""
+
+NOT_THE_CHUNKS_DOING = (InterruptedChunkError, UnfitWorkerError, StorageUnavailableError, RedisError)
+"""Errors after which the run is not counted."""
 
 
 def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:
@@ -42,6 +48,7 @@ def run_message(
 
     - malformed or forbidden: dropped with a log line
     - the worker is stopping: back to the queue, the run not counted
+    - the worker cannot run any chunk: back to the queue, and the process ends, so that it takes no more
     - the job cannot run: the job fails with the message, and its other chunks are let go
     - storage or Redis away: let go, the run not counted; the reconciler sends it again
     - anything else: likewise, until MAX_ATTEMPTS; then the job fails
@@ -54,33 +61,41 @@ def run_message(
         if args:
             raise MessageError("the message has positional arguments and was dropped")
         message = parse_message(payload)
-    except MessageError as error:
-        log.error("message_dropped", error=str(error))
-        return {"dropped": str(error)}
-    log = log.bind(job=message.job, chunk=message.chunk)
-    try:
         return read_chunk(message, context, renew)
     except MessageError as error:
         log.error("message_dropped", error=str(error))
         return {"dropped": str(error)}
-    except InterruptedChunkError:
-        _uncount(message, context)
-        log.info("chunk_handed_back")
-        raise Reject("the worker is stopping", requeue=True) from None
     except JobError as error:
         _fail_job(message, context, str(error))
-        log.error("job_failed", error=str(error))
+        log.error("job_failed", job=message.job, chunk=message.chunk, error=str(error))
         return {"job_failed": str(error)}
-    except (StorageUnavailableError, RedisError) as error:
-        _uncount(message, context)
-        log.warning("chunk_let_go", error=str(error))
-        raise Reject(str(error), requeue=False) from error
     except Exception as error:
-        log.exception("chunk_failed")
-        if context.ledger.attempts(message.job, message.chunk) >= MAX_ATTEMPTS:
-            reason = f"chunk {message.chunk} failed {MAX_ATTEMPTS} times ({type(error).__name__}: {error})"
-            _fail_job(message, context, f"{reason}: see the worker's log")
-        raise Reject(str(error), requeue=False) from error
+        requeue = _let_go(error, message, context, log.bind(job=message.job, chunk=message.chunk))
+        raise Reject(str(error), requeue=requeue) from error
+
+
+def _let_go(
+    error: Exception, message: ChunkMessage, context: WorkerContext, log: structlog.stdlib.BoundLogger
+) -> bool:
+    """Do what an error asks for besides letting the message go; return whether it goes back to the queue."""
+    if isinstance(error, NOT_THE_CHUNKS_DOING):
+        _uncount(message, context)
+    if isinstance(error, InterruptedChunkError):
+        log.info("chunk_handed_back")
+        return True
+    if isinstance(error, UnfitWorkerError):
+        log.error("worker_unfit", error=str(error))
+        context.unfit.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return True
+    if isinstance(error, NOT_THE_CHUNKS_DOING):
+        log.warning("chunk_let_go", error=str(error))
+        return False
+    log.error("chunk_failed", exc_info=error)
+    if context.ledger.attempts(message.job, message.chunk) >= MAX_ATTEMPTS:
+        reason = f"chunk {message.chunk} failed {MAX_ATTEMPTS} times ({type(error).__name__}: {error})"
+        _fail_job(message, context, f"{reason}: see the worker's log")
+    return False
 
 
 def _uncount(message: ChunkMessage, context: WorkerContext) -> None:

@@ -3,6 +3,7 @@
 Tests without the mark `full` are the short form that `make test` runs; `make chaos` runs all.
 """
 
+import os
 import signal
 import subprocess
 import threading
@@ -113,7 +114,7 @@ def test_idle_worker_stopped_then_killed_as_a_message_arrives(scene: Scene, reco
 
 @pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("whom", ["process", "launcher"])
+@pytest.mark.parametrize("whom", ["process", "launcher", "group"])
 def test_signal(scene: Scene, record: Record, number: signal.Signals, whom: str) -> None:
     scene.start_worker()
     scene.start_control()
@@ -123,7 +124,8 @@ def test_signal(scene: Scene, record: Record, number: signal.Signals, whom: str)
     if whom == "process":
         scene.signal_worker(number)
     else:
-        scene.worker.popen.send_signal(number)
+        send = os.killpg if whom == "group" else os.kill
+        send(scene.worker.popen.pid, number)
         assert scene.worker.popen.wait(60) == 0
         scene.start_worker()
 

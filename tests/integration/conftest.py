@@ -66,6 +66,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             [*TRACE_OCR, *arguments],
             env={**os.environ, "TRACE_OCR_LOG_FORMAT": "json", **environment},
             cwd=tmp_path,
+            process_group=0,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

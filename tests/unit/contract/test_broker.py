@@ -22,6 +22,7 @@ from contract.broker import (
 from contract.errors import BrokerError
 from contract.records import ChunkMessage
 from contract.settings import Settings
+from producer.embedded import embedded_broker
 
 QUEUE = "trace-ocr.recognition"
 
@@ -127,6 +128,29 @@ def test_urgent_work_is_asked_for_first(settings: Settings) -> None:
 @pytest.mark.parametrize(("urgent", "expected"), [(True, "night.urgent"), (False, "night.recognition")])
 def test_a_chunk_goes_to_the_queue_of_its_kind_or_the_urgent_one(urgent: bool, expected: str) -> None:
     assert queue_for("night", "recognition", urgent=urgent) == expected
+
+
+def test_urgent_chunks_are_handed_out_before_those_that_have_waited_longer(settings: Settings) -> None:
+    """Against a real broker: the order is kombu's doing, and no fake's."""
+    handed_out: list[str] = []
+    with embedded_broker() as url:
+        app = make_app(with_url(settings, url))
+        for job, urgent in (("night", False), ("morning", False), ("now", True)):
+            queue = queue_for(settings.namespace, "recognition", urgent=urgent)
+            send_chunk(app, ChunkMessage(job, "/data/out", 0), queue, 1)
+        # as a worker does, whose --queues name them in this order
+        app.amqp.queues.select(queue_names(settings.namespace))
+        with app.connection_for_read() as connection:
+            channel = connection.channel()
+            channel.basic_qos(0, 1, False)
+            consumer = app.amqp.TaskConsumer(
+                channel, on_message=lambda message: (handed_out.append(message.headers["id"]), message.ack())
+            )
+            with consumer:
+                for _ in range(3):
+                    connection.drain_events(timeout=30)
+
+    assert handed_out == ["now/0", "night/0", "morning/0"]
 
 
 def test_a_lease_ends_after_the_visibility_timeout(settings: Settings) -> None:

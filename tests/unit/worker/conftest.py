@@ -145,6 +145,7 @@ def context(
         recognisers=recognisers,  # type: ignore[arg-type]
         executor=pool,
         stop=threading.Event(),
+        unfit=threading.Event(),
         isolated=isolated,  # type: ignore[arg-type]
         watchdog=Watchdog(settings.stall_seconds),
     )

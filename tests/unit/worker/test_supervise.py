@@ -1,5 +1,6 @@
 """The launcher at work: tiny programs in the place of workers, with real signals."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -47,7 +48,7 @@ def run_instead(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Worke
     def arrange(script: str) -> Workers:
         def popen(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
             assert command == [sys.executable, "-m", "worker"]
-            told = f"exec 3>&{writing}; {script}"
+            told = f"exec 3>/dev/fd/{writing}; {script}"
             started.append(subprocess.Popen(["/bin/sh", "-c", told], pass_fds=[writing], **options))
             return started[-1]
 
@@ -59,9 +60,9 @@ def run_instead(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Worke
 
     yield arrange
     for process in started:
-        if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
     os.close(writing)
     workers.close()
 

@@ -88,3 +88,43 @@ def test_names_of_what_is_no_folder_are_an_error(store: LocalStore, tmp_path: Pa
 
     with pytest.raises(StorageError):
         list(store.names(str(tmp_path / "file")))
+
+
+# the sweep
+
+
+def leave_half(store: LocalStore, path: Path) -> None:
+    """Leave behind what a writer that was killed leaves."""
+    path.parent.mkdir(exist_ok=True)
+    with store.writer(str(path)) as stream:
+        stream.write(b"half")
+        (temporary,) = [each for each in path.parent.iterdir() if path.name in each.name]
+        data = temporary.read_bytes()
+    path.unlink()
+    temporary.write_bytes(data)
+
+
+def test_the_sweep_takes_what_dead_writers_left_directly_in_the_folder(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    leave_half(store, tmp_path / "a")
+    leave_half(store, tmp_path / "below" / "b")
+    store.replace(str(tmp_path / "finished"), b"x")
+
+    swept = [store.sweep(str(tmp_path)), store.sweep(str(tmp_path))]
+
+    assert swept == [1, 0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["below", "finished"]
+    assert len(list((tmp_path / "below").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", [".profile.tmp", ".tmp", "draft.tmp", ".notes"])
+def test_the_sweep_leaves_files_that_are_not_ours(name: str, store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+
+    assert store.sweep(str(tmp_path)) == 0
+    assert (tmp_path / name).exists()
+
+
+def test_a_folder_that_is_not_there_has_nothing_to_sweep(store: LocalStore, tmp_path: Path) -> None:
+    assert store.sweep(str(tmp_path / "nowhere")) == 0

@@ -195,3 +195,27 @@ def test_the_client_goes_where_the_settings_say(settings: Settings) -> None:
     assert client.meta.endpoint_url == "http://minio:9000"
     assert client.meta.region_name == "eu-x"
     assert client.meta.config.s3["addressing_style"] == "path"
+
+
+# the sweep
+
+
+def test_the_sweep_aborts_uploads_that_dead_writers_left_under_the_prefix(s3_bucket: Any) -> None:
+    client, store = s3_bucket.client, S3Store(s3_bucket.client)
+    s3_bucket.put("out/finished")
+    for key in ("out/a", "out/b", "out-2/c", "d"):
+        client.create_multipart_upload(Bucket="bucket", Key=key)
+
+    swept = [store.sweep("s3://bucket/out"), store.sweep("s3://bucket/out/")]
+
+    left = client.list_multipart_uploads(Bucket="bucket")["Uploads"]
+    assert swept == [2, 0]
+    assert sorted(upload["Key"] for upload in left) == ["d", "out-2/c"]
+    assert s3_bucket.keys() == ["out/finished"]
+
+
+def test_a_sweep_that_is_refused_is_an_error_of_storage(answers: Stubber, store: S3Store) -> None:
+    answers.add_client_error("list_multipart_uploads", "AccessDenied")
+
+    with pytest.raises(AccessDeniedError):
+        store.sweep("s3://bucket/out")

@@ -1,0 +1,79 @@
+"""Streams of storage: what fails in them is storage's error, and nothing is read that was not asked for."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from contract.errors import StorageUnavailableError
+from contract.storage.streams import TranslatedStream
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailableError("away") from error
+
+
+class Broken(BytesIO):
+    """A stream whose storage has gone away."""
+
+    def read(self, *_: object) -> bytes:
+        raise OSError("gone")
+
+    def readline(self, *_: object) -> bytes:
+        raise OSError("gone")
+
+    def write(self, *_: object) -> int:
+        raise OSError("gone")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda stream: stream.read(),
+        lambda stream: stream.read(3),
+        lambda stream: stream.readline(),
+        lambda stream: stream.write(b"x"),
+        lambda stream: list(stream),
+    ],
+    ids=["read", "read some", "readline", "write", "iterate"],
+)
+def test_a_failure_of_the_stream_is_one_of_storage(use: Callable[[Any], object]) -> None:
+    with pytest.raises(StorageUnavailableError):
+        use(TranslatedStream(Broken(), translated))
+
+
+def test_a_failure_between_two_lines_is_the_readers_own() -> None:
+    stream = TranslatedStream(BytesIO(b"one\ntwo\n"), translated)
+
+    def read() -> None:
+        for _ in stream:
+            raise OSError("mine")
+
+    with pytest.raises(OSError, match="mine") as raised:
+        read()
+
+    assert not isinstance(raised.value, StorageUnavailableError)
+
+
+def test_a_line_is_read_up_to_its_limit_and_the_rest_follows() -> None:
+    stream = TranslatedStream(BytesIO(b"123456\n7"), translated)
+
+    assert [stream.readline(4), stream.readline(4), stream.read(1), stream.read()] == [
+        b"1234",
+        b"56\n",
+        b"7",
+        b"",
+    ]
+
+
+def test_what_is_written_arrives_and_is_counted() -> None:
+    target = BytesIO()
+
+    assert TranslatedStream(target, translated).write(b"text") == 4
+    assert target.getvalue() == b"text"

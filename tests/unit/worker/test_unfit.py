@@ -1,0 +1,46 @@
+"""A worker that cannot run any chunk takes no chunk from those that can."""
+
+import signal
+from typing import Any
+
+import pytest
+from celery.exceptions import Reject
+
+from contract.errors import UnfitWorkerError
+from contract.ledger import Ledger
+from contract.records import ChunkMessage
+from worker import models
+from worker.chunk import WorkerContext
+from worker.models import RecogniserPool
+from worker.tasks import run_message
+
+
+def test_weights_that_the_device_cannot_take_make_the_worker_unfit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(models, "load_recogniser", out_of_memory)
+
+    with pytest.raises(UnfitWorkerError, match=r"parseq cannot be loaded on cpu .*CUDA out of memory"):
+        RecogniserPool(None, "cpu").get("parseq")
+
+
+def test_an_unfit_worker_puts_its_chunk_back_uncounted_and_ends(
+    context: WorkerContext, message: ChunkMessage, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unfit(*_: Any) -> None:
+        ledger.begin(message.job, message.chunk, context.name)
+        raise UnfitWorkerError("no device memory")
+
+    signals: list[int] = []
+    monkeypatch.setattr("worker.tasks.read_chunk", unfit)
+    monkeypatch.setattr("worker.tasks.os.kill", lambda _, number: signals.append(number))
+    payload = {"job": message.job, "workspace": message.workspace, "chunk": message.chunk}
+
+    with pytest.raises(Reject) as rejected:
+        run_message((), payload, context, lambda: None)
+
+    assert rejected.value.requeue
+    assert ledger.attempts(message.job, message.chunk) == 0
+    assert context.unfit.is_set()
+    assert signals == [signal.SIGTERM]
