@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from producer.catalogue import CatalogueEntry
@@ -93,7 +93,9 @@ def rate_of(status: JobStatus) -> str:
 
 def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
     """Print a line per job, newest last."""
-    table = Table("job", "status", "items", "failed", "chunks", "rate", "left", "created", box=None)
+    # An id is there to be copied: other columns give way before it does.
+    job = Column("job", no_wrap=True, min_width=max((len(status.id) for status in statuses), default=0))
+    table = Table(job, "status", "items", "failed", "chunks", "rate", "left", "created", box=None)
     for status in statuses:
         counts, chunks = status.request_counts, status.chunks
         table.add_row(
