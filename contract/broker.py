@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import redis
 from celery import Celery
@@ -99,8 +99,12 @@ def make_redis(settings: "Settings") -> redis.Redis:
             retry=Retry(ExponentialBackoff(cap=2.0, base=0.1), RETRIES),
             retry_on_error=[redis.ConnectionError, redis.TimeoutError],
         )
-    except ValueError as error:
-        raise BrokerError(f"TRACE_OCR_REDIS_URL is no Redis URL: {error}") from error
+    except ValueError:
+        # Not chained, and without the cause's words: they hold the part of the URL that is a password.
+        raise BrokerError(
+            "TRACE_OCR_REDIS_URL is no Redis URL such as redis://:password@host:6379/0; in a password, "
+            "the characters / ? # @ and % are written as %2F %3F %23 %40 and %25"
+        ) from None
 
 
 def send_chunk(app: Celery, message: ChunkMessage, queue: str, total: int | None) -> None:
@@ -166,5 +170,5 @@ def _kombu_url(url: str) -> str:
     if not url.startswith("unix://"):
         return url
     path, _, query = url.removeprefix("unix://").partition("?")
-    database = dict(parse_qsl(query)).get("db")
-    return f"redis+socket://{path}" + (f"?virtual_host={database}" if database else "")
+    options = [("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(query)]
+    return f"redis+socket://{path}" + (f"?{urlencode(options)}" if options else "")

@@ -11,7 +11,8 @@ import structlog
 if TYPE_CHECKING:
     from contract.settings import Settings
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@|(?<=[?&]password=)[^&\s]*")
+# In a Redis URL a password may hold an unescaped slash: there everything up to the last @ goes.
+_CREDENTIALS = re.compile(r"(?<=redis://)\S*@|(?<=rediss://)\S*@|(?<=://)[^/\s]*@|(?<=[?&]password=)[^&\s]*")
 _NOISY = ("amqp", "boto3", "botocore", "celery", "kombu", "s3transfer", "smart_open", "urllib3")
 _RETOLD = ("celery.app.trace",)
 """Loggers whose warnings repeat, with two tracebacks, what `worker.tasks` has said in one line."""

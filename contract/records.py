@@ -12,6 +12,12 @@ from contract.errors import ErrorCode, MessageError
 MAX_TEXT = 4096
 """Characters in an id, a URI or a label; S3 keys end at 1,024 bytes, POSIX paths at 4,096."""
 
+SHOWN = 200
+"""Characters of a validator's words that are logged: they may repeat a stranger's input at its length."""
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON asked for."""
+
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
@@ -80,6 +86,7 @@ class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Outcome(msgspec.Struct):
+    id: str
     error: Failure | None = None
 
 
@@ -101,6 +108,11 @@ def failure_of(line: bytes) -> Failure | None:
     return _OUTCOMES.decode(line).error
 
 
+def identity_of(line: bytes) -> str:
+    """Return the item's id that a line of a part is about."""
+    return _OUTCOMES.decode(line).id
+
+
 def parse_message(payload: object) -> ChunkMessage:
     """Return the chunk that a queue message's keyword arguments name.
 
@@ -110,7 +122,9 @@ def parse_message(payload: object) -> ChunkMessage:
     try:
         return msgspec.convert(payload, ChunkMessage)
     except msgspec.ValidationError as error:
-        raise MessageError(f"the message is not a chunk message and was dropped: {error}") from error
+        raise MessageError(
+            f"the message is not a chunk message and was dropped: {str(error)[:SHOWN]}"
+        ) from error
 
 
 _ITEMS = msgspec.json.Decoder(Item)

@@ -20,6 +20,9 @@ from contract.storage import is_s3
 
 PREFIX = "TRACE_OCR_"
 CONFIG_VARIABLE = "TRACE_OCR_CONFIG"
+SHOWN = 200
+"""Characters of a refused value that its message repeats."""
+
 DEFAULT_CONFIG = "trace-ocr.toml"
 
 
@@ -54,7 +57,10 @@ class Settings(BaseSettings, RecognitionParameters):
     max_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one image file at most")
     max_pixels: int = Field(100_000_000, ge=1, description="pixels of one image at most")
     decode_seconds: float = Field(
-        60.0, gt=0, description="seconds that one image may take to decode once its chunk is read with care"
+        60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds that one image may take to decode once its chunk is read with care",
     )
     decode_memory: int = Field(
         2 * 2**30, ge=2**26, description="bytes that decoding one image may take, likewise"
@@ -62,6 +68,7 @@ class Settings(BaseSettings, RecognitionParameters):
     stall_seconds: float = Field(
         600.0,
         gt=0,
+        allow_inf_nan=False,
         description="seconds without progress after which a worker process is ended and restarted",
     )
     lease_seconds: int = Field(20, ge=1, description="seconds between renewals of a running chunk's lease")
@@ -69,12 +76,17 @@ class Settings(BaseSettings, RecognitionParameters):
         120, ge=4, description="seconds without renewal after which a chunk is handed to another worker"
     )
     reconcile_seconds: float = Field(
-        10.0, gt=0, description="seconds between comparisons of plan, parts and queue"
+        10.0, gt=0, allow_inf_nan=False, description="seconds between comparisons of plan, parts and queue"
     )
     shutdown_grace_seconds: float = Field(
-        60.0, ge=0, description="seconds a stopping worker has to finish its chunks before handing them back"
+        60.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds a stopping worker has to finish its chunks before handing them back",
     )
-    retention_days: float = Field(7.0, gt=0, description="days that Redis remembers an ended job")
+    retention_days: float = Field(
+        7.0, gt=0, allow_inf_nan=False, description="days that Redis remembers an ended job"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="'auto' is JSON unless on a terminal"
@@ -84,7 +96,10 @@ class Settings(BaseSettings, RecognitionParameters):
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str) and value.startswith("["):  # a JSON list, for names with commas in them
-            return json.loads(value)
+            try:
+                return json.loads(value)
+            except RecursionError:
+                raise ValueError("the list is nested too deeply") from None
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
@@ -141,15 +156,15 @@ def load_settings(**flags: Any) -> Settings:
         SettingsError: a value is not allowed; the message names the flag's variable and what is allowed
     """
     config = os.environ.get(CONFIG_VARIABLE)
-    if config and not Path(config).is_file():
+    if config and not os.path.isfile(config):  # noqa: PTH113 - Path raises where a name is too long
         raise SettingsError(f"{CONFIG_VARIABLE} names {config}, which is no file: correct or unset it")
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         problems = "; ".join(_problem(dict(detail)) for detail in error.errors(include_url=False))
         raise SettingsError(problems) from None
-    except ValueError as error:
-        raise SettingsError(f"the settings file cannot be read: {error}") from error
+    except (ValueError, OSError, RecursionError) as error:
+        raise SettingsError(f"the settings cannot be read: {error}") from error
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -177,5 +192,5 @@ def _problem(detail: dict[str, Any]) -> str:
     name = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
         return f"{name} is no setting of trace-ocr: correct its name in the settings file"
-    given = "" if name == "redis_url" else f", not {detail['input']!r}"
+    given = "" if name == "redis_url" else f", not {repr(detail['input'])[:SHOWN]}"
     return f"{name} ({variable_of(name)}): {detail['msg'][:1].lower()}{detail['msg'][1:]}{given}"

@@ -13,7 +13,7 @@ import msgspec
 
 from contract.errors import JobError, ObjectMissingError
 from contract.job import Job, parse_job
-from contract.records import ChunkStatistics, failure_of
+from contract.records import UNREADABLE, ChunkStatistics, Item, decode_item, failure_of
 from contract.storage import Storage, Store, is_s3, join
 
 MAX_JSON_BYTES = 1 << 20
@@ -157,6 +157,12 @@ class Workspace:
         """Return the lines of a chunk or a part, without their newlines."""
         return self.store.read(uri, MAX_CHUNK_BYTES).split(b"\n")[:-1]
 
+    def items(self, number: int) -> list[Item]:
+        """Return the items of a chunk, in source order; raises JobError if the file is damaged."""
+        uri = self.chunk(number)
+        with _intact(uri):
+            return [decode_item(line) for line in self.lines(uri)]
+
     def load_statistics(self, number: int) -> ChunkStatistics | None:
         """Return what one chunk cost, or None if that was not written down."""
         try:
@@ -169,10 +175,11 @@ class Workspace:
     def load_summary(self) -> dict[str, Any] | None:
         """Return the summary, or None before the merge."""
         try:
-            summary: dict[str, Any] = msgspec.json.decode(self.store.read(self.summary, MAX_JSON_BYTES))
+            data = self.store.read(self.summary, MAX_JSON_BYTES)
         except ObjectMissingError:
             return None
-        return summary
+        with _intact(self.summary):
+            return msgspec.json.decode(data, type=dict[str, Any])
 
 
 def open_workspace(root: str, storage: Storage) -> Workspace:
@@ -185,7 +192,7 @@ def open_workspace(root: str, storage: Storage) -> Workspace:
 def _intact(uri: str) -> Iterator[None]:
     try:
         yield
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise JobError(f"{uri} is damaged ({error}): delete it and submit the job again") from error
 
 

@@ -21,9 +21,10 @@ from producer.submit import Dispatcher
 WAIT_SECONDS = 1.0
 """Longest wait for a finished job before the loop looks at its stop signal again."""
 
-LOCK_SECONDS = 30.0
-"""A control process that dies lets go of its job after this long. A merge that takes longer may be begun by
-a second one too, which changes nothing: every file is written whole, with the same bytes."""
+LOCK_SECONDS = 45.0
+"""A control process that dies lets go of its job after this long: longer than one S3 request's retries.
+A merge that takes longer may be begun by a second one too, which changes nothing: every file is written
+whole, with the same bytes."""
 
 PAUSE_SECONDS = 2.0
 """Pause after Redis or storage failed, so that an outage does not fill the log."""
@@ -90,14 +91,27 @@ class Control:
             return
         self.known[job] = progress
         try:
-            with self.client.lock(
-                f"{self.settings.namespace}:control:{job}", timeout=LOCK_SECONDS, blocking=False
-            ):
-                self._advance(progress)
+            with self.client.lock(self._lock_name(job), timeout=LOCK_SECONDS, blocking=False):
+                self._try_to_advance(progress)
         except LockError:
-            return  # another control process has this job in hand
-        except (StorageError, JobError) as error:
-            self._note(progress, error)
+            return  # another control process has this job in hand, or took it over from a slow look
+
+    def _lock_name(self, job: str) -> str:
+        return f"{self.settings.namespace}:control:{job}"
+
+    def _try_to_advance(self, progress: Progress) -> None:
+        """Advance one job; whatever is wrong with it must not keep the others waiting."""
+        try:
+            self._advance(progress)
+        except redis.RedisError:
+            raise
+        except JobError as error:
+            structlog.get_logger().error("job_failed", job=progress.job, error=str(error))
+            self._fail(open_workspace(progress.workspace, self.storage), progress, str(error))
+        except StorageError as error:
+            structlog.get_logger().error("job_stuck", job=progress.job, error=str(error))
+        except Exception:
+            structlog.get_logger().exception("job_stuck", job=progress.job)
 
     def _advance(self, progress: Progress) -> None:
         workspace = open_workspace(progress.workspace, self.storage)
@@ -120,12 +134,6 @@ class Control:
         """Whether a worker is still at a chunk; one that has not been heard of for its lease is not."""
         oldest = time.time() - self.settings.visibility_timeout
         return any(run.seen_at > oldest for run in progress.running)
-
-    def _note(self, progress: Progress, error: TraceOcrError) -> None:
-        """A job whose own files are wrong fails; one whose storage is away is looked at again."""
-        structlog.get_logger().error("job_stuck", job=progress.job, error=str(error))
-        if isinstance(error, JobError):
-            self._fail(open_workspace(progress.workspace, self.storage), progress, str(error))
 
     def _fail(self, workspace: Workspace, progress: Progress, reason: str) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import IO
 import msgspec
 
 from contract.errors import SourceError, StorageError
-from contract.records import Item, Label, Text
+from contract.records import MAX_TEXT, UNREADABLE, Item, Label, Text
 from contract.storage import Storage, join
 from contract.storage.streams import TranslatedStream
 
@@ -47,7 +47,12 @@ def read_manifest(
                     f"{_shown(uri)}: lines {first} and {number} have the same id {identity!r}: "
                     "ids are what results are joined on, so give each line its own"
                 )
-            yield Item(id=identity, uri=_resolve(entry.uri, base), label=entry.label)
+            resolved = _resolve(entry.uri, base)
+            if len(resolved) > MAX_TEXT:
+                raise SourceError(
+                    f"{_shown(uri)} line {number}: the URI is longer than {MAX_TEXT:,} characters"
+                )
+            yield Item(id=identity, uri=resolved, label=entry.label)
 
 
 class _SeenIds:
@@ -125,7 +130,7 @@ def _jsonl_entries(
             continue
         try:
             yield number, decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise SourceError(f"{_shown(uri)} line {number}: {error}") from error
 
 

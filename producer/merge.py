@@ -11,8 +11,10 @@ import msgspec
 
 from contract.errors import JobError
 from contract.job import Job, Plan
-from contract.records import ChunkStatistics, Failure, failure_of
+from contract.records import UNREADABLE, ChunkStatistics, Failure, failure_of, identity_of
 from contract.workspace import Workspace
+
+MENDING = "a part was removed or exchanged since; submit the source into a new workspace"
 
 READ_AHEAD = 16
 """Parts in memory at once while merging: some 2 MB of lines at the default chunk size."""
@@ -90,8 +92,16 @@ def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> 
 
 
 def _overlaid(lines: Iterator[JudgedLine], anew: Iterator[JudgedLine]) -> Iterator[JudgedLine]:
-    for line in lines:
-        yield next(anew) if line[1] else line
+    for line, failure in lines:
+        if failure is None:
+            yield line, failure
+            continue
+        replacement = next(anew, None)
+        if replacement is None or identity_of(replacement[0]) != identity_of(line):
+            raise JobError(f"a retry does not hold {identity_of(line)!r}, which failed: {MENDING}")
+        yield replacement
+    if next(anew, None) is not None:
+        raise JobError(f"a retry holds items that did not fail: {MENDING}")
 
 
 def _lines(
@@ -114,7 +124,7 @@ def _lines(
 def _judge(line: bytes, uri: str) -> Failure | None:
     try:
         return failure_of(line)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise JobError(f"{uri} is damaged ({error}): delete it and submit the job again") from error
 
 

@@ -8,7 +8,7 @@ import msgspec
 from contract.errors import UsageError
 from contract.job import Job, Retry
 from contract.ledger import Ledger
-from contract.records import ErrorLine, Item, decode_item
+from contract.records import ErrorLine, Item
 from contract.workspace import Workspace
 from producer.plan import chunks_of, write_chunk
 
@@ -78,13 +78,16 @@ def remove_job(job: Job, workspace: Workspace) -> int:
         UsageError: the job is not cancelled
     """
     halt = workspace.load_halt()
-    if halt is None or halt.status != "cancelled":
+    # An earlier removal that was cut off has taken the halt, and all chunks before it.
+    cut_off = halt is None and job.plan is not None and not workspace.chunk_numbers()
+    if not cut_off and (halt is None or halt.status != "cancelled"):
         raise UsageError(f"job {job.id} is not cancelled: `trace-ocr cancel` it first")
     store, removed = workspace.store, 0
     for folder in ("chunks", "parts", "statistics"):
         for name in store.names(workspace.path(folder)):
             store.delete(workspace.path(folder, name))
             removed += 1
+    removed += workspace.sweep()
     # job.json goes last, so that a removal that is cut off can be said again.
     for uri in (
         workspace.results,
@@ -105,10 +108,9 @@ def _failed_items(job: Job, workspace: Workspace) -> Iterator[Item]:
         wanted = (msgspec.json.decode(line, type=ErrorLine).id for line in stream)
         identity = next(wanted, None)
         for chunk in range(job.plan.chunks):
-            for line in workspace.lines(workspace.chunk(chunk)):
+            for item in workspace.items(chunk):
                 if identity is None:
                     return
-                item = decode_item(line)
                 if item.id == identity:
                     yield item
                     identity = next(wanted, None)

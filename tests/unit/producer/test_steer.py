@@ -1,4 +1,4 @@
-"""Steering: what stops a job or runs it again is in its workspace first, needs no Redis, may be said twice."""
+"""Steering: what stops a job or runs it again is in its workspace first, and may be said twice."""
 
 from collections import Counter
 from collections.abc import Callable
