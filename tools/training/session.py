@@ -61,7 +61,7 @@ class Session:
             self.model.load_state_dict(torch.load(options.start, weights_only=True))
         self.average = AveragedModel(self.model)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), weight_decay=WEIGHT_DECAY)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.stopping = 0, 0.0, False
         self.checkpoint = checkpoint_path(options.folder, task.architecture)
         self.log = options.folder / f"{task.architecture}.log.jsonl"
 
@@ -71,7 +71,7 @@ class Session:
         if self.checkpoint.exists():
             self.restore()
         reported, loss = self.seconds, 0.0
-        while self.seconds < self.options.minutes * 60:
+        while self.seconds < self.options.minutes * 60 and not self.stopping:
             self._wait_while_paused()
             began = time.monotonic()
             latest = self.train_step()
@@ -81,6 +81,10 @@ class Session:
                 self.report(loss)
                 reported = self.seconds
         self.report(loss)
+
+    def stop(self) -> None:
+        """End the run after the step in hand; its checkpoint is written."""
+        self.stopping = True
 
     def train_step(self) -> float:
         """One batch; its loss."""
@@ -140,7 +144,7 @@ class Session:
         self.step, self.seconds = state["step"], state["seconds"]
 
     def _wait_while_paused(self) -> None:
-        while self.options.pause_file and self.options.pause_file.exists():
+        while self.options.pause_file and self.options.pause_file.exists() and not self.stopping:
             time.sleep(PAUSE_POLL_SECONDS)
 
 

@@ -1,6 +1,7 @@
 """Train one of the models or go on with it: `python -m tools.training.train detection --minutes 90`."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -56,7 +57,10 @@ def main() -> int:
         options = Options(
             given.folder, given.minutes, given.seed, given.validate_every, given.start, given.pause_file
         )
-        Session(task, options).run()
+        session = Session(task, options)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: session.stop())
+        session.run()
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -83,6 +83,14 @@ def test_a_paused_run_waits_for_the_file_to_go(tmp_path, monkeypatch):
     assert len(slept) == 1
 
 
+def test_a_stopped_run_leaves_a_checkpoint_of_its_last_step(tmp_path):
+    task = LineTask()
+    session = Session(task, options(tmp_path, minutes=60.0))
+    task.loss = lambda model, rng, progress: (session.stop(), LineTask.loss(task, model, rng, progress))[1]
+    session.run()
+    assert read_checkpoint(tmp_path, "line")["step"] == session.step == 1
+
+
 def test_a_missing_checkpoint_says_what_to_do(tmp_path):
     with pytest.raises(CheckpointError, match="train line first"):
         read_checkpoint(tmp_path, "line")
