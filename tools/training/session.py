@@ -1,5 +1,6 @@
 """One training run: time-boxed, seeded, paused and resumed, the same for both models."""
 
+import ctypes
 import json
 import random
 import time
@@ -16,6 +17,7 @@ GRADIENT_NORM = 5.0  # clip: one unlucky batch must not undo a run of minutes
 WEIGHT_DECAY = 1e-4
 LOSS_WINDOW = 0.98  # of the logged mean loss: about 50 steps
 PAUSE_POLL_SECONDS = 2.0
+TRIM_STEPS = 20  # between returns of freed memory: each costs 0.05 s, and a step leaves some 10 MB behind
 
 
 class Task(Protocol):
@@ -100,6 +102,8 @@ class Session:
         self.optimizer.step()
         self.step += 1
         self.average.update(self.model, self.step)
+        if self.step % TRIM_STEPS == 0:
+            return_freed_memory()
         return loss.item()
 
     def report(self, loss: float) -> None:
@@ -146,6 +150,17 @@ class Session:
     def _wait_while_paused(self) -> None:
         while self.options.pause_file and self.options.pause_file.exists() and not self.stopping:
             time.sleep(PAUSE_POLL_SECONDS)
+
+
+def return_freed_memory() -> None:
+    """Have glibc hand freed memory back to the system; other C libraries are left alone.
+
+    Fonts and pages that live on lie between a step's large tensors, and the heap does not shrink by itself: a
+    detection run's process grew by 13 MB per step.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
 
 
 def checkpoint_path(folder: Path, architecture: str) -> Path:
