@@ -11,19 +11,19 @@ from tools.training.faces import Faces
 
 VOCAB = VOCABS["french"]  # the vocabulary of the bundled recognition model: docTR's own default
 
-# Debian packages and their licences. Which fonts are held out depends on the sorted list of all of
-# them, so the figures in docs/models.md hold for exactly these packages.
+# Debian packages and their licences, as their copyright files name them. Which fonts are held out depends
+# on the sorted list of all of them, so the figures in docs/models.md hold for exactly these packages.
 FONT_PACKAGES = {
     "fonts-cantarell": "OFL-1.1",
     "fonts-comic-neue": "OFL-1.1",
-    "fonts-crosextra-caladea": "Apache-2.0",
+    "fonts-crosextra-caladea": "OFL-1.1",
     "fonts-crosextra-carlito": "OFL-1.1",
     "fonts-dejavu": "Bitstream-Vera",
     "fonts-firacode": "OFL-1.1",
     "fonts-freefont-otf": "GPL-3+ with font exception",
     "fonts-freefont-ttf": "GPL-3+ with font exception",
-    "fonts-hack": "MIT and Bitstream-Vera",
-    "fonts-inconsolata": "OFL-1.1",
+    "fonts-hack": "Expat and Bitstream-Vera",
+    "fonts-inconsolata": "OFL-1.0",
     "fonts-junicode": "OFL-1.1",
     "fonts-lato": "OFL-1.1",
     "fonts-liberation2": "OFL-1.1",
