@@ -11,8 +11,7 @@ from tools.training.faces import Faces
 
 VOCAB = VOCABS["french"]  # the vocabulary of the bundled recognition model: docTR's own default
 
-# Debian packages and their licences, as their copyright files name them. Which fonts are held out depends
-# on the sorted list of all of them, so the figures in docs/models.md hold for exactly these packages.
+# Debian packages and their licences, as their copyright files name them.
 FONT_PACKAGES = {
     "fonts-cantarell": "OFL-1.1",
     "fonts-comic-neue": "OFL-1.1",
@@ -45,7 +44,33 @@ WORD_FOLDER = Path("/usr/share/dict")
 ENGLISH_LISTS = ("american-english-large", "british-english")
 FRENCH_LISTS = ("french",)
 
-HELD_OUT_EVERY = 12  # fonts: one in twelve is never trained on and draws the hard validation set
+# Never trained on: they draw the validation sets, in this order. Every twelfth of the packages' text fonts,
+# by name, so that another font on a machine changes no figure.
+HELD_OUT = (
+    "Cantarell-Bold.otf",
+    "FreeMonoBold.otf",
+    "JunicodeTwoBeta-BoldItalic.otf",
+    "JunicodeTwoBeta-ExpandedMediumItalic.otf",
+    "JunicodeTwoBeta-SemiCondensedLightItalic.otf",
+    "JunicodeTwoBeta-SemiboldItalic.otf",
+    "C059-BdIta.otf",
+    "NimbusSans-Bold.otf",
+    "URWBookman-Demi.otf",
+    "Caladea-Regular.ttf",
+    "DejaVuSansCondensed-Oblique.ttf",
+    "DejaVuSerifCondensed-Italic.ttf",
+    "FreeSans.ttf",
+    "Inconsolata.otf",
+    "Lato-Medium.ttf",
+    "LiberationSans-BoldItalic.ttf",
+    "NotoSansDisplay-BoldItalic.ttf",
+    "NotoSerifDisplay-Regular.ttf",
+    "OpenSans-Semibold.ttf",
+    "Roboto-Bold.ttf",
+    "texgyreadventor-italic.otf",
+    "texgyreheros-bolditalic.otf",
+    "texgyreschola-bolditalic.otf",
+)
 LONGEST_WORD = 16  # characters: more do not stay readable in an image of 128 pixels
 # Files that draw no Latin text: symbol faces, initials and keys, and Noto's other scripts.
 NOT_TEXT = (
@@ -81,8 +106,8 @@ class Words:
 
 
 def install_hint() -> str:
-    """The Debian command that installs every source."""
-    return "apt-get install " + " ".join([*FONT_PACKAGES, *WORD_PACKAGES])
+    """What to do about a missing source, as a clause."""
+    return "install Debian's packages: apt-get install " + " ".join([*FONT_PACKAGES, *WORD_PACKAGES])
 
 
 def draws_text(path: Path) -> bool:
@@ -94,20 +119,20 @@ def draws_text(path: Path) -> bool:
 
 
 def find_fonts(folders: Iterable[Path] = FONT_FOLDERS) -> Fonts:
-    """Every Latin text font under `folders`, split by position in the sorted list of paths.
+    """The Latin text fonts under `folders`: to train on, by path, and held out, in their own order.
 
     Raises:
-        MissingSourceError: no font is there, or too few to hold one out
+        MissingSourceError: a held-out font is missing, or there is nothing to train on
     """
-    files = (path for folder in folders for path in Path(folder).rglob("*"))
-    found = sorted({path for path in files if path.suffix in {".ttf", ".otf"} and draws_text(path)}, key=str)
-    held_out = tuple(found[::HELD_OUT_EVERY])
-    train = tuple(path for path in found if path not in set(held_out))
-    if not train:
-        places = ", ".join(map(str, folders))
-        raise MissingSourceError(f"no text fonts in {places}; install them: {install_hint()}")
+    files = sorted((path for folder in folders for path in Path(folder).rglob("*")), key=str)
+    found = {path.name: path for path in files if path.suffix in {".ttf", ".otf"} and draws_text(path)}
+    train = tuple(path for name, path in found.items() if name not in HELD_OUT)
+    missing = [name for name in HELD_OUT if name not in found]
+    if missing or not train:
+        what = ", ".join(missing) or "font to train on"
+        raise MissingSourceError(f"no {what} in {', '.join(map(str, folders))}; {install_hint()}")
     ordinary = tuple(path for path in train if path.name.lower().startswith(ORDINARY))
-    return Fonts(train=Faces(train, ordinary), held_out=Faces(held_out))
+    return Fonts(train=Faces(train, ordinary), held_out=Faces(tuple(found[name] for name in HELD_OUT)))
 
 
 def find_words(folder: Path = WORD_FOLDER) -> Words:
@@ -125,7 +150,7 @@ def read_words(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         path = folder / name
         if not path.is_file():
-            raise MissingSourceError(f"no word list {path}; install it: {install_hint()}")
+            raise MissingSourceError(f"no word list {path}; {install_hint()}")
         lines = path.read_text(encoding="utf-8").splitlines()
         words += [word for word in map(str.strip, lines) if is_usable(word)]
     return tuple(words)

@@ -11,7 +11,7 @@ from tools.training.errors import CheckpointError, MissingSourceError, StoreErro
 from tools.training.evaluate import Figure, write_measured
 from tools.training.schedule import AveragedModel, difficulty, learning_rate
 from tools.training.session import Options, Session, read_checkpoint
-from tools.training.sources import HELD_OUT_EVERY, VOCAB, find_fonts, find_words
+from tools.training.sources import HELD_OUT, VOCAB, find_fonts, find_words
 from tools.training.store import Stored, halved, read_model, sha256_of, write_model
 
 
@@ -125,14 +125,19 @@ def test_no_fonts_and_no_words_name_the_packages(tmp_path):
         find_words(tmp_path)
 
 
-def test_one_font_in_twelve_is_held_out(tmp_path):
-    for number in range(24):
-        (tmp_path / f"Face{number:02d}.ttf").touch()
-    (tmp_path / "NotoSansThai-Regular.ttf").touch()
-    (tmp_path / "Symbola.ttf").touch()
+def test_held_out_fonts_are_not_trained_on(tmp_path):
+    for name in ["Face.ttf", "NotoSansThai-Regular.ttf", "Symbola.ttf", *HELD_OUT]:
+        (tmp_path / name).touch()
     fonts = find_fonts([tmp_path])
-    assert [path.name for path in fonts.held_out.every] == ["Face00.ttf", f"Face{HELD_OUT_EVERY:02d}.ttf"]
-    assert len(fonts.train.every) == 22
+    assert [path.name for path in fonts.held_out.every] == list(HELD_OUT)
+    assert [path.name for path in fonts.train.every] == ["Face.ttf"]
+
+
+def test_a_missing_held_out_font_is_named(tmp_path):
+    for name in ["Face.ttf", *HELD_OUT[1:]]:
+        (tmp_path / name).touch()
+    with pytest.raises(MissingSourceError, match=f"no {HELD_OUT[0]} in"):
+        find_fonts([tmp_path])
 
 
 @pytest.fixture(scope="module")
