@@ -84,7 +84,7 @@ def draw_word(rng: random.Random, text: str, pen: Pen, paper: Colour) -> Image.I
     ink_height = int(bottom - top)
     before, after = (int(rng.uniform(0, 0.35) * ink_height) for _ in range(2))
     if rng.random() < 0.4:
-        height, y = sum(pen.font.getmetrics()), 0
+        height, y = float(sum(pen.font.getmetrics())), 0.0
     else:
         above, below = (int(rng.uniform(0, 0.3) * ink_height) for _ in range(2))
         height, y = ink_height + above + below, above - top

@@ -13,7 +13,7 @@ from tools.training.text import Writer
 EASY_SIZES = (14, 30)
 HARD_SIZES = (9, 60)
 TABLE_COLUMNS = 5
-Colour = tuple[int, int, int]
+Colour = tuple[int, ...]  # red, green, blue
 
 
 @dataclass(frozen=True)

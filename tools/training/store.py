@@ -49,7 +49,7 @@ def write_model(
     weights = store / f"{architecture}.pt"
     torch.save(halved(state), weights)
     task = task_of(architecture)
-    card = {"architecture": architecture, "task": task}
+    card: dict[str, Any] = {"architecture": architecture, "task": task}
     if task == "recognition":
         card["vocab"] = VOCAB
     card |= {"sha256": sha256_of(weights), "dtype": DTYPE, "licence": LICENCE}
