@@ -1,0 +1,1 @@
+"""The recipe of the bundled checkpoints: synthetic images, docTR's models and losses."""
