@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos lint unit integration lock clean
+.PHONY: help demo test chaos train evaluate-models lint unit integration lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,13 @@ test: lint $(INSTALLED)  ## linters, types, layers, and all tests
 
 chaos: $(INSTALLED)  ## kill, wipe and poison: every fault, with a table at the end
 	$(BIN)/python -m pytest tests/chaos
+
+train: $(INSTALLED)  ## train the bundled checkpoints on, in .training/ (hours; docs/models.md)
+	nice -n 19 $(BIN)/python -m tools.training.train detection --minutes 80
+	nice -n 19 $(BIN)/python -m tools.training.train recognition --minutes 180
+
+evaluate-models: $(INSTALLED)  ## measure the bundled checkpoints; fails below their aims
+	$(BIN)/python -m tools.training.evaluate
 
 lint: $(INSTALLED)  ## linters, types and layers alone
 	$(BIN)/ruff check .
