@@ -161,8 +161,8 @@ class Scene:
         logs = "".join(line for worker in self.workers for line in worker.lines[-60:])
         return redacted(f"{self.name}: {said}\n{logs}")
 
-    def row(self, faults: int, failed: int = 0) -> Row:
-        """Count the lines and check them: each item once, in order, no more re-runs than faults allow."""
+    def assert_survived(self, faults: int, failed: int = 0) -> Row:
+        """Check each item once, in order, and no more re-runs than faults allow; return the counts."""
         results, errors = self._ids("results.jsonl"), self._ids("errors.jsonl")
         counts = Counter(results + errors)
         lost = len(set(self.expected) - set(counts))

@@ -25,7 +25,7 @@ def test_worker_killed_three_times(scene: Scene, record: Record) -> None:
         scene.worker.wait_for("worker_started", count=kill + 1)
 
     scene.finish()
-    record(scene.row(faults=0))
+    record(scene.assert_survived(faults=0))
 
 
 def test_redis_flushed_in_mid_job(scene: Scene, record: Record) -> None:
@@ -37,7 +37,7 @@ def test_redis_flushed_in_mid_job(scene: Scene, record: Record) -> None:
     scene.redis.client.flushall()
 
     scene.finish()
-    record(scene.row(faults=1))
+    record(scene.assert_survived(faults=1))
 
 
 def test_poisoned_images_cost_themselves_alone(scene: Scene, tmp_path: Path, record: Record) -> None:
@@ -62,7 +62,7 @@ def test_poisoned_images_cost_themselves_alone(scene: Scene, tmp_path: Path, rec
 
     restarts = len(scene.worker.wait_for("worker_died"))
     assert restarts <= 2 * 3
-    record(scene.row(faults=restarts, failed=3))
+    record(scene.assert_survived(faults=restarts, failed=3))
     errors = (scene.workspace / "errors.jsonl").read_text().splitlines()
     assert ["worker_crashed" in errors[0], "worker_crashed" in errors[1], "timed_out" in errors[2]] == [
         True
@@ -109,7 +109,7 @@ def test_idle_worker_stopped_then_killed_as_a_message_arrives(scene: Scene, reco
     scene.signal_worker(signal.SIGKILL)
 
     scene.finish()
-    record(scene.row(faults=0))
+    record(scene.assert_survived(faults=0))
 
 
 @pytest.mark.full
@@ -130,7 +130,7 @@ def test_signal(scene: Scene, record: Record, number: signal.Signals, whom: str)
         scene.start_worker()
 
     scene.finish()
-    record(scene.row(faults=1))
+    record(scene.assert_survived(faults=1))
 
 
 @pytest.mark.full
@@ -145,7 +145,7 @@ def test_control_killed_in_mid_merge(scene: Scene, record: Record) -> None:
     scene.start_control()
 
     scene.finish()
-    record(scene.row(faults=0))
+    record(scene.assert_survived(faults=0))
 
 
 @pytest.mark.full
@@ -160,7 +160,7 @@ def test_submit_killed_in_mid_plan_then_continued(scene: Scene, record: Record) 
     scene.submit()
 
     scene.finish()
-    record(scene.row(faults=1))
+    record(scene.assert_survived(faults=1))
 
 
 @pytest.mark.full
@@ -175,7 +175,7 @@ def test_redis_killed_and_restarted(scene: Scene, record: Record, append_only: b
     scene.redis.start()
 
     scene.finish()
-    record(scene.row(faults=1))
+    record(scene.assert_survived(faults=1))
 
 
 @pytest.mark.full
@@ -190,7 +190,7 @@ def test_redis_away_for_20_seconds_across_the_end_of_chunks(scene: Scene, record
     scene.redis.start()
 
     scene.finish()
-    record(scene.row(faults=2))
+    record(scene.assert_survived(faults=2))
 
 
 @pytest.mark.full
@@ -205,7 +205,7 @@ def test_connections_cut_repeatedly(scene: Scene, record: Record) -> None:
         scene.redis.client.client_kill_filter(_type="pubsub", skipme=True)
 
     scene.finish()
-    record(scene.row(faults=6))
+    record(scene.assert_survived(faults=6))
 
 
 @pytest.mark.full
@@ -216,7 +216,7 @@ def test_disk_full_while_parts_are_written(scene: Scene, record: Record) -> None
 
     scene.finish()
     assert scene.worker.wait_for("No space left on device", count=3)
-    record(scene.row(faults=3))
+    record(scene.assert_survived(faults=3))
 
 
 @pytest.mark.full
@@ -233,7 +233,7 @@ def test_clock_steps_by_an_hour(scene: Scene, tmp_path: Path, record: Record) ->
         clock.write_text(seconds)
 
     scene.finish()
-    record(scene.row(faults=3))
+    record(scene.assert_survived(faults=3))
 
 
 @pytest.mark.full
@@ -244,7 +244,7 @@ def test_two_control_processes_at_once(scene: Scene, record: Record) -> None:
     scene.submit()
 
     scene.finish()
-    record(scene.row(faults=0))
+    record(scene.assert_survived(faults=0))
 
 
 @pytest.mark.full
@@ -258,4 +258,4 @@ def test_same_workspace_submitted_twice_at_once(scene: Scene, record: Record) ->
     scene.finish()
     # Both send every chunk; the second message of a chunk finds it done or does it again.
     chunks = -(-len(scene.expected) // scene.chunk_size)
-    record(scene.row(faults=chunks))
+    record(scene.assert_survived(faults=chunks))

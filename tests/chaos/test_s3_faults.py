@@ -63,7 +63,7 @@ def test_s3_answers_500_and_slow_down_in_mid_job(s3_scene: S3Scene, record: Reco
 
     scene.finish()
     assert [rule.left for rule in rules] == [0, 0, 0, 0]
-    record(scene.row(faults=0))
+    record(scene.assert_survived(faults=0))
 
 
 @pytest.mark.full
@@ -94,7 +94,7 @@ def test_s3_fails_now_and_then(s3_scene: S3Scene, record: Record, fault: Fault, 
 
     scene.finish()
     assert [rule.left for rule in rules] == [0] * len(rules)
-    record(scene.row(faults=0))
+    record(scene.assert_survived(faults=0))
 
 
 @pytest.mark.full
@@ -115,7 +115,7 @@ def test_s3_fails_altogether_for_a_while(s3_scene: S3Scene, record: Record, faul
     scene.s3.lift()
 
     scene.finish()
-    row = scene.row(faults=1)
+    row = scene.assert_survived(faults=1)
     assert row.reruns >= 1, "the fault struck between chunks"
     record(row)
 
@@ -133,7 +133,7 @@ def test_single_objects_refused_then_granted(s3_scene: S3Scene, record: Record) 
     scene.finish(status=1)
 
     assert errors_of(scene) == dict.fromkeys(refused, "access_denied")
-    record(scene.row(faults=0, failed=3))
+    record(scene.assert_survived(faults=0, failed=3))
 
     scene.s3.lift()
     assert scene.run("retry-errors", scene.workspace_uri).returncode == 0
@@ -155,7 +155,7 @@ def test_source_refused_for_a_while(s3_scene: S3Scene, record: Record) -> None:
     scene.finish(status=1)
     refused = {hit.removeprefix(f"GET {CROPS}") for hit in rule.hits}
     assert errors_of(scene) == dict.fromkeys(refused, "access_denied")
-    record(scene.row(faults=0, failed=10))
+    record(scene.assert_survived(faults=0, failed=10))
 
 
 @pytest.mark.full
@@ -172,7 +172,7 @@ def test_s3_fails_altogether_in_mid_merge(s3_scene: S3Scene, record: Record, fau
     scene.s3.lift()
 
     scene.finish()
-    record(scene.row(faults=0))
+    record(scene.assert_survived(faults=0))
 
 
 @pytest.mark.full
