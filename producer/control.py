@@ -73,9 +73,8 @@ class Control:
             workspace = open_workspace(progress.workspace, self.storage)
             enter_job(workspace.require_job(), workspace, self.ledger, self.settings.retention_seconds)
         except JobError:
-            self.known.pop(
-                progress.job, None
-            )  # its workspace is gone too: there is nothing left to bring back
+            # Its workspace is gone too: there is nothing left to bring back.
+            self.known.pop(progress.job, None)
         except TraceOcrError as error:
             structlog.get_logger().error("job_not_restored", job=progress.job, error=str(error))
         else:
