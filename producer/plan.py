@@ -13,15 +13,16 @@ MAX_CHUNKS = 1_000_000
 """Chunks of one job: their numbers have six digits, so that names sort in order."""
 
 
-def write_plan(
-    job: Job, workspace: Workspace, listing: Listing, on_chunk: Callable[[int, int], None]
-) -> Plan:
+OnChunk = Callable[[int, int, bool], None]
+
+
+def write_plan(job: Job, workspace: Workspace, listing: Listing, on_chunk: OnChunk) -> Plan:
     """Write the source's items as chunks, each announced as soon as it is durable; return the totals.
 
     A chunk that an earlier, interrupted plan wrote stays, if it holds the same items.
 
     Args:
-        on_chunk: called with the chunk's number and the items planned so far
+        on_chunk: called with the chunk's number, the items planned so far, and whether this plan wrote it
 
     Raises:
         SourceError: the source is empty or cannot be listed
@@ -31,9 +32,9 @@ def write_plan(
     for number, chunk in enumerate(chunks_of(listing, job.chunk_size), start=1):
         if number > MAX_CHUNKS:
             raise SourceError(f"more than {MAX_CHUNKS:,} chunks: use a larger --chunk-size")
-        write_chunk(workspace, number - 1, chunk)
+        written = write_chunk(workspace, number - 1, chunk)
         items += len(chunk)
-        on_chunk(number - 1, items)
+        on_chunk(number - 1, items, written)
     if not items:
         seen = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.passed_over.items()))
         raise SourceError(
@@ -51,12 +52,19 @@ def chunks_of(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def write_chunk(workspace: Workspace, number: int, items: list[Item]) -> None:
-    """Write one chunk's items, once; raises WorkspaceConflictError if others are there already."""
+def write_chunk(workspace: Workspace, number: int, items: list[Item]) -> bool:
+    """Write one chunk's items, once; return whether this call did.
+
+    Raises:
+        WorkspaceConflictError: other items are there already
+    """
     data = b"".join(map(encode_line, items))
     uri = workspace.chunk(number)
-    if not workspace.store.create(uri, data) and workspace.store.read(uri, MAX_CHUNK_BYTES) != data:
+    if workspace.store.create(uri, data):
+        return True
+    if workspace.store.read(uri, MAX_CHUNK_BYTES) != data:
         raise _changed(number)
+    return False
 
 
 def _changed(chunk: int) -> WorkspaceConflictError:

@@ -8,7 +8,7 @@ from contract.errors import SourceError, WorkspaceConflictError
 from contract.job import Job, Plan
 from contract.ledger import Ledger
 from contract.workspace import Workspace
-from producer.plan import write_plan
+from producer.plan import OnChunk, write_plan
 from producer.sources import Listing
 
 FAILED_PLAN_SECONDS = 86_400.0
@@ -61,17 +61,21 @@ def submit_job(
     enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
     done, waiting = workspace.counts(workspace.part_numbers()), dispatcher.waiting(job.id)
 
-    def dispatch(chunk: int, items: int) -> None:
+    planned = workspace.chunk_numbers()
+
+    def dispatch(chunk: int, items: int, written: bool) -> None:
         ledger.planned(job.id, chunk + 1, items)
         if chunk in done:
             ledger.mark(job.id, chunk, *done[chunk], again=job.is_retry(chunk))
-        elif chunk not in waiting:
+        elif (written or chunk in planned) and chunk not in waiting:
+            # A chunk that another submission has written since this one began is that one's to send; should
+            # it die in between, the reconciler sends it.
             dispatcher.send(job, workspace.root, chunk)
 
     plan = job.plan
     if plan:
         for chunk in range(job.chunks):
-            dispatch(chunk, min((chunk + 1) * job.chunk_size, plan.items))
+            dispatch(chunk, min((chunk + 1) * job.chunk_size, plan.items), True)
     else:
         plan = _plan(job, workspace, listing, ledger, dispatch)
         job = job.model_copy(update={"plan": plan})
@@ -80,9 +84,7 @@ def submit_job(
     return job
 
 
-def _plan(
-    job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatch: Callable[[int, int], None]
-) -> Plan:
+def _plan(job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatch: OnChunk) -> Plan:
     try:
         return write_plan(job, workspace, listing, dispatch)
     except SourceError as error:

@@ -256,6 +256,5 @@ def test_same_workspace_submitted_twice_at_once(scene: Scene, record: Record) ->
 
     assert [submit.popen.wait(120) for submit in both] == [0, 0]
     scene.finish()
-    # Both send every chunk; the second message of a chunk finds it done or does it again.
-    chunks = -(-len(scene.expected) // scene.chunk_size)
-    record(scene.assert_survived(faults=chunks))
+    # A chunk is sent by the one that wrote it; at the very start both may find it missing.
+    record(scene.assert_survived(faults=1))

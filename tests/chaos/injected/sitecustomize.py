@@ -57,7 +57,7 @@ def slow_plan() -> None:
 
     def write_chunk(*arguments):  # type: ignore[no-untyped-def]
         time.sleep(0.2)
-        real(*arguments)
+        return real(*arguments)
 
     producer.plan.write_chunk = write_chunk
 

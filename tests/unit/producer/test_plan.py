@@ -21,7 +21,7 @@ def listing(*ids: str, passed_over: dict[str, int] | None = None) -> Listing:
     return Listing(iter(items(*ids)), Counter(passed_over or {}))
 
 
-def ignore(chunk: int, planned: int) -> None:
+def ignore(chunk: int, planned: int, written: bool) -> None:
     """Hear of a chunk and do nothing."""
 
 
@@ -44,7 +44,7 @@ def test_a_plan_is_written_in_source_order(job: Job, workspace: Workspace) -> No
 def test_each_chunk_is_announced_once_it_is_durable(job: Job, workspace: Workspace) -> None:
     announced = []
 
-    def on_chunk(chunk: int, planned: int) -> None:
+    def on_chunk(chunk: int, planned: int, written: bool) -> None:
         announced.append((chunk, planned, workspace.store.exists(workspace.chunk(chunk))))
 
     write_plan(job, workspace, listing("a", "b", "c"), on_chunk)
@@ -62,7 +62,7 @@ def test_the_first_chunk_is_announced_before_the_source_is_exhausted(job: Job, w
             yield item
 
     write_plan(
-        job, workspace, Listing(endless_looking(), Counter()), lambda chunk, planned: announced.append(chunk)
+        job, workspace, Listing(endless_looking(), Counter()), lambda chunk, *_: announced.append(chunk)
     )
 
     assert announced_when_listed == [0, 0, 1, 1, 2]

@@ -11,6 +11,7 @@ from contract.job import Job, RecognitionParameters, Source
 from contract.ledger import Ledger
 from contract.records import Item
 from contract.workspace import Workspace
+from producer.plan import write_chunk
 from producer.sources import Listing
 from producer.submit import Dispatcher, settle_job, submit_job
 
@@ -111,6 +112,20 @@ def test_the_first_chunk_is_sent_while_the_source_is_still_listed(
     submit_job(job, workspace, Listing(slow(), Counter()), ledger, dispatcher)
 
     assert sent_when_listed == [[], [], [0], [0]]
+
+
+def test_a_chunk_that_another_submission_writes_meanwhile_is_left_to_that_one(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
+) -> None:
+    def beside_another() -> Iterator[Item]:
+        for item in (Item(name, f"/crops/{name}") for name in "abcd"):
+            if item.id == "c":
+                write_chunk(workspace, 1, [Item("c", "/crops/c"), Item("d", "/crops/d")])
+            yield item
+
+    submit_job(job, workspace, Listing(beside_another(), Counter()), ledger, dispatcher)
+
+    assert queue.sent == [0]
 
 
 def test_continuing_sends_only_what_has_no_part_and_does_not_wait(
