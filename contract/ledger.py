@@ -11,7 +11,6 @@ from contract.errors import WorkspaceConflictError
 if TYPE_CHECKING:
     from redis import Redis
 
-ACTIVE_STATUSES = frozenset({"validating", "in_progress", "finalizing", "paused", "cancelling"})
 UNKNOWN = "unknown"
 """What `begin` answers for a job that Redis does not have."""
 

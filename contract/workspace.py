@@ -118,7 +118,7 @@ class Workspace:
     def load_halt(self) -> Halt | None:
         """Return why the job does not run, or None if it may."""
         try:
-            with _intact(self.halt_json):
+            with intact(self.halt_json):
                 return msgspec.json.decode(self.store.read(self.halt_json, MAX_JSON_BYTES), type=Halt)
         except ObjectMissingError:
             return None
@@ -135,7 +135,7 @@ class Workspace:
     def part_counts(self, number: int) -> tuple[int, int]:
         """Return how many lines of a part are results, and how many are errors."""
         uri = self.part(number)
-        with _intact(uri):
+        with intact(uri):
             failures = [failure_of(line) is not None for line in self.lines(uri)]
         return failures.count(False), failures.count(True)
 
@@ -160,7 +160,7 @@ class Workspace:
     def items(self, number: int) -> list[Item]:
         """Return the items of a chunk, in source order; raises JobError if the file is damaged."""
         uri = self.chunk(number)
-        with _intact(uri):
+        with intact(uri):
             return [decode_item(line) for line in self.lines(uri)]
 
     def load_statistics(self, number: int) -> ChunkStatistics | None:
@@ -169,7 +169,7 @@ class Workspace:
             data = self.store.read(self.statistics(number), MAX_JSON_BYTES)
         except ObjectMissingError:
             return None
-        with _intact(self.statistics(number)):
+        with intact(self.statistics(number)):
             return msgspec.json.decode(data, type=ChunkStatistics)
 
     def load_summary(self) -> dict[str, Any] | None:
@@ -178,7 +178,7 @@ class Workspace:
             data = self.store.read(self.summary, MAX_JSON_BYTES)
         except ObjectMissingError:
             return None
-        with _intact(self.summary):
+        with intact(self.summary):
             return msgspec.json.decode(data, type=dict[str, Any])
 
 
@@ -189,7 +189,8 @@ def open_workspace(root: str, storage: Storage) -> Workspace:
 
 
 @contextmanager
-def _intact(uri: str) -> Iterator[None]:
+def intact(uri: str) -> Iterator[None]:
+    """Turn a decoding error of the block into a JobError that names the damaged file and the way out."""
     try:
         yield
     except UNREADABLE as error:

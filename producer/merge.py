@@ -11,8 +11,8 @@ import msgspec
 
 from contract.errors import JobError
 from contract.job import Job, Plan
-from contract.records import UNREADABLE, ChunkStatistics, Failure, failure_of, identity_of
-from contract.workspace import Workspace
+from contract.records import ChunkStatistics, Failure, failure_of, identity_of
+from contract.workspace import Workspace, intact
 
 MENDING = "a part was removed or exchanged since; submit the source into a new workspace"
 
@@ -117,15 +117,12 @@ def _lines(
             )
         if statistics:
             totals.add(statistics)
-        for line in lines:
-            yield line, _judge(line, workspace.part(first + index))
+        yield from _judge(lines, workspace.part(first + index))
 
 
-def _judge(line: bytes, uri: str) -> Failure | None:
-    try:
-        return failure_of(line)
-    except UNREADABLE as error:
-        raise JobError(f"{uri} is damaged ({error}): delete it and submit the job again") from error
+def _judge(lines: list[bytes], uri: str) -> list[JudgedLine]:
+    with intact(uri):
+        return [(line, failure_of(line)) for line in lines]
 
 
 def _parts(

@@ -5,7 +5,6 @@ A local URI is a plain path; anything else must be s3://bucket/key.
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from contract.errors import UnsupportedUriError
@@ -15,14 +14,6 @@ from contract.storage.streams import TranslatedStream
 if TYPE_CHECKING:
     from contract.settings import Settings
     from contract.storage.s3 import S3Store
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One stored object as a listing gives it; `size` in bytes."""
-
-    uri: str
-    size: int
 
 
 class Store(Protocol):

@@ -37,13 +37,13 @@ def poison() -> None:
 
 
 def slow_merge() -> None:
-    """Given a disk on which merging 257 lines takes seconds."""
+    """Given a disk on which merging 33 parts takes seconds."""
     import producer.merge
 
     real = producer.merge._judge
 
     def judge(*arguments):  # type: ignore[no-untyped-def]
-        time.sleep(0.03)
+        time.sleep(0.2)
         return real(*arguments)
 
     producer.merge._judge = judge
