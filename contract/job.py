@@ -28,6 +28,9 @@ DEFAULT_CHUNK_SIZE = 1024
 MAX_CHUNK_SIZE = 65_536
 """Items in a chunk at most: one chunk's items and lines are held in memory."""
 
+MAX_BATCH_SIZE = 4096
+"""Crops read at once at most: past some hundreds even a large card gains nothing more."""
+
 JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -40,7 +43,10 @@ class RecognitionParameters(BaseModel):
         "crnn_vgg16_bn", description="recognition architecture: " + ", ".join(RECOGNITION_MODELS)
     )
     recognition_batch_size: int = Field(
-        128, ge=1, le=4096, description="crops the model reads at once; lower it when memory is short"
+        128,
+        ge=1,
+        le=MAX_BATCH_SIZE,
+        description="crops the model reads at once; lower it when memory is short",
     )
 
 
@@ -74,7 +80,10 @@ class Retry(BaseModel):
 
 
 class Job(BaseModel):
-    """One job as `job.json` holds it; `plan` is there once planning has ended. Times are Unix seconds."""
+    """One job as `job.json` holds it; `plan` is there once planning has ended. Times are Unix seconds.
+
+    `planned_by` says who reads the source: the command that submitted it, or, over HTTP, control.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,6 +93,7 @@ class Job(BaseModel):
     source: Source
     chunk_size: int = Field(DEFAULT_CHUNK_SIZE, ge=1, le=MAX_CHUNK_SIZE)
     urgent: bool = False
+    planned_by: Literal["submit", "control"] = "submit"
     created_at: int
     plan: Plan | None = None
     retries: tuple[Retry, ...] = ()

@@ -3,13 +3,16 @@
 -- Keys, all below the namespace ("trace-ocr:" by default):
 --   jobs                 sorted set   job id -> created_at (Unix seconds)
 --   finished             list         job ids whose last chunk was just marked; control pops them
+--   submitted            list         job ids that control is to plan or send anew; its planners pop them
 --   job:<id>             hash         workspace, kind, status, created_at, items_planned, chunks_planned,
 --                                     items_total, chunks_total (both once planned), chunks_done,
---                                     completed, failed, updated_at, <status>_at, error, source
+--                                     completed, failed, updated_at, planned_at, <status>_at, error, source
 --   job:<id>:done        bitmap       bit n is set once chunk n's part is durable
 --   job:<id>:attempts    hash         chunk -> runs begun, removed when the chunk is done
 --   job:<id>:running     hash         chunk -> "<items read> <unix seconds> <worker>", removed likewise
---   job:<id>:rate        list         "<unix seconds> <items>" of the newest marks, newest first
+--   job:<id>:rate        list         "<unix seconds> <items> <worker>" of the newest marks, newest first
+--   job:<id>:stages      hash         stage -> seconds, summed over chunks
+--   job:<id>:errors      list         the newest failed items as JSON, newest first
 --
 -- A job that Redis lost (no status) is not written to, except by open, which enters it again; the reconciler
 -- then marks every chunk whose part exists.
@@ -20,6 +23,8 @@ local transition, job, now = ARGV[1], ARGV[2], ARGV[3]
 local prefix = KEYS[1]
 local record = prefix .. "job:" .. job
 local RATE_LENGTH = 64  -- marks kept for the throughput; at a mark a second, about a minute
+local ERRORS_LENGTH = 20  -- failed items kept, for a first look; errors.jsonl has them all
+local PARTS = { ":done", ":attempts", ":running", ":rate", ":stages", ":errors" }
 
 local function status() return redis.call("HGET", record, "status") end
 
@@ -47,10 +52,12 @@ function transitions.open()
   local known, current = redis.call("HGET", record, "workspace"), status()
   if known and known ~= ARGV[4] then return { 0, known } end
   if ENDED[current] then
-    redis.call("DEL", record, record .. ":done", record .. ":attempts", record .. ":running", record .. ":rate")
+    redis.call("DEL", record)
+    for _, part in ipairs(PARTS) do redis.call("DEL", record .. part) end
   end
   redis.call("ZADD", prefix .. "jobs", ARGV[7], job)
-  redis.call("HSET", record, "workspace", ARGV[4], "kind", ARGV[5], "source", ARGV[6], "created_at", ARGV[7])
+  redis.call("HSET", record, "workspace", ARGV[4], "kind", ARGV[5], "source", ARGV[6], "created_at", ARGV[7],
+    "planned_at", now)
   if not current or ENDED[current] or current == "paused" or current == "cancelling" then
     set_status("validating")
   end
@@ -67,7 +74,7 @@ function transitions.planned()
   end
   grow("chunks_planned", ARGV[4])
   grow("items_planned", ARGV[5])
-  redis.call("HSET", record, "updated_at", now)
+  redis.call("HSET", record, "updated_at", now, "planned_at", now)
   if status() == "validating" then set_status("in_progress") end
   return 1
 end
@@ -107,7 +114,9 @@ function transitions.hand_back()
   return redis.call("HINCRBY", record .. ":attempts", ARGV[4], -1)
 end
 
--- ARGV: chunk, completed, failed, items that were counted as failed before. Returns {counted, finished}: each is 1 for exactly one caller.
+-- ARGV: chunk, completed, failed, items that were counted as failed before, worker, number of stages, then
+-- each stage's name and seconds, then failed items as JSON. Returns {counted, finished}: each is 1 for exactly
+-- one caller.
 function transitions.mark()
   local chunk = ARGV[4]
   if not status() or ENDED[status()] then return { 0, 0 } end
@@ -118,8 +127,12 @@ function transitions.mark()
   redis.call("HINCRBY", record, "completed", ARGV[5])
   redis.call("HINCRBY", record, "failed", tonumber(ARGV[6]) - tonumber(ARGV[7]))
   redis.call("HSET", record, "updated_at", now)
-  redis.call("LPUSH", record .. ":rate", now .. " " .. (tonumber(ARGV[5]) + tonumber(ARGV[6])))
+  redis.call("LPUSH", record .. ":rate", now .. " " .. (tonumber(ARGV[5]) + tonumber(ARGV[6])) .. " " .. ARGV[8])
   redis.call("LTRIM", record .. ":rate", 0, RATE_LENGTH - 1)
+  local first_error = 10 + 2 * tonumber(ARGV[9])
+  for i = 10, first_error - 1, 2 do redis.call("HINCRBYFLOAT", record .. ":stages", ARGV[i], ARGV[i + 1]) end
+  for i = first_error, #ARGV do redis.call("LPUSH", record .. ":errors", ARGV[i]) end
+  redis.call("LTRIM", record .. ":errors", 0, ERRORS_LENGTH - 1)
   return { 1, finalize_if_done() }
 end
 
@@ -136,9 +149,8 @@ function transitions.finish()
   if not status() or ENDED[status()] then return 0 end
   set_status(ARGV[4])
   if ARGV[5] ~= "" then redis.call("HSET", record, "error", ARGV[5]) end
-  for _, suffix in ipairs({ "", ":done", ":attempts", ":running", ":rate" }) do
-    redis.call("EXPIRE", record .. suffix, ARGV[6])
-  end
+  redis.call("EXPIRE", record, ARGV[6])
+  for _, part in ipairs(PARTS) do redis.call("EXPIRE", record .. part, ARGV[6]) end
   return 1
 end
 

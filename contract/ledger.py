@@ -2,53 +2,21 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from contract.errors import WorkspaceConflictError
+from contract.progress import Progress, parse_progress
+from contract.records import PartOutcome
 
 if TYPE_CHECKING:
     from redis import Redis
 
 UNKNOWN = "unknown"
 """What `begin` answers for a job that Redis does not have."""
-
-ENDED_STATUSES = frozenset({"completed", "failed", "cancelled"})
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """One chunk in a worker's hands: how many of its items are read, and when it last said so."""
-
-    chunk: int
-    items: int
-    seen_at: float
-    worker: str
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What the ledger knows of one job; counts in items unless they say chunks, times in Unix seconds."""
-
-    job: str
-    workspace: str
-    status: str
-    created_at: float
-    kind: str = "recognition"
-    source: str = ""
-    chunks_planned: int = 0
-    items_planned: int = 0
-    chunks_total: int | None = None
-    items_total: int | None = None
-    chunks_done: int = 0
-    completed: int = 0
-    failed: int = 0
-    updated_at: float = 0.0
-    error: str = ""
-    timestamps: dict[str, float] = field(default_factory=dict)
-    running: tuple[Running, ...] = ()
-    items_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +81,37 @@ class Ledger:
         """Note that a chunk goes back to the queue unharmed."""
         self._run("hand_back", job, chunk)
 
-    def mark(self, job: str, chunk: int, completed: int, failed: int, *, again: bool = False) -> bool:
+    def mark(
+        self,
+        job: str,
+        chunk: int,
+        outcome: PartOutcome,
+        *,
+        again: bool = False,
+        worker: str = "",
+        stage_seconds: dict[str, float] | None = None,
+    ) -> bool:
         """Note that a chunk's part is durable; return whether this call was the one that counted it.
 
         Args:
+            outcome: what the part holds
             again: the chunk's items had failed before, and are counted as failed already
+            worker: who read the chunk, where that is known
+            stage_seconds: what it took, likewise
         """
-        counted, _ = self._run("mark", job, chunk, completed, failed, completed + failed if again else 0)
+        stages = stage_seconds or {}
+        counted, _ = self._run(
+            "mark",
+            job,
+            chunk,
+            outcome.completed,
+            outcome.failed,
+            outcome.completed + outcome.failed if again else 0,
+            worker,
+            len(stages),
+            *(word for stage, seconds in stages.items() for word in (stage, f"{seconds:.6f}")),
+            *(msgspec.json.encode(error).decode() for error in outcome.first_errors),
+        )
         return bool(counted)
 
     def hold(self, job: str, status: str) -> bool:
@@ -144,16 +136,38 @@ class Ledger:
 
     def next_finished(self, timeout: float) -> str | None:
         """Wait up to `timeout` seconds for a job whose last chunk was marked; return its id."""
-        popped = cast("list[str] | None", self._redis.blpop([self._prefix + "finished"], timeout=timeout))
+        return self._pop("finished", timeout)
+
+    def submit(self, job: str) -> None:
+        """Ask control to plan a job, or to send anew what of it has no part."""
+        self._redis.rpush(self._prefix + "submitted", job)
+
+    def next_submitted(self, timeout: float) -> str | None:
+        """Wait up to `timeout` seconds for a job that was asked for so; return its id."""
+        return self._pop("submitted", timeout)
+
+    def _pop(self, name: str, timeout: float) -> str | None:
+        popped = cast("list[str] | None", self._redis.blpop([self._prefix + name], timeout=timeout))
         return popped[1] if popped else None
 
     def jobs(self) -> list[str]:
         """Return the ids of all jobs that Redis remembers, oldest first; forgets expired ones."""
-        ids = cast("list[str]", self._redis.zrange(self._prefix + "jobs", 0, -1))
-        gone = [job for job in ids if not self._redis.exists(f"{self._prefix}job:{job}")]
+        return list(self.created())
+
+    def created(self) -> dict[str, float]:
+        """Return when each job that Redis remembers was created, in Unix seconds, oldest first; forgets
+        expired ones."""
+        known = cast(
+            "list[tuple[str, float]]", self._redis.zrange(self._prefix + "jobs", 0, -1, withscores=True)
+        )
+        pipeline = self._redis.pipeline(transaction=False)
+        for job, _ in known:
+            pipeline.exists(f"{self._prefix}job:{job}")
+        exists = pipeline.execute()
+        gone = [job for (job, _), there in zip(known, exists, strict=True) if not there]
         if gone:
             self._redis.zrem(self._prefix + "jobs", *gone)
-        return [job for job in ids if job not in gone]
+        return {job: at for (job, at), there in zip(known, exists, strict=True) if there}
 
     def load(self, job: str) -> Progress | None:
         """Return a job's progress, or None if Redis does not know it."""
@@ -162,56 +176,11 @@ class Ledger:
         pipeline.hgetall(key)
         pipeline.hgetall(key + ":running")
         pipeline.lrange(key + ":rate", 0, -1)
-        record, running, rate = pipeline.execute()
-        if not record.get("status"):
-            return None
-        return _progress(job, record, running, rate, self._clock())
+        pipeline.hgetall(key + ":stages")
+        pipeline.lrange(key + ":errors", 0, -1)
+        values = pipeline.execute()
+        return parse_progress(job, self._clock(), *values) if values[0].get("status") else None
 
     def _run(self, transition: str, job: str, *arguments: object) -> Any:
         now = f"{self._clock():.3f}"
         return self._script(keys=[self._prefix], args=[transition, job, now, *map(str, arguments)])
-
-
-def _progress(
-    job: str, record: dict[str, str], running: dict[str, str], rate: list[str], now: float
-) -> Progress:
-    def count(name: str) -> int:
-        return int(record.get(name, 0))
-
-    def total(name: str) -> int | None:
-        return int(record[name]) if name in record else None
-
-    return Progress(
-        job=job,
-        workspace=record["workspace"],
-        status=record["status"],
-        created_at=float(record["created_at"]),
-        kind=record.get("kind", "recognition"),
-        source=record.get("source", ""),
-        chunks_planned=count("chunks_planned"),
-        items_planned=count("items_planned"),
-        chunks_total=total("chunks_total"),
-        items_total=total("items_total"),
-        chunks_done=count("chunks_done"),
-        completed=count("completed"),
-        failed=count("failed"),
-        updated_at=float(record.get("updated_at", 0)),
-        error=record.get("error", ""),
-        timestamps={name: float(value) for name, value in record.items() if name.endswith("_at")},
-        running=tuple(sorted((_running(*pair) for pair in running.items()), key=lambda run: run.chunk)),
-        items_per_second=_rate(rate, now),
-    )
-
-
-def _running(chunk: str, value: str) -> Running:
-    items, seen_at, worker = value.split(" ", 2)
-    return Running(int(chunk), int(items), float(seen_at), worker)
-
-
-def _rate(marks: list[str], now: float) -> float | None:
-    """Items per second over the newest marks; the oldest one only starts the clock."""
-    if len(marks) < 2:
-        return None
-    times, counts = zip(*((float(t), int(n)) for t, n in (mark.split() for mark in marks)), strict=True)
-    elapsed = now - times[-1]
-    return sum(counts[:-1]) / elapsed if elapsed > 0 else None

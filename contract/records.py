@@ -3,17 +3,22 @@
 msgspec rather than pydantic: these are read and written once per item, ten million times a night.
 """
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from contract.errors import ErrorCode, MessageError
+from contract.job import MAX_BATCH_SIZE, RecognitionModel
 
 MAX_TEXT = 4096
 """Characters in an id, a URI or a label; S3 keys end at 1,024 bytes, POSIX paths at 4,096."""
 
 SHOWN = 200
-"""Characters of a validator's words that are logged: they may repeat a stranger's input at its length."""
+"""Characters of a stranger's text that logs and statuses repeat."""
+
+FIRST_ERRORS = 5
+"""Failed items of one chunk that the ledger is told of."""
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON asked for."""
@@ -23,11 +28,15 @@ Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
 class Item(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One image to read, as planned: `id` is what users join on, `uri` is where its bytes are."""
+    """One image to read, as planned: `id` is what users join on, `uri` is where its bytes are.
+
+    `page`, counted from 1, names one page of a document.
+    """
 
     id: Text
     uri: Text
     label: Label | None = None
+    page: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,6 +69,23 @@ class ErrorLine(msgspec.Struct, frozen=True):
     attempts: int
 
 
+class FailedItem(msgspec.Struct, frozen=True):
+    """One failed item for a first look, its texts cut to SHOWN characters; `errors.jsonl` has them whole."""
+
+    id: str
+    uri: str
+    code: str
+    message: str
+
+
+class PartOutcome(msgspec.Struct, frozen=True):
+    """What a part holds: how many results, how many errors, and the first few of those."""
+
+    completed: int
+    failed: int
+    first_errors: tuple[FailedItem, ...] = ()
+
+
 class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one chunk cost and which model read it; beside its part, for the summary.
 
@@ -85,12 +111,21 @@ class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chunk: Annotated[int, msgspec.Meta(ge=0, lt=1_000_000)]
 
 
+class Nudge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Word that uploads wait for an architecture; they are read as many at a time as the batch size says."""
+
+    recognition_model: RecognitionModel
+    recognition_batch_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH_SIZE)]
+
+
 class _Outcome(msgspec.Struct):
     id: str
+    uri: str = ""
     error: Failure | None = None
 
 
 Line = RecognitionLine | ErrorLine
+M = TypeVar("M", ChunkMessage, Nudge)
 
 
 def encode_line(record: msgspec.Struct) -> bytes:
@@ -108,22 +143,38 @@ def failure_of(line: bytes) -> Failure | None:
     return _OUTCOMES.decode(line).error
 
 
+def part_outcome(lines: Iterable[bytes], errors: int = FIRST_ERRORS) -> PartOutcome:
+    """Return what the lines of a part come to, with its first few errors; raises as `failure_of`."""
+    completed = failed = 0
+    first: list[FailedItem] = []
+    for line in lines:
+        outcome = _OUTCOMES.decode(line)
+        if outcome.error is None:
+            completed += 1
+            continue
+        failed += 1
+        if len(first) < errors:
+            texts = (outcome.id, outcome.uri, outcome.error.code.value, outcome.error.message)
+            first.append(FailedItem(*(text[:SHOWN] for text in texts)))
+    return PartOutcome(completed, failed, tuple(first))
+
+
 def identity_of(line: bytes) -> str:
     """Return the item's id that a line of a part is about."""
     return _OUTCOMES.decode(line).id
 
 
-def parse_message(payload: object) -> ChunkMessage:
-    """Return the chunk that a queue message's keyword arguments name.
+def parse_message(payload: object, kind: type[M]) -> M:
+    """Return what a queue message's keyword arguments say.
 
     Raises:
-        MessageError: the payload is no chunk message; it must not be run
+        MessageError: the payload is no message of that kind; it must not be run
     """
     try:
-        return msgspec.convert(payload, ChunkMessage)
+        return msgspec.convert(payload, kind)
     except msgspec.ValidationError as error:
         raise MessageError(
-            f"the message is not a chunk message and was dropped: {str(error)[:SHOWN]}"
+            f"the message is no {kind.__name__} and was dropped: {str(error)[:SHOWN]}"
         ) from error
 
 

@@ -20,6 +20,9 @@ from contract.storage import is_s3
 
 PREFIX = "TRACE_OCR_"
 CONFIG_VARIABLE = "TRACE_OCR_CONFIG"
+SECRETS = frozenset({"redis_url", "flower_basic_auth", "api_keys"})
+"""Settings whose refused values are not repeated."""
+
 SHOWN = 200
 """Characters of a refused value that its message repeats."""
 
@@ -84,6 +87,33 @@ class Settings(BaseSettings, RecognitionParameters):
         allow_inf_nan=False,
         description="seconds a stopping worker has to finish its chunks before handing them back",
     )
+    api_address: str = Field("127.0.0.1", description="address that the HTTP API listens on")
+    api_port: int = Field(8080, ge=0, le=65_535, description="port that the HTTP API listens on")
+    api_auth: Literal["on", "off"] = Field(
+        "on", description="'off' lets everyone who reaches the HTTP API do everything"
+    )
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma-separated entries name:scopes:sha256 of keys; made by `trace-ocr api-key`"
+    )
+    api_keys_file: str | None = Field(None, description="file with one such entry a line")
+    api_cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma-separated origins whose pages may call the HTTP API"
+    )
+    api_max_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one request's body at most")
+    api_max_files: int = Field(256, ge=1, description="files uploaded in one request at most")
+    api_max_pages: int = Field(64, ge=1, description="pages of one uploaded PDF at most")
+    api_queue_limit: int = Field(
+        2048, ge=1, description="uploads that may wait for workers; more are answered 429"
+    )
+    api_request_seconds: float = Field(
+        60.0, gt=0, allow_inf_nan=False, description="seconds that an uploaded file may wait for its text"
+    )
+    flower_address: str = Field("127.0.0.1", description="address that Flower listens on")
+    flower_port: int = Field(5555, ge=0, le=65_535, description="port that Flower listens on")
+    flower_basic_auth: SecretStr | None = Field(
+        None, description="comma-separated user:password pairs that Flower asks for"
+    )
+    flower_database: str = Field("flower.db", description="file that Flower keeps its view in")
     retention_days: float = Field(
         7.0, gt=0, allow_inf_nan=False, description="days that Redis remembers an ended job"
     )
@@ -92,7 +122,7 @@ class Settings(BaseSettings, RecognitionParameters):
         "auto", description="'auto' is JSON unless on a terminal"
     )
 
-    @field_validator("allowed_roots", mode="before")
+    @field_validator("allowed_roots", "api_keys", "api_cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str) and value.startswith("["):  # a JSON list, for names with commas in them
@@ -192,5 +222,5 @@ def _problem(detail: dict[str, Any]) -> str:
     name = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
         return f"{name} is no setting of trace-ocr: correct its name in the settings file"
-    given = "" if name == "redis_url" else f", not {repr(detail['input'])[:SHOWN]}"
+    given = "" if name in SECRETS else f", not {repr(detail['input'])[:SHOWN]}"
     return f"{name} ({variable_of(name)}): {detail['msg'][:1].lower()}{detail['msg'][1:]}{given}"

@@ -13,7 +13,7 @@ import msgspec
 
 from contract.errors import JobError, ObjectMissingError
 from contract.job import Job, parse_job
-from contract.records import UNREADABLE, ChunkStatistics, Item, decode_item, failure_of
+from contract.records import UNREADABLE, ChunkStatistics, Item, PartOutcome, decode_item, part_outcome
 from contract.storage import Storage, Store, is_s3, join
 
 MAX_JSON_BYTES = 1 << 20
@@ -132,18 +132,17 @@ class Workspace:
         folders = (self.root, self.path("chunks"), self.path("parts"), self.path("statistics"))
         return sum(self.store.sweep(folder) for folder in folders)
 
-    def part_counts(self, number: int) -> tuple[int, int]:
-        """Return how many lines of a part are results, and how many are errors."""
+    def outcome(self, number: int) -> PartOutcome:
+        """Return what a part holds: how many results, how many errors, and the first of those."""
         uri = self.part(number)
         with intact(uri):
-            failures = [failure_of(line) is not None for line in self.lines(uri)]
-        return failures.count(False), failures.count(True)
+            return part_outcome(self.lines(uri))
 
-    def counts(self, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
-        """Return `part_counts` of many parts, COUNTERS at a time."""
+    def outcomes(self, numbers: Iterable[int]) -> dict[int, PartOutcome]:
+        """Return `outcome` of many parts, COUNTERS at a time."""
         ordered = sorted(numbers)
         with ThreadPoolExecutor(COUNTERS, thread_name_prefix="count") as threads:
-            return dict(zip(ordered, threads.map(self.part_counts, ordered), strict=True))
+            return dict(zip(ordered, threads.map(self.outcome, ordered), strict=True))
 
     def chunk_numbers(self) -> set[int]:
         """Return the numbers of the chunks planned so far."""

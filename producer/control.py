@@ -10,7 +10,8 @@ from redis.exceptions import LockError
 
 from contract.enter import enter_job
 from contract.errors import JobError, StorageError, TraceOcrError
-from contract.ledger import ENDED_STATUSES, Ledger, Progress
+from contract.ledger import Ledger
+from contract.progress import ENDED_STATUSES, Progress
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace

@@ -47,5 +47,5 @@ class Reconciler:
 
     def _mark(self, job: Job, workspace: Workspace, parts: set[int]) -> None:
         unmarked = parts - self._ledger.done_among(job.id, parts)
-        for chunk, counts in workspace.counts(unmarked).items():
-            self._ledger.mark(job.id, chunk, *counts, again=job.is_retry(chunk))
+        for chunk, outcome in workspace.outcomes(unmarked).items():
+            self._ledger.mark(job.id, chunk, outcome, again=job.is_retry(chunk))

@@ -1,6 +1,7 @@
 """Stage 9: what a person sees of a job, from the ledger, or from the workspace when Redis knows nothing."""
 
 import time
+from collections import Counter
 from itertools import islice
 from typing import Any
 
@@ -8,9 +9,20 @@ import msgspec
 
 from contract.errors import UnknownJobError
 from contract.job import Job
-from contract.ledger import ENDED_STATUSES, Ledger, Progress, Running
+from contract.ledger import Ledger
+from contract.progress import ENDED_STATUSES, Mark, Progress, Running
+from contract.records import FailedItem, PartOutcome, part_outcome
 from contract.storage import Storage
-from contract.workspace import Workspace, open_workspace
+from contract.workspace import Workspace, intact, open_workspace
+
+SHOWN_ERRORS = 20
+"""Failed items that a status shows; as many as the ledger keeps."""
+
+TIMESTAMPS = frozenset(
+    f"{status}_at"
+    for status in ("in_progress", "finalizing", "completed", "failed", "paused", "cancelling", "cancelled")
+)
+"""When a job entered each status, as the ledger names it and the status shows it."""
 
 
 class RequestCounts(msgspec.Struct, frozen=True):
@@ -28,8 +40,18 @@ class ChunkCounts(msgspec.Struct, frozen=True):
     done: int
 
 
+class WorkerRate(msgspec.Struct, frozen=True):
+    """What one worker has done for a job lately."""
+
+    name: str
+    items_per_second: float
+
+
 class JobStatus(msgspec.Struct, frozen=True):
-    """One job after the OpenAI Batch object; times in Unix seconds, `eta_seconds` None while unknown."""
+    """One job after the OpenAI Batch object; times in Unix seconds, `eta_seconds` None while unknown.
+
+    `rate` holds the newest chunks as (time, items, worker), oldest first; `recent_errors` is a first look.
+    """
 
     id: str
     status: str
@@ -43,8 +65,20 @@ class JobStatus(msgspec.Struct, frozen=True):
     updated_at: float
     items_per_second: float | None
     eta_seconds: float | None
+    in_progress_at: float | None = None
+    finalizing_at: float | None = None
+    completed_at: float | None = None
+    failed_at: float | None = None
+    paused_at: float | None = None
+    cancelling_at: float | None = None
+    cancelled_at: float | None = None
     running: tuple[Running, ...] = ()
+    workers: tuple[WorkerRate, ...] = ()
+    rate: tuple[Mark, ...] = ()
+    stage_seconds: dict[str, float] = {}
+    recent_errors: tuple[FailedItem, ...] = ()
     error: str = ""
+    object: str = "job"
 
     @property
     def items_read(self) -> int:
@@ -63,7 +97,7 @@ def status_of(progress: Progress) -> JobStatus:
     total = progress.items_total if progress.items_total is not None else progress.items_planned
     left = total - progress.completed - progress.failed
     rate = progress.items_per_second if progress.status not in ENDED_STATUSES else None
-    return JobStatus(
+    status = JobStatus(
         id=progress.job,
         status=progress.status,
         kind=progress.kind,
@@ -77,18 +111,33 @@ def status_of(progress: Progress) -> JobStatus:
         items_per_second=rate,
         eta_seconds=left / rate if rate and progress.items_total is not None else None,
         running=progress.running,
+        workers=_worker_rates(progress, time.time()),
+        rate=progress.marks,
+        stage_seconds=progress.stage_seconds,
+        recent_errors=progress.recent_errors,
         error=progress.error,
     )
+    times = {name: at for name, at in progress.timestamps.items() if name in TIMESTAMPS}
+    return msgspec.structs.replace(status, **times)
+
+
+def _worker_rates(progress: Progress, now: float) -> tuple[WorkerRate, ...]:
+    """Items per second of each worker, over the same marks as the job's own rate."""
+    if len(progress.marks) < 2 or progress.status in ENDED_STATUSES:
+        return ()
+    items: Counter[str] = Counter()
+    for mark in progress.marks[1:]:
+        items[mark.worker] += mark.items
+    elapsed = max(now - progress.marks[0].at, 0.001)
+    return tuple(WorkerRate(name, count / elapsed) for name, count in sorted(items.items()) if name)
 
 
 def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
     """Return a job's status from its files alone; counts before the merge are read from the parts."""
     summary, halt = workspace.load_summary(), workspace.load_halt()
     ended = summary is not None and workspace.store.exists(workspace.success)
-    counts = {} if ended else workspace.counts(workspace.part_numbers())
-    completed = sum(ok for ok, _ in counts.values())
-    # What a retry reads was counted as failed by an earlier chunk; what it fails to read, stays so.
-    failed = sum(-ok if job.is_retry(chunk) else bad for chunk, (ok, bad) in counts.items())
+    outcomes = {} if ended else workspace.outcomes(workspace.part_numbers())
+    completed, failed = _counts(job, outcomes)
     if ended and summary:
         completed, failed = summary["request_counts"]["completed"], summary["request_counts"]["failed"]
     chunks = job.chunks or len(workspace.chunk_numbers())
@@ -102,14 +151,36 @@ def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
         request_counts=RequestCounts(
             job.plan.items if job.plan else chunks * job.chunk_size, completed, failed
         ),
-        chunks=ChunkCounts(chunks, chunks if ended else len(counts)),
+        chunks=ChunkCounts(chunks, chunks if ended else len(outcomes)),
         planning=job.plan is None,
         created_at=job.created_at,
         updated_at=summary["completed_at"] if ended and summary else time.time(),
         items_per_second=None,
         eta_seconds=None,
+        completed_at=summary["completed_at"] if ended and summary else None,
+        stage_seconds=summary["stage_seconds"] if summary else {},
+        recent_errors=_merged_errors(workspace) if ended else _newest_errors(outcomes),
         error=halt.message if halt else "",
     )
+
+
+def _counts(job: Job, outcomes: dict[int, PartOutcome]) -> tuple[int, int]:
+    completed = sum(outcome.completed for outcome in outcomes.values())
+    # What a retry reads was counted as failed by an earlier chunk; what it fails to read, stays so.
+    failed = sum(
+        -outcome.completed if job.is_retry(chunk) else outcome.failed for chunk, outcome in outcomes.items()
+    )
+    return completed, failed
+
+
+def _newest_errors(outcomes: dict[int, PartOutcome]) -> tuple[FailedItem, ...]:
+    errors = [error for _, outcome in sorted(outcomes.items()) for error in outcome.first_errors]
+    return tuple(reversed(errors))[:SHOWN_ERRORS]
+
+
+def _merged_errors(workspace: Workspace) -> tuple[FailedItem, ...]:
+    with workspace.store.reader(workspace.errors) as stream, intact(workspace.errors):
+        return part_outcome(islice(stream, SHOWN_ERRORS), SHOWN_ERRORS).first_errors
 
 
 def find_workspace(name: str, ledger: Ledger | None, storage: Storage) -> Workspace:

@@ -59,14 +59,14 @@ def submit_job(
     """
     workspace.release()
     enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
-    done, waiting = workspace.counts(workspace.part_numbers()), dispatcher.waiting(job.id)
+    done, waiting = workspace.outcomes(workspace.part_numbers()), dispatcher.waiting(job.id)
 
     planned = workspace.chunk_numbers()
 
     def dispatch(chunk: int, items: int, written: bool) -> None:
         ledger.planned(job.id, chunk + 1, items)
         if chunk in done:
-            ledger.mark(job.id, chunk, *done[chunk], again=job.is_retry(chunk))
+            ledger.mark(job.id, chunk, done[chunk], again=job.is_retry(chunk))
         elif (written or chunk in planned) and chunk not in waiting:
             # A chunk that another submission has written since this one began is that one's to send; should
             # it die in between, the reconciler sends it.

@@ -253,7 +253,7 @@ def test_a_small_file_of_the_workspace_is_read_or_our_error(
 def test_a_part_is_merged_and_counted_or_our_error(data: bytes, planned: Job, workspace: Workspace) -> None:
     workspace.store.replace(workspace.part(0), data)
 
-    for use in (lambda: merge(planned, workspace), lambda: workspace.part_counts(0)):
+    for use in (lambda: merge(planned, workspace), lambda: workspace.outcome(0)):
         done, said = attempt(use)
 
         assert done or workspace.part(0) in said

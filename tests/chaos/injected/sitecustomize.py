@@ -93,11 +93,12 @@ def impatient_s3() -> None:
 def early_mark() -> None:
     """Given a worker that marks a chunk as done before it is read: what the product must not do."""
     import worker.chunk
+    from contract.records import PartOutcome
 
     real = worker.chunk._read_and_write
 
     def mark_then_read(workspace, job, chunk, attempt, context, on_progress):  # type: ignore[no-untyped-def]
-        context.ledger.mark(job.id, chunk, 0, 0)
+        context.ledger.mark(job.id, chunk, PartOutcome(0, 0))
         real(workspace, job, chunk, attempt, context, on_progress)
 
     worker.chunk._read_and_write = mark_then_read

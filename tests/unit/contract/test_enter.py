@@ -7,7 +7,9 @@ import pytest
 from contract.enter import enter_job
 from contract.errors import WorkspaceConflictError
 from contract.job import Job, Plan, Retry
-from contract.ledger import Ledger, Progress
+from contract.ledger import Ledger
+from contract.progress import Progress
+from contract.records import PartOutcome
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 
@@ -81,7 +83,7 @@ def test_entering_twice_is_entering_once(status: Any, enter: Any, planned: Job, 
 
 def test_a_job_that_is_read_in_part_keeps_its_counts(enter: Any, planned: Job, ledger: Ledger) -> None:
     enter(planned)
-    ledger.mark(planned.id, 0, 1, 1)
+    ledger.mark(planned.id, 0, PartOutcome(1, 1))
 
     progress = enter(planned)
 

@@ -6,7 +6,9 @@ import fakeredis
 import pytest
 
 from contract.errors import WorkspaceConflictError
-from contract.ledger import ENDED_STATUSES, Begin, Ledger, Progress, Running
+from contract.ledger import Begin, Ledger
+from contract.progress import ENDED_STATUSES, Progress, Running
+from contract.records import PartOutcome
 
 JOB = "crops-1"
 WORKSPACE = "/data/out"
@@ -39,7 +41,7 @@ def finished(redis: fakeredis.FakeRedis) -> list[str]:
 
 def mark_all(ledger: Ledger) -> None:
     for chunk, items in enumerate((2, 2, 1)):
-        ledger.mark(JOB, chunk, items, 0)
+        ledger.mark(JOB, chunk, PartOutcome(items, 0))
 
 
 # open
@@ -54,7 +56,7 @@ def test_an_opened_job_is_validating(opened: Ledger) -> None:
 
 
 def test_opening_again_changes_nothing(planned: Ledger) -> None:
-    planned.mark(JOB, 0, 2, 0)
+    planned.mark(JOB, 0, PartOutcome(2, 0))
     before = load(planned)
 
     planned.open(JOB, WORKSPACE, "recognition", "/data/crops", 1_000)
@@ -150,7 +152,7 @@ def test_attempts_count_the_runs_that_began(planned: Ledger) -> None:
 
 
 def test_a_chunk_that_is_done_does_not_begin(planned: Ledger) -> None:
-    planned.mark(JOB, 0, 2, 0)
+    planned.mark(JOB, 0, PartOutcome(2, 0))
 
     assert planned.begin(JOB, 0, "gpu0@host").attempt == 0
     assert load(planned).running == ()
@@ -209,7 +211,7 @@ def test_progress_says_how_many_items_are_read_and_when(planned: Ledger, clock: 
 
 def test_progress_that_comes_after_the_mark_is_not_noted(planned: Ledger) -> None:
     planned.begin(JOB, 0, "gpu0@host")
-    planned.mark(JOB, 0, 2, 0)
+    planned.mark(JOB, 0, PartOutcome(2, 0))
 
     planned.progress(JOB, 0, 2, "gpu0@host")
 
@@ -238,7 +240,7 @@ def test_handing_back_what_was_never_begun_changes_nothing(planned: Ledger) -> N
 def test_a_marked_chunk_is_done_and_counted(planned: Ledger) -> None:
     planned.begin(JOB, 0, "gpu0@host")
 
-    assert planned.mark(JOB, 0, 1, 1) is True
+    assert planned.mark(JOB, 0, PartOutcome(1, 1)) is True
 
     progress = load(planned)
     assert (progress.chunks_done, progress.completed, progress.failed) == (1, 1, 1)
@@ -247,28 +249,28 @@ def test_a_marked_chunk_is_done_and_counted(planned: Ledger) -> None:
 
 
 def test_a_chunk_that_is_marked_twice_counts_once(planned: Ledger) -> None:
-    planned.mark(JOB, 0, 2, 0)
+    planned.mark(JOB, 0, PartOutcome(2, 0))
 
-    assert planned.mark(JOB, 0, 2, 0) is False
+    assert planned.mark(JOB, 0, PartOutcome(2, 0)) is False
 
     assert (load(planned).chunks_done, load(planned).completed) == (1, 2)
 
 
 def test_items_that_are_read_anew_are_no_longer_counted_as_failed(planned: Ledger) -> None:
-    planned.mark(JOB, 0, 0, 2)
+    planned.mark(JOB, 0, PartOutcome(0, 2))
 
-    planned.mark(JOB, 3, 1, 1, again=True)
+    planned.mark(JOB, 3, PartOutcome(1, 1), again=True)
 
     assert (load(planned).completed, load(planned).failed) == (1, 1)
 
 
 def test_the_last_mark_reports_the_job_exactly_once(planned: Ledger, fake_redis: fakeredis.FakeRedis) -> None:
-    planned.mark(JOB, 0, 2, 0)
-    planned.mark(JOB, 1, 2, 0)
+    planned.mark(JOB, 0, PartOutcome(2, 0))
+    planned.mark(JOB, 1, PartOutcome(2, 0))
     assert finished(fake_redis) == []
 
-    planned.mark(JOB, 2, 1, 0)
-    planned.mark(JOB, 2, 1, 0)
+    planned.mark(JOB, 2, PartOutcome(1, 0))
+    planned.mark(JOB, 2, PartOutcome(1, 0))
 
     assert finished(fake_redis) == [JOB]
     assert load(planned).status == "finalizing"
@@ -277,7 +279,7 @@ def test_the_last_mark_reports_the_job_exactly_once(planned: Ledger, fake_redis:
 def test_a_mark_of_a_job_that_redis_lost_does_not_raise_it_again(
     ledger: Ledger, fake_redis: fakeredis.FakeRedis
 ) -> None:
-    assert ledger.mark(JOB, 0, 2, 0) is False
+    assert ledger.mark(JOB, 0, PartOutcome(2, 0)) is False
 
     assert ledger.load(JOB) is None
     assert fake_redis.keys("*") == []
@@ -326,10 +328,10 @@ def test_redis_forgets_all_of_an_ended_job_after_its_retention(
 ) -> None:
     planned.begin(JOB, 1, "gpu0@host")
     planned.begin(JOB, 2, "gpu0@host")
-    planned.mark(JOB, 0, 2, 0)
+    planned.mark(JOB, 0, PartOutcome(2, 0))
 
     planned.finish(JOB, "failed", 60)
-    planned.mark(JOB, 1, 2, 0)
+    planned.mark(JOB, 1, PartOutcome(2, 0))
     planned.hand_back(JOB, 2)
 
     assert {fake_redis.ttl(key) for key in fake_redis.keys("trace-ocr:job:*")} == {60}
@@ -341,7 +343,7 @@ def test_a_chunk_that_ends_after_its_job_leaves_nothing_behind_for_ever(
     planned.begin(JOB, 0, "gpu0@host")
     planned.finish(JOB, "failed", 60)
 
-    planned.mark(JOB, 0, 2, 0)
+    planned.mark(JOB, 0, PartOutcome(2, 0))
 
     assert {key for key in fake_redis.keys("trace-ocr:job:*") if fake_redis.ttl(key) == -1} == set()
 
@@ -385,7 +387,7 @@ def test_two_namespaces_do_not_see_each_other(planned: Ledger, fake_redis: faker
 def test_the_rate_is_that_of_the_newest_marks_up_to_now(planned: Ledger, clock: Any) -> None:
     for chunk, at in enumerate((1_000, 1_010, 1_020)):
         clock.now = at
-        planned.mark(JOB, chunk, 100, 0)
+        planned.mark(JOB, chunk, PartOutcome(100, 0))
     clock.now = 1_040
 
     # 200 items since the first mark, which only starts the clock, 40 seconds ago.
@@ -393,7 +395,7 @@ def test_the_rate_is_that_of_the_newest_marks_up_to_now(planned: Ledger, clock: 
 
 
 def test_there_is_no_rate_before_the_second_mark(planned: Ledger) -> None:
-    planned.mark(JOB, 0, 100, 0)
+    planned.mark(JOB, 0, PartOutcome(100, 0))
 
     assert load(planned).items_per_second is None
 
@@ -403,7 +405,7 @@ def test_redis_holds_no_more_than_a_bit_for_each_chunk_that_is_done(
 ) -> None:
     for chunk in range(200):
         opened.begin(JOB, chunk, "gpu0@host")
-        opened.mark(JOB, chunk, 1_024, 0)
+        opened.mark(JOB, chunk, PartOutcome(1_024, 0))
 
     record = f"trace-ocr:job:{JOB}"
     assert fake_redis.strlen(f"{record}:done") == 25

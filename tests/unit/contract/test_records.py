@@ -75,7 +75,7 @@ def test_codes_are_a_closed_list() -> None:
 
 
 def test_a_message_names_its_chunk() -> None:
-    assert parse_message(MESSAGE) == ChunkMessage("crops-1", "/data/out", 17)
+    assert parse_message(MESSAGE, ChunkMessage) == ChunkMessage("crops-1", "/data/out", 17)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_a_message_names_its_chunk() -> None:
 )
 def test_a_message_that_is_no_chunk_message_is_dropped(payload: Any) -> None:
     with pytest.raises(MessageError, match="dropped"):
-        parse_message(payload)
+        parse_message(payload, ChunkMessage)

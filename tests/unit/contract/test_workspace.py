@@ -103,7 +103,10 @@ def test_other_files_are_no_parts(name: str, workspace: Workspace) -> None:
 def test_the_lines_of_a_part_are_counted_as_results_and_errors(workspace: Workspace) -> None:
     workspace.store.replace(workspace.part(0), RESULT + ERROR + RESULT)
 
-    assert workspace.part_counts(0) == (2, 1)
+    outcome = workspace.outcome(0)
+
+    assert (outcome.completed, outcome.failed) == (2, 1)
+    assert [error.code for error in outcome.first_errors] == ["empty_file"]
 
 
 def test_lines_come_without_their_newlines(workspace: Workspace) -> None:
@@ -117,7 +120,7 @@ def test_a_damaged_part_is_an_error_of_the_job_that_names_it(line: bytes, worksp
     workspace.store.replace(workspace.part(3), RESULT + line)
 
     with pytest.raises(JobError, match=r"parts/000003\.jsonl"):
-        workspace.part_counts(3)
+        workspace.outcome(3)
 
 
 def test_statistics_that_are_written_are_loaded(workspace: Workspace) -> None:

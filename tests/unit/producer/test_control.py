@@ -9,7 +9,9 @@ import redis
 
 from contract.errors import StorageUnavailableError
 from contract.job import Job
-from contract.ledger import Ledger, Progress
+from contract.ledger import Ledger
+from contract.progress import Progress
+from contract.records import PartOutcome
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace
@@ -252,7 +254,7 @@ def test_the_loop_takes_up_a_finished_job_and_ends_when_told(
     stop = threading.Event()
     monkeypatch.setattr(control, "look_at_all", lambda: None)
     for number, items in enumerate((2, 2, 1)):
-        ledger.mark(read_to_the_end.id, number, items, 0)
+        ledger.mark(read_to_the_end.id, number, PartOutcome(items, 0))
     wait = ledger.next_finished
 
     def wait_once(timeout: float) -> str | None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from contract.job import Job
-from contract.ledger import Ledger, Progress
+from contract.ledger import Ledger
+from contract.progress import Progress
 from contract.workspace import Workspace
 from producer.reconcile import Reconciler
 from producer.submit import Dispatcher

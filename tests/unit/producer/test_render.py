@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from contract.ledger import Running
+from contract.progress import Running
 from producer import render
 from producer.catalogue import CatalogueEntry
 from producer.status import ChunkCounts, JobStatus, RequestCounts

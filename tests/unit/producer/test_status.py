@@ -7,7 +7,9 @@ import pytest
 
 from contract.errors import UnknownJobError
 from contract.job import Job
-from contract.ledger import Ledger, Progress, Running
+from contract.ledger import Ledger
+from contract.progress import Progress, Running
+from contract.records import PartOutcome
 from contract.storage import Storage
 from contract.workspace import Workspace
 from producer.merge import merge
@@ -137,7 +139,7 @@ def known(planned: Job, workspace: Workspace, ledger: Ledger) -> Job:
     """Given a planned job that the ledger knows, with a chunk marked."""
     ledger.open(planned.id, workspace.root, planned.kind, planned.source.uri, planned.created_at)
     ledger.plan_done(planned.id, 3, 5)
-    ledger.mark(planned.id, 0, 2, 0)
+    ledger.mark(planned.id, 0, PartOutcome(2, 0))
     return planned
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from contract.errors import ErrorCode
-from contract.records import ChunkStatistics, ErrorLine, Failure, Line, RecognitionLine
+from contract.records import ChunkStatistics, ErrorLine, Failure, Line, PartOutcome, RecognitionLine
 from contract.workspace import Workspace
 from worker.parts import summarise, write_part
 from worker.process import Timings
@@ -37,7 +37,7 @@ def test_the_second_writer_changes_nothing(workspace: Workspace) -> None:
 
     # then the first one's part and statistics stay
     assert not stays
-    assert workspace.part_counts(3) == (1, 0)
+    assert workspace.outcome(3) == PartOutcome(1, 0)
     statistics = workspace.load_statistics(3)
     assert statistics is not None
     assert statistics.worker == "first@here"

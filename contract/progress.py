@@ -1,0 +1,124 @@
+"""A job's progress as the ledger has it, read back from the fields of its Redis keys."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from contract.records import UNREADABLE, FailedItem
+
+ENDED_STATUSES = frozenset({"completed", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One chunk in a worker's hands: how many of its items are read, and when it last said so."""
+
+    chunk: int
+    items: int
+    seen_at: float
+    worker: str
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """One chunk that became durable: when, in Unix seconds, with how many items, and by whom."""
+
+    at: float
+    items: int
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the ledger knows of one job; counts in items unless they say chunks, times in Unix seconds."""
+
+    job: str
+    workspace: str
+    status: str
+    created_at: float
+    kind: str = "recognition"
+    source: str = ""
+    chunks_planned: int = 0
+    items_planned: int = 0
+    chunks_total: int | None = None
+    items_total: int | None = None
+    chunks_done: int = 0
+    completed: int = 0
+    failed: int = 0
+    updated_at: float = 0.0
+    error: str = ""
+    timestamps: dict[str, float] = field(default_factory=dict)
+    running: tuple[Running, ...] = ()
+    items_per_second: float | None = None
+    marks: tuple[Mark, ...] = ()
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    recent_errors: tuple[FailedItem, ...] = ()
+
+
+def parse_progress(
+    job: str,
+    now: float,
+    record: dict[str, str],
+    running: dict[str, str],
+    rate: list[str],
+    stages: dict[str, str],
+    errors: list[str],
+) -> Progress:
+    """Return the progress that the values of a job's keys hold; `now` in Unix seconds."""
+    marks = [_mark(mark) for mark in rate]
+
+    def count(name: str) -> int:
+        return int(record.get(name, 0))
+
+    def total(name: str) -> int | None:
+        return int(record[name]) if name in record else None
+
+    return Progress(
+        job=job,
+        workspace=record["workspace"],
+        status=record["status"],
+        created_at=float(record["created_at"]),
+        kind=record.get("kind", "recognition"),
+        source=record.get("source", ""),
+        chunks_planned=count("chunks_planned"),
+        items_planned=count("items_planned"),
+        chunks_total=total("chunks_total"),
+        items_total=total("items_total"),
+        chunks_done=count("chunks_done"),
+        completed=count("completed"),
+        failed=count("failed"),
+        updated_at=float(record.get("updated_at", 0)),
+        error=record.get("error", ""),
+        timestamps={name: float(value) for name, value in record.items() if name.endswith("_at")},
+        running=tuple(sorted((_running(*pair) for pair in running.items()), key=lambda run: run.chunk)),
+        items_per_second=_rate(marks, now),
+        marks=tuple(reversed(marks)),
+        stage_seconds={stage: float(seconds) for stage, seconds in stages.items()},
+        recent_errors=tuple(_failed_items(errors)),
+    )
+
+
+def _running(chunk: str, value: str) -> Running:
+    items, seen_at, worker = value.split(" ", 2)
+    return Running(int(chunk), int(items), float(seen_at), worker)
+
+
+def _mark(value: str) -> Mark:
+    at, items, *worker = value.split(" ", 2)
+    return Mark(float(at), int(items), worker[0] if worker else "")
+
+
+def _rate(marks: list[Mark], now: float) -> float | None:
+    """Items per second over the newest marks; the oldest one only starts the clock."""
+    if len(marks) < 2:
+        return None
+    elapsed = now - marks[-1].at
+    return sum(mark.items for mark in marks[:-1]) / elapsed if elapsed > 0 else None
+
+
+def _failed_items(values: list[str]) -> Iterator[FailedItem]:
+    """Yield what can be read of the list; it is for a first look, and not worth failing a status for."""
+    for value in values:
+        with contextlib.suppress(*UNREADABLE):
+            yield msgspec.json.decode(value, type=FailedItem)
