@@ -1,10 +1,12 @@
 """The Celery app, its queues and what waits in them. Every setting has its reason in docs/decisions/0003."""
 
 import json
+import secrets
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlencode
 
+import msgspec
 import redis
 from celery import Celery
 from kombu import Queue
@@ -13,12 +15,13 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from contract.errors import BrokerError
-from contract.records import ChunkMessage
+from contract.records import ChunkMessage, Nudge
 
 if TYPE_CHECKING:
     from contract.settings import Settings
 
 RECOGNITION_TASK = "trace_ocr.recognition"
+UPLOADS_TASK = "trace_ocr.uploads"
 KINDS = ("recognition",)
 """Kinds of jobs; each has a queue, and urgent work of every kind has one that is asked first."""
 
@@ -84,19 +87,24 @@ def _transport_options(settings: "Settings") -> dict[str, Any]:
     }
 
 
-def make_redis(settings: "Settings") -> redis.Redis:
-    """Return a Redis client for the ledger; commands are retried with backoff while Redis is away."""
+def make_redis(settings: "Settings", *, retries: int = RETRIES, raw: bool = False) -> redis.Redis:
+    """Return a Redis client for the ledger; commands are retried with backoff while Redis is away.
+
+    Args:
+        retries: tries of one command; fewer for those whose caller would rather hear of it soon
+        raw: answers are bytes instead of text, as `contract.uploads` needs them
+    """
     url = settings.broker_url()
     over_network: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
     try:
         return redis.Redis.from_url(
             url,
             **over_network,
-            decode_responses=True,
+            decode_responses=not raw,
             socket_timeout=SOCKET_SECONDS,
             socket_connect_timeout=CONNECT_SECONDS,
             health_check_interval=HEALTH_CHECK_SECONDS,
-            retry=Retry(ExponentialBackoff(cap=2.0, base=0.1), RETRIES),
+            retry=Retry(ExponentialBackoff(cap=2.0, base=0.1), retries),
             retry_on_error=[redis.ConnectionError, redis.TimeoutError],
         )
     except ValueError:
@@ -127,6 +135,26 @@ def send_chunk(app: Celery, message: ChunkMessage, queue: str, total: int | None
         )
     except OperationalError as error:
         raise BrokerError(f"Redis cannot be reached to queue a chunk ({error}): is it up?") from error
+
+
+def send_nudge(app: Celery, namespace: str, nudge: Nudge) -> None:
+    """Tell a worker, through the urgent queue, that uploads wait.
+
+    Raises:
+        BrokerError: Redis cannot be reached
+    """
+    try:
+        app.send_task(
+            UPLOADS_TASK,
+            kwargs=msgspec.to_builtins(nudge),
+            # No slash, so that it is never taken for a chunk's.
+            task_id=f"uploads-{secrets.token_hex(8)}",
+            queue=queue_for(namespace, KINDS[0], urgent=True),
+            argsrepr=f"uploads {nudge.recognition_model}",
+            kwargsrepr="",
+        )
+    except OperationalError as error:
+        raise BrokerError(f"Redis cannot be reached to announce uploads ({error}): is it up?") from error
 
 
 def task_id(job: str, chunk: int) -> str:

@@ -16,8 +16,10 @@ from contract.records import ChunkMessage
 from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
+from contract.uploads import Uploads
 from contract.workspace import Workspace, open_workspace
 from worker.decode import decode_crop, fetch
+from worker.documents import PdfReader
 from worker.heartbeat import Heartbeat
 from worker.isolation import IsolatedDecoder
 from worker.models import RecogniserPool
@@ -43,6 +45,8 @@ class WorkerContext:
     stop: threading.Event
     unfit: threading.Event
     isolated: IsolatedDecoder
+    pdf: PdfReader
+    uploads: Uploads
     watchdog: Watchdog
 
 
@@ -122,7 +126,9 @@ def _read_and_write(
     careful = attempt > 1
     run = ChunkRun(
         fetch=lambda item: fetch(item.uri, context.storage, roots, settings.max_bytes),
-        decode=context.isolated.decode if careful else lambda data: decode_crop(data, settings.max_pixels),
+        decode=lambda _, data: (
+            context.isolated.decode(data) if careful else decode_crop(data, settings.max_pixels)
+        ),
         reader=recogniser,
         batch_size=parameters.recognition_batch_size,
         attempt=attempt,
@@ -155,6 +161,13 @@ def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
 
 def _mark(workspace: Workspace, job: Job, chunk: int, context: WorkerContext) -> dict[str, object]:
     """Mark what storage holds, not what this run found: another worker's part may have been first."""
-    completed, failed = workspace.part_counts(chunk)
-    context.ledger.mark(job.id, chunk, completed, failed, again=job.is_retry(chunk))
-    return {"ok": completed, "failed": failed}
+    outcome, statistics = workspace.outcome(chunk), workspace.load_statistics(chunk)
+    context.ledger.mark(
+        job.id,
+        chunk,
+        outcome,
+        again=job.is_retry(chunk),
+        worker=statistics.worker if statistics else "",
+        stage_seconds=statistics.stage_seconds if statistics else None,
+    )
+    return {"ok": outcome.completed, "failed": outcome.failed}

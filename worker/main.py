@@ -20,7 +20,9 @@ from contract.model_store import ModelStore
 from contract.roots import AllowedRoots
 from contract.settings import Settings, load_settings
 from contract.storage import Storage
+from contract.uploads import Uploads
 from worker.chunk import WorkerContext
+from worker.documents import PdfReader
 from worker.isolation import IsolatedDecoder
 from worker.models import RecogniserPool
 from worker.tasks import register_tasks
@@ -54,6 +56,8 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
         stop=threading.Event(),
         unfit=threading.Event(),
         isolated=IsolatedDecoder(settings.max_pixels, settings.decode_seconds, settings.decode_memory),
+        pdf=PdfReader(settings.max_pixels),
+        uploads=Uploads(make_redis(settings, raw=True), settings.namespace),
         watchdog=Watchdog(settings.stall_seconds),
     )
 

@@ -46,7 +46,7 @@ class ChunkRun:
 
     Args:
         fetch: item -> its file's bytes; raises ItemError
-        decode: bytes -> image; raises ItemError
+        decode: item, its bytes -> image; raises ItemError
         reader: the model stage
         batch_size: pieces per batch
         attempt: which run of the chunk this is, counted from 1
@@ -58,7 +58,7 @@ class ChunkRun:
     """
 
     fetch: Callable[[Item], bytes]
-    decode: Callable[[bytes], DecodedImage]
+    decode: Callable[[Item, bytes], DecodedImage]
     reader: Reader
     batch_size: int
     attempt: int
@@ -121,7 +121,7 @@ def _prepare(item: Item, run: ChunkRun) -> _Prepared:
     watch = _StopWatch()
     try:
         data = watch.time("fetch", lambda: run.fetch(item))
-        image = watch.time("decode", lambda: run.decode(data))
+        image = watch.time("decode", lambda: run.decode(item, data))
         crop = watch.time("preprocess", lambda: run.reader.prepare(image.pixels))
     except ItemError as error:
         return _Prepared(error, None, watch.seconds)

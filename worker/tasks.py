@@ -11,7 +11,7 @@ from celery import Celery, Task
 from celery.exceptions import Reject
 from redis import Redis, RedisError
 
-from contract.broker import RECOGNITION_TASK
+from contract.broker import RECOGNITION_TASK, UPLOADS_TASK
 from contract.errors import (
     InterruptedChunkError,
     JobError,
@@ -20,10 +20,11 @@ from contract.errors import (
     StorageUnavailableError,
     UnfitWorkerError,
 )
-from contract.records import ChunkMessage, parse_message
+from contract.records import ChunkMessage, M, Nudge, parse_message
 from contract.workspace import open_workspace
 from worker.chunk import WorkerContext, read_chunk
 from worker.heartbeat import renew_lease
+from worker.uploads import read_uploads
 
 MAX_ATTEMPTS = 5
 """Runs of one chunk that may end in an error nobody foresaw before the job is failed. Storage and Redis
@@ -40,6 +41,10 @@ def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:
     def recognition(self: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
         tag = str(self.request.properties["delivery_tag"])  # type: ignore[index]
         return run_message(args, payload, context, lambda: renew_lease(client, tag))
+
+    @app.task(name=UPLOADS_TASK, bind=True, acks_late=True)
+    def uploads(_: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
+        return run_nudge(args, payload, context)
 
 
 def run_message(
@@ -59,9 +64,7 @@ def run_message(
     """
     log = structlog.get_logger().bind(worker=context.name)
     try:
-        if args:
-            raise MessageError("the message has positional arguments and was dropped")
-        message = parse_message(payload)
+        message = _parse(args, payload, ChunkMessage)
         return read_chunk(message, context, renew)
     except MessageError as error:
         log.error("message_dropped", error=str(error))
@@ -75,6 +78,45 @@ def run_message(
         raise Reject(str(error), requeue=requeue) from error
 
 
+def run_nudge(args: tuple[Any, ...], payload: dict[str, Any], context: WorkerContext) -> dict[str, object]:
+    """Read the uploads that wait, and decide what an error means for the nudge.
+
+    - malformed: dropped with a log line
+    - the worker is stopping, or cannot read any: back to the queue
+    - anything else: let go; its uploads are answered already, or time out
+
+    Raises:
+        Reject: the nudge is let go (requeue=False) or put back (requeue=True)
+    """
+    log = structlog.get_logger().bind(worker=context.name)
+    try:
+        return read_uploads(_parse(args, payload, Nudge), context)
+    except MessageError as error:
+        log.error("message_dropped", error=str(error))
+        return {"dropped": str(error)}
+    except InterruptedChunkError as error:
+        raise Reject(str(error), requeue=True) from error
+    except UnfitWorkerError as error:
+        _retire(error, context, log)
+        raise Reject(str(error), requeue=True) from error
+    except Exception as error:
+        log.error("nudge_failed", exc_info=error)
+        raise Reject(str(error), requeue=False) from error
+
+
+def _parse(args: tuple[Any, ...], payload: dict[str, Any], kind: type[M]) -> M:
+    if args:
+        raise MessageError("the message has positional arguments and was dropped")
+    return parse_message(payload, kind)
+
+
+def _retire(error: Exception, context: WorkerContext, log: structlog.stdlib.BoundLogger) -> None:
+    """End this process, which cannot run anything, so that it takes no more messages."""
+    log.error("worker_unfit", error=str(error))
+    context.unfit.set()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _let_go(
     error: Exception, message: ChunkMessage, context: WorkerContext, log: structlog.stdlib.BoundLogger
 ) -> bool:
@@ -85,9 +127,7 @@ def _let_go(
         log.info("chunk_handed_back")
         return True
     if isinstance(error, UnfitWorkerError):
-        log.error("worker_unfit", error=str(error))
-        context.unfit.set()
-        os.kill(os.getpid(), signal.SIGTERM)
+        _retire(error, context, log)
         return True
     if isinstance(error, NOT_THE_CHUNKS_DOING):
         log.warning("chunk_let_go", error=str(error))

@@ -16,6 +16,7 @@ from contract.job import Job, RecognitionParameters, Source
 from contract.ledger import Ledger
 from contract.settings import Settings
 from contract.storage import Storage
+from contract.uploads import Uploads
 from contract.workspace import Workspace, open_workspace
 
 
@@ -35,8 +36,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def fake_redis() -> fakeredis.FakeRedis:
-    return fakeredis.FakeRedis(decode_responses=True)
+def fake_server() -> fakeredis.FakeServer:
+    return fakeredis.FakeServer()
+
+
+@pytest.fixture
+def fake_redis(fake_server: fakeredis.FakeServer) -> fakeredis.FakeRedis:
+    return fakeredis.FakeRedis(server=fake_server, decode_responses=True)
+
+
+@pytest.fixture
+def uploads(fake_server: fakeredis.FakeServer, clock: Clock) -> Uploads:
+    return Uploads(fakeredis.FakeRedis(server=fake_server), "trace-ocr", clock)
 
 
 @pytest.fixture

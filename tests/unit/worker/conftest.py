@@ -17,10 +17,12 @@ from contract.records import ChunkMessage, Item, encode_line
 from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
+from contract.uploads import Uploads
 from contract.workspace import Workspace
 from worker.batching import Prediction, PreparedCrop
 from worker.chunk import WorkerContext
 from worker.decode import DecodedImage, Pixels, decode_crop
+from worker.documents import PdfReader
 from worker.watchdog import Watchdog
 
 Encode = Callable[..., bytes]
@@ -134,6 +136,7 @@ def context(
     recognisers: FakePool,
     pool: Executor,
     isolated: FakeIsolation,
+    uploads: Uploads,
 ) -> WorkerContext:
     """A worker whose model is a fake; roots, storage and ledger are real, Redis is in memory."""
     return WorkerContext(
@@ -147,6 +150,8 @@ def context(
         stop=threading.Event(),
         unfit=threading.Event(),
         isolated=isolated,  # type: ignore[arg-type]
+        pdf=PdfReader(settings.max_pixels),
+        uploads=uploads,
         watchdog=Watchdog(settings.stall_seconds),
     )
 

@@ -32,7 +32,7 @@ def make_run(reader: Any, pool: Executor) -> MakeRun:
             raise ItemError(ErrorCode.NOT_FOUND, f"there is no {item.id}")
         return item.id.encode()
 
-    def decode(data: bytes) -> DecodedImage:
+    def decode(_: Item, data: bytes) -> DecodedImage:
         text = data.decode()
         shape = (4, 96, 3) if text.startswith("wide") else GREY
         return DecodedImage(np.full(shape, int(text.removeprefix("wide")), np.uint8))
@@ -95,7 +95,7 @@ class TestLines:
         # given a labelled item whose file holds several frames
         item = Item(id="scans/7", uri="s3://bucket/scans/9", label="seven")
         image = DecodedImage(np.full(GREY, 9, np.uint8), "first of 3 frames")
-        run = make_run(fetch=lambda _: b"", decode=lambda _: image)
+        run = make_run(fetch=lambda _: b"", decode=lambda *_: image)
 
         (line,), _ = process_chunk([item], run)
 
