@@ -51,6 +51,10 @@ class WorkspaceConflictError(UsageError):
     """The workspace belongs to a job with other parameters."""
 
 
+class JobStateError(UsageError):
+    """The job is not in a state in which that can be done."""
+
+
 class UnknownJobError(UsageError):
     """Neither the ledger nor storage knows the job or workspace that was named."""
 

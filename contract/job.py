@@ -31,6 +31,9 @@ MAX_CHUNK_SIZE = 65_536
 MAX_BATCH_SIZE = 4096
 """Crops read at once at most: past some hundreds even a large card gains nothing more."""
 
+STANDARD_INPUT = "-"
+"""The URI of a source that is a manifest on standard input."""
+
 JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 

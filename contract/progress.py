@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,7 +22,7 @@ class Running:
     worker: str
 
 
-class Mark(msgspec.Struct, frozen=True, array_like=True):
+class Mark(NamedTuple):
     """One chunk that became durable: when, in Unix seconds, with how many items, and by whom."""
 
     at: float

@@ -4,6 +4,7 @@ msgspec rather than pydantic: these are read and written once per item, ten mill
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -69,7 +70,8 @@ class ErrorLine(msgspec.Struct, frozen=True):
     attempts: int
 
 
-class FailedItem(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class FailedItem:
     """One failed item for a first look, its texts cut to SHOWN characters; `errors.jsonl` has them whole."""
 
     id: str

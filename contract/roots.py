@@ -1,6 +1,7 @@
 """Allowed roots: the folders and S3 prefixes that job inputs and workspaces must lie below."""
 
 import os
+from collections.abc import Iterator
 
 from contract.errors import OutsideAllowedRootsError, UnsupportedUriError
 from contract.storage import is_s3
@@ -15,24 +16,33 @@ class AllowedRoots:
     def __init__(self, roots: tuple[str, ...]) -> None:
         self._roots = tuple(_normal(root) for root in roots)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._roots)
+
     def narrowed(self, root: str) -> "AllowedRoots":
         """Return the set that allows only `root`; raises OutsideAllowedRootsError if that is not allowed."""
         self.check(root)
         return AllowedRoots((root,))
 
     def check(self, uri: str) -> None:
-        """Return if the URI lies at or below a root.
+        """Return if the URI lies at or below a root; raises as `containing`."""
+        self.containing(uri)
+
+    def containing(self, uri: str) -> str:
+        """Return the root that the URI lies at or below.
 
         Raises:
             OutsideAllowedRootsError: it does not
             UnsupportedUriError: it is neither a local path nor an s3:// URI
         """
         location = _normal(uri)
-        if not any(location == root or location.startswith(root.rstrip("/") + "/") for root in self._roots):
-            raise OutsideAllowedRootsError(
-                f"{uri} lies outside the allowed roots: add its folder or prefix to TRACE_OCR_ALLOWED_ROOTS "
-                "if workers may read there"
-            )
+        for root in self._roots:
+            if location == root or location.startswith(root.rstrip("/") + "/"):
+                return root
+        raise OutsideAllowedRootsError(
+            f"{uri} lies outside the allowed roots: add its folder or prefix to TRACE_OCR_ALLOWED_ROOTS "
+            "if workers may read there"
+        )
 
 
 def _normal(uri: str) -> str:

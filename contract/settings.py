@@ -105,6 +105,11 @@ class Settings(BaseSettings, RecognitionParameters):
     api_queue_limit: int = Field(
         2048, ge=1, description="uploads that may wait for workers; more are answered 429"
     )
+    api_queue_bytes: int = Field(
+        256 * 2**20,
+        ge=1,
+        description="bytes of uploads that one API process lets wait; more are answered 429",
+    )
     api_request_seconds: float = Field(
         60.0, gt=0, allow_inf_nan=False, description="seconds that an uploaded file may wait for its text"
     )

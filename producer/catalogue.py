@@ -2,15 +2,15 @@
 
 import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 from contract.job import RECOGNITION_MODELS
 from contract.model_store import ModelStore, doctr_cache
 
 
-class CatalogueEntry(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class CatalogueEntry:
     """One architecture; `weights` is 'model store', 'docTR cache' or 'download'."""
 
     architecture: str

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from contract.errors import ExitCode, UsageError
+from contract.errors import ExitCode, JobStateError
 from contract.job import Job
 from contract.ledger import Ledger
 from contract.settings import Settings
@@ -42,7 +42,7 @@ def resume(settings: Settings, job: str) -> ExitCode:
     session = Session(settings)
     found, workspace = _find(session, job)
     if workspace.store.exists(workspace.success):
-        raise UsageError(f"job {found.id} is complete")
+        raise JobStateError(f"job {found.id} is complete")
     return _resubmit(session, found, workspace)
 
 

@@ -6,22 +6,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
 import redis
 from pydantic import SecretStr
 
-from contract.errors import InterruptedRunError, WorkerLostError
+from contract.errors import WorkerLostError
 from contract.job import Job
 from contract.lifetime import die_with_parent
-from contract.records import Item
 from contract.settings import Settings, environment_of
 from contract.workspace import Workspace
 from producer.embedded import embedded_broker
 from producer.session import Session
-from producer.sources import Listing, list_source, root_of
+from producer.sources import list_source, root_of
 from producer.status import JobStatus, status_of
 from producer.submit import submit_job
 
@@ -116,15 +115,7 @@ def _setting(stop: threading.Event) -> Iterator[None]:
 
 def _plan(job: Job, workspace: Workspace, session: Session, stdin: IO[bytes], stop: threading.Event) -> Job:
     listing = list_source(job.source, session.storage, stdin)
-    stoppable = Listing(_until(stop, listing), listing.passed_over)
-    return submit_job(job, workspace, stoppable, session.ledger, session.dispatcher)
-
-
-def _until(stop: threading.Event, items: Iterable[Item]) -> Iterator[Item]:
-    for item in items:
-        if stop.is_set():
-            raise InterruptedRunError("planning was stopped; running the same command again continues it")
-        yield item
+    return submit_job(job, workspace, listing.until(stop), session.ledger, session.dispatcher)
 
 
 def _follow(

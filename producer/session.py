@@ -9,9 +9,12 @@ from contract.broker import make_app, make_redis, queue_for, send_chunk, waiting
 from contract.job import Job
 from contract.ledger import Ledger
 from contract.records import ChunkMessage
+from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
 from producer.control import Control
+from producer.index import JobIndex
+from producer.planner import Planner
 from producer.submit import Dispatcher
 
 
@@ -55,6 +58,15 @@ class Session:
             )
 
         return Dispatcher(send, lambda job: waiting_chunks(self.client, namespace, job))
+
+    @cached_property
+    def index(self) -> JobIndex:
+        """The jobs of the allowed roots."""
+        return JobIndex(AllowedRoots(self.settings.allowed_roots), self.storage)
+
+    def planner(self) -> Planner:
+        """Return a planner over these clients."""
+        return Planner(self.ledger, self.storage, self.dispatcher)
 
     def control(self) -> Control:
         """Return a control loop over these clients."""

@@ -9,13 +9,20 @@ import json
 import os
 import stat
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from contract.errors import AccessDeniedError, ObjectMissingError, SourceError, UsageError
+from contract.errors import (
+    AccessDeniedError,
+    InterruptedRunError,
+    ObjectMissingError,
+    SourceError,
+    UsageError,
+)
 from contract.job import Source
 from contract.records import Item
 from contract.storage import Storage, is_s3
@@ -42,6 +49,17 @@ class Listing:
 
     def __iter__(self) -> Iterator[Item]:
         return self._items
+
+    def until(self, stop: threading.Event) -> "Listing":
+        """Return the listing that ends with InterruptedRunError once `stop` is set."""
+
+        def items() -> Iterator[Item]:
+            for item in self._items:
+                if stop.is_set():
+                    raise InterruptedRunError("planning was stopped; submitting again continues it")
+                yield item
+
+        return Listing(items(), self.passed_over)
 
 
 def identify_source(text: str) -> Source:

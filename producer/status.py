@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,7 +26,8 @@ TIMESTAMPS = frozenset(
 """When a job entered each status, as the ledger names it and the status shows it."""
 
 
-class RequestCounts(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class RequestCounts:
     """Items of a job; `total` counts what is planned so far until the plan has ended."""
 
     total: int
@@ -33,21 +35,24 @@ class RequestCounts(msgspec.Struct, frozen=True):
     failed: int
 
 
-class ChunkCounts(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class ChunkCounts:
     """Chunks of a job; `total` likewise."""
 
     total: int
     done: int
 
 
-class WorkerRate(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class WorkerRate:
     """What one worker has done for a job lately."""
 
     name: str
     items_per_second: float
 
 
-class JobStatus(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class JobStatus:
     """One job after the OpenAI Batch object; times in Unix seconds, `eta_seconds` None while unknown.
 
     `rate` holds the newest chunks as (time, items, worker), oldest first; `recent_errors` is a first look.
@@ -75,10 +80,10 @@ class JobStatus(msgspec.Struct, frozen=True):
     running: tuple[Running, ...] = ()
     workers: tuple[WorkerRate, ...] = ()
     rate: tuple[Mark, ...] = ()
-    stage_seconds: dict[str, float] = {}
+    stage_seconds: dict[str, float] = field(default_factory=dict)
     recent_errors: tuple[FailedItem, ...] = ()
     error: str = ""
-    object: str = "job"
+    object: Literal["job"] = "job"
 
     @property
     def items_read(self) -> int:
@@ -117,8 +122,8 @@ def status_of(progress: Progress) -> JobStatus:
         recent_errors=progress.recent_errors,
         error=progress.error,
     )
-    times = {name: at for name, at in progress.timestamps.items() if name in TIMESTAMPS}
-    return msgspec.structs.replace(status, **times)
+    times: dict[str, Any] = {name: at for name, at in progress.timestamps.items() if name in TIMESTAMPS}
+    return replace(status, **times)
 
 
 def _worker_rates(progress: Progress, now: float) -> tuple[WorkerRate, ...]:

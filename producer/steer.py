@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from contract.errors import UsageError
+from contract.errors import JobStateError
 from contract.job import Job, Retry
 from contract.ledger import Ledger
 from contract.records import ErrorLine, Item
@@ -17,12 +17,12 @@ def pause_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
     """Stop a job after the chunks that are running; `resume` continues it.
 
     Raises:
-        UsageError: the job has ended
+        JobStateError: the job has ended
     """
     _check_not_completed(job, workspace)
     halt = workspace.load_halt()
     if halt and halt.status != "paused":
-        raise UsageError(f"job {job.id} is {halt.status}: submit it again to continue it")
+        raise JobStateError(f"job {job.id} is {halt.status}: submit it again to continue it")
     workspace.halt("paused")
     if ledger:
         ledger.hold(job.id, "paused")
@@ -32,7 +32,7 @@ def cancel_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
     """Stop a job for good, after the chunks that are running; what is read stays until `gc`.
 
     Raises:
-        UsageError: the job is complete
+        JobStateError: the job is complete
     """
     _check_not_completed(job, workspace)
     workspace.halt("cancelled")
@@ -45,12 +45,12 @@ def add_retry(job: Job, workspace: Workspace) -> Job:
     submitted again. A round that was begun and has not been merged is continued, not doubled.
 
     Raises:
-        UsageError: the job is not complete, or nothing failed
+        JobStateError: the job is not complete, or nothing failed
     """
     if not workspace.store.exists(workspace.success):
         if job.retries:
             return job
-        raise UsageError(f"job {job.id} is not complete: its failed items can be read again once it is")
+        raise JobStateError(f"job {job.id} is not complete: its failed items can be read again once it is")
     if job.retries and workspace.part_numbers() < set(range(job.chunks)):
         workspace.store.delete(workspace.success)
         return job
@@ -62,7 +62,7 @@ def add_retry(job: Job, workspace: Workspace) -> Job:
         write_chunk(workspace, number, chunk)
         items += len(chunk)
     if not items:
-        raise UsageError(f"job {job.id} has no failed items")
+        raise JobStateError(f"job {job.id} has no failed items")
     retry = Retry(first_chunk=job.chunks, chunks=number + 1 - job.chunks, items=items)
     job = job.model_copy(update={"retries": (*job.retries, retry)})
     # The marker goes last: until then the job is complete, and saying it again finds the round begun.
@@ -75,13 +75,13 @@ def remove_job(job: Job, workspace: Workspace) -> int:
     """Remove everything that a cancelled job wrote; return the number of objects.
 
     Raises:
-        UsageError: the job is not cancelled
+        JobStateError: the job is not cancelled
     """
     halt = workspace.load_halt()
     # An earlier removal that was cut off has taken the halt, and all chunks before it.
     cut_off = halt is None and job.plan is not None and not workspace.chunk_numbers()
     if not cut_off and (halt is None or halt.status != "cancelled"):
-        raise UsageError(f"job {job.id} is not cancelled: `trace-ocr cancel` it first")
+        raise JobStateError(f"job {job.id} is not cancelled: `trace-ocr cancel` it first")
     store, removed = workspace.store, 0
     for folder in ("chunks", "parts", "statistics"):
         for name in store.names(workspace.path(folder)):
@@ -118,4 +118,4 @@ def _failed_items(job: Job, workspace: Workspace) -> Iterator[Item]:
 
 def _check_not_completed(job: Job, workspace: Workspace) -> None:
     if workspace.store.exists(workspace.success):
-        raise UsageError(f"job {job.id} is complete")
+        raise JobStateError(f"job {job.id} is complete")

@@ -49,6 +49,17 @@ def settle_job(wanted: Job, workspace: Workspace) -> Job:
     return job
 
 
+def request_job(job: Job, workspace: Workspace, ledger: Ledger) -> None:
+    """Ask control to plan a job, or to send anew what of it has no part; returns at once.
+
+    Raises:
+        WorkspaceConflictError: as `Ledger.open`
+    """
+    workspace.release()
+    enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
+    ledger.submit(job.id)
+
+
 def submit_job(
     job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatcher: Dispatcher
 ) -> Job:

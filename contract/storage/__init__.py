@@ -13,7 +13,7 @@ from contract.storage.streams import TranslatedStream
 
 if TYPE_CHECKING:
     from contract.settings import Settings
-    from contract.storage.s3 import S3Store
+    from contract.storage.s3 import OnS3, S3Store
 
 
 class Store(Protocol):
@@ -43,18 +43,27 @@ class Store(Protocol):
     def sweep(self, folder: str) -> int:
         """Remove unfinished writes directly in the folder; return how many there were."""
 
-    def reader(self, uri: str) -> AbstractContextManager[TranslatedStream]:
-        """Open the object as a binary stream, read line by line without holding it whole."""
+    def size(self, uri: str) -> int:
+        """Return the object's length in bytes."""
+
+    def reader(self, uri: str, start: int = 0) -> AbstractContextManager[TranslatedStream]:
+        """Open the object as a binary stream from a byte on, read line by line without holding it whole."""
 
     def writer(self, uri: str) -> AbstractContextManager[TranslatedStream]:
         """Open a binary stream that becomes the object at its end, or nothing if the block raises."""
 
 
 class Storage:
-    """The stores of one process; S3's client is made at its first use and shared by all threads."""
+    """The stores of one process; S3's client is made at its first use and shared by all threads.
 
-    def __init__(self, settings: "Settings") -> None:
+    Args:
+        settings: where S3 is, and how it is addressed
+        on_s3: told of every request to S3
+    """
+
+    def __init__(self, settings: "Settings", on_s3: "OnS3 | None" = None) -> None:
         self._settings = settings
+        self._on_s3 = on_s3
         self._local = LocalStore()
         self._s3: S3Store | None = None
 
@@ -70,9 +79,12 @@ class Storage:
     def s3(self) -> "S3Store":
         """The S3 store; boto3 is imported only by those who need it."""
         if self._s3 is None:
-            from contract.storage.s3 import S3Store, make_client
+            from contract.storage.s3 import S3Store, make_client, observe
 
-            self._s3 = S3Store(make_client(self._settings))
+            client = make_client(self._settings)
+            if self._on_s3:
+                observe(client, self._on_s3)
+            self._s3 = S3Store(client)
         return self._s3
 
 

@@ -78,6 +78,11 @@ class LocalStore:
         """Return whether there is a file."""
         return Path(uri).is_file()
 
+    def size(self, uri: str) -> int:
+        """Return the file's length in bytes."""
+        with _translated(uri):
+            return Path(uri).stat().st_size
+
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of the finished files directly in the folder."""
         try:
@@ -97,11 +102,12 @@ class LocalStore:
         return len(left)
 
     @contextlib.contextmanager
-    def reader(self, uri: str) -> Iterator[TranslatedStream]:
-        """Open the file for reading."""
+    def reader(self, uri: str, start: int = 0) -> Iterator[TranslatedStream]:
+        """Open the file for reading, from a byte on."""
         with _translated(uri):
             file = Path(uri).open("rb")  # noqa: SIM115 - closed by the with below
         with file:
+            file.seek(start)
             yield TranslatedStream(file, lambda: _translated(uri))
 
     @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """S3 and its work-alikes through boto3; streams through smart_open's multipart reader and writer."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import smart_open.s3
@@ -39,6 +39,12 @@ _DENIED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNot
 _TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 _NOT_CONDITIONAL = {"501", "NotImplemented", "400", "InvalidArgument"}
 
+ANSWERED = frozenset({404, 409, 412})
+"""HTTP statuses that answer a question of ours, whether an object is there, and are no errors."""
+
+OnS3 = Callable[[str, Literal["ok", "error"], int], None]
+"""Told of one request: its operation ("GetObject"), its outcome, and how often it was tried again."""
+
 
 class _BodyCutError(OSError):
     """An object's body did not arrive whole."""
@@ -61,6 +67,24 @@ def make_client(settings: "Settings") -> "S3Client":
             response_checksum_validation="when_required",
         ),
     )
+
+
+def observe(client: "S3Client", on_s3: OnS3) -> None:
+    """Tell `on_s3` of every request of the client, once its retries are through; from the caller's thread."""
+
+    def answered(model: Any, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        status = parsed.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        on_s3(model.name, "ok" if status < 400 or status in ANSWERED else "error", _retries(context))
+
+    def failed(event_name: str, context: dict[str, Any], **_: Any) -> None:
+        on_s3(event_name.rpartition(".")[2], "error", _retries(context))
+
+    client.meta.events.register("after-call.s3", answered)
+    client.meta.events.register("after-call-error.s3", failed)
+
+
+def _retries(context: dict[str, Any]) -> int:
+    return max(0, int(context.get("retries", {}).get("attempt", 1)) - 1)
 
 
 class S3Store:
@@ -139,6 +163,12 @@ class S3Store:
                 raise
         return True
 
+    def size(self, uri: str) -> int:
+        """Return the object's length in bytes."""
+        bucket, key = split(uri)
+        with _translated(uri):
+            return self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of the objects directly under the prefix, in key order."""
         base = folder.rstrip("/") + "/"
@@ -174,11 +204,13 @@ class S3Store:
         return aborted
 
     @contextlib.contextmanager
-    def reader(self, uri: str) -> Iterator[TranslatedStream]:
-        """Open the object as a stream."""
+    def reader(self, uri: str, start: int = 0) -> Iterator[TranslatedStream]:
+        """Open the object as a stream, from a byte on; what lies before it is not fetched."""
         stream: Any
         with _translated(uri):
-            stream = smart_open.s3.open(*split(uri), "rb", client=self._client)
+            stream = smart_open.s3.open(*split(uri), "rb", client=self._client, defer_seek=start > 0)
+            if start:
+                stream.seek(start)
         with stream:
             yield TranslatedStream(stream, lambda: _translated(uri))
 
