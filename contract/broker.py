@@ -1,7 +1,9 @@
 """The Celery app, its queues and what waits in them. Every setting has its reason in docs/decisions/0003."""
 
 import json
+import math
 import secrets
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlencode
@@ -35,6 +37,7 @@ PEEK = 500
 """Messages looked at in one LRANGE: about half a megabyte."""
 
 _UNACKED = "unacked"
+_UNACKED_INDEX = "unacked_index"
 
 
 def make_app(settings: "Settings") -> Celery:
@@ -130,6 +133,7 @@ def send_chunk(app: Celery, message: ChunkMessage, queue: str, total: int | None
             kwargs={"job": message.job, "workspace": message.workspace, "chunk": message.chunk},
             task_id=task_id(message.job, message.chunk),
             queue=queue,
+            headers=_headers(),
             argsrepr=shown,
             kwargsrepr="",
         )
@@ -150,6 +154,7 @@ def send_nudge(app: Celery, namespace: str, nudge: Nudge) -> None:
             # No slash, so that it is never taken for a chunk's.
             task_id=f"uploads-{secrets.token_hex(8)}",
             queue=queue_for(namespace, KINDS[0], urgent=True),
+            headers=_headers(),
             argsrepr=f"uploads {nudge.recognition_model}",
             kwargsrepr="",
         )
@@ -173,7 +178,46 @@ def waiting_chunks(client: redis.Redis, namespace: str, job: str) -> set[int]:
 
 def queue_depth(client: redis.Redis, namespace: str) -> int:
     """Return the messages queued plus those in workers' hands."""
-    return sum(client.llen(name) for name in queue_names(namespace)) + client.hlen(_UNACKED)
+    return sum(queue_lengths(client, namespace).values()) + unacked_messages(client)
+
+
+def queue_lengths(client: redis.Redis, namespace: str) -> dict[str, int]:
+    """Return the messages that wait in each queue."""
+    return {name: client.llen(name) for name in queue_names(namespace)}
+
+
+def unacked_messages(client: redis.Redis) -> int:
+    """Return the messages in workers' hands; of every namespace of the database, as kombu keeps them."""
+    return client.hlen(_UNACKED)
+
+
+def oldest_message_age(client: redis.Redis, namespace: str, now: float) -> float:
+    """Return how many seconds ago the oldest message that waits was sent; 0 where none says."""
+    # Kombu pushes on the left and pops on the right.
+    last = (client.lindex(name, -1) for name in queue_names(namespace))
+    sent = [at for at in map(_sent_at, last) if at is not None]
+    return max(0.0, now - min(sent)) if sent else 0.0
+
+
+def oldest_lease_age(client: redis.Redis, now: float) -> float:
+    """Return how many seconds ago the least recently renewed lease was renewed; 0 where there is none."""
+    oldest = cast("list[tuple[str, float]]", client.zrange(_UNACKED_INDEX, 0, 0, withscores=True))
+    return max(0.0, now - oldest[0][1]) if oldest else 0.0
+
+
+def _headers() -> dict[str, float]:
+    return {"sent_at": time.time()}
+
+
+def _sent_at(text: str | bytes | None) -> float | None:
+    """Return when a message was sent, in Unix seconds, or None if it does not say."""
+    try:
+        message = json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None
+    headers = message.get("headers") if isinstance(message, dict) else None
+    at = headers.get("sent_at") if isinstance(headers, dict) else None
+    return at if isinstance(at, float) and math.isfinite(at) else None
 
 
 def _waiting(client: redis.Redis, namespace: str) -> Iterator[str]:

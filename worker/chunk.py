@@ -22,6 +22,7 @@ from worker.decode import decode_crop, fetch
 from worker.documents import PdfReader
 from worker.heartbeat import Heartbeat
 from worker.isolation import IsolatedDecoder
+from worker.metrics import WorkerMetrics
 from worker.models import RecogniserPool
 from worker.parts import summarise, write_part
 from worker.process import ChunkRun, process_chunk
@@ -48,6 +49,7 @@ class WorkerContext:
     pdf: PdfReader
     uploads: Uploads
     watchdog: Watchdog
+    metrics: WorkerMetrics
 
 
 def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[], None]) -> dict[str, object]:
@@ -142,7 +144,12 @@ def _read_and_write(
     statistics = summarise(
         lines, timings, time.perf_counter() - started, run.batch_size, recogniser.identity, context.name
     )
-    write_part(workspace, chunk, lines, statistics)
+    writing = time.perf_counter()
+    written = write_part(workspace, chunk, lines, statistics)
+    context.metrics.read(job.kind, timings, run.batch_size)
+    context.metrics.stages(job.kind, {"write": time.perf_counter() - writing})
+    if written:
+        context.metrics.items(job.kind, statistics.completed, statistics.failed)
 
 
 def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:

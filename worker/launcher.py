@@ -69,7 +69,13 @@ def devices_of(setting: str, environment: Mapping[str, str]) -> list[str]:
 def child_environment(device: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that pins a process to its device."""
     visible = "" if device == "cpu" else device
-    return {**environment, "CUDA_VISIBLE_DEVICES": visible, variable_of("devices"): device}
+    return {
+        **environment,
+        # CUDA's own order puts the fastest first; this is the order of nvidia-smi and NVML.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": visible,
+        variable_of("devices"): device,
+    }
 
 
 def supervise(devices: list[str], stop: threading.Event, hurry: threading.Event) -> None:

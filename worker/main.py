@@ -17,13 +17,16 @@ from contract.errors import SettingsError, TraceOcrError, UnfitWorkerError
 from contract.ledger import Ledger
 from contract.logs import configure_logging
 from contract.model_store import ModelStore
+from contract.reports import Reporter, make_reporter
 from contract.roots import AllowedRoots
 from contract.settings import Settings, load_settings
 from contract.storage import Storage
 from contract.uploads import Uploads
 from worker.chunk import WorkerContext
+from worker.device import Device
 from worker.documents import PdfReader
 from worker.isolation import IsolatedDecoder
+from worker.metrics import WorkerMetrics
 from worker.models import RecogniserPool
 from worker.tasks import register_tasks
 from worker.watchdog import Watchdog
@@ -43,7 +46,8 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
             "no allowed roots: set TRACE_OCR_ALLOWED_ROOTS to the folders and s3:// prefixes that this "
             "worker may read sources from and write workspaces to, e.g. s3://scans/,s3://results/"
         )
-    storage = Storage(settings)
+    metrics = WorkerMetrics(Device(settings.devices))
+    storage = Storage(settings, metrics.s3)
     store = ModelStore(settings.model_store, storage) if settings.model_store else None
     return WorkerContext(
         name=name,
@@ -51,7 +55,7 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
         storage=storage,
         roots=AllowedRoots(settings.allowed_roots),
         ledger=ledger,
-        recognisers=RecogniserPool(store, settings.devices),
+        recognisers=RecogniserPool(store, settings.devices, metrics.model_loaded),
         executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
         stop=threading.Event(),
         unfit=threading.Event(),
@@ -59,6 +63,7 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
         pdf=PdfReader(settings.max_pixels),
         uploads=Uploads(make_redis(settings, raw=True), settings.namespace),
         watchdog=Watchdog(settings.stall_seconds),
+        metrics=metrics,
     )
 
 
@@ -77,12 +82,15 @@ def serve(settings: Settings) -> None:
     context = make_context(settings, name, Ledger(client, settings.namespace))
     app = make_app(settings)
     register_tasks(app, context, client)
-    _connect_signals(context)
+    device = Device(settings.devices).label()
+    reporter = make_reporter(settings, "worker", name, device, lambda: _figures(context))
+    _connect_signals(context, reporter)
     context.watchdog.start()
     structlog.get_logger().info("worker_started", worker=name, pid=os.getpid())
     try:
         _consume(app, settings, name)
     finally:
+        reporter.close()
         if context.unfit.is_set():
             # Instead of Celery's clean exit: the launcher must count this as a failure.
             raise UnfitWorkerError("the worker ended because it cannot run any chunk: its log says why")
@@ -117,7 +125,7 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _connect_signals(context: WorkerContext) -> None:
+def _connect_signals(context: WorkerContext, reporter: Reporter) -> None:
     def keep_our_logging(**_: Any) -> None:
         """Celery configures no logging of its own where a receiver is connected."""
 
@@ -127,11 +135,18 @@ def _connect_signals(context: WorkerContext) -> None:
         timer.start()
 
     def say_ready(**_: Any) -> None:
+        reporter.start()
         structlog.get_logger().info("worker_ready", worker=context.name)
 
     signals.worker_ready.connect(say_ready, weak=False)
     signals.setup_logging.connect(keep_our_logging, weak=False)
     signals.worker_shutting_down.connect(start_grace, weak=False)
+
+
+def _figures(context: WorkerContext) -> dict[str, Any]:
+    """What a report says anew each time."""
+    age, metrics = context.watchdog.progress_age(), context.metrics.exposition()
+    return {"progress_age_seconds": age, "metrics": metrics}
 
 
 def _device_name(devices: str) -> str:

@@ -8,7 +8,8 @@ import hashlib
 import importlib.metadata
 import io
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,22 @@ class Recogniser:
 
 
 class RecogniserPool:
-    """The recognisers of one process, each loaded once, at its first use, and kept."""
+    """The recognisers of one process, each loaded once, at its first use, and kept.
 
-    def __init__(self, store: ModelStore | None, device: str) -> None:
+    Args:
+        store: where weights are looked for before docTR's own
+        device: as `select_device` takes it
+        on_load: told of each architecture that was loaded, and of the seconds that took
+    """
+
+    def __init__(
+        self,
+        store: ModelStore | None,
+        device: str,
+        on_load: Callable[[str, float], None] = lambda *_: None,
+    ) -> None:
         self._store = store
+        self._on_load = on_load
         self._device = select_device(device)
         self._lock = threading.Lock()
         self._loaded: dict[str, Recogniser] = {}
@@ -103,7 +116,9 @@ class RecogniserPool:
         """
         with self._lock:
             if architecture not in self._loaded:
+                started = time.perf_counter()
                 self._loaded[architecture] = self._load(architecture)
+                self._on_load(architecture, time.perf_counter() - started)
             return self._loaded[architecture]
 
     def _load(self, architecture: str) -> Recogniser:

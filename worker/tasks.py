@@ -65,16 +65,21 @@ def run_message(
     log = structlog.get_logger().bind(worker=context.name)
     try:
         message = _parse(args, payload, ChunkMessage)
-        return read_chunk(message, context, renew)
+        shown = read_chunk(message, context, renew)
+        context.metrics.chunk("recognition", "skipped" if "skipped" in shown else "done")
+        return shown
     except MessageError as error:
+        context.metrics.chunk("recognition", "dropped")
         log.error("message_dropped", error=str(error))
         return {"dropped": str(error)}
     except JobError as error:
+        context.metrics.chunk("recognition", "job_failed")
         _fail_job(message, context, str(error))
         log.error("job_failed", job=message.job, chunk=message.chunk, error=str(error))
         return {"job_failed": str(error)}
     except Exception as error:
         requeue = _let_go(error, message, context, log.bind(job=message.job, chunk=message.chunk))
+        context.metrics.chunk("recognition", "handed_back" if requeue else "let_go")
         raise Reject(str(error), requeue=requeue) from error
 
 
@@ -90,16 +95,22 @@ def run_nudge(args: tuple[Any, ...], payload: dict[str, Any], context: WorkerCon
     """
     log = structlog.get_logger().bind(worker=context.name)
     try:
-        return read_uploads(_parse(args, payload, Nudge), context)
+        shown = read_uploads(_parse(args, payload, Nudge), context)
+        context.metrics.chunk("upload", "done")
+        return shown
     except MessageError as error:
+        context.metrics.chunk("upload", "dropped")
         log.error("message_dropped", error=str(error))
         return {"dropped": str(error)}
     except InterruptedChunkError as error:
+        context.metrics.chunk("upload", "handed_back")
         raise Reject(str(error), requeue=True) from error
     except UnfitWorkerError as error:
+        context.metrics.chunk("upload", "handed_back")
         _retire(error, context, log)
         raise Reject(str(error), requeue=True) from error
     except Exception as error:
+        context.metrics.chunk("upload", "let_go")
         log.error("nudge_failed", exc_info=error)
         raise Reject(str(error), requeue=False) from error
 

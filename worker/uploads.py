@@ -115,7 +115,10 @@ def _lines(
         stop=context.stop,
     )
     with context.watchdog.watching() as alive:
-        lines, _ = process_chunk(items, replace(run, on_alive=alive))
+        lines, timings = process_chunk(items, replace(run, on_alive=alive))
+    context.metrics.read("upload", timings, run.batch_size)
+    failed = sum(isinstance(line, ErrorLine) for line in lines)
+    context.metrics.items("upload", len(lines) - failed, failed)
     return lines
 
 

@@ -57,6 +57,12 @@ class Watchdog:
             with self._lock:
                 self._seen.pop(key, None)
 
+    def progress_age(self) -> float:
+        """Return how many seconds ago the slowest running chunk last moved; 0 while none runs."""
+        with self._lock:
+            oldest = min(self._seen.values(), default=None)
+        return time.monotonic() - oldest if oldest is not None else 0.0
+
     def _watch(self) -> None:
         while not self._ended.wait(self._seconds / LOOKS_PER_DEADLINE):
             with self._lock:

@@ -1,6 +1,8 @@
 """The broker: what a chunk's message looks like, where it waits, and in which order queues are asked."""
 
+import base64
 import json
+import time
 from typing import Any
 
 import fakeredis
@@ -11,16 +13,22 @@ from kombu.exceptions import OperationalError
 from contract.broker import (
     PEEK,
     RECOGNITION_TASK,
+    UPLOADS_TASK,
     make_app,
     make_redis,
+    oldest_lease_age,
+    oldest_message_age,
     queue_depth,
     queue_for,
+    queue_lengths,
     queue_names,
     send_chunk,
+    send_nudge,
+    unacked_messages,
     waiting_chunks,
 )
 from contract.errors import BrokerError
-from contract.records import ChunkMessage
+from contract.records import ChunkMessage, Nudge
 from contract.settings import Settings
 from producer.embedded import embedded_broker
 
@@ -91,6 +99,21 @@ def test_a_message_is_a_pointer_of_about_1_kb(sent: Any) -> None:
     message = sent("invoices-2026-20261122-ab12", "s3://company-ocr-results/invoices/2026-11-22", 999_999)
 
     assert len(json.dumps(message)) < 1280
+
+
+def test_a_nudge_goes_to_the_urgent_queue_and_is_no_chunk(
+    app: Celery, fake_redis: fakeredis.FakeRedis
+) -> None:
+    send_nudge(app, "trace-ocr", Nudge("parseq", 64))
+    with app.connection_for_read() as connection:
+        message = connection.default_channel._get("trace-ocr.urgent")
+
+    assert message["headers"]["task"] == UPLOADS_TASK
+    _, payload, _ = json.loads(base64.b64decode(message["body"]))
+    assert payload == {"recognition_model": "parseq", "recognition_batch_size": 64}
+    # given that it waits, no job is thought to have a chunk there
+    fake_redis.lpush("trace-ocr.urgent", json.dumps(message))
+    assert waiting_chunks(fake_redis, "trace-ocr", "uploads") == set()
 
 
 def test_only_json_is_accepted(app: Celery) -> None:
@@ -243,3 +266,79 @@ def test_depth_counts_what_is_queued_and_what_is_in_hand(fake_redis: fakeredis.F
 def test_an_empty_redis_has_no_depth(fake_redis: fakeredis.FakeRedis) -> None:
     assert queue_depth(fake_redis, "trace-ocr") == 0
     assert waiting_chunks(fake_redis, "trace-ocr", "crops-1") == set()
+
+
+def test_messages_are_counted_by_queue_and_in_hand(fake_redis: fakeredis.FakeRedis) -> None:
+    fake_redis.lpush(QUEUE, "{}", "{}")
+    fake_redis.hset("unacked", "tag", "[{}]")
+
+    assert queue_lengths(fake_redis, "trace-ocr") == {"trace-ocr.urgent": 0, QUEUE: 2}
+    assert unacked_messages(fake_redis) == 1
+
+
+# how long it waits
+
+
+def test_a_message_says_when_it_was_sent(sent: Any) -> None:
+    before = time.time()
+
+    message = sent("crops-1", "/data/out", 17)
+
+    assert before <= message["headers"]["sent_at"] <= time.time()
+
+
+def test_so_does_a_nudge(app: Celery) -> None:
+    send_nudge(app, "trace-ocr", Nudge("parseq", 8))
+
+    with app.connection_for_read() as connection:
+        message: dict[str, Any] = connection.default_channel._get("trace-ocr.urgent")
+    assert message["headers"]["sent_at"] <= time.time()
+
+
+def test_the_oldest_message_is_the_one_that_would_be_taken_next(fake_redis: fakeredis.FakeRedis) -> None:
+    # given two queues, pushed as kombu does
+    for queue, sent_at in ((QUEUE, 40.0), (QUEUE, 60.0), ("trace-ocr.urgent", 90.0)):
+        fake_redis.lpush(queue, json.dumps({"headers": {"sent_at": sent_at}}))
+
+    assert oldest_message_age(fake_redis, "trace-ocr", 100.0) == 60.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"headers": {"id": "x"}}',
+        '{"headers": {"sent_at": "1"}}',
+        '{"headers": {"sent_at": NaN}}',
+        '{"headers": {"sent_at": 1e999}}',
+        '{"headers": null}',
+        "[]",
+        "no JSON",
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_message_that_does_not_say_when_it_was_sent_has_no_age(
+    text: str, fake_redis: fakeredis.FakeRedis
+) -> None:
+    fake_redis.lpush(QUEUE, text)
+
+    assert oldest_message_age(fake_redis, "trace-ocr", 100.0) == 0.0
+
+
+def test_the_oldest_lease_is_the_one_that_was_renewed_least_recently(fake_redis: fakeredis.FakeRedis) -> None:
+    fake_redis.zadd("unacked_index", {"a": 95.0, "b": 70.0})
+
+    assert oldest_lease_age(fake_redis, 100.0) == 30.0
+
+
+def test_nothing_has_no_age_and_clocks_that_differ_make_none_negative(
+    fake_redis: fakeredis.FakeRedis,
+) -> None:
+    assert oldest_message_age(fake_redis, "trace-ocr", 100.0) == 0.0
+    assert oldest_lease_age(fake_redis, 100.0) == 0.0
+
+    fake_redis.zadd("unacked_index", {"a": 101.0})
+    fake_redis.lpush(QUEUE, json.dumps({"headers": {"sent_at": 101.0}}))
+
+    assert oldest_message_age(fake_redis, "trace-ocr", 100.0) == 0.0
+    assert oldest_lease_age(fake_redis, 100.0) == 0.0

@@ -367,6 +367,16 @@ def test_jobs_come_oldest_first(ledger: Ledger) -> None:
     assert ledger.jobs() == ["old", "middle", "new"]
 
 
+def test_the_statuses_of_all_jobs_come_newest_first_without_those_that_are_gone(
+    planned: Ledger, fake_redis: fakeredis.FakeRedis
+) -> None:
+    planned.open("newer", "/data/newer", "recognition", "/data/crops", 2_000)
+    planned.open("gone", "/data/gone", "recognition", "/data/crops", 3_000)
+    fake_redis.delete("trace-ocr:job:gone")
+
+    assert list(planned.statuses().items()) == [("newer", "validating"), (JOB, "in_progress")]
+
+
 def test_a_job_that_nobody_opened_is_not_known(ledger: Ledger) -> None:
     assert ledger.load("other") is None
 

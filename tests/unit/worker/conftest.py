@@ -22,7 +22,9 @@ from contract.workspace import Workspace
 from worker.batching import Prediction, PreparedCrop
 from worker.chunk import WorkerContext
 from worker.decode import DecodedImage, Pixels, decode_crop
+from worker.device import Device
 from worker.documents import PdfReader
+from worker.metrics import WorkerMetrics
 from worker.watchdog import Watchdog
 
 Encode = Callable[..., bytes]
@@ -153,6 +155,7 @@ def context(
         pdf=PdfReader(settings.max_pixels),
         uploads=uploads,
         watchdog=Watchdog(settings.stall_seconds),
+        metrics=WorkerMetrics(Device("cpu")),
     )
 
 

@@ -73,6 +73,7 @@ class TestPinning:
         environment = child_environment(device, given)
 
         assert environment == {
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": visible,
             "TRACE_OCR_DEVICES": device,
             "HOME": "/root",

@@ -19,7 +19,7 @@ from contract.records import ChunkMessage
 from contract.workspace import Workspace
 from worker import tasks
 from worker.chunk import WorkerContext
-from worker.tasks import MAX_ATTEMPTS, run_message
+from worker.tasks import MAX_ATTEMPTS, run_message, run_nudge
 
 Deliver = Callable[..., dict[str, object]]
 
@@ -214,3 +214,43 @@ class TestJobFails:
 
         assert deliver(chunk=1) == {"skipped": "job is failed"}
         assert recognisers.asked == ["crnn_vgg16_bn"]
+
+
+class TestNudges:
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            {},
+            {"recognition_model": "tesseract", "recognition_batch_size": 4},
+            {"recognition_model": "parseq", "recognition_batch_size": 0},
+            {"recognition_model": "parseq", "recognition_batch_size": 4, "more": 1},
+        ],
+    )
+    def test_a_malformed_nudge_is_dropped(self, payload: dict[str, Any], context: WorkerContext) -> None:
+        assert "dropped" in run_nudge((), payload, context)
+
+    def test_a_nudge_of_a_worker_that_stops_goes_back(
+        self, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stopping(*_: Any) -> None:
+            raise InterruptedChunkError("stopping")
+
+        monkeypatch.setattr(tasks, "read_uploads", stopping)
+
+        with pytest.raises(Reject) as rejected:
+            run_nudge((), {"recognition_model": "parseq", "recognition_batch_size": 4}, context)
+
+        assert rejected.value.requeue
+
+    def test_a_nudge_that_fails_is_let_go(
+        self, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_: Any) -> None:
+            raise redis.ConnectionError
+
+        monkeypatch.setattr(tasks, "read_uploads", away)
+
+        with pytest.raises(Reject) as rejected:
+            run_nudge((), {"recognition_model": "parseq", "recognition_batch_size": 4}, context)
+
+        assert not rejected.value.requeue

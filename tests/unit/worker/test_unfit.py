@@ -12,7 +12,7 @@ from contract.records import ChunkMessage
 from worker import models
 from worker.chunk import WorkerContext
 from worker.models import RecogniserPool
-from worker.tasks import run_message
+from worker.tasks import run_message, run_nudge
 
 
 def test_weights_that_the_device_cannot_take_make_the_worker_unfit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,5 +42,23 @@ def test_an_unfit_worker_puts_its_chunk_back_uncounted_and_ends(
 
     assert rejected.value.requeue
     assert ledger.attempts(message.job, message.chunk) == 0
+    assert context.unfit.is_set()
+    assert signals == [signal.SIGTERM]
+
+
+def test_an_unfit_worker_puts_a_nudge_back_and_ends(
+    context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unfit(*_: Any) -> None:
+        raise UnfitWorkerError("no device memory")
+
+    signals: list[int] = []
+    monkeypatch.setattr("worker.tasks.read_uploads", unfit)
+    monkeypatch.setattr("worker.tasks.os.kill", lambda _, number: signals.append(number))
+
+    with pytest.raises(Reject) as rejected:
+        run_nudge((), {"recognition_model": "parseq", "recognition_batch_size": 4}, context)
+
+    assert rejected.value.requeue
     assert context.unfit.is_set()
     assert signals == [signal.SIGTERM]

@@ -150,3 +150,21 @@ def test_a_stall_ends_the_process_at_once_with_the_stacks_and_a_status_of_its_ow
     Watchdog(SECONDS)._on_stall()
 
     assert done == ["stacks", STALLED_STATUS]
+
+
+def test_the_age_of_progress_is_that_of_the_slowest_chunk_and_nothing_while_none_runs(
+    scene: Scene, other_thread: ThreadPoolExecutor
+) -> None:
+    ages = [scene.dog.progress_age()]
+
+    # given a chunk that moved 30 s ago, and one in another thread that moved 10 s ago
+    with scene.dog.watching():
+        scene.clock.now += 20
+        second = scene.dog.watching()
+        other_thread.submit(second.__enter__).result()
+        scene.clock.now += 10
+        ages.append(scene.dog.progress_age())
+    ages.append(scene.dog.progress_age())
+    other_thread.submit(second.__exit__, None, None, None).result()
+
+    assert [*ages, scene.dog.progress_age()] == [0.0, 30.0, 10.0, 0.0]

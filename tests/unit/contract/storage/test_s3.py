@@ -1,11 +1,14 @@
 """S3 and its work-alikes: what each answer means, and conditional writes where they are not to be had."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 from botocore.stub import Stubber
 
@@ -17,7 +20,8 @@ from contract.errors import (
     UnsupportedUriError,
 )
 from contract.settings import Settings
-from contract.storage.s3 import S3Store, make_client, split
+from contract.storage import Storage
+from contract.storage.s3 import ATTEMPTS, S3Store, make_client, observe, split
 
 URI = "s3://bucket/a.png"
 
@@ -219,3 +223,91 @@ def test_a_sweep_that_is_refused_is_an_error_of_storage(answers: Stubber, store:
 
     with pytest.raises(AccessDeniedError):
         store.sweep("s3://bucket/out")
+
+
+# what an observer hears
+
+
+@pytest.fixture
+def heard(client: Any) -> list[tuple[str, str, int]]:
+    """Given an observer of the client, what it was told."""
+    told: list[tuple[str, str, int]] = []
+    observe(client, lambda *request: told.append(request))
+    return told
+
+
+@pytest.fixture
+def http_answers(client: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lay down the HTTP statuses that S3 answers, or the errors of the connection, below the retries."""
+
+    def lay_down(*outcomes: int | Exception) -> None:
+        remaining = iter(outcomes)
+
+        def send(request: Any) -> AWSResponse:
+            outcome = next(remaining)
+            if isinstance(outcome, Exception):
+                raise outcome
+            raw = SimpleNamespace(stream=lambda **_: iter(()))
+            return AWSResponse(URI, outcome, {}, raw)
+
+        monkeypatch.setattr(client._endpoint.http_session, "send", send)
+        monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+
+    return lay_down
+
+
+@pytest.mark.parametrize(
+    ("statuses", "told"),
+    [
+        ([200], ("HeadObject", "ok", 0)),
+        ([404], ("HeadObject", "ok", 0)),
+        ([403], ("HeadObject", "error", 0)),
+        ([503, 500, 200], ("HeadObject", "ok", 2)),
+    ],
+    ids=str,
+)
+def test_an_observer_hears_of_each_request_once_with_its_retries(
+    statuses: list[int],
+    told: tuple[str, str, int],
+    heard: list[tuple[str, str, int]],
+    http_answers: Callable[..., None],
+    store: S3Store,
+) -> None:
+    http_answers(*statuses)
+
+    with contextlib.suppress(StorageError):
+        store.exists(URI)
+
+    assert heard == [told]
+
+
+def test_an_observer_hears_of_requests_that_got_no_answer(
+    heard: list[tuple[str, str, int]],
+    http_answers: Callable[..., None],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    client: Any,
+    store: S3Store,
+) -> None:
+    http_answers(*[ConnectTimeoutError(endpoint_url="http://s3")] * ATTEMPTS)
+
+    with pytest.raises(StorageUnavailableError):
+        store.exists(URI)
+
+    [(operation, outcome, retries)] = heard
+    assert (operation, outcome) == ("HeadObject", "error")
+    assert retries > 0
+
+
+def test_only_a_storage_with_an_observer_is_listened_to(
+    settings: Settings, client: Any, answers: Stubber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("contract.storage.s3.make_client", lambda settings: client)
+    for _ in range(2):
+        answers.add_response("head_object", {})
+
+    Storage(settings).at(URI).exists(URI)
+    Storage(settings, lambda operation, *_: told.append(operation)).at(URI).exists(URI)
+
+    assert told == ["HeadObject"]

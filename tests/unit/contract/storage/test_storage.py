@@ -126,6 +126,22 @@ def test_a_reader_goes_line_by_line(store: Store, root: str) -> None:
         assert list(stream) == [b"one\n", b"two\n", b"three"]
 
 
+@pytest.mark.parametrize(("start", "rest"), [(0, b"one\ntwo"), (4, b"two"), (7, b"")])
+def test_a_reader_begins_where_it_is_told(start: int, rest: bytes, store: Store, root: str) -> None:
+    store.replace(join(root, "a"), b"one\ntwo")
+
+    with store.reader(join(root, "a"), start) as stream:
+        assert stream.read() == rest
+
+
+def test_the_size_is_that_of_the_bytes(store: Store, root: str) -> None:
+    store.replace(join(root, "a"), b"12345")
+
+    assert store.size(join(root, "a")) == 5
+    with pytest.raises(ObjectMissingError):
+        store.size(join(root, "missing"))
+
+
 @pytest.mark.parametrize("chunks", [[], [b"one\n"], [b"one\n", b"two\n"]])
 def test_a_writer_becomes_the_object_at_its_end(chunks: list[bytes], store: Store, root: str) -> None:
     with store.writer(join(root, "a")) as stream:

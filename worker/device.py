@@ -1,0 +1,83 @@
+"""The device: what NVML says of the GPU that this process is pinned to; None on the CPU."""
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import pynvml
+import structlog
+
+NVML_ERRORS = (pynvml.NVMLError, OSError, ValueError, AttributeError)
+"""What pynvml raises where the driver is missing, too old, or does not know the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUse:
+    """A GPU's use: memory in bytes, over all its processes; `utilisation` in 0..1, None where not told."""
+
+    memory_used: int
+    memory_total: int
+    utilisation: float | None
+
+
+class Device:
+    """One device by its number as nvidia-smi has it, its UUID, or 'cpu'. Nothing here raises.
+
+    Args:
+        name: the worker's `devices` setting, which its launcher has narrowed to one
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._handle: Any = None
+        self._told = False
+        self._lock = threading.Lock()
+
+    def label(self) -> str:
+        """Return what the device is called: 'cpu', or a GPU's model where NVML knows it."""
+        if self._name == "cpu":
+            return "cpu"
+        with self._lock:
+            try:
+                return str(pynvml.nvmlDeviceGetName(self._open()))
+            except NVML_ERRORS as error:
+                self._tell(error)
+                return f"gpu{self._name}"
+
+    def use(self) -> DeviceUse | None:
+        """Return how much of the device is in use, or None where that cannot be told."""
+        if self._name == "cpu":
+            return None
+        with self._lock:
+            try:
+                handle = self._open()
+                memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+            except NVML_ERRORS as error:
+                self._tell(error)
+                return None
+            return DeviceUse(int(memory.used), int(memory.total), _utilisation(handle))
+
+    def _open(self) -> Any:
+        if self._handle is None:
+            pynvml.nvmlInit()
+            by_number = self._name.isdigit()
+            self._handle = (
+                pynvml.nvmlDeviceGetHandleByIndex(int(self._name))
+                if by_number
+                else pynvml.nvmlDeviceGetHandleByUUID(self._name)
+            )
+        return self._handle
+
+    def _tell(self, error: Exception) -> None:
+        """Log the first failure; without these figures a worker reads as well as with them."""
+        if not self._told:
+            self._told = True
+            structlog.get_logger().warning("device_not_measured", device=self._name, error=str(error))
+
+
+def _utilisation(handle: Any) -> float | None:
+    """Return the share of the last sampling period in which a kernel ran; parts of a GPU (MIG) have none."""
+    try:
+        return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
+    except NVML_ERRORS:
+        return None
