@@ -24,6 +24,7 @@ demo: $(INSTALLED)  ## read the sample crops on this machine, with an embedded b
 	  --model-store samples/weights --recognition-model crnn_mobilenet_v3_small
 
 test: lint $(INSTALLED)  ## linters, types, layers, and all tests
+	tools/test-programs.sh
 	$(BIN)/python -m pytest -m 'not full'
 
 chaos: $(INSTALLED)  ## kill, wipe and poison: every fault, with a table at the end
@@ -46,6 +47,7 @@ unit: $(INSTALLED)  ## the fast tests alone
 	$(BIN)/python -m pytest tests/unit
 
 integration: $(INSTALLED)  ## the tests with real servers and processes alone
+	tools/test-programs.sh
 	$(BIN)/python -m pytest tests/integration
 
 lock: $(INSTALLED)  ## resolve the dependencies anew into requirements.lock

@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 import redis
@@ -15,11 +17,13 @@ from rich.console import Console
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError, UsageError, WorkspaceConflictError
 from contract.job import JOB_ID, Job, new_job_id
 from contract.logs import configure_logging, redacted
+from contract.reports import make_reporter
 from contract.settings import Settings, environment_of
 from contract.workspace import Workspace, open_workspace
-from producer import cli_read, cli_steer, options, render
+from producer import cli_read, cli_serve, cli_steer, flower_command, options, render
 from producer.cli_read import print_json, report
 from producer.local import run_job
+from producer.planner import PLANNERS
 from producer.session import Session
 from producer.sources import identify_source, list_source
 from producer.submit import settle_job, submit_job
@@ -99,6 +103,7 @@ def submit(
     session = Session(settings)
     job, workspace = _settle(session, source, output, job_id, urgent=urgent)
     if not workspace.store.exists(workspace.success):
+        session.index.note(job, workspace)
         listing = list_source(job.source, session.storage, sys.stdin.buffer)
         job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
     assert job.plan is not None
@@ -123,18 +128,30 @@ def worker(settings: Settings) -> None:
 @cli.command()
 @options.with_settings(*options.STORAGE)
 def control(settings: Settings) -> ExitCode:
-    """Merge finished jobs and send lost chunks again, until stopped; one is needed, more do no harm."""
+    """Plan, merge, and send lost chunks again, until stopped; one is needed, more do no harm.
+
+    Planned here are the jobs that come over HTTP; `submit` plans its own.
+    """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    loop = Session(settings).control()
+    session = Session(settings)
+    loop, planner = session.control(), session.planner()
     structlog.get_logger().info("control_started", pid=os.getpid())
-    loop.run(stop)
+    reporter = make_reporter(settings, "control", f"control@{socket.gethostname()}")
+    with reporter, ThreadPoolExecutor(PLANNERS, thread_name_prefix="plan") as threads:
+        try:
+            for _ in range(PLANNERS):
+                threads.submit(planner.run, stop)
+            loop.run(stop)
+        finally:
+            stop.set()
     return ExitCode.OK
 
 
 for command in (
     cli_read.status, cli_read.watch, cli_read.results, cli_read.errors, cli_read.models,
+    cli_serve.api, cli_serve.api_key, flower_command.flower,
     cli_steer.pause, cli_steer.cancel, cli_steer.resume, cli_steer.retry_errors, cli_steer.gc,
 ):  # fmt: skip
     cli.add_command(command)

@@ -131,7 +131,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             yield name, command
 
 
-NO_SETTINGS = {"output", "job_id", "json_output", "head", "urgent"}
+NO_SETTINGS = {"output", "job_id", "json_output", "head", "urgent", "scopes"}
 
 SETTINGS_FLAGS = [
     pytest.param(option, id=f"{name} {option.opts[0]}")

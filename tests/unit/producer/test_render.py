@@ -1,10 +1,10 @@
 """What people see: plain text that names things as they are named."""
 
+import dataclasses
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
-import msgspec
 import pytest
 from rich.console import Console
 
@@ -76,11 +76,11 @@ def test_a_moment_is_in_utc() -> None:
 
 @pytest.mark.parametrize(("rate", "expected"), [(None, ""), (0.0, ""), (1_234.56, "1,234.6 items/s")])
 def test_a_rate_is_empty_while_unknown(rate: float | None, expected: str) -> None:
-    assert render.rate_of(msgspec.structs.replace(STATUS, items_per_second=rate)) == expected
+    assert render.rate_of(dataclasses.replace(STATUS, items_per_second=rate)) == expected
 
 
 def test_jobs_are_a_line_each(console: Console, printed: Any) -> None:
-    render.print_jobs(console, [STATUS, msgspec.structs.replace(STATUS, id="crops-2", planning=True)])
+    render.print_jobs(console, [STATUS, dataclasses.replace(STATUS, id="crops-2", planning=True)])
 
     _, first, second = printed().splitlines()
     assert first.split() == [
@@ -93,7 +93,7 @@ def test_jobs_are_a_line_each(console: Console, printed: Any) -> None:
 def test_a_job_is_shown_with_its_workers_and_its_error(console: Console, printed: Any) -> None:
     running = (Running(3, 128, 0.0, "gpu0@host"),)
 
-    render.print_job(console, msgspec.structs.replace(STATUS, running=running, error="no [bold] weights"))
+    render.print_job(console, dataclasses.replace(STATUS, running=running, error="no [bold] weights"))
 
     assert "gpu0@host  chunk 3: 128 items read" in printed()
     assert "error: no [bold] weights" in printed()
@@ -124,8 +124,8 @@ def test_a_summary_without_errors_does_not_speak_of_them(console: Console, print
 @pytest.mark.parametrize(
     "show",
     [
-        lambda console: render.print_job(console, msgspec.structs.replace(STATUS, source=MARKUP_LIKE)),
-        lambda console: render.print_job(console, msgspec.structs.replace(STATUS, workspace=MARKUP_LIKE)),
+        lambda console: render.print_job(console, dataclasses.replace(STATUS, source=MARKUP_LIKE)),
+        lambda console: render.print_job(console, dataclasses.replace(STATUS, workspace=MARKUP_LIKE)),
         lambda console: render.print_summary(console, SUMMARY, MARKUP_LIKE),
         lambda console: render.print_summary(
             console, {**SUMMARY, "models": [{**SUMMARY["models"][0], "source": MARKUP_LIKE}]}, "/data/out"
@@ -158,14 +158,14 @@ def test_models_are_a_line_each(console: Console, printed: Any) -> None:
     ],
 )
 def test_what_a_job_does_is_said_in_words(changes: dict[str, Any], expected: str) -> None:
-    assert render.phase(msgspec.structs.replace(STATUS, **changes)) == expected
+    assert render.phase(dataclasses.replace(STATUS, **changes)) == expected
 
 
 def test_off_a_terminal_progress_is_a_line_for_each_change_of_status(console: Console, printed: Any) -> None:
     with render.progress_shown(console) as show:
         for _ in range(3):
             show(STATUS)
-        show(msgspec.structs.replace(STATUS, status="completed", items_per_second=None))
+        show(dataclasses.replace(STATUS, status="completed", items_per_second=None))
 
     assert printed().splitlines() == [
         "crops-1: reading, 1,002 of 5,000 items, 2 failed 1,234.6 items/s",

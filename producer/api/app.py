@@ -1,0 +1,127 @@
+"""The application: routes, layers around them, and what each error is over HTTP."""
+
+import asyncio
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import redis
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from contract.errors import (
+    AccessDeniedError,
+    BrokerError,
+    JobError,
+    JobStateError,
+    ObjectMissingError,
+    OutsideAllowedRootsError,
+    StorageError,
+    TooManyBytesError,
+    TraceOcrError,
+    UnknownJobError,
+    UsageError,
+    WorkspaceConflictError,
+)
+from contract.logs import redacted
+from producer.api.bounds import BodyLimit, SafeHeaders
+from producer.api.desk import BusyError, TooSlowError
+from producer.api.metrics import UploadCounter
+from producer.api.routes_jobs import jobs_router
+from producer.api.routes_recognition import recognition_router
+from producer.api.routes_system import system_router
+from producer.api.services import NoWorkerError, Services
+from producer.api.submission import IdempotencyConflictError
+
+PAGE = Path(__file__).with_name("page")
+
+MIN_GZIP_BYTES = 1024
+"""Answers smaller than one packet gain nothing from compression."""
+
+STATUS_OF: dict[type[TraceOcrError], int] = {
+    UnknownJobError: 404,
+    JobStateError: 409,
+    WorkspaceConflictError: 409,
+    IdempotencyConflictError: 422,
+    OutsideAllowedRootsError: 403,
+    AccessDeniedError: 503,
+    ObjectMissingError: 404,
+    TooManyBytesError: 413,
+    StorageError: 503,
+    BrokerError: 503,
+    NoWorkerError: 503,
+    BusyError: 429,
+    TooSlowError: 504,
+    JobError: 409,
+    UsageError: 400,
+    TraceOcrError: 503,
+}
+"""What each error is over HTTP; an error has the status of the nearest of its classes."""
+
+RETRY_SECONDS = {429: "1", 503: "15", 504: "30"}
+"""When to try again: an overload passes in a second, an outage or a worker's start takes longer."""
+
+
+def make_app(services: Services) -> FastAPI:
+    """Return the application over its services."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        services.desk.start(asyncio.get_running_loop())
+        yield
+        services.desk.close()
+
+    app = FastAPI(
+        title="Trace OCR batch",
+        version=importlib.metadata.version("trace-ocr-batch"),
+        description="Jobs over crops, and the Trace-compatible endpoint, served by the same workers.",
+        lifespan=life,
+    )
+    for router in (jobs_router(services), recognition_router(services), system_router(services)):
+        app.include_router(router)
+    app.add_exception_handler(TraceOcrError, _answer_error)
+    app.add_exception_handler(redis.RedisError, _answer_redis_away)
+    _add_page(app)
+    _add_layers(app, services)
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
+    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+
+
+def _add_layers(app: FastAPI, services: Services) -> None:
+    app.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES)
+    app.add_middleware(BodyLimit, max_bytes=services.settings.api_max_bytes)
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(UploadCounter, metrics=services.metrics)
+    origins = services.settings.api_cors_origins
+    if origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(origins), allow_methods=["*"], allow_headers=["*"]
+        )
+
+
+def _answer_error(_: Request, error: Exception) -> JSONResponse:
+    status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
+    return _answer(status, str(error))
+
+
+def _answer_redis_away(_: Request, error: Exception) -> JSONResponse:
+    structlog.get_logger().warning("redis_away", error=str(error))
+    return _answer(503, "Redis does not answer: try again in a while")
+
+
+def _answer(status: int, detail: str) -> JSONResponse:
+    retry = RETRY_SECONDS.get(status)
+    headers = {"retry-after": retry} if retry else None
+    return JSONResponse({"detail": redacted(detail)}, status, headers)

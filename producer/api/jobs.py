@@ -1,0 +1,105 @@
+"""Jobs as the HTTP API finds them: by id, in Redis or, where that knows nothing, in storage."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import redis
+import structlog
+
+from contract.errors import TraceOcrError, UnknownJobError
+from contract.ledger import Ledger
+from contract.progress import Progress
+from contract.roots import AllowedRoots
+from contract.storage import Storage
+from contract.workspace import Workspace, open_workspace
+from producer.index import JobIndex
+from producer.status import JobStatus, status_from_workspace, status_of
+
+T = TypeVar("T")
+
+LOOKED_AT = 500
+"""Jobs that one filtered page looks at; the next page goes on from there."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some jobs, newest first; `last_id` is where the next page begins, if `has_more`."""
+
+    data: list[JobStatus]
+    has_more: bool
+    last_id: str | None
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Every job that Redis remembers or the index lists; nothing outside the allowed roots is opened."""
+
+    ledger: Ledger
+    storage: Storage
+    roots: AllowedRoots
+    index: JobIndex
+
+    def status(self, job: str) -> JobStatus:
+        """Return a job's status; raises UnknownJobError."""
+        progress = self.progress(job)
+        return status_of(progress) if progress else self._stored(job)
+
+    def workspace(self, job: str) -> Workspace:
+        """Return a job's workspace.
+
+        Raises:
+            UnknownJobError: neither Redis nor the index knows the job
+            OutsideAllowedRootsError: the workspace lies where this process may not look
+        """
+        progress = self.progress(job)
+        if progress:
+            self.roots.check(progress.workspace)
+            return open_workspace(progress.workspace, self.storage)
+        found = self.index.find(job)
+        if found is None:
+            raise UnknownJobError(f"there is no job {job}")
+        return found
+
+    def progress(self, job: str) -> Progress | None:
+        """Return what Redis knows of a job; nothing while it is away."""
+        return self._or_nothing(lambda: self.ledger.load(job), None)
+
+    def page(self, limit: int, after: str | None, accept: Callable[[JobStatus], bool]) -> Page:
+        """Return up to `limit` jobs that are accepted, those created before `after`."""
+        created = self.index.created()
+        created.update(self._or_nothing(self.ledger.created, dict[str, float]()))
+        ordered = sorted(created, key=lambda job: (created[job], job), reverse=True)
+        if after is not None:
+            if after not in created:
+                raise UnknownJobError(f"there is no job {after} to go on after")
+            ordered = ordered[ordered.index(after) + 1 :]
+        data: list[JobStatus] = []
+        last = None
+        for job in ordered[:LOOKED_AT]:
+            if len(data) == limit:
+                break
+            last = job
+            status = self._readable(job)
+            if status and accept(status):
+                data.append(status)
+        return Page(data, last is not None and last != ordered[-1], last)
+
+    def _stored(self, job: str) -> JobStatus:
+        workspace = self.workspace(job)
+        return status_from_workspace(workspace.require_job(), workspace)
+
+    def _readable(self, job: str) -> JobStatus | None:
+        """Return a status for the list, None for a job that cannot be read: the others must still show."""
+        try:
+            return self.status(job)
+        except TraceOcrError as error:
+            structlog.get_logger().warning("job_not_listed", job=job, error=str(error))
+            return None
+
+    def _or_nothing(self, look: Callable[[], T], nothing: T) -> T:
+        try:
+            return look()
+        except redis.RedisError as error:
+            structlog.get_logger().warning("redis_away", error=str(error))
+            return nothing

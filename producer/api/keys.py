@@ -1,0 +1,105 @@
+"""API keys: made at random, kept as hashes, compared in constant time."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from contract.errors import SettingsError
+from contract.settings import Settings, variable_of
+
+Scope = Literal["read", "submit"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+KEY_BYTES = 32
+"""Random bytes of a key: with so many, a plain SHA-256 cannot be searched, and needs no salt."""
+
+_ENTRY = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64}):(?P<scopes>[a-z+]+):(?P<digest>[0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """One key that is let in: whose it is, what it may do, and the SHA-256 of it."""
+
+    name: str
+    scopes: frozenset[str]
+    digest: str
+
+
+class Keyring:
+    """The keys that are let in; without any, and only if told so, everyone is."""
+
+    def __init__(self, keys: Iterable[ApiKey], *, required: bool = True) -> None:
+        self._keys = tuple(keys)
+        self.required = required
+
+    def holder(self, presented: str) -> ApiKey | None:
+        """Return the key that was presented, or None. Every digest is compared, whichever fits."""
+        digest = hashlib.sha256(presented.encode()).hexdigest()
+        found = None
+        for key in self._keys:
+            if hmac.compare_digest(key.digest, digest):
+                found = key
+        return found
+
+
+def new_key(name: str, scopes: Iterable[Scope]) -> tuple[str, str]:
+    """Return a new key and the entry that lets it in.
+
+    Raises:
+        SettingsError: the name cannot stand in an entry
+    """
+    key = secrets.token_urlsafe(KEY_BYTES)
+    entry = f"{name}:{'+'.join(sorted(set(scopes)))}:{hashlib.sha256(key.encode()).hexdigest()}"
+    parse_entry(entry)
+    return key, entry
+
+
+def load_keyring(settings: Settings) -> Keyring:
+    """Return the keys of the settings and of the file that they name.
+
+    Raises:
+        SettingsError: an entry is not valid, the file cannot be read, or there is no key
+    """
+    if settings.api_auth == "off":
+        return Keyring((), required=False)
+    entries = [*settings.api_keys, *_lines(settings.api_keys_file)]
+    if not entries:
+        raise SettingsError(
+            "the HTTP API asks for keys and has none: make one with `trace-ocr api-key NAME --scope read`, "
+            f"put its entry into {variable_of('api_keys')} or the file of {variable_of('api_keys_file')}; "
+            f"or let everyone in with {variable_of('api_auth')}=off"
+        )
+    return Keyring(map(parse_entry, entries))
+
+
+def parse_entry(entry: str) -> ApiKey:
+    """Return the key of one entry `name:scope+scope:sha256`.
+
+    Raises:
+        SettingsError: the entry is not of that form; the message does not repeat it
+    """
+    match = _ENTRY.fullmatch(entry)
+    scopes = frozenset(match["scopes"].split("+")) if match else frozenset()
+    if match is None or not scopes <= set(SCOPES):
+        raise SettingsError(
+            f"an entry of {variable_of('api_keys')} is not of the form name:scopes:sha256, the name of "
+            f"letters, digits, '.', '_' and '-', the scopes {' and '.join(SCOPES)} joined by '+': "
+            "make it with `trace-ocr api-key`"
+        )
+    return ApiKey(match["name"], scopes, match["digest"])
+
+
+def _lines(path: str | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the file of {variable_of('api_keys_file')} cannot be read: {error}") from error
+    stripped = (line.strip() for line in text.splitlines())
+    return [line for line in stripped if line and not line.startswith("#")]

@@ -1,0 +1,95 @@
+"""A merged file over HTTP: streamed, from a byte (`Range`) or a line (`offset`) on."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated
+
+from fastapi import Header, Query
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from contract.workspace import Workspace
+
+BLOCK = 1 << 18
+"""Bytes read and sent at once."""
+
+MEDIA_TYPE = "application/jsonl"
+
+MAX_LINES = 2**40
+"""Lines that may be asked for: more than any job has, and within what `islice` takes."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of a file is asked for.
+
+    Only a single range of bytes is served; others are left unheeded. A range of another version, as
+    `if_range` tells it, gets the whole file.
+    """
+
+    range: Annotated[str | None, Header(description="bytes=first-last")] = None
+    if_range: Annotated[str | None, Header(description="the ETag that the range is of")] = None
+    offset: Annotated[int, Query(ge=0, le=MAX_LINES, description="lines to leave out")] = 0
+    limit: Annotated[int | None, Query(ge=1, le=MAX_LINES, description="lines to send at most")] = None
+
+
+def lines_response(workspace: Workspace, uri: str, asked: Selection) -> Response:
+    """Return a response that streams a file's lines; a range that cannot be met is a 416."""
+    if asked.offset or asked.limit is not None:
+        return StreamingResponse(_lines(workspace, uri, asked.offset, asked.limit), media_type=MEDIA_TYPE)
+    size = workspace.store.size(uri)
+    headers = {"accept-ranges": "bytes", "etag": _etag(workspace, size)}
+    bounds = _bounds(asked.range, size) if asked.if_range in (None, headers["etag"]) else None
+    if bounds is None:
+        return StreamingResponse(_blocks(workspace, uri, 0, size), 200, headers, MEDIA_TYPE)
+    start, end = bounds
+    if start >= end:
+        refusal = {"detail": f"the file has {size:,} bytes"}
+        return JSONResponse(refusal, 416, {**headers, "content-range": f"bytes */{size}"})
+    headers |= {
+        "content-range": f"bytes {start}-{end - 1}/{size}",
+        "content-length": str(end - start),
+        # Positions count the file's own bytes, so this answer must not be compressed on its way.
+        "content-encoding": "identity",
+    }
+    return StreamingResponse(_blocks(workspace, uri, start, end), 206, headers, MEDIA_TYPE)
+
+
+def _etag(workspace: Workspace, size: int) -> str:
+    """Return what changes when the file is merged anew, as retry-errors does."""
+    summary = workspace.load_summary() or {}
+    return f'"{size:x}-{summary.get("completed_at", 0):x}-{summary.get("retries", 0)}"'
+
+
+def _bounds(byte_range: str | None, size: int) -> tuple[int, int] | None:
+    """Return the first byte and the one after the last; None where the whole file is to be sent."""
+    match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", byte_range or "")
+    if match is None or match[0] == "bytes=-":
+        return None
+    first, last = match.groups()
+    if not first:
+        return max(0, size - int(last)), size
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(size, int(last) + 1) if last else size
+
+
+def _blocks(workspace: Workspace, uri: str, start: int, end: int) -> Iterator[bytes]:
+    with workspace.store.reader(uri, start) as stream:
+        left = end - start
+        while left and (block := stream.read(min(BLOCK, left))):
+            left -= len(block)
+            yield block
+
+
+def _lines(workspace: Workspace, uri: str, offset: int, limit: int | None) -> Iterator[bytes]:
+    with workspace.store.reader(uri) as stream:
+        end = None if limit is None else offset + limit
+        block = b""
+        for line in islice(stream, offset, end):
+            block += line
+            if len(block) >= BLOCK:
+                yield block
+                block = b""
+        yield block

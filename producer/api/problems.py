@@ -1,0 +1,30 @@
+"""What a refusal looks like, and which ones a route may give: for the documentation of the API."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+REASONS = {
+    400: "The request cannot be carried out as it is",
+    401: "No valid key",
+    403: "The key lacks the scope, or the place lies outside the allowed roots",
+    404: "Not found",
+    409: "Not in this state of the job or its workspace",
+    413: "Too large",
+    415: "Of no format that browsers show",
+    416: "No such range",
+    429: "Too much waits already: see Retry-After",
+    503: "Redis, storage or the workers are away: see Retry-After",
+    504: "No worker answered in time: see Retry-After",
+}
+
+
+class Problem(BaseModel):
+    """Why a request was refused, and what to do."""
+
+    detail: str
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the refusals of a route, as FastAPI's `responses` takes them."""
+    return {status: {"model": Problem, "description": REASONS[status]} for status in sorted(statuses)}

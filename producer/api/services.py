@@ -1,0 +1,102 @@
+"""What the routes of one API process share: clients, keys and bounds, made once from the settings."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import redis
+
+from contract.broker import make_app, make_redis
+from contract.errors import TraceOcrError
+from contract.ledger import Ledger
+from contract.reports import Reports
+from contract.roots import AllowedRoots
+from contract.settings import Settings
+from contract.storage import Storage
+from contract.uploads import Uploads
+from producer.api.desk import UploadDesk
+from producer.api.health import WorkerWatch, check_storage
+from producer.api.jobs import Jobs
+from producer.api.keys import Keyring
+from producer.api.metrics import ApiMetrics
+from producer.api.submission import IdempotencyKeys, Submission
+from producer.index import JobIndex
+
+RETRIES = 1
+"""Tries of one Redis command beyond the first: who waits for an HTTP answer would rather hear soon."""
+
+
+class NoWorkerError(TraceOcrError):
+    """No worker is there to read uploads."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything behind the routes; each client is made at its first use."""
+
+    settings: Settings
+    keyring: Keyring
+
+    @cached_property
+    def client(self) -> redis.Redis:
+        """The Redis client, for text."""
+        return make_redis(self.settings, retries=RETRIES)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The stores."""
+        return Storage(self.settings)
+
+    @cached_property
+    def roots(self) -> AllowedRoots:
+        """Where sources and workspaces may lie."""
+        return AllowedRoots(self.settings.allowed_roots)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """The jobs."""
+        ledger = Ledger(self.client, self.settings.namespace)
+        return Jobs(ledger, self.storage, self.roots, JobIndex(self.roots, self.storage))
+
+    @cached_property
+    def submission(self) -> Submission:
+        """The way of new jobs in."""
+        settings = self.settings
+        keys = IdempotencyKeys(self.client, settings.namespace, settings.retention_seconds)
+        return Submission(settings, self.jobs, keys)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """The queue of uploads."""
+        return Uploads(make_redis(self.settings, retries=RETRIES, raw=True), self.settings.namespace)
+
+    @cached_property
+    def desk(self) -> UploadDesk:
+        """The way of uploads to the workers and back."""
+        return UploadDesk(self.settings, self.uploads, make_app(self.settings))
+
+    @cached_property
+    def workers(self) -> WorkerWatch:
+        """Whether a worker lives."""
+        return WorkerWatch(self.reports)
+
+    def require_worker(self) -> None:
+        """Raise NoWorkerError where no worker lives."""
+        if not self.workers.alive():
+            raise NoWorkerError("no worker is alive: try again once one has started")
+
+    @cached_property
+    def reports(self) -> Reports:
+        """What workers and control processes say of themselves."""
+        return Reports(self.client, self.settings.namespace)
+
+    @cached_property
+    def metrics(self) -> ApiMetrics:
+        """The figures of /metrics."""
+        return ApiMetrics(
+            self.client,
+            self.settings,
+            self.jobs.ledger,
+            self.reports,
+            self.uploads,
+            lambda: check_storage(self.roots, self.storage).ok,
+        )

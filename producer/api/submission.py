@@ -1,0 +1,134 @@
+"""`POST /jobs`: a job from a request's body, checked, settled in its workspace and handed to control."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import redis
+from pydantic import BaseModel, ConfigDict, Field
+
+from contract.errors import TraceOcrError, UsageError
+from contract.job import (
+    JOB_ID,
+    MAX_BATCH_SIZE,
+    MAX_CHUNK_SIZE,
+    Job,
+    RecognitionModel,
+    RecognitionParameters,
+    new_job_id,
+)
+from contract.records import MAX_TEXT, UNREADABLE
+from contract.settings import Settings
+from contract.storage import is_s3
+from contract.workspace import Workspace, open_workspace
+from producer.api.jobs import Jobs
+from producer.sources import identify_source
+from producer.submit import request_job, settle_job
+
+Uri = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+
+
+class IdempotencyConflictError(TraceOcrError):
+    """The key was used for another request."""
+
+
+class JobRequest(BaseModel):
+    """What to read and where to write; what is left out has the deployment's default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Uri = Field(description="folder, s3:// prefix or manifest (.jsonl, .csv); an absolute path")
+    output: Uri = Field(description="the job's workspace: a folder or s3:// prefix")
+    job_id: Annotated[str, Field(pattern=JOB_ID)] | None = None
+    urgent: bool = Field(False, description="overtake jobs that are not urgent")
+    chunk_size: int | None = Field(None, ge=1, le=MAX_CHUNK_SIZE)
+    recognition_model: RecognitionModel | None = None
+    recognition_batch_size: int | None = Field(None, ge=1, le=MAX_BATCH_SIZE)
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    fingerprint: str
+    job: str
+
+
+@dataclass(frozen=True)
+class IdempotencyKeys:
+    """Which request each `Idempotency-Key` was used for, so that a retried one makes no second job."""
+
+    client: redis.Redis
+    namespace: str
+    retention_seconds: float
+
+    def job_for(self, key: str, request: JobRequest, job: str) -> tuple[str, bool]:
+        """Return the id that the request's job has, and whether an earlier call has used the key for it.
+
+        Raises:
+            IdempotencyConflictError: the earlier call asked for something else
+        """
+        ours = _Remembered(hashlib.sha256(request.model_dump_json().encode()).hexdigest(), job)
+        name = f"{self.namespace}:idempotency:{hashlib.sha256(key.encode()).hexdigest()}"
+        if self.client.set(name, msgspec.json.encode(ours), nx=True, ex=int(self.retention_seconds)):
+            return job, False
+        try:
+            theirs = msgspec.json.decode(str(self.client.get(name)), type=_Remembered)
+        except UNREADABLE:  # it expired in between, or is damaged
+            self.client.set(name, msgspec.json.encode(ours), ex=int(self.retention_seconds))
+            return job, False
+        if theirs.fingerprint != ours.fingerprint:
+            raise IdempotencyConflictError("this Idempotency-Key was used for another request: use a new one")
+        return theirs.job, True
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Submits jobs whose source and workspace lie below the allowed roots."""
+
+    settings: Settings
+    jobs: Jobs
+    keys: IdempotencyKeys
+
+    def submit(self, request: JobRequest, idempotency_key: str | None) -> tuple[Job, bool]:
+        """Return the job, and whether this call made it; one that is there already is continued.
+
+        Raises:
+            UsageError: no such source
+            OutsideAllowedRootsError: source or workspace lie where workers may not read or write
+            WorkspaceConflictError: the workspace, or the id, is another job's
+        """
+        wanted, repeated = self._wanted(request), False
+        if idempotency_key:
+            name, repeated = self.keys.job_for(idempotency_key, request, wanted.id)
+            wanted = wanted.model_copy(update={"id": name})
+        workspace = open_workspace(request.output, self.jobs.storage)
+        job = settle_job(wanted, workspace)
+        if request.job_id and job.id != request.job_id:
+            raise UsageError(f"{workspace.root} is job {job.id}'s: use another output for {request.job_id}")
+        # A call that is merely repeated must not revive a job that someone has cancelled or paused since.
+        if not (repeated and workspace.load_halt()):
+            self._hand_over(job, workspace)
+        return job, job is wanted and not repeated
+
+    def _wanted(self, request: JobRequest) -> Job:
+        for uri in (request.source, request.output):
+            if not is_s3(uri) and not uri.startswith("/"):
+                raise UsageError(f"{uri!r} is neither an absolute path nor an s3:// URI")
+            # Before anything is looked at, so that nobody learns what lies elsewhere.
+            self.jobs.roots.check(uri)
+        found = identify_source(request.source)
+        given = request.model_dump(include=set(RecognitionParameters.model_fields), exclude_none=True)
+        return Job(
+            id=request.job_id or new_job_id(found.uri),
+            parameters=self.settings.recognition_parameters().model_copy(update=given),
+            source=found,
+            chunk_size=request.chunk_size or self.settings.chunk_size,
+            urgent=request.urgent,
+            planned_by="control",
+            created_at=int(time.time()),
+        )
+
+    def _hand_over(self, job: Job, workspace: Workspace) -> None:
+        self.jobs.index.note(job, workspace)
+        if not workspace.store.exists(workspace.success):
+            request_job(job, workspace, self.jobs.ledger)

@@ -1,0 +1,98 @@
+"""The application over an in-memory Redis, a folder, and a worker that answers uploads at once."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+from fastapi.testclient import TestClient
+
+from contract.reports import ProcessReport, Reports
+from contract.settings import Settings
+from contract.uploads import Answer, Reading, Uploads
+from producer.api.app import make_app
+from producer.api.keys import load_keyring, new_key
+from producer.api.services import Services
+
+READ_KEY, READ_ENTRY = new_key("reader", ["read"])
+KEY, ENTRY = new_key("nightly", ["read", "submit"])
+
+
+def process(role: Any, name: str, progress_age_seconds: float = 0.0) -> ProcessReport:
+    """A report of a live process."""
+    return ProcessReport(name, role, 1, "here", "cpu", 1.0, 1.0, progress_age_seconds)
+
+
+class FakeWorkers:
+    """Answers each nudge's uploads with their own bytes as text, or as `answer` says; notes the nudges."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        self.uploads = uploads
+        self.nudges: list[dict[str, Any]] = []
+        self.answer: Callable[[Any], Answer | None] = lambda upload: Answer(
+            upload.ticket.id, (Reading(upload.data.decode(errors="replace"), 0.98765),)
+        )
+
+    def send_task(self, name: str, kwargs: dict[str, Any], **_: Any) -> None:
+        self.nudges.append(kwargs)
+        for upload in self.uploads.take(kwargs["recognition_model"], kwargs["recognition_batch_size"]):
+            answer = self.answer(upload)
+            if answer:
+                self.uploads.answer(upload.ticket.sender, [answer])
+
+
+@pytest.fixture
+def api_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an API with two keys; one allowed root."""
+    monkeypatch.chdir(tmp_path)
+    return Settings(
+        allowed_roots=(str(tmp_path),),
+        redis_url="redis://unused",
+        api_keys=(ENTRY, READ_ENTRY),
+        api_max_bytes=10_000,
+        api_max_files=3,
+        api_queue_limit=4,
+        api_request_seconds=5,
+    )
+
+
+@pytest.fixture
+def workers(fake_server: fakeredis.FakeServer) -> FakeWorkers:
+    return FakeWorkers(Uploads(fakeredis.FakeRedis(server=fake_server), "trace-ocr"))
+
+
+@pytest.fixture
+def services(
+    api_settings: Settings,
+    fake_server: fakeredis.FakeServer,
+    workers: FakeWorkers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Services:
+    def fake_redis_client(_: Settings, *, retries: int = 0, raw: bool = False) -> fakeredis.FakeRedis:
+        return fakeredis.FakeRedis(server=fake_server, decode_responses=not raw)
+
+    monkeypatch.setattr("producer.api.services.make_redis", fake_redis_client)
+    monkeypatch.setattr("producer.api.services.make_app", lambda _: workers)
+    return Services(api_settings, load_keyring(api_settings))
+
+
+@pytest.fixture
+def a_worker_lives(services: Services) -> None:
+    """Given a worker and a control process that have reported themselves."""
+    for role, name in (("worker", "cpu@here"), ("control", "control@here")):
+        Reports(services.client, "trace-ocr").write(process(role, name))
+
+
+@pytest.fixture
+def anyone(services: Services) -> Iterator[TestClient]:
+    """A client without a key."""
+    with TestClient(make_app(services)) as client:
+        yield client
+
+
+@pytest.fixture
+def client(services: Services) -> Iterator[TestClient]:
+    """A client whose key may do everything."""
+    with TestClient(make_app(services), headers={"Authorization": f"Bearer {KEY}"}) as client:
+        yield client

@@ -1,0 +1,371 @@
+"""Jobs over HTTP: submitted once, listed newest first, steered, and found with Redis empty."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+from fastapi.testclient import TestClient
+
+from contract.job import Job
+from contract.ledger import Ledger
+from contract.records import ErrorLine, Failure, RecognitionLine, encode_line
+from contract.settings import Settings
+from contract.storage import Storage
+from contract.workspace import Workspace, open_workspace
+from producer.api.services import Services
+from producer.merge import merge
+from producer.planner import Planner
+from producer.submit import Dispatcher
+from tests.unit.producer.conftest import FakeQueue
+
+PIXEL = b"\x89PNG\r\n\x1a\n-not-really-"
+
+
+@pytest.fixture
+def body(crops: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
+    """A request over three crops, the last of which is no image that browsers show."""
+    folder = crops("1.png", "2.png", "3.tif")
+    (folder / "1.png").write_bytes(PIXEL)
+    return {"source": str(folder), "output": str(tmp_path / "out"), "chunk_size": 2, "job_id": "crops-1"}
+
+
+@pytest.fixture
+def plan(services: Services, dispatcher: Dispatcher) -> Callable[[], None]:
+    """Do what control does with a submission."""
+
+    def run() -> None:
+        job = services.jobs.ledger.next_submitted(0.01)
+        assert job
+        Planner(services.jobs.ledger, services.storage, dispatcher).plan(job, threading.Event())
+
+    return run
+
+
+@pytest.fixture
+def complete(
+    client: TestClient, body: dict[str, Any], plan: Callable[[], None], services: Services
+) -> Workspace:
+    """Given a job of three items that is complete; the second of them failed."""
+    client.post("/jobs", json=body)
+    plan()
+    workspace = open_workspace(body["output"], services.storage)
+    job = workspace.require_job()
+    lines = [
+        RecognitionLine("1.png", "1.png", "one", 0.9),
+        ErrorLine("2.png", "/crops/2.png", Failure("not_an_image", "no image"), 1),  # type: ignore[arg-type]
+        RecognitionLine("3.tif", "3.tif", "three", 0.8),
+    ]
+    for chunk, part in enumerate((lines[:2], lines[2:])):
+        workspace.store.create(workspace.part(chunk), b"".join(map(encode_line, part)))
+        services.jobs.ledger.mark(job.id, chunk, workspace.outcome(chunk))
+    merge(job, workspace)
+    services.jobs.ledger.finish(job.id, "completed", 60)
+    return workspace
+
+
+class TestSubmitting:
+    def test_a_job_is_accepted_at_once_and_planned_by_control(
+        self, client: TestClient, body: dict[str, Any], plan: Callable[[], None], queue: FakeQueue
+    ) -> None:
+        answer = client.post("/jobs", json=body)
+        assert answer.status_code == 202
+        assert answer.json()["status"] == "validating"
+        assert queue.sent == []
+
+        plan()
+
+        assert queue.sent == [0, 1]
+        job = client.get("/jobs/crops-1").json()
+        assert (job["status"], job["request_counts"]["total"], job["planning"]) == ("in_progress", 3, False)
+
+    def test_the_deployments_defaults_fill_what_is_left_out(
+        self, client: TestClient, body: dict[str, Any], api_settings: Settings, storage: Storage
+    ) -> None:
+        client.post("/jobs", json={**body, "recognition_model": "parseq"})
+
+        job = open_workspace(body["output"], storage).require_job()
+        assert job.parameters.recognition_model == "parseq"
+        assert job.parameters.recognition_batch_size == api_settings.recognition_batch_size
+
+    def test_the_same_call_again_is_the_same_job(self, client: TestClient, body: dict[str, Any]) -> None:
+        first, second = client.post("/jobs", json=body), client.post("/jobs", json=body)
+
+        assert (first.status_code, second.status_code) == (202, 200)
+        assert first.json()["id"] == second.json()["id"]
+
+    def test_a_key_makes_one_job_of_a_repeated_call(self, client: TestClient, body: dict[str, Any]) -> None:
+        del body["job_id"]
+        header = {"Idempotency-Key": "night of the 12th"}
+
+        first, second = (client.post("/jobs", json=body, headers=header) for _ in range(2))
+
+        assert (first.status_code, second.status_code) == (202, 200)
+        assert first.json()["id"] == second.json()["id"]
+
+    def test_a_key_used_for_another_request_is_refused(
+        self, client: TestClient, body: dict[str, Any], tmp_path: Path
+    ) -> None:
+        header = {"Idempotency-Key": "k"}
+        client.post("/jobs", json=body, headers=header)
+
+        answer = client.post("/jobs", json={**body, "output": str(tmp_path / "other")}, headers=header)
+
+        assert answer.status_code == 422
+
+    def test_a_repeated_call_does_not_revive_a_cancelled_job(
+        self, client: TestClient, body: dict[str, Any]
+    ) -> None:
+        header = {"Idempotency-Key": "k"}
+        client.post("/jobs", json=body, headers=header)
+        client.post("/jobs/crops-1/cancel")
+
+        client.post("/jobs", json=body, headers=header)
+
+        assert client.get("/jobs/crops-1").json()["status"] == "cancelling"
+
+    def test_a_taken_workspace_is_a_conflict(self, client: TestClient, body: dict[str, Any]) -> None:
+        client.post("/jobs", json=body)
+
+        assert client.post("/jobs", json={**body, "chunk_size": 3}).status_code == 409
+
+    @pytest.mark.parametrize(
+        ("field", "value", "status"),
+        [
+            ("source", "/etc", 403),
+            ("output", "/etc/out", 403),
+            ("source", "s3://elsewhere/", 403),
+            ("source", "crops", 400),
+            ("source", "-", 400),
+            ("source", "https://example.org/", 400),
+            ("output", "relative", 400),
+            ("recognition_model", "tesseract", 422),
+            ("recognition_batch_size", 0, 422),
+            ("chunk_size", 10**9, 422),
+            ("job_id", "../../etc", 422),
+            ("unknown", 1, 422),
+        ],
+    )
+    def test_what_is_not_allowed_is_refused(
+        self, field: str, value: object, status: int, client: TestClient, body: dict[str, Any]
+    ) -> None:
+        answer = client.post("/jobs", json={**body, field: value})
+
+        assert answer.status_code == status, answer.text
+        assert client.get("/jobs").json()["data"] == []
+
+    def test_a_source_outside_the_roots_is_refused_before_it_is_looked_at(
+        self, client: TestClient, body: dict[str, Any]
+    ) -> None:
+        there, missing = (
+            client.post("/jobs", json={**body, "source": source}).json() for source in ("/etc", "/etc/none")
+        )
+
+        assert there["detail"].replace("/etc", "") == missing["detail"].replace("/etc/none", "")
+
+
+class TestLooking:
+    def test_pages_are_newest_first_and_go_on_where_the_last_one_ended(
+        self, client: TestClient, services: Services
+    ) -> None:
+        for number in range(5):
+            services.jobs.ledger.open(f"job-{number}", f"/data/{number}", "recognition", "s", number)
+
+        first = client.get("/jobs", params={"limit": 2}).json()
+        second = client.get("/jobs", params={"limit": 2, "after": first["last_id"]}).json()
+        last = client.get("/jobs", params={"limit": 2, "after": second["last_id"]}).json()
+
+        assert [[job["id"] for job in page["data"]] for page in (first, second, last)] == [
+            ["job-4", "job-3"],
+            ["job-2", "job-1"],
+            ["job-0"],
+        ]
+        assert [page["has_more"] for page in (first, second, last)] == [True, True, False]
+
+    def test_only_jobs_of_the_status_asked_for(self, client: TestClient, services: Services) -> None:
+        for number in range(3):
+            services.jobs.ledger.open(f"job-{number}", f"/data/{number}", "recognition", "s", number)
+        services.jobs.ledger.hold("job-1", "paused")
+
+        page = client.get("/jobs", params={"status": "paused"}).json()
+
+        assert [job["id"] for job in page["data"]] == ["job-1"]
+
+    @pytest.mark.parametrize("path", ["", "/results", "/errors", "/events", "/samples", "/images/0/0"])
+    def test_an_unknown_job_is_not_found(self, path: str, client: TestClient) -> None:
+        assert client.get(f"/jobs/none{path}").status_code == 404
+
+    def test_with_redis_empty_everything_is_told_from_storage(
+        self, client: TestClient, complete: Workspace, fake_redis: fakeredis.FakeRedis
+    ) -> None:
+        fake_redis.flushall()
+
+        job = client.get("/jobs/crops-1").json()
+        assert job["status"] == "completed"
+        assert job["request_counts"] == {"total": 3, "completed": 2, "failed": 1}
+        assert [error["code"] for error in job["recent_errors"]] == ["not_an_image"]
+        assert [one["id"] for one in client.get("/jobs").json()["data"]] == ["crops-1"]
+        assert client.get("/jobs/crops-1/results").status_code == 200
+
+    def test_a_running_job_shows_rates_stages_and_errors(
+        self, client: TestClient, job: Job, services: Services, workspace: Workspace
+    ) -> None:
+        ledger: Ledger = services.jobs.ledger
+        ledger.open(job.id, workspace.root, "recognition", "s", 1)
+        ledger.plan_done(job.id, 3, 6)
+        bad = encode_line(ErrorLine("7.png", "/crops/7.png", Failure("truncated", "cut"), 1))  # type: ignore[arg-type]
+        workspace.store.create(workspace.part(1), bad * 2)
+        for chunk in (0, 1):
+            workspace.store.replace(workspace.part(chunk), bad * 2)
+            ledger.mark(
+                job.id, chunk, workspace.outcome(chunk), worker="gpu0@host", stage_seconds={"forward": 0.5}
+            )
+
+        status = client.get(f"/jobs/{job.id}").json()
+
+        assert status["stage_seconds"] == {"forward": 1.0}
+        assert [worker["name"] for worker in status["workers"]] == ["gpu0@host"]
+        assert status["recent_errors"][0] == {
+            "id": "7.png",
+            "uri": "/crops/7.png",
+            "code": "truncated",
+            "message": "cut",
+        }
+        assert [items for _, items, _ in status["rate"]] == [2, 2]
+
+    def test_events_tell_the_status_and_end_with_the_job(
+        self, client: TestClient, complete: Workspace
+    ) -> None:
+        events = client.get("/jobs/crops-1/events")
+
+        assert events.headers["content-type"].startswith("text/event-stream")
+        (data,) = [line for line in events.text.splitlines() if line.startswith("data: ")]
+        assert json.loads(data.removeprefix("data: "))["status"] == "completed"
+
+    def test_redis_away_is_said_and_what_storage_knows_is_still_told(
+        self, client: TestClient, complete: Workspace, fake_server: fakeredis.FakeServer
+    ) -> None:
+        fake_server.connected = False
+
+        assert client.get("/jobs/crops-1").json()["status"] == "completed"
+        assert client.post("/jobs/crops-1/pause").status_code in (409, 503)
+        assert client.get("/health").json()["checks"]["redis"]["ok"] is False
+
+
+class TestFiles:
+    def test_lines_wait_for_the_merge(self, client: TestClient, body: dict[str, Any]) -> None:
+        client.post("/jobs", json=body)
+
+        assert client.get("/jobs/crops-1/results").status_code == 409
+
+    def test_results_and_errors_are_the_merged_files(self, client: TestClient, complete: Workspace) -> None:
+        results, errors = (client.get(f"/jobs/crops-1/{name}") for name in ("results", "errors"))
+
+        assert [json.loads(line)["value"] for line in results.text.splitlines()] == ["one", "three"]
+        assert [json.loads(line)["id"] for line in errors.text.splitlines()] == ["2.png"]
+        assert results.headers["content-type"] == "application/jsonl"
+
+    @pytest.mark.parametrize(
+        ("header", "status", "part"),
+        [
+            ("bytes=0-9", 206, slice(0, 10)),
+            ("bytes=10-", 206, slice(10, None)),
+            ("bytes=-5", 206, slice(-5, None)),
+            ("bytes=5-99999", 206, slice(5, None)),
+            ("bytes=9-3", 200, slice(None)),
+            ("bytes=0-1,3-4", 200, slice(None)),
+            ("lines=0-1", 200, slice(None)),
+            ("bytes=-", 200, slice(None)),
+        ],
+    )
+    def test_a_range_of_bytes(
+        self, header: str, status: int, part: slice, client: TestClient, complete: Workspace
+    ) -> None:
+        whole = Path(complete.results).read_bytes()
+
+        answer = client.get("/jobs/crops-1/results", headers={"Range": header})
+
+        assert (answer.status_code, answer.content) == (status, whole[part])
+
+    @pytest.mark.parametrize("header", ["bytes=99999-", "bytes=-0"])
+    def test_a_range_beyond_the_end_cannot_be_met(
+        self, header: str, client: TestClient, complete: Workspace
+    ) -> None:
+        answer = client.get("/jobs/crops-1/results", headers={"Range": header})
+
+        assert answer.status_code == 416
+        assert answer.headers["content-range"] == f"bytes */{len(Path(complete.results).read_bytes())}"
+
+    def test_a_range_of_another_version_gets_the_whole_file(
+        self, client: TestClient, complete: Workspace
+    ) -> None:
+        whole = client.get("/jobs/crops-1/results")
+
+        for etag, status in ((whole.headers["etag"], 206), ('"older"', 200)):
+            header = {"Range": "bytes=1-", "If-Range": etag}
+            assert client.get("/jobs/crops-1/results", headers=header).status_code == status
+
+    @pytest.mark.parametrize(
+        ("offset", "limit", "values"), [(0, 1, ["one"]), (1, None, ["three"]), (1, 5, ["three"]), (2, 1, [])]
+    )
+    def test_some_lines(
+        self, offset: int, limit: int | None, values: list[str], client: TestClient, complete: Workspace
+    ) -> None:
+        params = {"offset": offset, **({"limit": limit} if limit else {})}
+
+        text = client.get("/jobs/crops-1/results", params=params).text
+
+        assert [json.loads(line)["value"] for line in text.splitlines()] == values
+
+    def test_samples_stand_beside_their_images(self, client: TestClient, complete: Workspace) -> None:
+        (sample,) = client.get("/jobs/crops-1/samples").json()["data"]
+        assert (sample["id"], sample["value"]) == ("3.tif", "three")
+
+        # given the place of an image, its bytes are served as what they are; others are not served
+        image = client.get("/jobs/crops-1/images/0/0")
+        assert (image.content, image.headers["content-type"]) == (PIXEL, "image/png")
+        assert image.headers["x-content-type-options"] == "nosniff"
+        assert client.get(sample["image"]).status_code == 415
+
+    @pytest.mark.parametrize("place", ["0/2", "7/0"])
+    def test_there_is_no_image_where_there_is_no_item(
+        self, place: str, client: TestClient, complete: Workspace
+    ) -> None:
+        assert client.get(f"/jobs/crops-1/images/{place}").status_code == 404
+
+    def test_an_item_outside_the_roots_is_not_shown(self, client: TestClient, complete: Workspace) -> None:
+        complete.store.replace(complete.chunk(0), b'{"id":"x","uri":"/etc/passwd"}\n')
+
+        assert client.get("/jobs/crops-1/images/0/0").status_code == 403
+
+
+class TestSteering:
+    def test_pause_resume_and_cancel(self, client: TestClient, body: dict[str, Any]) -> None:
+        client.post("/jobs", json=body)
+
+        statuses = [
+            client.post(f"/jobs/crops-1/{verb}").json()["status"] for verb in ("pause", "resume", "cancel")
+        ]
+
+        assert statuses == ["paused", "validating", "cancelling"]
+
+    def test_failed_items_are_read_again(
+        self, client: TestClient, complete: Workspace, plan: Callable[[], None], queue: FakeQueue
+    ) -> None:
+        queue.sent.clear()
+
+        answer = client.post("/jobs/crops-1/retry-errors")
+        plan()
+
+        assert answer.status_code == 200
+        assert queue.sent == [2]
+        assert complete.items(2)[0].id == "2.png"
+
+    @pytest.mark.parametrize("verb", ["pause", "resume", "cancel"])
+    def test_a_complete_job_cannot_be_steered(
+        self, verb: str, client: TestClient, complete: Workspace
+    ) -> None:
+        assert client.post(f"/jobs/crops-1/{verb}").status_code == 409
