@@ -62,6 +62,13 @@ def slow_plan() -> None:
     producer.plan.write_chunk = write_chunk
 
 
+def impatient_planner() -> None:
+    """Given a planner that takes up abandoned plans after seconds where the product waits a minute."""
+    import producer.planner
+
+    producer.planner.ABANDONED_SECONDS, producer.planner.LOOK_SECONDS = 2.0, 0.5
+
+
 def full_disk() -> None:
     """Given a disk that is full for the first few writes of parts."""
     import errno
