@@ -31,7 +31,7 @@ def status(settings: Settings, job: str | None, json_output: bool) -> ExitCode:
     """Show one job, or all that Redis remembers."""
     session, console = Session(settings), Console()
     if job:
-        found = find_status(job, session.ledger_if_set, session.storage)
+        found = find_status(job, session.ledger_if_set, session.storage, session.index)
         print_json(found) if json_output else render.print_job(console, found)
         return ExitCode.OK
     known = (session.ledger.load(identity) for identity in session.ledger.jobs())
@@ -48,10 +48,10 @@ def watch(settings: Settings, job: str, json_output: bool) -> ExitCode:
     """Show a job's progress until it ends; the exit status is the job's."""
     session = Session(settings)
     with render.progress_shown(Console(stderr=True)) as show:
-        found = _wait(lambda: find_status(job, session.ledger_if_set, session.storage), show)
+        found = _wait(lambda: find_status(job, session.ledger_if_set, session.storage, session.index), show)
     if found.status != "completed":
         raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
-    return report(find_workspace(job, session.ledger_if_set, session.storage), 0, json_output)
+    return report(find_workspace(job, session.ledger_if_set, session.storage, session.index), 0, json_output)
 
 
 @click.command()
@@ -115,9 +115,9 @@ def _wait(look: Callable[[], JobStatus], show: render.ShowStatus) -> JobStatus:
 
 def _print_merged(settings: Settings, name: str, which: Callable[[Workspace], str]) -> ExitCode:
     session = Session(settings)
-    workspace = find_workspace(name, session.ledger_if_set, session.storage)
+    workspace = find_workspace(name, session.ledger_if_set, session.storage, session.index)
     if not workspace.store.exists(workspace.success):
-        found = find_status(name, session.ledger_if_set, session.storage)
+        found = find_status(name, session.ledger_if_set, session.storage, session.index)
         raise TraceOcrError(f"job {found.id} is {found.status}: its lines are merged when it completes")
     with workspace.store.reader(which(workspace)) as stream:
         shutil.copyfileobj(stream, sys.stdout.buffer)

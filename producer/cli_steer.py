@@ -68,7 +68,7 @@ def gc(settings: Settings, job: str) -> ExitCode:
 
 
 def _find(session: Session, name: str) -> tuple[Job, Workspace]:
-    workspace = find_workspace(name, session.ledger_if_set, session.storage)
+    workspace = find_workspace(name, session.ledger_if_set, session.storage, session.index)
     return workspace.require_job(), workspace
 
 

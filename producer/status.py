@@ -15,6 +15,7 @@ from contract.progress import ENDED_STATUSES, Mark, Progress, Running
 from contract.records import FailedItem, PartOutcome, part_outcome
 from contract.storage import Storage
 from contract.workspace import Workspace, intact, open_workspace
+from producer.index import JobIndex
 
 SHOWN_ERRORS = 20
 """Failed items that a status shows; as many as the ledger keeps."""
@@ -188,8 +189,10 @@ def _merged_errors(workspace: Workspace) -> tuple[FailedItem, ...]:
         return part_outcome(islice(stream, SHOWN_ERRORS), SHOWN_ERRORS).first_errors
 
 
-def find_workspace(name: str, ledger: Ledger | None, storage: Storage) -> Workspace:
-    """Return the workspace that JOB or WORKSPACE names.
+def find_workspace(
+    name: str, ledger: Ledger | None, storage: Storage, index: JobIndex | None = None
+) -> Workspace:
+    """Return the workspace that JOB or WORKSPACE names; an id that Redis does not know is asked of the index.
 
     Raises:
         UnknownJobError: no workspace is there and no job goes by that id
@@ -197,12 +200,17 @@ def find_workspace(name: str, ledger: Ledger | None, storage: Storage) -> Worksp
     progress = ledger.load(name) if ledger and "/" not in name else None
     workspace = open_workspace(progress.workspace if progress else name, storage)
     if workspace.load_job() is None:
+        listed = index.find(name) if index and "/" not in name else None
+        if listed:
+            return listed
         hint = "" if ledger else " (to name a job by its id, set TRACE_OCR_REDIS_URL)"
         raise UnknownJobError(f"{name} is neither a job that Redis knows nor a workspace{hint}")
     return workspace
 
 
-def find_status(name: str, ledger: Ledger | None, storage: Storage) -> JobStatus:
+def find_status(
+    name: str, ledger: Ledger | None, storage: Storage, index: JobIndex | None = None
+) -> JobStatus:
     """Return the status of the job that JOB or WORKSPACE names; the ledger's, if it knows the job.
 
     Raises:
@@ -211,7 +219,7 @@ def find_status(name: str, ledger: Ledger | None, storage: Storage) -> JobStatus
     progress = ledger.load(name) if ledger and "/" not in name else None
     if progress:
         return status_of(progress)
-    workspace = find_workspace(name, ledger, storage)
+    workspace = find_workspace(name, ledger, storage, index)
     job = workspace.require_job()
     progress = ledger.load(job.id) if ledger else None
     if progress and progress.workspace == workspace.root:

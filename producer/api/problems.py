@@ -27,4 +27,6 @@ class Problem(BaseModel):
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the refusals of a route, as FastAPI's `responses` takes them."""
-    return {status: {"model": Problem, "description": REASONS[status]} for status in sorted(statuses)}
+    # Spelt out instead of `model`, which FastAPI would describe as being of the route's own media type.
+    content = {"application/json": {"schema": Problem.model_json_schema()}}
+    return {status: {"description": REASONS[status], "content": content} for status in sorted(statuses)}

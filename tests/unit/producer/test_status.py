@@ -10,8 +10,10 @@ from contract.job import Job
 from contract.ledger import Ledger
 from contract.progress import Progress, Running
 from contract.records import PartOutcome
+from contract.roots import AllowedRoots
 from contract.storage import Storage
 from contract.workspace import Workspace
+from producer.index import JobIndex
 from producer.merge import merge
 from producer.status import (
     ChunkCounts,
@@ -190,3 +192,13 @@ def test_the_first_lines_are_decoded(count: int, expected: list[Any], workspace:
     workspace.store.replace(workspace.results, b'{"n":0}\n{"n":1}\n{"n":2}\n')
 
     assert first_lines(workspace, workspace.results, count) == expected
+
+
+def test_with_redis_empty_an_id_is_found_in_the_index(
+    planned: Job, workspace: Workspace, ledger: Ledger, storage: Storage, tmp_path: Path
+) -> None:
+    index = JobIndex(AllowedRoots((str(tmp_path),)), storage)
+    index.note(planned, workspace)
+
+    assert find_workspace(planned.id, ledger, storage, index).root == workspace.root
+    assert find_status(planned.id, None, storage, index).id == planned.id
