@@ -1,17 +1,53 @@
-"""Who may call what: a dependency per scope."""
+"""Who may call what: a gate before every body, and a dependency per scope."""
 
 from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from producer.api.keys import Keyring, Scope
+
+NO_KEY = "send a valid key: Authorization: Bearer <key>"
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/version", "/docs", "/openapi.json"})
+"""What probes and browsers ask for without a key; the page itself holds no data."""
+
+OPEN_FOLDER = "/static/"
 
 Credentials = Annotated[
     HTTPAuthorizationCredentials | None,
     Depends(HTTPBearer(auto_error=False, description="a key made by `trace-ocr api-key`")),
 ]
+
+
+class KeyGate:
+    """Refuses what comes without a valid key before its body is read: a stranger's upload costs nothing.
+
+    Everything but the open paths is closed; a route says in addition which scope it wants.
+    """
+
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
+        self._app, self._keyring = app, keyring
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 401."""
+        if scope["type"] == "http" and not self._may_pass(scope):
+            await JSONResponse({"detail": NO_KEY}, 401, CHALLENGE)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _may_pass(self, scope: AsgiScope) -> bool:
+        path = scope["path"]
+        if not self._keyring.required or path in OPEN_PATHS or path.startswith(OPEN_FOLDER):
+            return True
+        kind, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+        return kind.lower() == "bearer" and self._keyring.holder(key.strip()) is not None
 
 
 def requires(scope: Scope, keyring: Keyring) -> Callable[[HTTPAuthorizationCredentials | None], None]:
@@ -22,11 +58,7 @@ def requires(scope: Scope, keyring: Keyring) -> Callable[[HTTPAuthorizationCrede
             return
         holder = keyring.holder(credentials.credentials) if credentials else None
         if holder is None:
-            raise HTTPException(
-                401,
-                "send a valid key: Authorization: Bearer <key>",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            raise HTTPException(401, NO_KEY, CHALLENGE)
         if scope not in holder.scopes:
             raise HTTPException(403, f"the key {holder.name} lacks the scope {scope}")
 

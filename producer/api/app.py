@@ -29,6 +29,7 @@ from contract.errors import (
     WorkspaceConflictError,
 )
 from contract.logs import redacted
+from producer.api.access import KeyGate
 from producer.api.bounds import BodyLimit, SafeHeaders
 from producer.api.desk import BusyError, TooSlowError
 from producer.api.metrics import UploadCounter
@@ -80,6 +81,7 @@ def make_app(services: Services) -> FastAPI:
         title="Trace OCR batch",
         version=importlib.metadata.version("trace-ocr-batch"),
         description="Jobs over crops, and the Trace-compatible endpoint, served by the same workers.",
+        redoc_url=None,
         lifespan=life,
     )
     for router in (jobs_router(services), recognition_router(services), system_router(services)):
@@ -101,6 +103,7 @@ def _add_page(app: FastAPI) -> None:
 
 def _add_layers(app: FastAPI, services: Services) -> None:
     app.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES)
+    app.add_middleware(KeyGate, keyring=services.keyring)
     app.add_middleware(BodyLimit, max_bytes=services.settings.api_max_bytes)
     app.add_middleware(SafeHeaders)
     app.add_middleware(UploadCounter, metrics=services.metrics)

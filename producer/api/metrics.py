@@ -1,6 +1,7 @@
 """Everything that `/metrics` shows: what the collector gathers, and what this process counts itself."""
 
 import contextlib
+import time
 from collections.abc import Callable
 
 import redis
@@ -26,6 +27,7 @@ class ApiMetrics:
         client: a client with decode_responses=True
         settings: for the namespace
         storage_up: whether storage answers; may take its time, and may raise
+        clock: Unix seconds
     """
 
     def __init__(
@@ -36,13 +38,14 @@ class ApiMetrics:
         reports: Reports,
         uploads: Uploads,
         storage_up: Callable[[], bool] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._registry = CollectorRegistry()
         self._uploads = UploadMetrics(self._registry)
         watch = StorageWatch(storage_up) if storage_up else None
         self._registry.register(
             SystemCollector(
-                client, settings.namespace, ledger, reports, uploads, watch, self._uploads.families
+                client, settings.namespace, ledger, reports, uploads, watch, self._uploads.families, clock
             )
         )
 
