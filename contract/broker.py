@@ -226,10 +226,19 @@ def _waiting(client: redis.Redis, namespace: str) -> Iterator[str]:
     for name in queue_names(namespace):
         start = 0
         while page := cast("list[str]", client.lrange(name, start, start + PEEK - 1)):
-            yield from (_identity(json.loads(text)) for text in page)
+            yield from map(_identity, map(_parsed, page))
             start += len(page)
     for _, text in client.hscan_iter(_UNACKED, count=PEEK):
-        yield _identity(json.loads(text)[0])
+        delivery = _parsed(text)
+        yield _identity(delivery[0] if isinstance(delivery, list) and delivery else None)
+
+
+def _parsed(text: str) -> Any:
+    """Return the JSON value, None for what is none: a stranger's entry must not stop the reconciler."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _identity(message: Any) -> str:

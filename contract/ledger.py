@@ -169,6 +169,14 @@ class Ledger:
             self._redis.zrem(self._prefix + "jobs", *gone)
         return {job: at for (job, at), there in zip(known, exists, strict=True) if there}
 
+    def statuses(self) -> dict[str, str]:
+        """Return the status of each job that Redis remembers, newest first, in two round trips."""
+        known = cast("list[str]", self._redis.zrevrange(self._prefix + "jobs", 0, -1))
+        pipeline = self._redis.pipeline(transaction=False)
+        for job in known:
+            pipeline.hget(f"{self._prefix}job:{job}", "status")
+        return {job: status for job, status in zip(known, pipeline.execute(), strict=True) if status}
+
     def load(self, job: str) -> Progress | None:
         """Return a job's progress, or None if Redis does not know it."""
         key = f"{self._prefix}job:{job}"

@@ -82,7 +82,7 @@ def serve(settings: Settings) -> None:
     context = make_context(settings, name, Ledger(client, settings.namespace))
     app = make_app(settings)
     register_tasks(app, context, client)
-    device = Device(settings.devices).label()
+    device = context.metrics.device.label()
     reporter = make_reporter(settings, "worker", name, device, lambda: _figures(context))
     _connect_signals(context, reporter)
     context.watchdog.start()

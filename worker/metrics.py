@@ -26,6 +26,7 @@ class WorkerMetrics:
     """
 
     def __init__(self, device: "Device") -> None:
+        self.device = device
         self._registry = registry = CollectorRegistry()
         self._items = Counter("trace_ocr_items", "Items read.", ["kind", "outcome"], registry=registry)
         self._chunks = Counter(

@@ -247,10 +247,12 @@ def test_a_long_queue_is_seen_whole(fake_redis: fakeredis.FakeRedis) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"headers": {}}', '{"headers": null}', "[]", "1", '{"headers": {"id": "x"}}']
+    "text",
+    ['{"headers": {}}', '{"headers": null}', "[]", "1", '{"headers": {"id": "x"}}', "not json", "[" * 9999],
 )
 def test_messages_that_are_not_ours_are_passed_over(text: str, fake_redis: fakeredis.FakeRedis) -> None:
     fake_redis.lpush(QUEUE, text)
+    fake_redis.hset("unacked", "tag", text)
 
     assert waiting_chunks(fake_redis, "trace-ocr", "crops-1") == set()
 
@@ -309,7 +311,7 @@ def test_the_oldest_message_is_the_one_that_would_be_taken_next(fake_redis: fake
         '{"headers": {"id": "x"}}',
         '{"headers": {"sent_at": "1"}}',
         '{"headers": {"sent_at": NaN}}',
-        '{"headers": {"sent_at": 1e999}}',
+        '{"headers": {"sent_at": -1e999}}',
         '{"headers": null}',
         "[]",
         "no JSON",

@@ -7,8 +7,7 @@ from typing import Any
 
 import fakeredis
 import pytest
-import redis
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
@@ -19,7 +18,7 @@ from contract.reports import ProcessReport, Reports
 from contract.settings import Settings
 from contract.uploads import Uploads
 from producer.api import collector as module
-from producer.api.collector import MAX_JOBS, StorageWatch, SystemCollector
+from producer.api.collector import StorageWatch
 from producer.api.metrics import ApiMetrics, UploadCounter
 from producer.api.relayed import MAX_LABEL, MAX_LINE, MAX_SAMPLES
 
@@ -55,11 +54,8 @@ def metrics(
     reports: Reports,
     uploads: Uploads,
     clock: Any,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> ApiMetrics:
-    monkeypatch.setattr(module.time, "time", clock)
-    monkeypatch.setattr(SystemCollector.__init__, "__defaults__", (None, tuple, clock))
-    return ApiMetrics(fake_redis, settings, ledger, reports, uploads, lambda: True)
+    return ApiMetrics(fake_redis, settings, ledger, reports, uploads, lambda: True, clock)
 
 
 class TestQueues:
@@ -155,7 +151,6 @@ class TestJobs:
 
         assert {job for job, _ in values_of(text, "trace_ocr_job_items")} == {"runs", "newest"}
         assert sum(values_of(text, "trace_ocr_jobs").values()) == 3
-        assert MAX_JOBS > 2
 
 
 def _fail(ledger: Ledger) -> Any:
@@ -373,11 +368,16 @@ class TestAway:
         assert len(asked) <= 2
 
     def test_without_a_check_storage_is_not_told_of(
-        self, settings: Settings, ledger: Ledger, reports: Reports, uploads: Uploads
+        self,
+        settings: Settings,
+        fake_redis: fakeredis.FakeRedis,
+        ledger: Ledger,
+        reports: Reports,
+        uploads: Uploads,
     ) -> None:
-        metrics = ApiMetrics(redis.Redis(port=1), settings, ledger, reports, uploads)
+        metrics = ApiMetrics(fake_redis, settings, ledger, reports, uploads)
 
-        assert values_of(metrics.exposition(), "trace_ocr_up") == {("redis",): 0.0}
+        assert values_of(metrics.exposition(), "trace_ocr_up") == {("redis",): 1.0}
 
 
 class TestUploads:
@@ -389,8 +389,6 @@ class TestUploads:
 
         @app.post("/recognition/")
         def recognition(wanted: int = 200) -> Any:
-            from fastapi import HTTPException
-
             with metrics.upload_timed():
                 if wanted != 200:
                     raise HTTPException(wanted)
