@@ -5,13 +5,14 @@ from functools import cached_property
 
 import redis
 
-from contract.broker import make_app, make_redis, queue_for, send_chunk, waiting_chunks
+from contract.broker import make_app, make_redis, queue_for, send_chunk
 from contract.job import Job
 from contract.ledger import Ledger
 from contract.records import ChunkMessage
 from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
+from contract.waiting import waiting_chunks
 from producer.control import Control
 from producer.index import JobIndex
 from producer.planner import Planner

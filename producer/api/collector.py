@@ -11,11 +11,11 @@ import structlog
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from contract.broker import oldest_lease_age, oldest_message_age, queue_lengths, unacked_messages
 from contract.ledger import Ledger
 from contract.progress import ENDED_STATUSES, Progress
 from contract.reports import ProcessReport, Reports
 from contract.uploads import Uploads
+from contract.waiting import oldest_lease_age, oldest_message_age, queue_lengths, unacked_messages
 from producer.api.relayed import labels_of, relay
 
 MAX_JOBS = 200

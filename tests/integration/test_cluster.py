@@ -10,8 +10,9 @@ import pytest
 import redis
 from kombu import Queue
 
-from contract.broker import make_app, make_redis, queue_depth, waiting_chunks
+from contract.broker import make_app, make_redis
 from contract.settings import Settings, load_settings
+from contract.waiting import queue_depth, waiting_chunks
 from tests.integration.processes import Bucket, Process, Run, Start
 from worker.heartbeat import UNACKED_INDEX, renew_lease
 

@@ -11,25 +11,27 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from contract.broker import (
-    PEEK,
     RECOGNITION_TASK,
     UPLOADS_TASK,
     make_app,
     make_redis,
-    oldest_lease_age,
-    oldest_message_age,
-    queue_depth,
     queue_for,
-    queue_lengths,
     queue_names,
     send_chunk,
     send_nudge,
-    unacked_messages,
-    waiting_chunks,
 )
 from contract.errors import BrokerError
 from contract.records import ChunkMessage, Nudge
 from contract.settings import Settings
+from contract.waiting import (
+    PEEK,
+    oldest_lease_age,
+    oldest_message_age,
+    queue_depth,
+    queue_lengths,
+    unacked_messages,
+    waiting_chunks,
+)
 from producer.embedded import embedded_broker
 
 QUEUE = "trace-ocr.recognition"
