@@ -3,7 +3,7 @@
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 import redis
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 RECOGNITION_TASK = "trace_ocr.recognition"
 UPLOADS_TASK = "trace_ocr.uploads"
 KINDS = ("recognition",)
-"""Kinds of jobs; each has a queue, and urgent work of every kind has one that is asked first."""
+"""Kinds of jobs; each has a queue. Urgent work of every kind has one that is asked before them, uploads one
+that is asked before that."""
 
 SOCKET_SECONDS, CONNECT_SECONDS, HEALTH_CHECK_SECONDS = 30, 10, 25
 """Redis time-outs; the health check is shorter than the socket's so that a dead peer is noticed first."""
@@ -64,7 +65,7 @@ def queue_for(namespace: str, kind: str, *, urgent: bool) -> str:
 
 def queue_names(namespace: str) -> tuple[str, ...]:
     """Return all queues, in the order in which workers ask them."""
-    return f"{namespace}.urgent", *(f"{namespace}.{kind}" for kind in KINDS)
+    return f"{namespace}.uploads", f"{namespace}.urgent", *(f"{namespace}.{kind}" for kind in KINDS)
 
 
 def _transport_options(settings: "Settings") -> dict[str, Any]:
@@ -133,7 +134,7 @@ def send_chunk(app: Celery, message: ChunkMessage, queue: str, total: int | None
 
 
 def send_nudge(app: Celery, namespace: str, nudge: Nudge) -> None:
-    """Tell a worker, through the urgent queue, that uploads wait.
+    """Tell a worker, through the queue that is asked first, that uploads wait.
 
     Raises:
         BrokerError: Redis cannot be reached
@@ -144,7 +145,8 @@ def send_nudge(app: Celery, namespace: str, nudge: Nudge) -> None:
             kwargs=msgspec.to_builtins(nudge),
             # No slash, so that it is never taken for a chunk's.
             task_id=f"uploads-{secrets.token_hex(8)}",
-            queue=queue_for(namespace, KINDS[0], urgent=True),
+            # Asked before the urgent chunks too: somebody waits for each of these.
+            queue=queue_names(namespace)[0],
             headers=_headers(),
             argsrepr=f"uploads {nudge.recognition_model}",
             kwargsrepr="",
@@ -163,9 +165,15 @@ def _headers() -> dict[str, float]:
 
 
 def _kombu_url(url: str) -> str:
-    """Kombu names a Unix socket's scheme differently from redis-py."""
+    """Return the URL as kombu wants it: it names a Unix socket's scheme otherwise and has the password before
+    the path; and it checks a TLS server's certificate only if told to."""
+    if url.startswith("rediss://"):
+        return url if "ssl_cert_reqs=" in url else f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
     if not url.startswith("unix://"):
         return url
-    path, _, query = url.removeprefix("unix://").partition("?")
-    options = [("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(query)]
-    return f"redis+socket://{path}" + (f"?{urlencode(options)}" if options else "")
+    place, _, query = url.removeprefix("unix://").partition("?")
+    options = dict(parse_qsl(query))
+    user, password = options.pop("username", ""), options.pop("password", "")
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user or password else ""
+    named = {"virtual_host" if name == "db" else name: value for name, value in options.items()}
+    return f"redis+socket://{login}{place}" + (f"?{urlencode(named)}" if named else "")

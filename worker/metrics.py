@@ -1,7 +1,7 @@
 """What one worker process counts, in a registry of its own; reported as Prometheus text."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -59,8 +59,19 @@ class WorkerMetrics:
         self._retries = Counter(
             "trace_ocr_s3_retries", "Requests to S3 that were tried again.", ["operation"], registry=registry
         )
+        self._begin_at_zero()
         ProcessCollector(registry=registry)
         registry.register(_DeviceCollector(device))
+
+    def _begin_at_zero(self) -> None:
+        """Make the series there are from the start: a rate needs a first value to grow from."""
+        for kind in get_args(Kind):
+            for outcome in ("completed", "failed"):
+                self._items.labels(kind, outcome)
+            for message in get_args(Outcome):
+                self._chunks.labels(kind, message)
+            for counter in (self._batches, self._pieces, self._places):
+                counter.labels(kind)
 
     def chunk(self, kind: Kind, outcome: Outcome) -> None:
         """Count one message."""

@@ -103,18 +103,18 @@ def test_a_message_is_a_pointer_of_about_1_kb(sent: Any) -> None:
     assert len(json.dumps(message)) < 1280
 
 
-def test_a_nudge_goes_to_the_urgent_queue_and_is_no_chunk(
+def test_a_nudge_goes_to_the_queue_asked_first_as_no_chunk(
     app: Celery, fake_redis: fakeredis.FakeRedis
 ) -> None:
     send_nudge(app, "trace-ocr", Nudge("parseq", 64))
     with app.connection_for_read() as connection:
-        message = connection.default_channel._get("trace-ocr.urgent")
+        message = connection.default_channel._get("trace-ocr.uploads")
 
     assert message["headers"]["task"] == UPLOADS_TASK
     _, payload, _ = json.loads(base64.b64decode(message["body"]))
     assert payload == {"recognition_model": "parseq", "recognition_batch_size": 64}
     # given that it waits, no job is thought to have a chunk there
-    fake_redis.lpush("trace-ocr.urgent", json.dumps(message))
+    fake_redis.lpush("trace-ocr.uploads", json.dumps(message))
     assert waiting_chunks(fake_redis, "trace-ocr", "uploads") == set()
 
 
@@ -145,7 +145,7 @@ def test_a_broker_that_is_away_is_our_error(app: Celery, monkeypatch: pytest.Mon
 def test_urgent_work_is_asked_for_first(settings: Settings) -> None:
     app = make_app(with_url(settings, "redis://broker/0"))
 
-    assert queue_names("night") == ("night.urgent", "night.recognition")
+    assert queue_names("night") == ("night.uploads", "night.urgent", "night.recognition")
     assert [queue.name for queue in app.conf.task_queues] == list(queue_names(settings.namespace))
     assert app.conf.broker_transport_options["queue_order_strategy"] == "priority"
 
@@ -191,10 +191,15 @@ def test_a_lease_ends_after_the_visibility_timeout(settings: Settings) -> None:
     ("url", "expected"),
     [
         ("redis://broker:6379/3", "redis://broker:6379/3"),
-        ("rediss://broker/0", "rediss://broker/0"),
+        # Unless told to, kombu takes any certificate.
+        ("rediss://broker/0", "rediss://broker/0?ssl_cert_reqs=required"),
+        ("rediss://broker/0?ssl_ca_certs=/ca", "rediss://broker/0?ssl_ca_certs=/ca&ssl_cert_reqs=required"),
+        ("rediss://broker/0?ssl_cert_reqs=none", "rediss://broker/0?ssl_cert_reqs=none"),
         ("unix:///run/redis.sock", "redis+socket:///run/redis.sock"),
         # redis-py and kombu name the database of a socket differently; both must talk to the same one.
         ("unix:///run/redis.sock?db=2", "redis+socket:///run/redis.sock?virtual_host=2"),
+        # kombu wants a socket's password before its path
+        ("unix:///run/redis.sock?password=a%2Fb", "redis+socket://:a%2Fb@/run/redis.sock"),
     ],
 )
 def test_celery_gets_the_url_as_kombu_writes_it(url: str, expected: str, settings: Settings) -> None:
@@ -276,7 +281,7 @@ def test_messages_are_counted_by_queue_and_in_hand(fake_redis: fakeredis.FakeRed
     fake_redis.lpush(QUEUE, "{}", "{}")
     fake_redis.hset("unacked", "tag", "[{}]")
 
-    assert queue_lengths(fake_redis, "trace-ocr") == {"trace-ocr.urgent": 0, QUEUE: 2}
+    assert queue_lengths(fake_redis, "trace-ocr") == {"trace-ocr.uploads": 0, "trace-ocr.urgent": 0, QUEUE: 2}
     assert unacked_messages(fake_redis) == 1
 
 
@@ -295,7 +300,7 @@ def test_so_does_a_nudge(app: Celery) -> None:
     send_nudge(app, "trace-ocr", Nudge("parseq", 8))
 
     with app.connection_for_read() as connection:
-        message: dict[str, Any] = connection.default_channel._get("trace-ocr.urgent")
+        message: dict[str, Any] = connection.default_channel._get("trace-ocr.uploads")
     assert message["headers"]["sent_at"] <= time.time()
 
 

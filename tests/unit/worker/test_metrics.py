@@ -27,12 +27,12 @@ Samples = dict[tuple[str, ...], float]
 
 
 def samples_of(metrics: WorkerMetrics, name: str) -> Samples:
-    """Return the samples of one name by their labels' values, in the labels' alphabetical order."""
+    """Return what was counted under one name, by its labels' values in the labels' alphabetical order."""
     return {
         tuple(value for _, value in sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(metrics.exposition())
         for sample in family.samples
-        if sample.name == name
+        if sample.name == name and sample.value
     }
 
 
