@@ -57,7 +57,7 @@ class Ledger:
         ours, known = self._run("open", job, workspace, kind, source, created_at)
         if not ours:
             raise WorkspaceConflictError(
-                f"a job named {job} already lives in {known}: choose another --job-id, or continue that one"
+                f"a job named {job} already lives in {known}: choose another id, or continue that one"
             )
 
     def planned(self, job: str, chunks: int, items: int) -> None:

@@ -8,9 +8,6 @@ from contract.settings import Settings, variable_of
 from producer import options
 from producer.api.keys import SCOPES, Scope, load_keyring, new_key
 
-GRACE_SECONDS = 10
-"""Seconds that requests in hand have to end when the process is stopped; streams are cut then."""
-
 FIELDS = (
     "api_address",
     "api_port",
@@ -40,10 +37,7 @@ def api(settings: Settings) -> ExitCode:
     keyring = load_keyring(settings)
     # Imported here: the other commands need no web framework, and work where it is not installed.
     try:
-        import uvicorn
-
-        from producer.api.app import make_app
-        from producer.api.services import Services
+        from producer.api.serve import serve
     except ImportError as error:
         raise SettingsError(
             f"the HTTP API's libraries are not installed ({error.name}): pip install 'trace-ocr-batch[api]'"
@@ -54,15 +48,7 @@ def api(settings: Settings) -> ExitCode:
             effect="everyone who reaches the API can do everything",
             address=settings.api_address,
         )
-    uvicorn.run(
-        make_app(Services(settings, keyring)),
-        host=settings.api_address,
-        port=settings.api_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    serve(settings, keyring)
     return ExitCode.OK
 
 

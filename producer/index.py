@@ -26,6 +26,15 @@ class _Entry(msgspec.Struct, frozen=True):
     workspace: str
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One job as the listing shows it: its id, when it was created in Unix seconds, and its entry's URI."""
+
+    job: str
+    created_at: float
+    uri: str
+
+
 @dataclass(frozen=True)
 class JobIndex:
     """The entries below every allowed root."""
@@ -42,33 +51,34 @@ class JobIndex:
         uri = join(root, *FOLDER, f"{job.created_at:010d}-{job.id}.json")
         self.storage.at(uri).create(uri, msgspec.json.encode(_Entry(workspace.root)))
 
-    def created(self) -> dict[str, float]:
-        """Return when each job was created, in Unix seconds."""
-        return {job: created_at for job, created_at, _ in self._entries()}
+    def listed(self) -> dict[str, "Listed"]:
+        """Return every job that is entered, by id, in one listing per root."""
+        return {entry.job: entry for entry in self._entries()}
 
     def find(self, job: str) -> Workspace | None:
-        """Return a job's workspace, or None if the index does not have it or it is another's by now.
+        """Return a job's workspace, or None if the index does not have it; raises as `open`."""
+        return next(filter(None, (self.open(entry) for entry in self._entries() if entry.job == job)), None)
+
+    def open(self, entry: "Listed") -> Workspace | None:
+        """Return the workspace of an entry, or None if that is gone or another's by now.
 
         Raises:
             JobError: the entry is damaged
         """
-        for identity, _, uri in self._entries():
-            if identity == job:
-                with intact(uri):
-                    entry = msgspec.json.decode(self.storage.at(uri).read(uri, MAX_ENTRY_BYTES), type=_Entry)
-                self.roots.check(entry.workspace)
-                workspace = open_workspace(entry.workspace, self.storage)
-                if _lives_in(workspace, job):
-                    return workspace
-        return None
+        with intact(entry.uri):
+            data = self.storage.at(entry.uri).read(entry.uri, MAX_ENTRY_BYTES)
+            root = msgspec.json.decode(data, type=_Entry).workspace
+        self.roots.check(root)
+        workspace = open_workspace(root, self.storage)
+        return workspace if _lives_in(workspace, entry.job) else None
 
-    def _entries(self) -> Iterator[tuple[str, float, str]]:
+    def _entries(self) -> Iterator["Listed"]:
         for root in self.roots:
             folder = join(root, *FOLDER)
             for name in self.storage.at(folder).names(folder):
                 match = re.fullmatch(r"([0-9]{10})-(.+)\.json", name)
                 if match:
-                    yield match[2], float(match[1]), join(folder, name)
+                    yield Listed(match[2], float(match[1]), join(folder, name))
 
 
 def _lives_in(workspace: Workspace, job: str) -> bool:

@@ -24,7 +24,7 @@ from contract.errors import (
     UsageError,
 )
 from contract.job import Source
-from contract.records import Item
+from contract.records import SHOWN, Item
 from contract.storage import Storage, is_s3
 from producer.manifest import read_manifest
 
@@ -74,7 +74,13 @@ def identify_source(text: str) -> Source:
         if text.endswith(MANIFEST_EXTENSIONS):
             return Source(type="manifest", uri=text)
         return Source(type="s3", uri=text.rstrip("/") + "/")
-    path = os.path.realpath(text)
+    try:
+        return _identify_path(text, os.path.realpath(text))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{text[:SHOWN]!r} can be no path: {error}") from error
+
+
+def _identify_path(text: str, path: str) -> Source:
     if text.endswith(MANIFEST_EXTENSIONS) and Path(path).is_file():
         return Source(type="manifest", uri=path)
     if Path(path).is_dir():

@@ -2,13 +2,15 @@
 
 import asyncio
 import importlib.metadata
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import redis
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import FileResponse, JSONResponse
@@ -88,6 +90,8 @@ def make_app(services: Services) -> FastAPI:
         app.include_router(router)
     app.add_exception_handler(TraceOcrError, _answer_error)
     app.add_exception_handler(redis.RedisError, _answer_redis_away)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(Exception, _answer_bug)
     _add_page(app)
     _add_layers(app, services)
     return app
@@ -122,6 +126,19 @@ def _answer_error(_: Request, error: Exception) -> JSONResponse:
 def _answer_redis_away(_: Request, error: Exception) -> JSONResponse:
     structlog.get_logger().warning("redis_away", error=str(error))
     return _answer(503, "Redis does not answer: try again in a while")
+
+
+def _answer_invalid(_: Request, error: Exception) -> Response:
+    """Answer 422 as FastAPI does, but without the input: it may be long, and no JSON can hold some of it."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    detail = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in problems]
+    # Escaped, since a location may hold half a surrogate pair, which UTF-8 has no bytes for.
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
+
+
+def _answer_bug(_: Request, __: Exception) -> JSONResponse:
+    # The server logs the traceback; nobody outside needs it.
+    return _answer(500, "a fault of the server's own: its log says which")
 
 
 def _answer(status: int, detail: str) -> JSONResponse:

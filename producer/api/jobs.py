@@ -13,7 +13,7 @@ from contract.progress import Progress
 from contract.roots import AllowedRoots
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
-from producer.index import JobIndex
+from producer.index import JobIndex, Listed
 from producer.status import JobStatus, status_from_workspace, status_of
 
 T = TypeVar("T")
@@ -43,7 +43,10 @@ class Jobs:
     def status(self, job: str) -> JobStatus:
         """Return a job's status; raises UnknownJobError."""
         progress = self.progress(job)
-        return status_of(progress) if progress else self._stored(job)
+        if progress:
+            return status_of(progress)
+        workspace = self._indexed(job)
+        return status_from_workspace(workspace.require_job(), workspace)
 
     def workspace(self, job: str) -> Workspace:
         """Return a job's workspace.
@@ -56,6 +59,9 @@ class Jobs:
         if progress:
             self.roots.check(progress.workspace)
             return open_workspace(progress.workspace, self.storage)
+        return self._indexed(job)
+
+    def _indexed(self, job: str) -> Workspace:
         found = self.index.find(job)
         if found is None:
             raise UnknownJobError(f"there is no job {job}")
@@ -67,8 +73,9 @@ class Jobs:
 
     def page(self, limit: int, after: str | None, accept: Callable[[JobStatus], bool]) -> Page:
         """Return up to `limit` jobs that are accepted, those created before `after`."""
-        created = self.index.created()
-        created.update(self._or_nothing(self.ledger.created, dict[str, float]()))
+        listed = self.index.listed()
+        known: dict[str, float] | None = self._or_nothing(self.ledger.created, None)
+        created = {**{job: entry.created_at for job, entry in listed.items()}, **(known or {})}
         ordered = sorted(created, key=lambda job: (created[job], job), reverse=True)
         if after is not None:
             if after not in created:
@@ -80,21 +87,20 @@ class Jobs:
             if len(data) == limit:
                 break
             last = job
-            status = self._readable(job)
+            # Redis is asked only for what it has: while it is away, asking for each job would take minutes.
+            progress = self.progress(job) if known and job in known else None
+            status = status_of(progress) if progress else self._stored(listed.get(job))
             if status and accept(status):
                 data.append(status)
         return Page(data, last is not None and last != ordered[-1], last)
 
-    def _stored(self, job: str) -> JobStatus:
-        workspace = self.workspace(job)
-        return status_from_workspace(workspace.require_job(), workspace)
-
-    def _readable(self, job: str) -> JobStatus | None:
+    def _stored(self, entry: Listed | None) -> JobStatus | None:
         """Return a status for the list, None for a job that cannot be read: the others must still show."""
         try:
-            return self.status(job)
+            workspace = self.index.open(entry) if entry else None
+            return status_from_workspace(workspace.require_job(), workspace) if workspace else None
         except TraceOcrError as error:
-            structlog.get_logger().warning("job_not_listed", job=job, error=str(error))
+            structlog.get_logger().warning("job_not_listed", job=entry and entry.job, error=str(error))
             return None
 
     def _or_nothing(self, look: Callable[[], T], nothing: T) -> T:

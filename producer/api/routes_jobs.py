@@ -112,14 +112,14 @@ def _add_reading(router: APIRouter, services: Services) -> None:
     @router.get("/{job_id}/events", dependencies=may_read, response_class=EventSourceResponse)
     async def follow_job(job_id: Annotated[str, Depends(known)]) -> AsyncIterator[ServerSentEvent]:
         """Follow a job: its status at every change, until it has ended."""
-        async for status in _changes(services.jobs, job_id):
+        async for status in _changes(services, job_id):
             yield ServerSentEvent(data=status, event="status")
 
 
-async def _changes(jobs: Jobs, job_id: str) -> AsyncIterator[JobStatus]:
+async def _changes(services: Services, job_id: str) -> AsyncIterator[JobStatus]:
     last = None
-    while True:
-        status = await asyncio.to_thread(jobs.status, job_id)
+    while not services.stopping.is_set():
+        status = await asyncio.to_thread(services.jobs.status, job_id)
         if status != last:
             yield status
         if status.ended:

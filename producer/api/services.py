@@ -1,6 +1,7 @@
 """What the routes of one API process share: clients, keys and bounds, made once from the settings."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import redis
@@ -35,6 +36,7 @@ class Services:
 
     settings: Settings
     keyring: Keyring
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     @cached_property
     def client(self) -> redis.Redis:

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -19,7 +20,7 @@ from contract.job import (
     RecognitionParameters,
     new_job_id,
 )
-from contract.records import MAX_TEXT, UNREADABLE
+from contract.records import MAX_TEXT, SHOWN, UNREADABLE
 from contract.settings import Settings
 from contract.storage import is_s3
 from contract.workspace import Workspace, open_workspace
@@ -116,6 +117,7 @@ class Submission:
                 raise UsageError(f"{uri!r} is neither an absolute path nor an s3:// URI")
             # Before anything is looked at, so that nobody learns what lies elsewhere.
             self.jobs.roots.check(uri)
+        _check_folder(request.output)
         found = identify_source(request.source)
         given = request.model_dump(include=set(RecognitionParameters.model_fields), exclude_none=True)
         return Job(
@@ -132,3 +134,15 @@ class Submission:
         self.jobs.index.note(job, workspace)
         if not workspace.store.exists(workspace.success):
             request_job(job, workspace, self.jobs.ledger)
+
+
+def _check_folder(output: str) -> None:
+    """Raise UsageError where a local workspace cannot be a folder: trying again would not help."""
+    if is_s3(output):
+        return
+    try:
+        nearest = next(path for path in (Path(output), *Path(output).parents) if path.exists())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"output {output[:SHOWN]!r} can be no folder: {error}") from error
+    if not nearest.is_dir():
+        raise UsageError(f"output {output[:SHOWN]!r} can be no folder: {nearest} is a file")

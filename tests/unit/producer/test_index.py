@@ -27,7 +27,8 @@ def test_a_noted_job_is_found_and_listed(index: JobIndex, job: Job, workspace: W
 
     assert found
     assert found.root == workspace.root
-    assert index.created() == {job.id: job.created_at}
+    assert {entry.created_at for entry in index.listed().values()} == {job.created_at}
+    assert set(index.listed()) == {job.id}
 
 
 def test_a_job_whose_workspace_is_gone_or_anothers_is_not_found(
@@ -43,7 +44,7 @@ def test_a_job_whose_workspace_is_gone_or_anothers_is_not_found(
 def test_what_lies_outside_the_roots_is_left_out(index: JobIndex, job: Job, storage: Storage) -> None:
     index.note(job, open_workspace("/elsewhere/out", storage))
 
-    assert index.created() == {}
+    assert index.listed() == {}
 
 
 def test_a_damaged_entry_says_which(index: JobIndex, job: Job, workspace: Workspace, tmp_path: Path) -> None:

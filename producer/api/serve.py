@@ -1,0 +1,43 @@
+"""The server process of the HTTP API."""
+
+import signal
+from types import FrameType
+
+import uvicorn
+
+from contract.settings import Settings
+from producer.api.app import make_app
+from producer.api.keys import Keyring
+from producer.api.services import Services
+
+GRACE_SECONDS = 10
+"""Seconds that requests in hand have to end when the process is stopped."""
+
+
+def serve(settings: Settings, keyring: Keyring) -> None:
+    """Serve until SIGTERM or SIGINT; streams of events end at once, other requests have GRACE_SECONDS."""
+    services = Services(settings, keyring)
+    config = uvicorn.Config(
+        make_app(services),
+        host=settings.api_address,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again after its shutdown, which is to count as a clean end.
+        signal.signal(number, lambda *_: None)
+    _Server(config, services).run()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._services = services
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to shut down."""
+        self._services.stopping.set()
+        super().handle_exit(sig, frame)
