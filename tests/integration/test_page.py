@@ -1,0 +1,172 @@
+"""The page for people, in a real browser, over a real API, control and worker."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from producer.embedded import embedded_broker
+from tests.integration.service import Service, running_service
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+"""No sandbox: tests run as root in containers; the rest keeps the browser from looking for the internet."""
+
+PHONE = {"width": 390, "height": 844}
+HOSTILE = "<img src=x onerror=document.title='stolen'>.png"
+PATIENCE = 60_000
+"""Milliseconds that the page has to show what happens: a worker may first have to load its model."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    assert program, "no browser: tools/test-programs.sh installs chromium, or says how"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def service(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with (
+        embedded_broker() as redis_url,
+        running_service(redis_url, s3_server, tmp_path_factory.mktemp("page")) as service,
+    ):
+        yield service
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service) -> Iterator[Page]:
+    """A tab that has not been given a key; whatever goes wrong in it fails the test."""
+    page = browser.new_page(base_url=service.url)
+    page.set_default_timeout(PATIENCE)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    page.close()
+    assert problems == []
+
+
+def open_with_key(page: Page, service: Service, path: str = "/") -> None:
+    page.goto(path)
+    page.get_by_label("Key", exact=True).fill(service.key)
+    page.get_by_role("button", name="Open").click()
+    expect(page.locator("#key-dialog")).to_be_hidden()
+
+
+@pytest.fixture
+def source(service: Service) -> Path:
+    """Sixty crops, a file that is no image, and one whose name is an attack."""
+    folder = service.crops(60)
+    (folder / "broken.png").write_bytes(b"no image")
+    (folder / HOSTILE).write_bytes(b"no image either")
+    return folder
+
+
+def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
+    page: Page, service: Service, source: Path
+) -> None:
+    # given the page, open before there is a job
+    open_with_key(page, service)
+    expect(page.get_by_text("No jobs.")).to_be_visible()
+
+    # when a job is submitted
+    with service.client() as client:
+        client.submit(str(source), str(service.folder()), job_id="night-1", chunk_size=8)
+
+    # then it appears by itself, and is followed to its end
+    page.get_by_role("link", name=re.compile("night-1")).click()
+    expect(page.locator("h2 .status")).to_have_text("completed", timeout=PATIENCE)
+    expect(page.get_by_text("60 read, 2 failed, of 62")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Items per second"))).to_be_visible()
+
+    # and its errors say which file and why; a hostile name is text and nothing else
+    error = page.locator("details", has_text="broken.png")
+    error.locator("summary").click()
+    expect(error.get_by_text("not an image that can be read")).to_be_visible()
+    expect(page.locator("summary", has_text=HOSTILE)).to_be_visible()
+    assert page.locator("img[src='x']").count() == 0
+    assert "stolen" not in page.title()
+
+    # and crops stand beside their text
+    samples = page.locator(".samples li")
+    expect(samples.first.get_by_role("img")).to_be_visible()
+    assert samples.first.locator(".value").inner_text()
+
+
+def test_the_results_are_downloaded(page: Page, service: Service, source: Path) -> None:
+    with service.client() as client:
+        job = client.submit(str(source), str(service.folder()), job_id="night-2")
+        job.wait(progress=False)
+    open_with_key(page, service, "/#/jobs/night-2")
+
+    with page.expect_download() as downloaded:
+        page.get_by_role("button", name="Download results").click()
+
+    assert downloaded.value.suggested_filename == "night-2-results.jsonl"
+    assert len(downloaded.value.path().read_text().splitlines()) == 60
+
+
+def test_a_job_is_paused_and_resumed_with_its_buttons(page: Page, service: Service, source: Path) -> None:
+    # given a job that cannot end by itself, since it is paused as soon as it is there
+    with service.client() as client:
+        job = client.submit(str(source), str(service.folder()), job_id="night-3", chunk_size=1)
+        job.pause()
+    open_with_key(page, service, "/#/jobs/night-3")
+    expect(page.locator("h2 .status")).to_have_text("paused")
+
+    page.get_by_role("button", name="resume").click()
+
+    expect(page.locator("h2 .status")).to_have_text("completed", timeout=PATIENCE)
+
+
+def test_a_wrong_key_is_asked_for_again(page: Page) -> None:
+    page.goto("/")
+    page.get_by_label("Key", exact=True).fill("wrong")
+    page.get_by_role("button", name="Open").click()
+
+    expect(page.get_by_text("That key is not valid.")).to_be_visible()
+
+
+def test_health_is_shown_before_any_key_is_given(page: Page) -> None:
+    page.goto("/")
+
+    for check in ("redis", "storage", "worker", "device", "control"):
+        expect(page.locator("#health").get_by_text(f"✓ {check}")).to_be_visible()
+
+
+def test_an_unknown_job_is_said_to_be_unknown(page: Page, service: Service) -> None:
+    open_with_key(page, service, "/#/jobs/none")
+
+    expect(page.get_by_role("status")).to_have_text("there is no job none")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_sideways_scrolling(
+    scheme: str, browser: Browser, service: Service, source: Path
+) -> None:
+    with service.client() as client:
+        client.submit(str(source), str(service.folder(f"phone-{scheme}")), job_id=f"phone-{scheme}").wait(
+            progress=False
+        )
+    page = browser.new_page(base_url=service.url, viewport=PHONE, color_scheme=scheme)  # type: ignore[arg-type]
+    for path in ("/", f"/#/jobs/phone-{scheme}"):
+        if path == "/":
+            open_with_key(page, service, path)
+        else:
+            page.goto(path)
+        expect(page.locator(".card, .samples li").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.close()
