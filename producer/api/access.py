@@ -50,16 +50,20 @@ class KeyGate:
         return kind.lower() == "bearer" and self._keyring.holder(key.strip()) is not None
 
 
-def requires(scope: Scope, keyring: Keyring) -> Callable[[HTTPAuthorizationCredentials | None], None]:
-    """Return the dependency that lets a request in: 401 without a valid key, 403 without the scope."""
+def requires(scope: Scope, keyring: Keyring) -> Callable[[HTTPAuthorizationCredentials | None], str]:
+    """Return the dependency that lets a request in: 401 without a valid key, 403 without the scope.
 
-    def check(credentials: Credentials) -> None:
+    It returns the name of the key, which is empty where none is asked for.
+    """
+
+    def check(credentials: Credentials) -> str:
         if not keyring.required:
-            return
+            return ""
         holder = keyring.holder(credentials.credentials) if credentials else None
         if holder is None:
             raise HTTPException(401, NO_KEY, CHALLENGE)
         if scope not in holder.scopes:
             raise HTTPException(403, f"the key {holder.name} lacks the scope {scope}")
+        return holder.name
 
     return check

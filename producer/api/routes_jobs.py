@@ -191,16 +191,15 @@ def _add_steering(router: APIRouter, services: Services) -> None:
 
     there_already: dict[int | str, dict[str, Any]] = {200: {"model": JobStatus}}
 
-    @router.post(
-        "", status_code=202, dependencies=may_submit, responses={**there_already, **problems(400, 413)}
-    )
+    @router.post("", status_code=202, responses={**there_already, **problems(400, 413)})
     def submit_job(
         request: JobRequest,
         response: Response,
+        caller: Annotated[str, Depends(requires("submit", services.keyring))],
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
     ) -> JobStatus:
         """Submit a source; control plans it. The same workspace or `Idempotency-Key` gives the same job."""
-        job, made = services.submission.submit(request, idempotency_key)
+        job, made = services.submission.submit(request, caller, idempotency_key)
         response.status_code = 202 if made else 200
         return jobs.status(job.id)
 

@@ -62,14 +62,16 @@ class IdempotencyKeys:
     namespace: str
     retention_seconds: float
 
-    def job_for(self, key: str, request: JobRequest, job: str) -> tuple[str, bool]:
+    def job_for(self, caller: str, key: str, request: JobRequest, job: str) -> tuple[str, bool]:
         """Return the id that the request's job has, and whether an earlier call has used the key for it.
+
+        Each caller, the name of an API key, has keys of its own.
 
         Raises:
             IdempotencyConflictError: the earlier call asked for something else
         """
         ours = _Remembered(hashlib.sha256(request.model_dump_json().encode()).hexdigest(), job)
-        name = f"{self.namespace}:idempotency:{hashlib.sha256(key.encode()).hexdigest()}"
+        name = f"{self.namespace}:idempotency:{hashlib.sha256(f'{caller} {key}'.encode()).hexdigest()}"
         if self.client.set(name, msgspec.json.encode(ours), nx=True, ex=int(self.retention_seconds)):
             return job, False
         try:
@@ -90,7 +92,7 @@ class Submission:
     jobs: Jobs
     keys: IdempotencyKeys
 
-    def submit(self, request: JobRequest, idempotency_key: str | None) -> tuple[Job, bool]:
+    def submit(self, request: JobRequest, caller: str, idempotency_key: str | None) -> tuple[Job, bool]:
         """Return the job, and whether this call made it; one that is there already is continued.
 
         Raises:
@@ -100,7 +102,7 @@ class Submission:
         """
         wanted, repeated = self._wanted(request), False
         if idempotency_key:
-            name, repeated = self.keys.job_for(idempotency_key, request, wanted.id)
+            name, repeated = self.keys.job_for(caller, idempotency_key, request, wanted.id)
             wanted = wanted.model_copy(update={"id": name})
         workspace = open_workspace(request.output, self.jobs.storage)
         job = settle_job(wanted, workspace)
