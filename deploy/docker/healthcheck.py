@@ -1,0 +1,78 @@
+"""The images' health check: exit status 0 while what this container runs does its work.
+
+An api has to be ready, for which it asks Redis and storage; Flower has to answer; a worker needs one live
+process that serves. Any other command is well for as long as it runs. Usage: healthcheck.py [COMMAND], by
+default the command of the container's first process. Standard library only.
+"""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PROC = Path("/proc")
+
+TIMEOUT_SECONDS = 10
+"""Longest wait for an answer; a ready api takes some milliseconds."""
+
+PAGES = {
+    "api": ("TRACE_OCR_API_PORT", 8080, "/ready"),
+    "flower": ("TRACE_OCR_FLOWER_PORT", 5555, "/healthcheck"),
+}
+"""What is asked of the commands that serve: the variable of the port, its default, the path."""
+
+
+def main() -> int:
+    """Print what is wrong, if anything, and return the exit status."""
+    command = sys.argv[1] if len(sys.argv) > 1 else command_of(arguments_of(PROC / "1"))
+    problem = problem_of(command, os.environ, PROC)
+    if problem:
+        sys.stdout.write(f"{command}: {problem}\n")
+    return 1 if problem else 0
+
+
+def problem_of(command: str, environment: Mapping[str, str], proc: Path) -> str:
+    """Return what is wrong with a command's container, '' if nothing."""
+    if command in PAGES:
+        variable, default, path = PAGES[command]
+        return answer_of(f"http://127.0.0.1:{environment.get(variable) or default}{path}")
+    if command == "worker" and not any(is_serving(arguments_of(folder)) for folder in proc.glob("[0-9]*")):
+        return "no process serves"
+    return ""
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """Return the command that is given to trace-ocr, '' where something else runs."""
+    names = [Path(argument).name for argument in arguments]
+    after = names[names.index("trace-ocr") + 1 :] if "trace-ocr" in names else []
+    return after[0] if after else ""
+
+
+def is_serving(arguments: Sequence[str]) -> bool:
+    """Return whether a process is a worker's; its launcher alone reads nothing."""
+    return list(arguments[1:3]) == ["-m", "worker"]
+
+
+def arguments_of(folder: Path) -> list[str]:
+    """Return the arguments of a process, none if it has just ended."""
+    try:
+        return (folder / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def answer_of(url: str) -> str:
+    """Return why a page does not answer with 200, '' if it does."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS):  # noqa: S310 - our own address
+            return ""
+    except urllib.error.HTTPError as error:
+        return f"status {error.code}: {error.read(500).decode(errors='replace')}"
+    except OSError as error:
+        return f"no answer: {error}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

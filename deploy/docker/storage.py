@@ -1,0 +1,54 @@
+"""Prepares S3 storage for a first try: makes buckets, and copies a folder into one.
+
+storage.py buckets NAME...           make the buckets that are not there
+storage.py copy FOLDER s3://B/PREFIX put every file below the folder under the prefix
+
+The endpoint comes from the settings, credentials from the usual AWS variables.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contract.settings import load_settings
+from contract.storage.s3 import make_client, split
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def make_buckets(client: "S3Client", names: Sequence[str]) -> None:
+    """Make each bucket unless it is there."""
+    there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    for name in names:
+        if name not in there:
+            client.create_bucket(Bucket=name)
+
+
+def copy_folder(client: "S3Client", folder: Path, prefix: str) -> int:
+    """Put every file below a folder under an s3:// prefix; return how many there were."""
+    bucket, key = split(prefix.rstrip("/") + "/")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        client.upload_file(os.fspath(path), bucket, key + path.relative_to(folder).as_posix())
+    return len(files)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the arguments say, and return the exit status: 2 if they are not understood."""
+    client = make_client(load_settings())
+    match arguments:
+        case ["buckets", *names] if names:
+            make_buckets(client, names)
+        case ["copy", folder, prefix] if prefix.startswith("s3://") and Path(folder).is_dir():
+            sys.stdout.write(f"{copy_folder(client, Path(folder), prefix)} files copied\n")
+        case _:
+            sys.stderr.write(__doc__ or "")
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

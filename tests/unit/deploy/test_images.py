@@ -1,0 +1,213 @@
+"""The Dockerfile: what it copies is there, what it installs is pinned, and nothing runs as root."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.unit.deploy.deployment import (
+    DEPLOY,
+    REPOSITORY,
+    instructions,
+    is_ignored,
+    last,
+    pods,
+    project,
+    stages,
+)
+
+TARGETS = ("producer", "worker-cpu", "worker-cuda")
+
+HEAVY = {
+    "torch",
+    "torchvision",
+    "numpy",
+    "python-doctr",
+    "opencv-python",
+    "opencv-python-headless",
+    "pillow",
+    "onnx",
+}
+"""What the light image is light without."""
+
+
+def wanted(extras: tuple[str, ...]) -> Iterator[Requirement]:
+    """Yield the project's own requirements, with those of some extras."""
+    metadata = project()["project"]
+    for text in (
+        *metadata["dependencies"],
+        *(one for extra in extras for one in metadata["optional-dependencies"][extra]),
+    ):
+        yield Requirement(text)
+
+
+def closure(extras: tuple[str, ...]) -> set[str]:
+    """Return what is installed with the project and some extras, from what the installed packages say."""
+    overrides = (REPOSITORY / "tools" / "lock-overrides.txt").read_text()
+    dropped = set(re.findall(r"^(\S+) ; sys_platform == 'never'$", overrides, re.MULTILINE))
+    found: set[tuple[str, str]] = set()
+    waiting = [(one.name, extra) for one in wanted(extras) for extra in ("", *one.extras)]
+    while waiting:
+        named, extra = waiting.pop()
+        name = canonicalize_name(named)
+        if name in dropped or (name, extra) in found:
+            continue
+        found.add((name, extra))
+        for inner in map(Requirement, importlib.metadata.requires(name) or ()):
+            if inner.marker is None or inner.marker.evaluate({"extra": extra}):
+                waiting += [(inner.name, further) for further in ("", *inner.extras)]
+    return {name for name, _ in found}
+
+
+def locked() -> dict[str, str]:
+    """Return the lock's versions by name; of those that differ by Python, one."""
+    pins = re.findall(
+        r"^([A-Za-z0-9._-]+)==([^\s;]+)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE
+    )
+    return {canonicalize_name(name): version for name, version in pins}
+
+
+def test_the_light_image_holds_no_torch_and_nothing_that_is_not_pinned() -> None:
+    light = closure(("api", "flower"))
+
+    assert light >= {"fastapi", "uvicorn", "flower", "boto3", "celery"}
+    assert light & HEAVY == set()
+    assert light - set(locked()) == set()
+
+
+IMPORTING = """
+import importlib, importlib.metadata, sys
+
+there = set(sys.argv[1].split(","))
+missing = {
+    module
+    for module, names in importlib.metadata.packages_distributions().items()
+    if not there & {name.lower().replace("_", "-").replace(".", "-") for name in names}
+}
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name in missing:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+for module in sys.argv[2].split(","):
+    importlib.import_module(module)
+"""
+"""Imports some modules as if only some distributions were installed."""
+
+
+def test_the_light_image_holds_all_that_its_commands_import() -> None:
+    """Given that a library may be asked for only by an extra of another, which nobody named."""
+    there = ",".join({*closure(("api", "flower")), "trace-ocr-batch"})
+    modules = (
+        "producer.cli,producer.api.app,producer.api.services,kombu.transport.redis,flower.app,flower.urls"
+    )
+
+    command = [sys.executable, "-c", IMPORTING, there, modules]
+    imported = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert imported.stderr == ""
+
+
+def test_the_workers_images_hold_nothing_that_is_not_pinned() -> None:
+    heavy = closure(("worker",))
+
+    assert heavy >= {"torch", "numpy", "python-doctr"}
+    assert heavy - set(locked()) == set()
+
+
+@pytest.mark.parametrize(
+    ("stage", "extras"),
+    [("producer", {"api", "flower"}), ("worker-cpu", {"worker"}), ("worker-cuda", {"worker"})],
+)
+def test_every_installation_takes_its_extras_in_the_locks_versions(stage: str, extras: set[str]) -> None:
+    installs = [
+        rest for word, rest in stages()[f"build-{stage}"] if word == "RUN" and "uv pip install" in rest
+    ]
+    libraries, own = installs
+
+    assert set(re.findall(r"--extra (\w+)", libraries)) == extras
+    assert extras <= set(project()["project"]["optional-dependencies"])
+    assert "--constraint requirements.lock" in libraries
+    assert ("--override tools/lock-overrides.txt" in libraries) == ("worker" in extras)
+    assert ("--torch-backend cpu" in libraries) == (stage == "worker-cpu")
+    assert "--no-deps" in own
+    assert "--build-constraint requirements.lock" in own
+    assert "setuptools" in locked()
+
+
+def test_everything_that_is_copied_is_there_and_reaches_the_build() -> None:
+    copied = [
+        word
+        for kind, rest in instructions()
+        if kind == "COPY" and "--from" not in rest
+        for word in rest.split()[:-1]
+    ]
+
+    assert {"contract", "producer", "worker", "pyproject.toml", "requirements.lock"} <= set(copied)
+    for path in copied:
+        assert (REPOSITORY / path).exists(), path
+        assert not is_ignored(path), path
+
+
+@pytest.mark.parametrize(
+    "path", [".env", ".git", ".venv", "samples", "deploy/env.example", "contract/__pycache__"]
+)
+def test_the_build_is_not_given_what_it_does_not_need(path: str) -> None:
+    assert is_ignored(path)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_image_runs_without_root_under_an_init_and_stops_on_sigterm(target: str) -> None:
+    user, group = last(target, "USER").split(":")
+
+    assert int(user) > 0
+    assert int(group) > 0
+    assert f"--uid {user}" in next(rest for word, rest in stages()["runtime"] if "useradd" in rest)
+    assert yaml.safe_load(last(target, "ENTRYPOINT")) == ["tini", "--", "trace-ocr"]
+    assert last(target, "STOPSIGNAL") == "SIGTERM"
+    assert "PYTHONUNBUFFERED=1" in next(rest for word, rest in stages()["runtime"] if word == "ENV")
+
+
+@pytest.mark.parametrize("name", ["api", "control", "flower", "nightly", "worker"])
+def test_pods_run_as_the_images_user(name: str) -> None:
+    security = pods()[name]["spec"]["securityContext"]
+
+    assert f"{security['runAsUser']}:{security['runAsGroup']}" == last("producer", "USER")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_health_check_is_in_the_image(target: str) -> None:
+    _, script = yaml.safe_load(last(target, "HEALTHCHECK").partition("CMD ")[2])
+    (sources,) = [rest.split() for word, rest in stages()["runtime"] if word == "COPY"]
+
+    assert script == sources[-1] + "healthcheck.py"
+    assert "deploy/docker/healthcheck.py" in sources
+    assert (DEPLOY / "docker" / "healthcheck.py").is_file()
+
+
+def test_base_images_and_the_installer_are_pinned() -> None:
+    arguments = dict(rest.split("=", 1) for word, rest in instructions() if word == "ARG")
+
+    assert re.fullmatch(r"python:\d+\.\d+-slim-\w+", arguments["PYTHON_IMAGE"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+", arguments["UV_VERSION"])
+    assert {rest.split()[0] for word, rest in instructions() if word == "FROM"} <= {
+        "${PYTHON_IMAGE}",
+        *stages(),
+    }
+    assert list(stages())[-1] == "producer"
+
+
+def test_the_packages_readme_and_licence_are_copied() -> None:
+    metadata = project()["project"]
+    copied = " ".join(rest for word, rest in stages()["build-producer"] if word == "COPY")
+
+    for name in (metadata["readme"], *metadata["license-files"]):
+        assert name in copied
