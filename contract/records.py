@@ -92,6 +92,7 @@ class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one chunk cost and which model read it; beside its part, for the summary.
 
     Seconds are summed over threads, so stages that overlap add up to more than `wall_seconds`.
+    `fitting_batch_size` is there only if the device's memory did not hold a batch: the crops read at once.
     """
 
     completed: int
@@ -103,6 +104,7 @@ class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
     model: dict[str, str]
     worker: str
     notes: int = 0
+    fitting_batch_size: int | None = None
 
 
 class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -35,6 +35,7 @@ class _Totals:
     notes: int = 0
     models: list[dict[str, str]] = field(default_factory=list)
     workers: set[str] = field(default_factory=set)
+    fitting_batch_sizes: set[int] = field(default_factory=set)
 
     def count(self, failure: Failure | None) -> None:
         if failure is None:
@@ -49,6 +50,8 @@ class _Totals:
         self.places_filled += statistics.batches * statistics.batch_fill
         self.notes += statistics.notes
         self.workers.add(statistics.worker)
+        if statistics.fitting_batch_size:
+            self.fitting_batch_sizes.add(statistics.fitting_batch_size)
         if statistics.model not in self.models:
             self.models.append(statistics.model)
 
@@ -156,6 +159,8 @@ def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, A
         "stage_seconds": {name: round(value, 3) for name, value in totals.stage_seconds.items()},
         "batches": totals.batches,
         "batch_fill": round(totals.places_filled / totals.batches, 4) if totals.batches else 0.0,
+        # Where a device's memory was short: the least that one was given at once. Otherwise null.
+        "fitting_batch_size": min(totals.fitting_batch_sizes, default=None),
         "parameters": job.parameters.model_dump(),
         "models": totals.models,
         "workers": sorted(totals.workers),

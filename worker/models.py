@@ -4,15 +4,17 @@ Everything that decides a string is docTR's own code: resizing, normalisation, s
 model with its decoder, merging of the split strings.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import io
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import structlog
 import torch
 from doctr.models import recognition
 from doctr.models.preprocessor import PreProcessor
@@ -31,6 +33,9 @@ from worker.decode import Pixels
 class Recogniser:
     """One architecture with its weights on one device; the forward is serialised.
 
+    `fitting_batch_size` is None until the device runs out of memory, and from then on the pieces that it is
+    given at once.
+
     Args:
         model: a docTR recognition model
         device: where it runs
@@ -39,6 +44,7 @@ class Recogniser:
 
     def __init__(self, model: Any, device: torch.device, identity: dict[str, str]) -> None:
         self.identity = identity
+        self.fitting_batch_size: int | None = None
         self._device = device
         self._predictor = RecognitionPredictor(
             PreProcessor(
@@ -68,11 +74,53 @@ class Recogniser:
         return resized
 
     def read(self, batch: Pixels) -> list[Prediction]:
-        """Return (string, confidence) of each piece.
+        """Return (string, confidence) of each piece, in as many turns as the device's memory asks for.
+
+        A piece is of one size whatever the crop, so what fits once fits always, and is remembered.
 
         Args:
             batch: (n, 3, height, width) uint8; normalised on the device
+
+        Raises:
+            UnfitWorkerError: not even one piece fits, or the device has failed for good
+            RuntimeError: the model fails on this batch
         """
+        predictions: list[Prediction] = []
+        while len(predictions) < len(batch):
+            turn = batch[len(predictions) :][: self.fitting_batch_size]
+            with self._judging(len(turn)):
+                predictions += self._forward(turn)
+                continue
+            # Here, not where it is caught: the error's traceback holds the tensors that are to be freed.
+            self._shrink(len(turn))
+        return predictions
+
+    @contextlib.contextmanager
+    def _judging(self, size: int) -> Iterator[None]:
+        """Let the block end early where the device's memory does not hold `size` pieces, but holds fewer."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            if size == 1:
+                raise UnfitWorkerError(
+                    f"the memory of {self._device} does not hold one crop ({error}): "
+                    "end what else runs there, or take a smaller recognition_model"
+                ) from error
+        except torch.AcceleratorError as error:
+            # The device's context is lost: whatever this process sends there from now on fails too.
+            raise UnfitWorkerError(
+                f"the device {self._device} has failed and needs a new process ({error}): "
+                "if that goes on, check its health (nvidia-smi -q, dmesg)"
+            ) from error
+
+    def _shrink(self, tried: int) -> None:
+        # The least of both: another chunk's thread may have found out at the same time.
+        self.fitting_batch_size = min(tried // 2, self.fitting_batch_size or tried)
+        structlog.get_logger().warning("device_out_of_memory", tried=tried, next=self.fitting_batch_size)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _forward(self, batch: Pixels) -> list[Prediction]:
         with self._lock, torch.inference_mode():
             # The same two operations, in the same order, as docTR's PreProcessor: bit-equal inputs.
             scaled = torch.from_numpy(batch).to(self._device).to(torch.float32).div(255)

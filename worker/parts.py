@@ -46,5 +46,6 @@ def summarise(
         batch_fill=timings.pieces / places if places else 0.0,
         model=model,
         worker=worker,
+        fitting_batch_size=timings.fitting_batch_size,
         notes=sum(isinstance(line, RecognitionLine) and line.note is not None for line in lines),
     )

@@ -20,6 +20,9 @@ U = TypeVar("U")
 class Reader(Protocol):
     """What the model stage offers; `worker.models.Recogniser` is the real one."""
 
+    @property
+    def fitting_batch_size(self) -> int | None: ...
+
     def prepare(self, pixels: Pixels) -> PreparedCrop: ...
 
     def read(self, batch: Pixels) -> list[Prediction]: ...
@@ -29,11 +32,15 @@ class Reader(Protocol):
 
 @dataclass
 class Timings:
-    """Seconds per stage, summed over threads; and how full the batches were."""
+    """Seconds per stage, summed over threads; and how full the batches were.
+
+    `fitting_batch_size` is what the device had to be given at once instead, where its memory was short.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     batches: int = 0
     pieces: int = 0
+    fitting_batch_size: int | None = None
 
     def add(self, stage: str, seconds: float) -> None:
         """Add to a stage; called from the chunk's own thread only."""
@@ -84,6 +91,7 @@ def process_chunk(items: Sequence[Item], run: ChunkRun) -> tuple[list[Line], Tim
     Raises:
         InterruptedChunkError: `run.stop` was set; nothing was written anywhere
         StorageUnavailableError: storage is away; the chunk is to be tried again
+        UnfitWorkerError: the device has failed; another process is to read the chunk
     """
     timings = Timings()
     prepared: list[_Prepared] = []
@@ -92,6 +100,7 @@ def process_chunk(items: Sequence[Item], run: ChunkRun) -> tuple[list[Line], Tim
         for owner, prediction in zip(batch.owners, _read(batch, run, timings), strict=True):
             predictions[owner].append(prediction)
         run.on_progress(batch.owners[-1] + 1)
+    timings.fitting_batch_size = run.reader.fitting_batch_size
     started = time.perf_counter()
     lines = [
         _line(item, ready, of_item, run)

@@ -98,7 +98,7 @@ def read_by_worker() -> Iterator[Callable[[list[Path], Recogniser, int], list[Pr
             roots = AllowedRoots(tuple({str(path.parent) for path in files}))
             run = ChunkRun(
                 fetch=lambda item: fetch(item.uri, storage, roots, settings.max_bytes),
-                decode=lambda data: decode_crop(data, settings.max_pixels),
+                decode=lambda _, data: decode_crop(data, settings.max_pixels),
                 reader=recogniser,
                 batch_size=batch_size,
                 attempt=1,

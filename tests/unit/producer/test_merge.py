@@ -4,6 +4,7 @@ import json
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
+import msgspec
 import pytest
 
 from contract.errors import JobError, ObjectMissingError
@@ -62,11 +63,23 @@ def test_the_summary_counts_what_became_of_the_items(ready: Job, workspace: Work
         "stage_seconds": {"fetch": 0.75, "forward": 1.5},
         "batches": 3,
         "batch_fill": 0.5,
+        "fitting_batch_size": None,
         "parameters": {"recognition_model": "crnn_vgg16_bn", "recognition_batch_size": 4},
         "models": [{"architecture": "parseq", "device": "cpu", "source": "model store"}],
         "workers": ["cpu0@host", "cpu1@host", "cpu2@host"],
         "retries": 0,
     }
+
+
+def test_the_summary_tells_where_a_devices_memory_was_short(ready: Job, workspace: Workspace) -> None:
+    # given two chunks whose worker had to read fewer crops at once
+    for number, fitting in ((0, 64), (2, 16)):
+        statistics = workspace.load_statistics(number)
+        assert statistics is not None
+        short = msgspec.structs.replace(statistics, fitting_batch_size=fitting)
+        workspace.store.replace(workspace.statistics(number), msgspec.json.encode(short))
+
+    assert merge(ready, workspace)["fitting_batch_size"] == 16
 
 
 def test_a_job_without_failures_has_an_empty_errors_file(

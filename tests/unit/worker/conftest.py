@@ -64,6 +64,7 @@ class FakeReader:
         self.batch_sizes: list[int] = []
         self.prepared = 0
         self.broken: set[int] = set()
+        self.fitting_batch_size: int | None = None
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
         self.prepared += 1

@@ -67,3 +67,9 @@ def test_statistics_count_lines_notes_and_places() -> None:
 
 def test_a_chunk_without_a_batch_has_no_fill() -> None:
     assert summarise([BAD], Timings(), 1.0, 4, {}, "cpu@here").batch_fill == 0.0
+
+
+def test_the_statistics_tell_what_fitted_where_memory_was_short() -> None:
+    timings = Timings({"forward": 1.5}, 2, 6, fitting_batch_size=2)
+
+    assert summarise([GOOD], timings, 3.0, 4, {}, "gpu0@here").fitting_batch_size == 2
