@@ -36,12 +36,14 @@ def batches(pieces: Iterable[tuple[int, Pixels]], size: int) -> Iterator[Batch]:
         size: pieces per batch, the contract's `recognition_batch_size`
     """
     owners: list[int] = []
-    arrays: list[Pixels] = []
+    pixels: Pixels | None = None
     for owner, piece in pieces:
+        if pixels is None:
+            pixels = np.empty((size, *piece.shape), np.uint8)
+        pixels[len(owners)] = piece
         owners.append(owner)
-        arrays.append(piece)
-        if len(arrays) == size:
-            yield Batch(owners, np.stack(arrays))
-            owners, arrays = [], []
-    if arrays:
-        yield Batch(owners, np.stack(arrays))
+        if len(owners) == size:
+            yield Batch(owners, pixels)
+            owners, pixels = [], None
+    if pixels is not None:
+        yield Batch(owners, pixels[: len(owners)])

@@ -159,9 +159,9 @@ def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
         JobError: the source lies outside this worker's roots, so that every item would fail alike
     """
     if job.source.type == "manifest":
-        return allowed
+        return allowed.for_one_chunk()
     try:
-        return allowed.narrowed(job.source.uri)
+        return allowed.narrowed(job.source.uri).for_one_chunk()
     except OutsideAllowedRootsError as error:
         raise JobError(f"the source {error}") from error
 

@@ -18,6 +18,7 @@ from contract.errors import (
 )
 from contract.roots import AllowedRoots
 from contract.storage import Storage
+from worker.fast_decode import decode_plain
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
 """Pillow's decoders that are tried; a closed list, since some others run programs (EPS)."""
@@ -81,6 +82,9 @@ def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
     Raises:
         ItemError: not an image, truncated, or too many pixels
     """
+    plain = decode_plain(data, max_pixels)
+    if plain is not None:
+        return DecodedImage(plain)
     image = _open(data)
     width, height = image.size
     if width * height > max_pixels:

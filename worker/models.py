@@ -1,4 +1,4 @@
-"""Stage 6: docTR's recognition models; the only importer of torch and docTR.
+"""Stage 6: docTR's recognition models; beside `worker.preprocess` the only importer of torch and docTR.
 
 Everything that decides a string is docTR's own code: resizing, normalisation, splitting of wide crops, the
 model with its decoder, merging of the split strings.
@@ -19,8 +19,7 @@ import torch
 from doctr.models import recognition
 from doctr.models.preprocessor import PreProcessor
 from doctr.models.recognition.predictor import RecognitionPredictor
-from doctr.models.recognition.predictor._utils import remap_preds, split_crops
-from doctr.utils import Sample
+from doctr.models.recognition.predictor._utils import remap_preds
 from doctr.utils.data import download_from_url
 from filelock import FileLock
 
@@ -28,6 +27,7 @@ from contract.errors import ModelUnavailableError, SettingsError, TraceOcrError,
 from contract.model_store import ModelStore, doctr_cache
 from worker.batching import Prediction, PreparedCrop
 from worker.decode import Pixels
+from worker.preprocess import Preprocessor
 
 
 class Recogniser:
@@ -46,15 +46,14 @@ class Recogniser:
         self.identity = identity
         self.fitting_batch_size: int | None = None
         self._device = device
-        self._predictor = RecognitionPredictor(
-            PreProcessor(
-                model.cfg["input_shape"][-2:],
-                batch_size=1,
-                mean=model.cfg["mean"],
-                std=model.cfg["std"],
-                preserve_aspect_ratio=True,
-            ),
-            model.to(device),
+        height, width = model.cfg["input_shape"][-2:]
+        ours = RecognitionPredictor(PreProcessor((height, width), batch_size=1), model.to(device))
+        self._predictor = ours
+        self._preprocessor = Preprocessor(height, width, ours.critical_ar, ours.target_ar, ours.overlap_ratio)
+        # Made once: a tensor made for each batch would stop a GPU until it is copied there.
+        self._mean, self._std = (
+            torch.tensor(model.cfg[name], dtype=torch.float32, device=device).view(-1, 1, 1)
+            for name in ("mean", "std")
         )
         self._lock = threading.Lock()
 
@@ -64,14 +63,7 @@ class Recogniser:
         Args:
             pixels: RGB, (height, width, 3) uint8
         """
-        ours = self._predictor
-        crops, crop_map, _ = split_crops([pixels], ours.critical_ar, ours.target_ar, ours.overlap_ratio)
-        return PreparedCrop([self._resize(crop) for crop in crops], crop_map)
-
-    def _resize(self, crop: Pixels) -> Pixels:
-        tensor = torch.from_numpy(crop.copy()).permute(2, 0, 1)
-        resized: Pixels = self._predictor.pre_processor.resize(Sample(image=tensor)).image.numpy()
-        return resized
+        return self._preprocessor.prepare(pixels)
 
     def read(self, batch: Pixels) -> list[Prediction]:
         """Return (string, confidence) of each piece, in as many turns as the device's memory asks for.
@@ -122,9 +114,9 @@ class Recogniser:
 
     def _forward(self, batch: Pixels) -> list[Prediction]:
         with self._lock, torch.inference_mode():
-            # The same two operations, in the same order, as docTR's PreProcessor: bit-equal inputs.
-            scaled = torch.from_numpy(batch).to(self._device).to(torch.float32).div(255)
-            normalised = self._predictor.pre_processor.normalize(scaled)
+            # The same operations, in the same order, as docTR's PreProcessor: bit-equal inputs.
+            scaled = torch.from_numpy(batch).to(self._device).to(torch.float32).div_(255)
+            normalised = scaled.sub_(self._mean).div_(self._std)
             predictions: list[Prediction] = self._predictor.model(normalised, return_preds=True)["preds"]
         return predictions
 

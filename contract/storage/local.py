@@ -21,6 +21,9 @@ from contract.storage.streams import TranslatedStream
 TEMPORARY_SUFFIX = ".tmp"
 """Marks unfinished files; they are hidden, never listed, and swept when their job ends."""
 
+SMALL_BYTES, LARGE_BYTES = 1 << 16, 1 << 22
+"""Bytes asked for in the first read, which is all that a crop has, and in each further one."""
+
 _OURS = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}\.tmp")
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR, errno.ELOOP}
@@ -33,8 +36,8 @@ class LocalStore:
 
     def read(self, uri: str, limit: int) -> bytes:
         """Return the whole file; at most `limit` bytes are ever read."""
-        with _translated(uri), Path(uri).open("rb") as file:
-            data = file.read(limit + 1)
+        with _translated(uri):
+            data = _read(uri, limit + 1)
         if len(data) > limit:
             raise TooManyBytesError(f"{uri} is larger than {limit:,} bytes")
         return data
@@ -124,6 +127,26 @@ class LocalStore:
             with _translated(uri):
                 temporary.replace(path)
                 _sync_folder(path.parent)
+
+
+def _read(uri: str, limit: int) -> bytes:
+    """Return up to `limit` bytes; three system calls for a small file, where Python's own files take nine.
+
+    Each call lets go of the interpreter, and beside other threads it is the getting back that takes long.
+    """
+    descriptor = os.open(uri, os.O_RDONLY)
+    try:
+        data = os.read(descriptor, min(limit, SMALL_BYTES))
+        if len(data) < min(limit, SMALL_BYTES):
+            return data
+        parts = [data]
+        while (left := limit - sum(map(len, parts))) and (
+            part := os.read(descriptor, min(left, LARGE_BYTES))
+        ):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

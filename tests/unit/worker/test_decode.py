@@ -356,7 +356,7 @@ class TestRefused:
         def out_of_memory(*_: object, **__: object) -> None:
             raise MemoryError
 
-        data = encode(Image.new("RGB", (8, 8)))
+        data = encode(Image.new("RGBA", (8, 8)))
         monkeypatch.setattr("PIL.ImageFile.ImageFile.load", out_of_memory)
 
         with pytest.raises(MemoryError):

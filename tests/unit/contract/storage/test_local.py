@@ -62,7 +62,7 @@ def test_what_the_file_system_says_is_told_in_our_words(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
 
     with pytest.raises(expected, match=r"/data/a\.png"):
         store.read("/data/a.png", 5)
