@@ -1,7 +1,7 @@
-"""Stage 6: docTR's recognition models; beside `worker.preprocess` the only importer of torch and docTR.
+"""Stage 6: docTR's recognition models; with `worker.preprocess` and `worker.ctc` the only importers of torch.
 
 Everything that decides a string is docTR's own code: resizing, normalisation, splitting of wide crops, the
-model with its decoder, merging of the split strings.
+model, merging of the split strings; or its arithmetic, bit for bit, where that was slow.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import structlog
 import torch
 from doctr.models import recognition
 from doctr.models.preprocessor import PreProcessor
+from doctr.models.recognition import CRNN
 from doctr.models.recognition.predictor import RecognitionPredictor
 from doctr.models.recognition.predictor._utils import remap_preds
 from doctr.utils.data import download_from_url
@@ -26,6 +27,7 @@ from filelock import FileLock
 from contract.errors import ModelUnavailableError, SettingsError, TraceOcrError, UnfitWorkerError
 from contract.model_store import ModelStore, doctr_cache
 from worker.batching import Prediction, PreparedCrop
+from worker.ctc import CtcDecoder
 from worker.decode import Pixels
 from worker.preprocess import Preprocessor
 
@@ -56,6 +58,9 @@ class Recogniser:
             for name in ("mean", "std")
         )
         self._lock = threading.Lock()
+        self._decode = CtcDecoder(model.vocab) if isinstance(model, CRNN) else None
+        if self._decode:
+            model.exportable = True  # it then returns its logits, and leaves out its own decoding
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
         """Return the crop's pieces as the model takes them; wide crops have several.
@@ -113,12 +118,18 @@ class Recogniser:
             torch.cuda.empty_cache()
 
     def _forward(self, batch: Pixels) -> list[Prediction]:
+        output = self._run(batch)
+        # Outside the lock: while one chunk's strings are put together, the device has the other's batch.
+        return self._decode(output) if self._decode else output
+
+    def _run(self, batch: Pixels) -> Any:
+        """Return the model's logits if they are decoded here, else its (string, confidence) pairs."""
         with self._lock, torch.inference_mode():
             # The same operations, in the same order, as docTR's PreProcessor: bit-equal inputs.
             scaled = torch.from_numpy(batch).to(self._device).to(torch.float32).div_(255)
             normalised = scaled.sub_(self._mean).div_(self._std)
-            predictions: list[Prediction] = self._predictor.model(normalised, return_preds=True)["preds"]
-        return predictions
+            output = self._predictor.model(normalised, return_preds=True)
+        return output["logits" if self._decode else "preds"]
 
     def join(self, crop: PreparedCrop, predictions: Sequence[Prediction]) -> Prediction:
         """Return the whole crop's (string, confidence) from those of its pieces."""
