@@ -83,6 +83,7 @@ def test_the_light_image_holds_no_torch_and_nothing_that_is_not_pinned() -> None
 
 IMPORTING = """
 import importlib, importlib.metadata, sys
+from importlib.machinery import PathFinder
 
 there = set(sys.argv[1].split(","))
 missing = {
@@ -91,12 +92,12 @@ missing = {
     if not there & {name.lower().replace("_", "-").replace(".", "-") for name in names}
 }
 
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name in missing:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name in missing else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Missing())
+sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
 for module in sys.argv[2].split(","):
     importlib.import_module(module)
 """
