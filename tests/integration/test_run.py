@@ -12,6 +12,10 @@ from tests.integration.processes import Run, Start
 pytestmark = pytest.mark.usefixtures("demo_model")
 
 
+COPIES = 8
+"""Copies of the sample for the run that is stopped: some seconds of work."""
+
+
 def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -61,7 +65,14 @@ def test_running_again_reads_nothing_anew_and_other_parameters_are_refused(
 def test_ctrl_c_stops_cleanly_says_how_to_continue_and_the_same_command_continues(
     start: Start, trace_ocr: Run, samples: Path, tmp_path: Path
 ) -> None:
-    arguments = ("run", str(samples / "crops"), "-o", "out", "--chunk-size", "8")
+    # given crops enough that the run is still at them when the signal comes
+    source = tmp_path / "crops"
+    source.mkdir()
+    for path in (samples / "crops").iterdir():
+        for copy in range(COPIES):
+            (source / f"{copy}-{path.name}").write_bytes(path.read_bytes())
+    planned = len(list(source.iterdir()))
+    arguments = ("run", str(source), "-o", "out", "--chunk-size", "8")
     running = start(*arguments, TRACE_OCR_LOG_LEVEL="info")
     running.wait_for("chunk_done")
 
@@ -71,12 +82,12 @@ def test_ctrl_c_stops_cleanly_says_how_to_continue_and_the_same_command_continue
     continued = trace_ocr(*arguments)
 
     assert status == 130
-    assert f"trace-ocr run {samples / 'crops'} -o out" in running.wait_for("To continue")[0]
-    assert 0 < len(kept) < 33, "the test is about a job stopped in its middle"
+    assert f"trace-ocr run {source} -o out" in running.wait_for("To continue")[0]
+    assert 0 < 8 * len(kept) < planned, "the test is about a job stopped in its middle"
     assert continued.returncode == 0, continued.stderr
     assert {name: (tmp_path / "out/parts" / name).stat() for name in kept} == kept
     ids = [line["id"] for line in lines(tmp_path / "out/results.jsonl")]
-    assert ids == sorted(path.name for path in (samples / "crops").iterdir())
+    assert ids == sorted(path.name for path in source.iterdir())
 
 
 def test_a_manifest_from_standard_input_carries_ids_and_labels_into_the_results(
