@@ -479,6 +479,8 @@ def test_status_results_and_the_list_are_answered_from_the_workspace_after_flush
     assert http_client.get("/jobs/night/samples").json()["data"]
     fresh = client.submit(service.crops(2), service.folder())
     assert fresh.wait(timeout=120).request_counts.completed == 2
+    # The reports went with the rest; each process writes its own again within seconds.
+    until(lambda: http_client.get("/health").status_code == 200)
 
 
 # keys
