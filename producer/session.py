@@ -61,9 +61,14 @@ class Session:
         return Dispatcher(send, lambda job: waiting_chunks(self.client, namespace, job))
 
     @cached_property
+    def roots(self) -> AllowedRoots:
+        """Where sources and workspaces may lie."""
+        return AllowedRoots(self.settings.allowed_roots)
+
+    @cached_property
     def index(self) -> JobIndex:
         """The jobs of the allowed roots."""
-        return JobIndex(AllowedRoots(self.settings.allowed_roots), self.storage)
+        return JobIndex(self.roots, self.storage)
 
     def planner(self) -> Planner:
         """Return a planner over these clients."""

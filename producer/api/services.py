@@ -1,4 +1,4 @@
-"""What the routes of one API process share: clients, keys and bounds, made once from the settings."""
+"""What the routes of one API process share: clients and keys, made once from the settings."""
 
 import threading
 from dataclasses import dataclass, field
@@ -8,11 +8,7 @@ import redis
 
 from contract.broker import make_app, make_redis
 from contract.errors import TraceOcrError
-from contract.ledger import Ledger
 from contract.reports import Reports
-from contract.roots import AllowedRoots
-from contract.settings import Settings
-from contract.storage import Storage
 from contract.uploads import Uploads
 from producer.api.desk import UploadDesk
 from producer.api.health import WorkerWatch, check_storage
@@ -20,7 +16,7 @@ from producer.api.jobs import Jobs
 from producer.api.keys import Keyring
 from producer.api.metrics import ApiMetrics
 from producer.api.submission import IdempotencyKeys, Submission
-from producer.index import JobIndex
+from producer.session import Session
 
 RETRIES = 1
 """Tries of one Redis command beyond the first: who waits for an HTTP answer would rather hear soon."""
@@ -31,33 +27,21 @@ class NoWorkerError(TraceOcrError):
 
 
 @dataclass(frozen=True)
-class Services:
-    """Everything behind the routes; each client is made at its first use."""
+class Services(Session):
+    """Everything behind the routes: a command's clients, and what only serving needs."""
 
-    settings: Settings
     keyring: Keyring
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @cached_property
     def client(self) -> redis.Redis:
-        """The Redis client, for text."""
+        """The Redis client; of less patience than a command's."""
         return make_redis(self.settings, retries=RETRIES)
-
-    @cached_property
-    def storage(self) -> Storage:
-        """The stores."""
-        return Storage(self.settings)
-
-    @cached_property
-    def roots(self) -> AllowedRoots:
-        """Where sources and workspaces may lie."""
-        return AllowedRoots(self.settings.allowed_roots)
 
     @cached_property
     def jobs(self) -> Jobs:
         """The jobs."""
-        ledger = Ledger(self.client, self.settings.namespace)
-        return Jobs(ledger, self.storage, self.roots, JobIndex(self.roots, self.storage))
+        return Jobs(self.ledger, self.storage, self.roots, self.index)
 
     @cached_property
     def submission(self) -> Submission:
@@ -97,7 +81,7 @@ class Services:
         return ApiMetrics(
             self.client,
             self.settings,
-            self.jobs.ledger,
+            self.ledger,
             self.reports,
             self.uploads,
             lambda: check_storage(self.roots, self.storage).ok,
