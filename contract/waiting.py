@@ -1,4 +1,4 @@
-"""What waits in the broker: looks at kombu's own keys, none of which change anything."""
+"""What waits in the broker: looks at kombu's own keys, which change nothing."""
 
 import json
 import math
@@ -13,7 +13,10 @@ PEEK = 500
 """Messages looked at in one LRANGE: about half a megabyte."""
 
 _UNACKED = "unacked"
-_UNACKED_INDEX = "unacked_index"
+
+UNACKED_INDEX = "unacked_index"
+"""Kombu's sorted set of delivery tag -> time of delivery; a tag older than the visibility timeout is
+delivered again. Kombu offers no way to renew it, so workers touch the key directly (docs/decisions/0003)."""
 
 
 def waiting_chunks(client: redis.Redis, namespace: str, job: str) -> set[int]:
@@ -50,7 +53,7 @@ def oldest_message_age(client: redis.Redis, namespace: str, now: float) -> float
 
 def oldest_lease_age(client: redis.Redis, now: float) -> float:
     """Return how many seconds ago the least recently renewed lease was renewed; 0 where there is none."""
-    oldest = cast("list[tuple[str, float]]", client.zrange(_UNACKED_INDEX, 0, 0, withscores=True))
+    oldest = cast("list[tuple[str, float]]", client.zrange(UNACKED_INDEX, 0, 0, withscores=True))
     return max(0.0, now - oldest[0][1]) if oldest else 0.0
 
 

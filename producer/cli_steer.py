@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from contract.errors import ExitCode, JobStateError
+from contract.errors import ExitCode
 from contract.job import Job
 from contract.ledger import Ledger
 from contract.settings import Settings
@@ -14,7 +14,7 @@ from producer import options
 from producer.session import Session
 from producer.sources import list_source
 from producer.status import find_workspace
-from producer.steer import add_retry, cancel_job, pause_job, remove_job
+from producer.steer import add_retry, cancel_job, check_not_completed, pause_job, remove_job
 from producer.submit import submit_job
 
 
@@ -41,8 +41,7 @@ def resume(settings: Settings, job: str) -> ExitCode:
     """Continue a paused, cancelled or failed job, or one whose planning was cut off."""
     session = Session(settings)
     found, workspace = _find(session, job)
-    if workspace.store.exists(workspace.success):
-        raise JobStateError(f"job {found.id} is complete")
+    check_not_completed(found, workspace)
     return _resubmit(session, found, workspace)
 
 

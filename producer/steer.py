@@ -19,7 +19,7 @@ def pause_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
     Raises:
         JobStateError: the job has ended
     """
-    _check_not_completed(job, workspace)
+    check_not_completed(job, workspace)
     halt = workspace.load_halt()
     if halt and halt.status != "paused":
         raise JobStateError(f"job {job.id} is {halt.status}: submit it again to continue it")
@@ -34,7 +34,7 @@ def cancel_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
     Raises:
         JobStateError: the job is complete
     """
-    _check_not_completed(job, workspace)
+    check_not_completed(job, workspace)
     workspace.halt("cancelled")
     if ledger:
         ledger.hold(job.id, "cancelling")
@@ -116,6 +116,7 @@ def _failed_items(job: Job, workspace: Workspace) -> Iterator[Item]:
                     identity = next(wanted, None)
 
 
-def _check_not_completed(job: Job, workspace: Workspace) -> None:
+def check_not_completed(job: Job, workspace: Workspace) -> None:
+    """Raise JobStateError if the job is complete."""
     if workspace.store.exists(workspace.success):
         raise JobStateError(f"job {job.id} is complete")

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import redis
 import structlog
 
+from contract.waiting import UNACKED_INDEX
+
 if TYPE_CHECKING:
     from redis import Redis
-
-UNACKED_INDEX = "unacked_index"
-"""Kombu's sorted set of delivery tag -> time of delivery; a tag older than the visibility timeout is
-delivered again. Kombu offers no way to renew it, so the key is touched directly (docs/decisions/0003)."""
 
 PROGRESS_SECONDS = 1.0
 """Seconds between progress reports: often enough for a progress bar, nothing to Redis."""

@@ -24,6 +24,7 @@ from contract.records import ChunkMessage, M, Nudge, parse_message
 from contract.workspace import open_workspace
 from worker.chunk import WorkerContext, read_chunk
 from worker.heartbeat import renew_lease
+from worker.metrics import Kind
 from worker.uploads import read_uploads
 
 MAX_ATTEMPTS = 5
@@ -69,9 +70,7 @@ def run_message(
         context.metrics.chunk("recognition", "skipped" if "skipped" in shown else "done")
         return shown
     except MessageError as error:
-        context.metrics.chunk("recognition", "dropped")
-        log.error("message_dropped", error=str(error))
-        return {"dropped": str(error)}
+        return _drop("recognition", error, context)
     except JobError as error:
         context.metrics.chunk("recognition", "job_failed")
         _fail_job(message, context, str(error))
@@ -99,26 +98,27 @@ def run_nudge(args: tuple[Any, ...], payload: dict[str, Any], context: WorkerCon
         context.metrics.chunk("upload", "done")
         return shown
     except MessageError as error:
-        context.metrics.chunk("upload", "dropped")
-        log.error("message_dropped", error=str(error))
-        return {"dropped": str(error)}
-    except InterruptedChunkError as error:
-        context.metrics.chunk("upload", "handed_back")
-        raise Reject(str(error), requeue=True) from error
-    except UnfitWorkerError as error:
-        context.metrics.chunk("upload", "handed_back")
-        _retire(error, context, log)
-        raise Reject(str(error), requeue=True) from error
+        return _drop("upload", error, context)
     except Exception as error:
-        context.metrics.chunk("upload", "let_go")
-        log.error("nudge_failed", exc_info=error)
-        raise Reject(str(error), requeue=False) from error
+        requeue = isinstance(error, InterruptedChunkError | UnfitWorkerError)
+        context.metrics.chunk("upload", "handed_back" if requeue else "let_go")
+        if isinstance(error, UnfitWorkerError):
+            _retire(error, context, log)
+        elif not requeue:
+            log.error("nudge_failed", exc_info=error)
+        raise Reject(str(error), requeue=requeue) from error
 
 
 def _parse(args: tuple[Any, ...], payload: dict[str, Any], kind: type[M]) -> M:
     if args:
         raise MessageError("the message has positional arguments and was dropped")
     return parse_message(payload, kind)
+
+
+def _drop(kind: Kind, error: MessageError, context: WorkerContext) -> dict[str, object]:
+    context.metrics.chunk(kind, "dropped")
+    structlog.get_logger().error("message_dropped", worker=context.name, error=str(error))
+    return {"dropped": str(error)}
 
 
 def _retire(error: Exception, context: WorkerContext, log: structlog.stdlib.BoundLogger) -> None:

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 
 import redis
 import structlog
@@ -17,6 +18,7 @@ from contract.reports import ProcessReport, Reports
 from contract.uploads import Uploads
 from contract.waiting import oldest_lease_age, oldest_message_age, queue_lengths, unacked_messages
 from producer.api.relayed import labels_of, relay
+from producer.status import status_of
 
 MAX_JOBS = 200
 """Jobs with figures of their own; those that have not ended come first, the newest first."""
@@ -148,7 +150,7 @@ class SystemCollector(Collector):
         items: dict[Labels, float] = {
             (progress.job, outcome): count
             for progress in progresses
-            for outcome, count in _items(progress).items()
+            for outcome, count in asdict(status_of(progress).request_counts).items()
         }
         yield _gauge("trace_ocr_job_items", "Items of a job.", items, "job", "outcome")
 
@@ -158,11 +160,6 @@ class SystemCollector(Collector):
             return self._ledger.load(job)
         except (ValueError, KeyError):
             return None
-
-
-def _items(progress: Progress) -> dict[str, int]:
-    total = progress.items_total if progress.items_total is not None else progress.items_planned
-    return {"total": total, "completed": progress.completed, "failed": progress.failed}
 
 
 def _processes(live: list[ProcessReport]) -> Iterator[Metric]:

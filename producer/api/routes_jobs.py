@@ -20,7 +20,7 @@ from producer.api.services import Services
 from producer.api.submission import JobRequest
 from producer.samples import IMAGE_TYPES, image_of, item_of, samples
 from producer.status import JobStatus
-from producer.steer import add_retry, cancel_job, pause_job
+from producer.steer import add_retry, cancel_job, check_not_completed, pause_job
 from producer.submit import request_job
 
 LOOK_SECONDS = 1.0
@@ -77,6 +77,7 @@ def jobs_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/jobs", tags=["jobs"], responses=refusals)
     _add_reading(router, services)
     _add_files(router, services)
+    _add_samples(router, services)
     _add_steering(router, services)
     return router
 
@@ -148,6 +149,10 @@ def _add_files(router: APIRouter, services: Services) -> None:
         """Stream a complete job's failed items, in source order."""
         workspace = merged(job_id)
         return lines_response(workspace, workspace.errors, asked)
+
+
+def _add_samples(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(requires("read", services.keyring))]
 
     @router.get("/{job_id}/samples", dependencies=may_read)
     def get_samples(job_id: JobId, count: Annotated[int, Query(ge=1, le=100)] = 12) -> SampleList:
@@ -231,8 +236,7 @@ def _steer(jobs: Jobs, job_id: str, action: Action) -> JobStatus:
 
 
 def _resume(job: Job, workspace: Workspace, ledger: Ledger) -> None:
-    if workspace.store.exists(workspace.success):
-        raise JobStateError(f"job {job.id} is complete")
+    check_not_completed(job, workspace)
     if job.plan is None and job.source.uri == STANDARD_INPUT:
         raise JobStateError(f"job {job.id} reads standard input: submit it again where that is")
     request_job(job, workspace, ledger)
