@@ -5,7 +5,7 @@ import csv
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import IO
 
 import msgspec
@@ -17,6 +17,14 @@ from contract.storage.streams import TranslatedStream
 
 MAX_LINE_BYTES = 65_536
 """Bytes of one line: three texts of the greatest length fit; a binary file named .jsonl does not."""
+
+BLOCK_BYTES = 65_536
+"""Bytes read at once: a few hundred lines, so that a manifest that trickles in is planned as it comes."""
+
+BLOCK_ENTRIES = 1_024
+"""Entries whose ids are looked up in one call of SQLite."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 SEEN_CACHE_KIB = 16_384
 """KiB of ids that SQLite keeps in memory; the rest lies in a temporary file, so memory stays flat."""
@@ -30,6 +38,10 @@ class ManifestEntry(msgspec.Struct, frozen=True):
     label: Label | None = None
 
 
+NumberedEntry = tuple[int, ManifestEntry]
+"""An entry and its line, counted from 1."""
+
+
 def read_manifest(
     uri: str, base: str, storage: Storage, stdin: IO[bytes], passed_over: Counter[str]
 ) -> Iterator[Item]:
@@ -38,21 +50,38 @@ def read_manifest(
     Raises:
         SourceError: a malformed line, by its number; or an id given twice, by both numbers
     """
+    prefix = join(base, "")
     with _opened(uri, storage, stdin) as stream, _SeenIds() as seen:
-        for number, entry in _entries(uri, stream, passed_over):
-            identity = entry.id or entry.uri
-            first = seen.add(identity, number)
-            if first is not None:
-                raise SourceError(
-                    f"{_shown(uri)}: lines {first} and {number} have the same id {identity!r}: "
-                    "ids are what results are joined on, so give each line its own"
-                )
-            resolved = _resolve(entry.uri, base)
-            if len(resolved) > MAX_TEXT:
-                raise SourceError(
-                    f"{_shown(uri)} line {number}: the URI is longer than {MAX_TEXT:,} characters"
-                )
-            yield Item(id=identity, uri=resolved, label=entry.label)
+        for block in _blocks(_entries(uri, stream, passed_over)):
+            repeated = seen.add([(entry.id or entry.uri, number) for number, entry in block])
+            for number, entry in block:
+                identity = entry.id or entry.uri
+                if first := repeated.get(number):
+                    raise SourceError(
+                        f"{_shown(uri)}: lines {first} and {number} have the same id {identity!r}: "
+                        "ids are what results are joined on, so give each line its own"
+                    )
+                resolved = _resolve(entry.uri, prefix)
+                if len(resolved) > MAX_TEXT:
+                    raise SourceError(
+                        f"{_shown(uri)} line {number}: the URI is longer than {MAX_TEXT:,} characters"
+                    )
+                yield Item(id=identity, uri=resolved, label=entry.label)
+
+
+def _blocks(entries: Iterator[NumberedEntry]) -> Iterator[list[NumberedEntry]]:
+    """Yield lists of entries; those before a malformed line come before its error."""
+    failure: SourceError | None = None
+    while failure is None:
+        block: list[NumberedEntry] = []
+        try:
+            block.extend(islice(entries, BLOCK_ENTRIES))
+        except SourceError as error:
+            failure = error
+        if not block and failure is None:
+            return
+        yield block
+    raise failure
 
 
 class _SeenIds:
@@ -70,11 +99,16 @@ class _SeenIds:
     def __exit__(self, *_: object) -> None:
         self._database.close()
 
-    def add(self, identity: str, line: int) -> int | None:
-        """Note an id; return the line that had it first, or None."""
-        cursor = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (identity, line))
-        if cursor.rowcount:
-            return None
+    def add(self, entries: list[tuple[str, int]]) -> dict[int, int]:
+        """Note ids with the line of each; return, of each line whose id is not new, the line that had it."""
+        before = self._database.total_changes
+        self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", entries)
+        if self._database.total_changes - before == len(entries):
+            return {}
+        firsts = ((line, self._line_of(identity)) for identity, line in entries)
+        return {line: first for line, first in firsts if first != line}
+
+    def _line_of(self, identity: str) -> int:
         row = self._database.execute("SELECT line FROM seen WHERE id = ?", (identity,)).fetchone()
         return int(row[0])
 
@@ -97,7 +131,7 @@ def _opened(uri: str, storage: Storage, stdin: IO[bytes]) -> Iterator[IO[bytes] 
 
 def _entries(
     uri: str, stream: IO[bytes] | TranslatedStream, passed_over: Counter[str]
-) -> Iterator[tuple[int, ManifestEntry]]:
+) -> Iterator[NumberedEntry]:
     """Yield (line number, entry); standard input is JSONL if its first line with text begins with {."""
     lines = _bounded_lines(uri, stream)
     for number, line in lines:
@@ -112,17 +146,27 @@ def _entries(
 
 
 def _bounded_lines(uri: str, stream: IO[bytes] | TranslatedStream) -> Iterator[tuple[int, bytes]]:
-    number, line = 1, stream.readline(MAX_LINE_BYTES + 1).removeprefix(b"\xef\xbb\xbf")
-    while line:
-        if len(line) > MAX_LINE_BYTES:
-            raise SourceError(f"{_shown(uri)} line {number} is longer than {MAX_LINE_BYTES:,} bytes")
-        yield number, line
-        number, line = number + 1, stream.readline(MAX_LINE_BYTES + 1)
+    """Yield (number, line with its newline); a call of the stream for each would outweigh the decoding."""
+    number, rest = 0, b""
+    while block := stream.read(BLOCK_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            number += 1
+            _check_length(uri, number, len(line) + 1)
+            yield number, (line if number > 1 else line.removeprefix(BYTE_ORDER_MARK)) + b"\n"
+        _check_length(uri, number + 1, len(rest))
+    if rest:
+        yield number + 1, rest if number else rest.removeprefix(BYTE_ORDER_MARK)
+
+
+def _check_length(uri: str, number: int, length: int) -> None:
+    if length > MAX_LINE_BYTES:
+        raise SourceError(f"{_shown(uri)} line {number} is longer than {MAX_LINE_BYTES:,} bytes")
 
 
 def _jsonl_entries(
     uri: str, lines: Iterator[tuple[int, bytes]], passed_over: Counter[str]
-) -> Iterator[tuple[int, ManifestEntry]]:
+) -> Iterator[NumberedEntry]:
     decoder = msgspec.json.Decoder(ManifestEntry)
     for number, line in lines:
         if not line.strip():
@@ -134,7 +178,7 @@ def _jsonl_entries(
             raise SourceError(f"{_shown(uri)} line {number}: {error}") from error
 
 
-def _csv_entries(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, ManifestEntry]]:
+def _csv_entries(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[NumberedEntry]:
     reader = csv.DictReader(_decoded(uri, lines), strict=True)
     try:
         if "uri" not in (reader.fieldnames or ()):
@@ -154,8 +198,8 @@ def _decoded(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
             raise SourceError(f"{_shown(uri)} line {number} is not UTF-8") from error
 
 
-def _resolve(uri: str, base: str) -> str:
-    return uri if "://" in uri or uri.startswith("/") else join(base, uri.removeprefix("./"))
+def _resolve(uri: str, prefix: str) -> str:
+    return uri if uri.startswith("/") or "://" in uri else prefix + uri.removeprefix("./")
 
 
 def _shown(uri: str) -> str:

@@ -5,7 +5,7 @@ from itertools import islice
 
 from contract.errors import SourceError, WorkspaceConflictError
 from contract.job import Job, Plan
-from contract.records import Item, encode_line
+from contract.records import Item, encode_lines
 from contract.workspace import MAX_CHUNK_BYTES, Workspace
 from producer.sources import Listing
 
@@ -58,7 +58,7 @@ def write_chunk(workspace: Workspace, number: int, items: list[Item]) -> bool:
     Raises:
         WorkspaceConflictError: other items are there already
     """
-    data = b"".join(map(encode_line, items))
+    data = encode_lines(items)
     uri = workspace.chunk(number)
     if workspace.store.create(uri, data):
         return True

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from contract.records import ChunkStatistics, ErrorLine, Line, RecognitionLine, encode_line
+from contract.records import ChunkStatistics, ErrorLine, Line, RecognitionLine, encode_lines
 from contract.workspace import Workspace
 from worker.process import Timings
 
@@ -19,7 +19,7 @@ def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statisti
     store, uri = workspace.store, workspace.statistics(chunk)
     store.create(uri, msgspec.json.encode(statistics))
     started = time.perf_counter()
-    written = store.create(workspace.part(chunk), b"".join(map(encode_line, lines)))
+    written = store.create(workspace.part(chunk), encode_lines(lines))
     if written:
         seconds = {**statistics.stage_seconds, "write": time.perf_counter() - started}
         store.replace(uri, msgspec.json.encode(msgspec.structs.replace(statistics, stage_seconds=seconds)))
