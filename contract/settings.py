@@ -48,6 +48,12 @@ class Settings(BaseSettings, RecognitionParameters):
         description="folder or s3:// prefix with <architecture>.pt and .json; goes before docTR's weights",
     )
     devices: str = Field("auto", description="'cpu', 'auto', or CUDA device numbers such as 0,1")
+    runtime: Literal["auto", "torch", "onnx"] = Field(
+        "auto", description="what runs the models; 'auto' is ONNX Runtime on CPUs if installed, else torch"
+    )
+    precision: Literal["float32", "float16"] = Field(
+        "float32", description="'float16' is faster on GPUs; a string may then differ from docTR's"
+    )
     chunk_size: int = Field(
         DEFAULT_CHUNK_SIZE, ge=1, le=MAX_CHUNK_SIZE, description="items in one chunk, the unit of work"
     )

@@ -28,6 +28,7 @@ from worker.documents import PdfReader
 from worker.isolation import IsolatedDecoder
 from worker.metrics import WorkerMetrics
 from worker.models import RecogniserPool
+from worker.runtimes import RuntimeOptions
 from worker.tasks import register_tasks
 from worker.watchdog import Watchdog
 
@@ -55,7 +56,12 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
         storage=storage,
         roots=AllowedRoots(settings.allowed_roots),
         ledger=ledger,
-        recognisers=RecogniserPool(store, settings.devices, metrics.model_loaded),
+        recognisers=RecogniserPool(
+            store,
+            settings.devices,
+            RuntimeOptions(settings.runtime, settings.precision),
+            metrics.model_loaded,
+        ),
         executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
         stop=threading.Event(),
         unfit=threading.Event(),

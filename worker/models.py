@@ -1,4 +1,4 @@
-"""Stage 6: docTR's recognition models; with `worker.preprocess` and `worker.ctc` the only importers of torch.
+"""Stage 6: docTR's recognition models; and what holds the parts of it together.
 
 Everything that decides a string is docTR's own code: resizing, normalisation, splitting of wide crops, the
 model, merging of the split strings; or its arithmetic, bit for bit, where that was slow.
@@ -30,6 +30,7 @@ from worker.batching import Prediction, PreparedCrop
 from worker.ctc import CtcDecoder
 from worker.decode import Pixels
 from worker.preprocess import Preprocessor
+from worker.runtimes import TORCH, RuntimeOptions, make_runtime
 
 
 class Recogniser:
@@ -41,26 +42,30 @@ class Recogniser:
     Args:
         model: a docTR recognition model
         device: where it runs
-        identity: what the summary says of it
+        identity: what the summary says of it; the runtime's name and precision are added
+        options: which runtime is wanted
     """
 
-    def __init__(self, model: Any, device: torch.device, identity: dict[str, str]) -> None:
-        self.identity = identity
+    def __init__(
+        self,
+        model: Any,
+        device: torch.device,
+        identity: dict[str, str],
+        options: RuntimeOptions = TORCH,
+    ) -> None:
         self.fitting_batch_size: int | None = None
         self._device = device
         height, width = model.cfg["input_shape"][-2:]
-        ours = RecognitionPredictor(PreProcessor((height, width), batch_size=1), model.to(device))
-        self._predictor = ours
+        ours = RecognitionPredictor(PreProcessor((height, width), batch_size=1), model)
+        self._overlap_ratio = ours.overlap_ratio
         self._preprocessor = Preprocessor(height, width, ours.critical_ar, ours.target_ar, ours.overlap_ratio)
-        # Made once: a tensor made for each batch would stop a GPU until it is copied there.
-        self._mean, self._std = (
-            torch.tensor(model.cfg[name], dtype=torch.float32, device=device).view(-1, 1, 1)
-            for name in ("mean", "std")
+        is_crnn = isinstance(model, CRNN)
+        self._runtime = make_runtime(model, identity, device, options, logits=is_crnn)
+        self._decode: Callable[[torch.Tensor], list[Prediction]] = (
+            CtcDecoder(model.vocab) if is_crnn else getattr(model, "postprocessor", list)
         )
         self._lock = threading.Lock()
-        self._decode = CtcDecoder(model.vocab) if isinstance(model, CRNN) else None
-        if self._decode:
-            model.exportable = True  # it then returns its logits, and leaves out its own decoding
+        self.identity = {**identity, "runtime": self._runtime.name, "precision": self._runtime.precision}
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
         """Return the crop's pieces as the model takes them; wide crops have several.
@@ -118,22 +123,16 @@ class Recogniser:
             torch.cuda.empty_cache()
 
     def _forward(self, batch: Pixels) -> list[Prediction]:
-        output = self._run(batch)
+        with self._lock:
+            output = self._runtime.forward(batch)
         # Outside the lock: while one chunk's strings are put together, the device has the other's batch.
-        return self._decode(output) if self._decode else output
-
-    def _run(self, batch: Pixels) -> Any:
-        """Return the model's logits if they are decoded here, else its (string, confidence) pairs."""
-        with self._lock, torch.inference_mode():
-            # The same operations, in the same order, as docTR's PreProcessor: bit-equal inputs.
-            scaled = torch.from_numpy(batch).to(self._device).to(torch.float32).div_(255)
-            normalised = scaled.sub_(self._mean).div_(self._std)
-            output = self._predictor.model(normalised, return_preds=True)
-        return output["logits" if self._decode else "preds"]
+        with torch.inference_mode():
+            read: list[Prediction] = self._decode(output) if torch.is_tensor(output) else output
+        return read
 
     def join(self, crop: PreparedCrop, predictions: Sequence[Prediction]) -> Prediction:
         """Return the whole crop's (string, confidence) from those of its pieces."""
-        value, confidence = remap_preds(list(predictions), crop.crop_map, self._predictor.overlap_ratio)[0]
+        value, confidence = remap_preds(list(predictions), crop.crop_map, self._overlap_ratio)[0]
         return value, float(confidence)
 
 
@@ -143,6 +142,7 @@ class RecogniserPool:
     Args:
         store: where weights are looked for before docTR's own
         device: as `select_device` takes it
+        options: what chooses the runtime
         on_load: told of each architecture that was loaded, and of the seconds that took
     """
 
@@ -150,11 +150,13 @@ class RecogniserPool:
         self,
         store: ModelStore | None,
         device: str,
+        options: RuntimeOptions = TORCH,
         on_load: Callable[[str, float], None] = lambda *_: None,
     ) -> None:
         self._store = store
         self._on_load = on_load
         self._device = select_device(device)
+        self._options = options
         self._lock = threading.Lock()
         self._loaded: dict[str, Recogniser] = {}
 
@@ -174,7 +176,7 @@ class RecogniserPool:
 
     def _load(self, architecture: str) -> Recogniser:
         try:
-            return load_recogniser(architecture, self._store, self._device)
+            return load_recogniser(architecture, self._store, self._device, self._options)
         except TraceOcrError:
             raise
         # Any exception: what is left are the device's and the installation's own failures.
@@ -201,7 +203,9 @@ def select_device(name: str) -> torch.device:
     return torch.device("cuda:0")
 
 
-def load_recogniser(architecture: str, store: ModelStore | None, device: torch.device) -> Recogniser:
+def load_recogniser(
+    architecture: str, store: ModelStore | None, device: torch.device, options: RuntimeOptions = TORCH
+) -> Recogniser:
     """Return a recogniser from the model store if that holds the architecture, else with docTR's weights.
 
     Raises:
@@ -219,7 +223,7 @@ def load_recogniser(architecture: str, store: ModelStore | None, device: torch.d
         data = path.read_bytes()
         _load_state(model, data, str(path))
         origin, sha256 = str(model.cfg["url"]), hashlib.sha256(data).hexdigest()
-    return Recogniser(model.eval(), device, _identity(architecture, origin, sha256, device))
+    return Recogniser(model.eval(), device, _identity(architecture, origin, sha256, device), options)
 
 
 def _build(architecture: str, **options: Any) -> Any:
@@ -261,7 +265,5 @@ def _identity(architecture: str, source: str, sha256: str, device: torch.device)
         "source": source,
         "doctr": importlib.metadata.version("python-doctr"),
         "torch": str(torch.__version__),
-        "runtime": "torch",
-        "precision": "float32",
         "device": name,
     }

@@ -215,7 +215,7 @@ class TestPool:
     def test_each_model_is_loaded_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loaded: list[str] = []
 
-        def load(architecture: str, store: object, device: object) -> object:
+        def load(architecture: str, *_: object) -> object:
             loaded.append(architecture)
             return object()
 
