@@ -6,6 +6,8 @@ import torch
 from doctr.datasets import VOCABS
 from doctr.models.recognition.crnn.pytorch import CTCPostProcessor
 
+from worker import ctc
+from worker.batching import Prediction
 from worker.ctc import CtcDecoder
 
 VOCAB = VOCABS["french"]
@@ -14,6 +16,11 @@ VOCAB = VOCABS["french"]
 def logits_of(path: list[int], classes: int) -> torch.Tensor:
     """Logits whose best path is the one given."""
     return 5 * torch.nn.functional.one_hot(torch.tensor([path]), classes).float()
+
+
+def assert_same(ours: list[Prediction], theirs: list[Prediction]) -> None:
+    assert [value for value, _ in ours] == [value for value, _ in theirs]
+    assert [c for _, c in ours] == pytest.approx([c for _, c in theirs], abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -27,7 +34,7 @@ def test_random_logits_are_decoded_as_doctr_does(seed: int, pieces: int) -> None
 
     ours, theirs = CtcDecoder(VOCAB)(logits), CTCPostProcessor(VOCAB)(logits)
 
-    assert ours == theirs
+    assert_same(ours, theirs)
     assert len({len(value) for value, _ in ours}) > 1 or pieces == 1
 
 
@@ -45,7 +52,7 @@ def test_random_logits_are_decoded_as_doctr_does(seed: int, pieces: int) -> None
 def test_repeats_collapse_unless_a_blank_lies_between(path: list[int], text: str) -> None:
     logits = logits_of(path, 4)
 
-    assert CtcDecoder("abc")(logits) == CTCPostProcessor("abc")(logits)
+    assert_same(CtcDecoder("abc")(logits), CTCPostProcessor("abc")(logits))
     assert CtcDecoder("abc")(logits)[0][0] == text
 
 
@@ -71,4 +78,12 @@ def test_confidences_are_floats_in_0_to_1() -> None:
 def test_half_precision() -> None:
     logits = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 8, 4))).to(torch.bfloat16)
 
-    assert CtcDecoder("abc")(logits) == CTCPostProcessor("abc")(logits)
+    assert_same(CtcDecoder("abc")(logits), CTCPostProcessor("abc")(logits.float()))
+
+
+def test_what_is_computed_on_a_device_is_the_same() -> None:
+    logits = torch.randn(9, 32, len(VOCAB) + 1)
+    (paths, confidences), (there, confident) = ctc._on_cpu(logits), ctc._on_device(logits)
+
+    assert np.array_equal(paths, there)
+    assert confidences == pytest.approx(confident, abs=1e-6)
