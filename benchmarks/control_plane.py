@@ -1,0 +1,124 @@
+"""The control plane alone: planning, publishing, status and merging, with no model and no image."""
+
+import contextlib
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from benchmarks.rows import Row, peak_mebibytes
+from contract.job import Job, RecognitionParameters
+from contract.records import PartOutcome, RecognitionLine, encode_lines
+from contract.settings import Settings
+from contract.workspace import Workspace, open_workspace
+from producer.embedded import embedded_broker
+from producer.merge import merge
+from producer.session import Session
+from producer.sources import identify_source, list_source
+from producer.status import find_status
+from producer.submit import submit_job
+
+CHUNKS_OF_STATUS = 10_000
+
+
+@contextlib.contextmanager
+def session_in(folder: Path) -> Iterator[Session]:
+    """Yield the clients of a private Redis."""
+    with embedded_broker() as url:
+        yield Session(Settings(redis_url=SecretStr(url), allowed_roots=(str(folder),)))
+
+
+def write_manifest(path: Path, items: int) -> None:
+    """Write a manifest whose ids come in no particular order."""
+    with path.open("w", encoding="ascii") as file:
+        file.writelines(f'{{"uri":"2026/11/22/crop-{(i * 7919) % items:08d}.png"}}\n' for i in range(items))
+
+
+def submit(folder: Path, items: int, session: Session) -> tuple[Job, Workspace, float]:
+    """Plan and publish a manifest; return the job, its workspace and the seconds."""
+    manifest = folder / f"{items}.jsonl"
+    write_manifest(manifest, items)
+    job = Job(
+        id=f"bench-{items}",
+        parameters=RecognitionParameters(),
+        source=identify_source(str(manifest)),
+        created_at=int(time.time()),
+    )
+    workspace = open_workspace(str(folder / f"out-{items}"), session.storage)
+    workspace.save_job(job)
+    started = time.perf_counter()
+    listing = list_source(job.source, session.storage, io.BytesIO())
+    job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
+    return job, workspace, time.perf_counter() - started
+
+
+def planning_peak(items: int) -> float:
+    """Return the greatest memory, in MiB, of a process that plans and publishes so many items."""
+    code = f"from benchmarks.control_plane import peak_of; print(peak_of({items}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def peak_of(items: int) -> float:
+    """Plan and publish in this process; return its greatest memory in MiB."""
+    with tempfile.TemporaryDirectory() as name, session_in(Path(name)) as session:
+        submit(Path(name), items, session)
+        return peak_mebibytes()
+
+
+def redis_bytes(session: Session) -> int:
+    """Return what Redis holds for keys and messages."""
+    return int(session.client.info("memory")["used_memory_dataset"])  # type: ignore[index]
+
+
+def fill_parts(job: Job, workspace: Workspace) -> None:
+    """Write parts as a null model would."""
+    for chunk in range(job.chunks):
+        lines = [
+            RecognitionLine(i.id, i.id.rpartition("/")[2], "22.01/2030", 0.98) for i in workspace.items(chunk)
+        ]
+        (Path(workspace.root) / "parts").mkdir(exist_ok=True)
+        Path(workspace.part(chunk)).write_bytes(encode_lines(lines))
+
+
+def status_milliseconds(folder: Path, session: Session) -> float:
+    """Return the median of `status` of a job with 10,000 chunks, all done."""
+    ledger, name = session.ledger, "many-chunks"
+    ledger.open(name, str(folder / name), "recognition", str(folder), 0)
+    ledger.plan_done(name, CHUNKS_OF_STATUS + 1, 1024 * CHUNKS_OF_STATUS)
+    for chunk in range(CHUNKS_OF_STATUS):
+        ledger.begin(name, chunk, "gpu0@host")
+        ledger.mark(name, chunk, PartOutcome(1024, 0), worker="gpu0@host", stage_seconds={"forward": 1.0})
+    times = []
+    for _ in range(21):
+        started = time.perf_counter()
+        find_status(name, ledger, session.storage)
+        times.append(1000 * (time.perf_counter() - started))
+    return sorted(times)[len(times) // 2]
+
+
+def control_plane(items: int) -> list[Row]:
+    """Return the rows of the control plane, measured with so many items."""
+    with tempfile.TemporaryDirectory(prefix="trace-ocr-bench-") as name, session_in(Path(name)) as session:
+        folder = Path(name)
+        before = redis_bytes(session)
+        job, workspace, seconds = submit(folder, items, session)
+        memory = redis_bytes(session) - before
+        fill_parts(job, workspace)
+        started = time.perf_counter()
+        merge(job, workspace)
+        merging = time.perf_counter() - started
+        status = status_milliseconds(folder, session)
+    growth = planning_peak(items) - planning_peak(items // 10)
+    return [
+        Row(f"plan and publish, {items:,} items", items / seconds, "items/s", 150_000),
+        Row(f"producer memory, {items // 10:,} to {items:,} items: growth", growth, "MiB", 16, at_most=True),
+        Row(f"Redis memory per item at {items:,}", memory / items, "bytes", 4, at_most=True),
+        Row(f"status with {CHUNKS_OF_STATUS:,} chunks", status, "ms", 20, at_most=True),
+        Row("merge", items / merging, "lines/s", 200_000),
+    ]

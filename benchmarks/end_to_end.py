@@ -1,0 +1,224 @@
+"""Crops per second: this product through Redis and Celery against what users would run instead."""
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from doctr.io import DocumentFile
+from doctr.models import recognition, recognition_predictor
+from pydantic import SecretStr
+
+from benchmarks.rows import Row, interleaved, median_ratio
+from contract.job import Job, RecognitionParameters
+from contract.model_store import ModelStore
+from contract.settings import Settings, environment_of
+from contract.storage import Storage
+from contract.workspace import open_workspace
+from producer.embedded import embedded_broker
+from producer.session import Session
+from producer.sources import identify_source, list_source
+from producer.submit import submit_job
+from worker.decode import decode_crop
+from worker.models import load_recogniser
+from worker.preprocess import Preprocessor
+from worker.runtimes import RuntimeOptions
+
+SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+MOBILENET, VGG = "crnn_mobilenet_v3_small", "crnn_vgg16_bn"
+BATCH = 128
+TARGETS = {MOBILENET: (1.8, 0.80), VGG: (1.6, 0.93)}
+"""Of each model: crops per second over docTR's loop, and over the forward alone."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all contestants read: a folder of crops, and weights in a model store."""
+
+    crops: Path
+    files: list[Path]
+    store: Path
+    architecture: str
+
+    def model(self) -> Any:
+        """Return docTR's model with the weights."""
+        card = json.loads((self.store / f"{self.architecture}.json").read_text(encoding="utf-8"))
+        build = getattr(recognition, self.architecture)
+        model = build(pretrained=False, pretrained_backbone=False, vocab=card["vocab"])
+        model.load_state_dict(torch.load(self.store / f"{self.architecture}.pt", weights_only=True))
+        return model.eval()
+
+
+def make_scene(folder: Path, architecture: str, count: int) -> Scene:
+    """Return a scene of `count` crops; vgg has random weights of a fixed seed, mobilenet the bundled ones."""
+    crops = folder / f"crops-{architecture}"
+    crops.mkdir()
+    samples = sorted(path for path in (SAMPLES / "crops").iterdir() if path.suffix in {".png", ".jpg"})
+    for index in range(count):
+        source = samples[index % len(samples)]
+        (crops / f"{index:06d}{source.suffix}").write_bytes(source.read_bytes())
+    store = SAMPLES / "weights"
+    if architecture != MOBILENET:
+        store = folder / "weights"
+        store.mkdir(exist_ok=True)
+        torch.manual_seed(20)
+        model = getattr(recognition, architecture)(pretrained=False, pretrained_backbone=False)
+        path = store / f"{architecture}.pt"
+        torch.save(model.state_dict(), path)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        card = {"architecture": architecture, "vocab": model.vocab, "sha256": sha256}
+        path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
+    return Scene(crops, sorted(crops.iterdir()), store, architecture)
+
+
+@contextlib.contextmanager
+def product(scene: Scene, folder: Path) -> Iterator[Callable[[], float]]:
+    """Yield a function that runs a job to its `_SUCCESS` on a warm worker and returns its crops per second.
+
+    Everything is real: Redis, a worker process under its launcher, the control loop, files and their fsyncs.
+    """
+    with embedded_broker() as url:
+        settings = Settings(
+            redis_url=SecretStr(url),
+            allowed_roots=(str(folder), str(scene.crops)),
+            model_store=str(scene.store),
+            devices="cpu",
+        )
+        environment = {**os.environ, **environment_of(settings)}
+        worker = subprocess.Popen([sys.executable, "-m", "worker.launcher"], env=environment)
+        session, stop, runs = Session(settings), threading.Event(), iter(range(1_000_000))
+        control = threading.Thread(target=session.control().run, args=(stop,))
+        control.start()
+
+        def run() -> float:
+            return _run_job(scene, folder / f"out-{scene.architecture}-{next(runs)}", session)
+
+        try:
+            run()  # the worker starts and loads its model
+            yield run
+        finally:
+            stop.set()
+            worker.terminate()
+            worker.wait()
+            control.join()
+
+
+def _run_job(scene: Scene, out: Path, session: Session) -> float:
+    parameters = RecognitionParameters(recognition_model=scene.architecture, recognition_batch_size=BATCH)
+    job = Job(
+        id=out.name,
+        parameters=parameters,
+        source=identify_source(str(scene.crops)),
+        chunk_size=512,
+        created_at=int(time.time()),
+    )
+    workspace = open_workspace(str(out), session.storage)
+    workspace.save_job(job)
+    started = time.perf_counter()
+    listing = list_source(job.source, session.storage, sys.stdin.buffer)
+    submit_job(job, workspace, listing, session.ledger, session.dispatcher)
+    while not workspace.store.exists(workspace.success):
+        time.sleep(0.005)
+    return len(scene.files) / (time.perf_counter() - started)
+
+
+def strings_of(out: Path) -> list[str]:
+    """Return a finished job's strings, in order."""
+    lines = (out / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["value"] for line in lines]
+
+
+def rate(files: list[Path], read: Callable[[], Any]) -> Callable[[], float]:
+    """Return a function that reads the files once and returns crops per second."""
+
+    def run() -> float:
+        started = time.perf_counter()
+        read()
+        return len(files) / (time.perf_counter() - started)
+
+    return run
+
+
+def doctr_loop(scene: Scene) -> Callable[[], list[tuple[str, float]]]:
+    """docTR's own way: read the files, call the predictor."""
+    predictor = recognition_predictor(scene.model(), batch_size=BATCH)
+
+    def read() -> list[tuple[str, float]]:
+        found: list[tuple[str, float]] = []
+        for start in range(0, len(scene.files), 8 * BATCH):
+            found += predictor(DocumentFile.from_images(scene.files[start : start + 8 * BATCH]))
+        return found
+
+    return read
+
+
+def forward_alone(scene: Scene) -> Callable[[], object]:
+    """The product's own runtime on batches that are ready."""
+    store = ModelStore(str(scene.store), Storage(Settings()))
+    recogniser = load_recogniser(scene.architecture, store, torch.device("cpu"), RuntimeOptions("auto"))
+    preprocessor = Preprocessor(32, 128, 8, 6, 0.5)
+    images = [decode_crop(path.read_bytes(), 10**8).pixels for path in scene.files[:BATCH]]
+    batch = np.concatenate([preprocessor.prepare(pixels).pieces[:1] for pixels in images])
+    runtime = recogniser._runtime
+    return lambda: [runtime.forward(batch) for _ in range(0, len(scene.files), BATCH)]
+
+
+def onnxtr_loop(scene: Scene, folder: Path) -> Callable[[], object]:
+    """OnnxTR's predictor over docTR's weights, exported with docTR's exporter."""
+    from doctr.models.utils import export_model_to_onnx
+    from onnxtr.models import recognition_predictor as onnxtr_predictor
+    from onnxtr.models.recognition import crnn_mobilenet_v3_small
+
+    model = scene.model()
+    model.exportable = True
+    path = export_model_to_onnx(model, str(folder / "onnxtr"), torch.zeros(1, 3, 32, 128))
+    predictor = onnxtr_predictor(crnn_mobilenet_v3_small(path, vocab=model.vocab), batch_size=BATCH)
+    return lambda: predictor(DocumentFile.from_images(scene.files))
+
+
+def end_to_end(architecture: str, folder: Path, count: int, rounds: int) -> tuple[list[Row], dict[str, Any]]:
+    """Return the rows of one model, and every measured rate."""
+    scene = make_scene(folder, architecture, count)
+    doctr, forward = doctr_loop(scene), forward_alone(scene)
+    with product(scene, folder) as run:
+        contestants = {
+            "trace-ocr": run,
+            "docTR": rate(scene.files, doctr),
+            "forward alone": rate(scene.files, forward),
+        }
+        if architecture == MOBILENET and importlib.util.find_spec("onnxtr"):
+            contestants["OnnxTR"] = rate(scene.files, onnxtr_loop(scene, folder))
+        if architecture == MOBILENET and "--ray" in sys.argv:
+            from benchmarks.ray_data import ray_loop
+
+            contestants["Ray Data"] = rate(scene.files, ray_loop(scene, folder))
+        rates = interleaved(contestants, rounds)
+    ours = strings_of(folder / f"out-{architecture}-0")
+    same = sum(mine == theirs for mine, (theirs, _) in zip(ours, doctr(), strict=True))
+    return _rows(architecture, rates, same / count), {architecture: rates}
+
+
+def _rows(architecture: str, rates: dict[str, list[float]], same: float) -> list[Row]:
+    over_doctr, efficiency = TARGETS[architecture]
+    ours = rates["trace-ocr"]
+    over = {name: median_ratio(ours, theirs) for name, theirs in rates.items() if name != "trace-ocr"}
+    rows = [
+        Row(f"{architecture}: end to end over docTR's loop", over["docTR"], "x", over_doctr),
+        Row(f"{architecture}: end to end over its forward alone", over["forward alone"], "x", efficiency),
+        Row(f"{architecture}: strings identical to docTR's", same, "", 1.0),
+    ]
+    for name, target in (("OnnxTR", 1.1), ("Ray Data", 1.7)):
+        if name in rates:
+            rows.append(Row(f"{architecture}: end to end over {name}", over[name], "x", target))
+    return rows

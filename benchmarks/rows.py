@@ -1,0 +1,75 @@
+"""One row of the table: what was measured, what it must reach, and whether it does."""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measure with its target; `at_most` turns the comparison round, None as target is for information."""
+
+    measure: str
+    value: float
+    unit: str
+    target: float | None = None
+    at_most: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target is reached."""
+        if self.target is None:
+            return True
+        return self.value <= self.target if self.at_most else self.value >= self.target
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Return the row as text: measure, value, target, verdict."""
+        sign = "≤" if self.at_most else "≥"
+        target = "" if self.target is None else f"{sign} {self.target:,g} {self.unit}".strip()
+        verdict = "" if self.target is None else "pass" if self.passed else "FAIL"
+        return self.measure, f"{self.value:,.4g} {self.unit}".strip(), target, verdict
+
+
+def interleaved(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Run each contestant once per round, so that noise of the machine falls on all alike."""
+    measured: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            measured[name].append(run())
+    return measured
+
+
+def median_ratio(ours: list[float], theirs: list[float]) -> float:
+    """Return the median over rounds of ours / theirs: neighbours in time share the machine's mood."""
+    return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
+
+
+def peak_mebibytes() -> float:
+    """Return this process's greatest resident memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def machine() -> str:
+    """Return the machine in words."""
+    model = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout  # noqa: S607
+    names = [line.partition(":")[2].strip() for line in model.splitlines() if line.startswith("Model name")]
+    return f"{os.cpu_count()} cores, {names[0] if names else platform.processor()}, {platform.system()}"
+
+
+def write(rows: Iterable[Row], name: str, details: dict[str, object]) -> None:
+    """Write `<name>.md` and `<name>.json` into the results."""
+    rows = list(rows)
+    RESULTS.mkdir(exist_ok=True)
+    lines = [f"Measured on {machine()}.", "", "| measure | reached | must reach | |", "|---|---|---|---|"]
+    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    record = {"machine": machine(), "rows": [asdict(row) | {"passed": row.passed} for row in rows], **details}
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
