@@ -1,17 +1,16 @@
 """Stage 5's other half: a crop's pixels to the pieces that a model takes, bit for bit as docTR makes them.
 
 docTR's `Resize` casts, interpolates, rounds, casts back and pads, each step a torch operation on a tensor of
-its own, and the element-wise ones wake all of torch's threads for ten microseconds of work. Here the same
-kernel is called once per piece, and numpy does the rest in the calling thread.
+its own, and the element-wise ones wake all of torch's threads for ten microseconds of work. Here one call
+does all of it in the calling thread.
 """
 
 import numpy as np
-import torch
 from doctr.models.recognition.predictor._utils import split_crops
-from torch.nn.functional import interpolate
 
 from worker.batching import PreparedCrop
 from worker.decode import Pixels
+from worker.resample import make_resample
 
 
 class Preprocessor:
@@ -31,6 +30,7 @@ class Preprocessor:
         self._critical_ratio = critical_ratio
         self._target_ratio = target_ratio
         self._overlap_ratio = overlap_ratio
+        self._resample = make_resample()
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
         """Return the crop's pieces as the model takes them; wide crops have several.
@@ -49,19 +49,8 @@ class Preprocessor:
     def resize(self, crop: Pixels) -> Pixels:
         """Return the crop at the left upper corner of a piece, (3, height, width) uint8, black around it."""
         height, width = self._scaled(*crop.shape[:2])
-        # Planes of floats before torch sees them: its own cast and its own rounding would wake its threads.
-        values = crop.transpose(2, 0, 1).astype(np.float32, order="C")
-        if values.shape[1:] != (height, width):
-            values = interpolate(
-                torch.from_numpy(values)[None],
-                size=(height, width),
-                mode="bilinear",
-                align_corners=False,
-                antialias=True,
-            )[0].numpy()
-            np.rint(values, out=values)
         piece = np.zeros((3, self._height, self._width), np.uint8)
-        piece[:, :height, :width] = values
+        self._resample(crop, height, width, piece)
         return piece
 
     def _scaled(self, height: int, width: int) -> tuple[int, int]:
