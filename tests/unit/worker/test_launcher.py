@@ -14,6 +14,7 @@ from worker import launcher
 from worker.launcher import (
     FIRST_BACKOFF_SECONDS,
     LAST_BACKOFF_SECONDS,
+    MALLOC,
     MAX_FAILED_STARTS,
     STEADY_SECONDS,
     Child,
@@ -73,11 +74,17 @@ class TestPinning:
         environment = child_environment(device, given)
 
         assert environment == {
+            **MALLOC,
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": visible,
             "TRACE_OCR_DEVICES": device,
             "HOME": "/root",
         }
+
+    def test_an_operators_own_allocator_settings_stand(self) -> None:
+        given = {"MALLOC_TRIM_THRESHOLD_": "0"}
+
+        assert child_environment("cpu", given)["MALLOC_TRIM_THRESHOLD_"] == "0"
 
 
 @dataclass
