@@ -61,7 +61,13 @@ class Settings(BaseSettings, RecognitionParameters):
     s3_region: str | None = Field(None, description="S3 region")
     s3_path_style: bool = Field(False, description="address buckets by path, as most S3 work-alikes want")
     decode_threads: int = Field(
-        min(16, 2 * (os.cpu_count() or 1)), ge=1, le=256, description="threads that fetch and decode images"
+        max(1, min(8, (os.cpu_count() or 1) // 2)),
+        ge=1,
+        le=256,
+        description="threads that decode images ahead of the device; those that wait for them help",
+    )
+    fetch_threads: int = Field(
+        32, ge=1, le=1024, description="objects that a process fetches from S3 at once"
     )
     max_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one image file at most")
     max_pixels: int = Field(100_000_000, ge=1, description="pixels of one image at most")

@@ -15,7 +15,15 @@ from contract.settings import Settings, load_settings, variable_of
 
 JOB = (*RecognitionParameters.model_fields, "chunk_size")
 STORAGE = ("s3_endpoint_url", "s3_region", "s3_path_style")
-WORKER = ("devices", "model_store", "allowed_roots", "decode_threads", "max_bytes", "max_pixels")
+WORKER = (
+    "devices",
+    "model_store",
+    "allowed_roots",
+    "decode_threads",
+    "fetch_threads",
+    "max_bytes",
+    "max_pixels",
+)
 LOGS = ("log_level", "log_format")
 
 F = Callable[..., Any]

@@ -15,7 +15,7 @@ from contract.ledger import UNKNOWN, Ledger
 from contract.records import ChunkMessage
 from contract.roots import AllowedRoots
 from contract.settings import Settings
-from contract.storage import Storage
+from contract.storage import Storage, is_s3
 from contract.uploads import Uploads
 from contract.workspace import Workspace, open_workspace
 from worker.decode import decode_crop, fetch
@@ -31,6 +31,9 @@ from worker.watchdog import Watchdog
 PREFETCH_BATCHES = 2
 """Batches' worth of crops decoded ahead of the model: one being filled while one waits."""
 
+FETCHED_AHEAD = 2
+"""Objects under way or waiting to be decoded, per thread that fetches: while one waits the next comes."""
+
 
 @dataclass(frozen=True)
 class WorkerContext:
@@ -43,6 +46,7 @@ class WorkerContext:
     ledger: Ledger
     recognisers: RecogniserPool
     executor: Executor
+    fetchers: Executor
     stop: threading.Event
     unfit: threading.Event
     isolated: IsolatedDecoder
@@ -136,6 +140,9 @@ def _read_and_write(
         attempt=attempt,
         pool=context.executor,
         window=max(PREFETCH_BATCHES * parameters.recognition_batch_size, settings.decode_threads),
+        # A file of this machine is there sooner than another thread.
+        fetchers=context.fetchers if any(is_s3(item.uri) for item in items) else None,
+        fetch_window=FETCHED_AHEAD * settings.fetch_threads,
         on_progress=on_progress,
         stop=context.stop,
     )

@@ -63,6 +63,7 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
             metrics.model_loaded,
         ),
         executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
+        fetchers=ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch"),
         stop=threading.Event(),
         unfit=threading.Event(),
         isolated=IsolatedDecoder(settings.max_pixels, settings.decode_seconds, settings.decode_memory),

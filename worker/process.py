@@ -2,26 +2,28 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Protocol, TypeVar
 
 from contract.errors import ErrorCode, InterruptedChunkError, ItemError
 from contract.records import ErrorLine, Failure, Item, Line, RecognitionLine
+from worker.ahead import ahead
 from worker.batching import Batch, Prediction, PreparedCrop, batches
 from worker.decode import DecodedImage, Pixels
 
 T = TypeVar("T")
-U = TypeVar("U")
 
-GROUP = 4
-"""Items that one pool task prepares: handing over a task costs 30 us, a fifth of preparing a crop."""
+GROUP = 32
+"""Items that one pool task prepares: handing over a task costs some 30 us, a third of preparing a crop."""
 
-GROUPS_AHEAD = 16
+GROUPS_AHEAD = 8
 """Tasks that the window must leave room for before items are grouped: a thread is not to wait for another."""
+
+Fetched = tuple[Item, bytes | ItemError, float]
+"""An item, its file's bytes or why there are none, and the seconds that took."""
 
 
 class Reader(Protocol):
@@ -64,11 +66,13 @@ class ChunkRun:
         reader: the model stage
         batch_size: pieces per batch
         attempt: which run of the chunk this is, counted from 1
-        pool: threads for fetch, decode and preparation
+        pool: threads for decode and preparation; and for fetch, where files are near
         window: items prepared ahead of the model at most; bounds the chunk's memory
         on_progress: called with the number of items whose pieces the model has read
         stop: set when the worker must hand the chunk back
         on_alive: called for each item and batch; the watchdog's sign that the chunk moves
+        fetchers: threads for fetch alone, where it is waiting for a network that takes the time
+        fetch_window: files fetched ahead of being decoded at most, if there are such threads
     """
 
     fetch: Callable[[Item], bytes]
@@ -81,6 +85,8 @@ class ChunkRun:
     on_progress: Callable[[int], None]
     stop: threading.Event
     on_alive: Callable[[], None] = lambda: None
+    fetchers: Executor | None = None
+    fetch_window: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,33 +142,42 @@ def _prepared(items: Sequence[Item], run: ChunkRun) -> Iterator[_Prepared]:
     """Yield what each item comes to, in order, from the pool's threads."""
     # In careful mode an item may take a minute, and each is a sign of life of its own.
     size = max(1, min(GROUP, run.window // GROUPS_AHEAD)) if run.attempt == 1 else 1
-    groups = (items[start : start + size] for start in range(0, len(items), size))
-    ready = _ahead(
-        run.pool, lambda group: [_prepare(item, run) for item in group], groups, run.window // size
-    )
+    if run.fetchers:
+        fetched = ahead(run.fetchers, lambda item: _fetch(item, run), items, run.fetch_window)
+        groups: Iterator[list[Item] | list[Fetched]] = _groups(fetched, size)
+    else:
+        groups = _groups(items, size)
+    ready = ahead(run.pool, lambda group: [_prepare(one, run) for one in group], groups, run.window // size)
     return chain.from_iterable(ready)
 
 
-def _prepare(item: Item, run: ChunkRun) -> _Prepared:
-    seconds: dict[str, float] = {}
-    stage, started = "fetch", time.perf_counter()
+def _groups(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(values)
+    return iter(lambda: list(islice(iterator, size)), [])
 
-    def next_stage(name: str) -> None:
-        nonlocal stage, started
-        now = time.perf_counter()
-        seconds[stage] = now - started
-        stage, started = name, now
 
+def _fetch(item: Item, run: ChunkRun) -> Fetched:
+    started = time.perf_counter()
     try:
-        data = run.fetch(item)
-        next_stage("decode")
-        image = run.decode(item, data)
-        next_stage("preprocess")
-        crop = run.reader.prepare(image.pixels)
+        data: bytes | ItemError = run.fetch(item)
     except ItemError as error:
-        return _Prepared(error, None, seconds)
-    finally:
-        next_stage("")
+        data = error
+    return item, data, time.perf_counter() - started
+
+
+def _prepare(one: Item | Fetched, run: ChunkRun) -> _Prepared:
+    item, data, fetching = _fetch(one, run) if isinstance(one, Item) else one
+    if isinstance(data, ItemError):
+        return _Prepared(data, None, {"fetch": fetching})
+    started = time.perf_counter()
+    try:
+        image = run.decode(item, data)
+    except ItemError as error:
+        return _Prepared(error, None, {"fetch": fetching, "decode": time.perf_counter() - started})
+    decoded = time.perf_counter()
+    crop = run.reader.prepare(image.pixels)
+    preparing = time.perf_counter() - decoded
+    seconds = {"fetch": fetching, "decode": decoded - started, "preprocess": preparing}
     return _Prepared(crop, image.note, seconds)
 
 
@@ -211,21 +226,3 @@ def _without_pixels(one: _Prepared) -> _Prepared:
     if isinstance(one.outcome, ItemError):
         return one
     return _Prepared(PreparedCrop([], one.outcome.crop_map), one.note, one.seconds)
-
-
-def _ahead(pool: Executor, function: Callable[[T], U], values: Iterable[T], window: int) -> Iterator[U]:
-    """Yield function(value) in order, at most `window` of them running or waiting to be taken.
-
-    `Executor.map` has no such bound in Python 3.11: it would decode the whole chunk at once.
-    """
-    pending: deque[Future[U]] = deque()
-    try:
-        for value in values:
-            pending.append(pool.submit(function, value))
-            if len(pending) >= window:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()

@@ -150,6 +150,7 @@ def context(
         ledger=ledger,
         recognisers=recognisers,  # type: ignore[arg-type]
         executor=pool,
+        fetchers=pool,
         stop=threading.Event(),
         unfit=threading.Event(),
         isolated=isolated,  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -217,3 +217,56 @@ class TestBounds:
 
         assert progress[-1] == 5
         assert progress == sorted(progress)
+
+
+class TestFetchingAhead:
+    def test_files_are_fetched_side_by_side_although_one_thread_decodes(self, make_run: MakeRun) -> None:
+        # given four fetches that end only once all four have begun
+        begun = threading.Barrier(4)
+
+        def fetch(item: Item) -> bytes:
+            begun.wait(30)
+            return item.id.encode()
+
+        with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(4) as fetchers:
+            run = make_run(fetch=fetch, pool=pool, fetchers=fetchers, fetch_window=5)
+            lines, timings = process_chunk(items_of("1", "2", "3", "4"), run)
+
+        assert values_of(lines) == ["1", "2", "3", "4"]
+        assert timings.seconds["fetch"] > 0
+
+    def test_an_error_of_a_fetch_stands_in_its_items_place(self, make_run: MakeRun, pool: Executor) -> None:
+        lines, _ = process_chunk(items_of("1", "bad", "3"), make_run(fetchers=pool, fetch_window=2))
+
+        assert values_of(lines) == ["1", "not_found", "3"]
+
+    def test_storage_that_is_away_ends_the_chunk(self, make_run: MakeRun, pool: Executor) -> None:
+        def fetch(item: Item) -> bytes:
+            raise StorageUnavailableError("S3 cannot be reached")
+
+        with pytest.raises(StorageUnavailableError):
+            process_chunk(items_of("1", "2"), make_run(fetch=fetch, fetchers=pool, fetch_window=2))
+
+    def test_the_fetch_window_bounds_the_files_in_memory(self, make_run: MakeRun) -> None:
+        # given a count of the files that are fetched and not yet decoded
+        held, most = set[str](), 0
+        lock = threading.Lock()
+
+        def fetch(item: Item) -> bytes:
+            nonlocal most
+            with lock:
+                held.add(item.id)
+                most = max(most, len(held))
+            return item.id.encode()
+
+        def decode(item: Item, _: bytes) -> DecodedImage:
+            with lock:
+                held.discard(item.id)
+            return DecodedImage(np.full(GREY, int(item.id), np.uint8))
+
+        with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(8) as fetchers:
+            run = make_run(fetch=fetch, decode=decode, pool=pool, fetchers=fetchers, fetch_window=6, window=4)
+            lines, _ = process_chunk(items_of(*map(str, range(100))), run)
+
+        assert len(lines) == 100
+        assert most <= 6 + 4  # under way, and in the groups that wait for a decoding thread
