@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -37,6 +38,13 @@ TOLERANCE = 1e-3
 
 PROBE = 3
 """Pieces in that comparison: not the one piece that the export is traced with."""
+
+PART = 16
+"""Pieces of a batch that one core takes at once under ONNX Runtime. Not a number that depends on the cores: what
+is read together must not depend on the machine."""
+
+MAX_LANES = 8
+"""Parts of a batch in work at once: those of a batch of 128. Further cores work together on a part."""
 
 Output = Any
 """Logits as a tensor, to be decoded; or a list of (string, confidence) pairs, already decoded."""
@@ -72,7 +80,7 @@ class Normaliser:
     """Bytes to the floats that a model was trained on, on its device: docTR's operations in docTR's order.
 
     Args:
-        mean, std: per channel, of values in 0..1; the model's `cfg`
+        cfg: the model's; `mean` and `std` are per channel, of values in 0..1
     """
 
     def __init__(self, cfg: dict[str, Any], device: torch.device) -> None:
@@ -84,13 +92,18 @@ class Normaliser:
         )
 
     def __call__(self, batch: Pixels, memory_format: torch.memory_format) -> torch.Tensor:
-        """Return float32 values, (n, 3, height, width), laid out as asked for."""
-        values = torch.from_numpy(batch)
-        if self._device.type == "cuda":
-            # Bytes travel, a quarter of the floats; from pinned memory the copy overlaps what the GPU does.
-            values = values.pin_memory().to(self._device, non_blocking=True)
-        values = values.to(torch.float32, memory_format=memory_format)
-        return values.div_(255).sub_(self._mean).div_(self._std)
+        """Return float32 values, (n, 3, height, width); on a GPU laid out as asked for."""
+        if self._device.type == "cpu":
+            # numpy stays in the calling thread, where torch would wake all of its own for each step.
+            values = batch.astype(np.float32)
+            values /= 255
+            values -= self._mean.numpy()
+            values /= self._std.numpy()
+            return torch.from_numpy(values)
+        # Bytes travel, a quarter of the floats; from pinned memory the copy overlaps what the GPU does.
+        moved = torch.from_numpy(batch).pin_memory().to(self._device, non_blocking=True)
+        scaled = moved.to(torch.float32, memory_format=memory_format).div_(255)
+        return scaled.sub_(self._mean).div_(self._std)
 
 
 class TorchRuntime:
@@ -129,6 +142,9 @@ class TorchRuntime:
 class OnnxRuntime:
     """An exported model under ONNX Runtime, on the CPU; its output is always logits.
 
+    A batch is cut into parts that fit the processor's caches, and each core runs one from end to end: a fifth
+    faster than all cores together on every layer of the whole batch, where they wait for each other.
+
     Args:
         graph: the exported file
         cfg: the model's `cfg`
@@ -140,19 +156,23 @@ class OnnxRuntime:
     def __init__(self, graph: Path, cfg: dict[str, Any]) -> None:
         import onnxruntime
 
+        cores = torch.get_num_threads()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = max(1, cores // MAX_LANES)
         # Threads that spin for their next piece of work take the processor from those that decode.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(str(graph), options, ["CPUExecutionProvider"])
         self._normalise = Normaliser(cfg, torch.device("cpu"))
+        self._lanes = ThreadPoolExecutor(min(cores, MAX_LANES), thread_name_prefix="onnx")
 
     def forward(self, batch: Pixels) -> Output:
         """Return logits."""
-        with torch.inference_mode():
-            values = self._normalise(batch, torch.contiguous_format)
-        (logits,) = self._session.run(None, {"input": values.numpy()})
-        return torch.from_numpy(logits)
+        parts = (batch[start : start + PART] for start in range(0, len(batch), PART))
+        return torch.from_numpy(np.concatenate(list(self._lanes.map(self._run, parts))))
+
+    def _run(self, part: Pixels) -> Any:
+        values = self._normalise(part, torch.contiguous_format)
+        return self._session.run(None, {"input": values.numpy()})[0]
 
 
 def make_runtime(
