@@ -54,6 +54,9 @@ class Settings(BaseSettings, RecognitionParameters):
     precision: Literal["float32", "float16"] = Field(
         "float32", description="'float16' is faster on GPUs; a string may then differ from docTR's"
     )
+    torch_compile: bool = Field(
+        False, description="compile models when they are loaded; takes minutes, for GPUs and long jobs"
+    )
     chunk_size: int = Field(
         DEFAULT_CHUNK_SIZE, ge=1, le=MAX_CHUNK_SIZE, description="items in one chunk, the unit of work"
     )

@@ -59,7 +59,7 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
         recognisers=RecogniserPool(
             store,
             settings.devices,
-            RuntimeOptions(settings.runtime, settings.precision),
+            RuntimeOptions(settings.runtime, settings.precision, settings.torch_compile),
             metrics.model_loaded,
         ),
         executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),

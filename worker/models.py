@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 import torch
 from doctr.models import recognition
@@ -55,7 +56,8 @@ class Recogniser:
     ) -> None:
         self.fitting_batch_size: int | None = None
         self._device = device
-        height, width = model.cfg["input_shape"][-2:]
+        self._shape = model.cfg["input_shape"]
+        height, width = self._shape[-2:]
         ours = RecognitionPredictor(PreProcessor((height, width), batch_size=1), model)
         self._overlap_ratio = ours.overlap_ratio
         self._preprocessor = Preprocessor(height, width, ours.critical_ar, ours.target_ar, ours.overlap_ratio)
@@ -66,6 +68,14 @@ class Recogniser:
         )
         self._lock = threading.Lock()
         self.identity = {**identity, "runtime": self._runtime.name, "precision": self._runtime.precision}
+
+    def warm_up(self) -> None:
+        """Read one black piece: what a device and its libraries set up at the first forward is then done.
+
+        Raises:
+            UnfitWorkerError: not even one piece can be read
+        """
+        self.read(np.zeros((1, *self._shape), np.uint8))
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
         """Return the crop's pieces as the model takes them; wide crops have several.
@@ -176,7 +186,9 @@ class RecogniserPool:
 
     def _load(self, architecture: str) -> Recogniser:
         try:
-            return load_recogniser(architecture, self._store, self._device, self._options)
+            recogniser = load_recogniser(architecture, self._store, self._device, self._options)
+            recogniser.warm_up()
+            return recogniser
         except TraceOcrError:
             raise
         # Any exception: what is left are the device's and the installation's own failures.

@@ -40,8 +40,8 @@ PROBE = 3
 """Pieces in that comparison: not the one piece that the export is traced with."""
 
 PART = 16
-"""Pieces of a batch that one core takes at once under ONNX Runtime. Not a number that depends on the cores: what
-is read together must not depend on the machine."""
+"""Pieces of a batch that one core takes at once under ONNX Runtime. Not a number that depends on the cores:
+what is read together must not depend on the machine."""
 
 MAX_LANES = 8
 """Parts of a batch in work at once: those of a batch of 128. Further cores work together on a part."""
@@ -59,6 +59,7 @@ class RuntimeOptions:
 
     runtime: Literal["auto", "torch", "onnx"] = "auto"
     precision: Literal["float32", "float16"] = "float32"
+    torch_compile: bool = False
 
 
 TORCH = RuntimeOptions("torch")
@@ -113,14 +114,14 @@ class TorchRuntime:
     and differs in the last bits, as any two GPUs do.
 
     Args:
-        precision: float16 is for GPUs, and for what stands it there; strings may then differ from docTR's
+        options: float16 and torch.compile may change a string; float16 is for GPUs alone
         logits: the model returns its logits instead of decoding them
     """
 
     name = "torch"
 
-    def __init__(self, model: Any, device: torch.device, precision: str, *, logits: bool) -> None:
-        self.precision = precision if device.type == "cuda" else "float32"
+    def __init__(self, model: Any, device: torch.device, options: RuntimeOptions, *, logits: bool) -> None:
+        self.precision: str = options.precision if device.type == "cuda" else "float32"
         self._layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         self._model = model.to(device, memory_format=self._layout)
         self._device = device
@@ -128,6 +129,10 @@ class TorchRuntime:
         self._logits = logits
         if logits:
             model.exportable = True
+        if options.torch_compile:
+            # Batches are of one size but for a chunk's last: dynamic, so that it is not compiled for each.
+            self._model = torch.compile(self._model, dynamic=True)
+            self.name = "torch.compile"
 
     def forward(self, batch: Pixels) -> Output:
         """Return logits, or the pairs that the model decodes by itself."""
@@ -194,11 +199,11 @@ def make_runtime(
         # Any exception: exporters fail in many ways, and torch reads the same strings, only slower.
         except Exception as error:
             structlog.get_logger().warning("onnx_not_used", error=f"{type(error).__name__}: {error}")
-    return TorchRuntime(model, device, options.precision, logits=logits)
+    return TorchRuntime(model, device, options, logits=logits)
 
 
 def _wants_onnx(identity: dict[str, str], device: torch.device, options: RuntimeOptions) -> bool:
-    if options.runtime == "torch":
+    if options.runtime == "torch" or options.torch_compile:
         return False
     installed = _is_installed()
     if options.runtime == "onnx" and not installed:

@@ -212,12 +212,16 @@ class TestFromDoctr:
 
 
 class TestPool:
-    def test_each_model_is_loaded_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        loaded: list[str] = []
+    def test_each_model_is_loaded_and_warmed_up_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        done: list[str] = []
 
-        def load(architecture: str, *_: object) -> object:
-            loaded.append(architecture)
-            return object()
+        class Loaded:
+            def warm_up(self) -> None:
+                done.append("warm")
+
+        def load(architecture: str, *_: object) -> Loaded:
+            done.append(architecture)
+            return Loaded()
 
         monkeypatch.setattr(models, "load_recogniser", load)
         pool = RecogniserPool(None, "cpu")
@@ -226,7 +230,7 @@ class TestPool:
 
         assert pool.get("parseq") is first
         assert pool.get("master") is not first
-        assert loaded == ["parseq", "master"]
+        assert done == ["parseq", "warm", "master", "warm"]
 
     def test_a_failure_is_not_kept(self, put: PutWeights, checkpoint: bytes) -> None:
         # given a store whose weights arrive only after the first try

@@ -64,10 +64,23 @@ class TestTorch:
         assert [c for _, c in ours] == pytest.approx([c for _, c in expected["preds"]], abs=1e-6)
 
     def test_half_precision_is_for_gpus(self, trained: Any, batch: Any) -> None:
-        runtime = TorchRuntime(trained, CPU, "float16", logits=True)
+        runtime = TorchRuntime(trained, CPU, RuntimeOptions("torch", "float16"), logits=True)
 
         assert runtime.precision == "float32"
         assert runtime.forward(batch[:1]).dtype == torch.float32
+
+    def test_a_compiled_model_is_asked_for_by_name_and_reads_the_same(
+        self, trained: Any, batch: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # given dynamo's tracing without the minutes of its code generator
+        compile_ = torch.compile
+        monkeypatch.setattr(torch, "compile", lambda model, **_: compile_(model, backend="eager"))
+        expected = Recogniser(trained, CPU, IDENTITY, TORCH).read(batch)
+
+        recogniser = Recogniser(trained, CPU, IDENTITY, RuntimeOptions("auto", torch_compile=True))
+
+        assert recogniser.identity["runtime"] == "torch.compile"
+        assert recogniser.read(batch) == expected
 
 
 class TestChoice:
