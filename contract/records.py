@@ -28,7 +28,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
-class Item(msgspec.Struct, frozen=True, omit_defaults=True):
+class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One image to read, as planned: `id` is what users join on, `uri` is where its bytes are.
 
     `page`, counted from 1, names one page of a document.
@@ -40,7 +40,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     page: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True):
+class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One crop's text in the shape of the contract.
 
     `confidence` is in 0..1, not rounded; `note` appears only where the image was not read whole.

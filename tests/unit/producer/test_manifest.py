@@ -83,7 +83,7 @@ def test_blank_lines_are_passed_over_and_counted(read: Any, passed_over: Counter
 
 
 def test_blank_lines_of_a_csv_are_passed_over(read: Any) -> None:
-    assert len(read("list.csv", b"uri\n\n/a.png\n\n/b.png\n")) == 2
+    assert len(read("list.csv", b"\n\nuri\n\n/a.png\n\n/b.png\n")) == 2
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,44 @@ def test_an_id_that_is_given_twice_is_an_error_that_names_both_lines(
         read(name, content)
 
 
+def many(count: int, **others: str) -> bytes:
+    """JSONL of so many lines, over several of the blocks that are read at once; `line_7` replaces a line."""
+    lines = [f'{{"uri": "/crops/{number:07d}.png"}}' for number in range(1, count + 1)]
+    for name, text in others.items():
+        lines[int(name.removeprefix("line_")) - 1] = text
+    return "\n".join([*lines, ""]).encode()
+
+
+def test_every_line_of_a_long_manifest_is_an_item_in_its_order(read: Any) -> None:
+    items = read("list.jsonl", many(10_000))
+
+    assert [item.id for item in items] == [f"/crops/{number:07d}.png" for number in range(1, 10_001)]
+
+
+@pytest.mark.parametrize("first", [3, 900, 1_024, 1_025, 5_000])
+def test_an_id_given_twice_is_found_however_far_apart_its_lines_are(first: int, read: Any) -> None:
+    content = many(9_000, **{f"line_{first}": '{"uri": "/x"}', "line_8999": '{"uri": "/y", "id": "/x"}'})
+
+    with pytest.raises(SourceError, match=f"lines {first} and 8999 have the same id '/x'"):
+        read("list.jsonl", content)
+
+
+def test_numbers_count_blank_lines_far_into_a_manifest(read: Any, passed_over: Counter[str]) -> None:
+    content = many(6_000, line_2000="", line_4000="", line_5999='{"uri": 5}')
+
+    with pytest.raises(SourceError, match=r"list\.jsonl line 5999"):
+        read("list.jsonl", content)
+    assert passed_over == {"blank_line": 2}
+
+
+def test_ids_that_differ_behind_a_nul_are_two_ids(read: Any) -> None:
+    content = rb"""{"uri": "/a", "id": "x\u0000a"}
+{"uri": "/b", "id": "x\u0000b"}
+"""
+
+    assert [item.id for item in read("list.jsonl", content)] == ["x\0a", "x\0b"]
+
+
 @pytest.mark.parametrize(
     "faulty",
     [
@@ -132,6 +170,8 @@ def test_an_id_that_is_given_twice_is_an_error_that_names_both_lines(
         b'{"uri": "%s"}' % (b"x" * 4097),
         b'{"uri": "/\xff.png"}',
         b'{"uri": "\\ud800"}',
+        b'{"uri": "/a"} {"uri": "/b"}',
+        b'{"uri":\n"/a"}',
     ],
 )
 def test_a_faulty_line_of_jsonl_is_named_by_its_number(faulty: bytes, read: Any) -> None:
