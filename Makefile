@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos train evaluate-models lint unit integration lock clean
+.PHONY: help demo test chaos bench train evaluate-models lint unit integration lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,10 @@ test: lint $(INSTALLED)  ## linters, types, layers, and all tests
 
 chaos: $(INSTALLED)  ## kill, wipe and poison: every fault, with a table at the end
 	$(BIN)/python -m pytest tests/chaos
+
+bench: $(INSTALLED)  ## measure against what users would run instead (12 minutes; BENCH=--full for more)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks $(BENCH)
 
 train: $(INSTALLED)  ## train the bundled checkpoints on, in .training/ (hours; docs/models.md)
 	nice -n 19 $(BIN)/python -m tools.training.train detection --minutes 80

@@ -1,69 +1,72 @@
-"""`python -m benchmarks [--short] [control] [mobilenet] [vgg] [cpu]`: prints the table, and writes it."""
+"""`python -m benchmarks`: measures, prints the table with pass or fail, and writes it with its pictures."""
 
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots
+import click
+
 from benchmarks.control_plane import control_plane
 from benchmarks.cpu_per_crop import cpu_per_crop
 from benchmarks.end_to_end import MOBILENET, VGG, end_to_end, make_scene
-from benchmarks.rows import RESULTS, Row, write
+from benchmarks.plots import draw
+from benchmarks.rows import RESULTS, Row, fill, write
 
-Part = Callable[[Path, bool], tuple[list[Row], dict[str, Any]]]
+Details = dict[str, dict[str, Any]]
+Part = Callable[[Path], tuple[list[Row], Details]]
 
-SIZES = {MOBILENET: (4_112, 1_028), VGG: (1_024, 128)}
-"""Crops of each model in the long and the short form."""
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+PARTS = ("control", "cpu", "mobilenet", "vgg")
 
 
-def main() -> int:
-    """Measure the parts named, or all; return 1 if a row misses its target twice."""
-    short, names = "--short" in sys.argv, [name for name in sys.argv[1:] if not name.startswith("-")]
+def parts_of(*, full: bool) -> dict[str, Part]:
+    """Return what is measured under each name: longer, on more crops and items, in the full form."""
+    rounds = 7 if full else 3
+    return {
+        "control": partial(control_plane, items=1_000_000 if full else 200_000),
+        "cpu": lambda folder: cpu_per_crop(make_scene(folder, MOBILENET, 1_028), 2 * rounds),
+        "mobilenet": partial(end_to_end, MOBILENET, count=8_224 if full else 4_112, rounds=rounds),
+        "vgg": partial(end_to_end, VGG, count=2_056 if full else 1_028, rounds=rounds if full else 2),
+    }
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(PARTS))
+@click.option("--full", is_flag=True, help="More crops, items and rounds: some 45 minutes, not 12.")
+@click.option("--readme", is_flag=True, help="Write the table into the README too.")
+def main(names: tuple[str, ...], full: bool, readme: bool) -> None:
+    """Measure the parts named, or all; exit with 1 if a row misses its target twice."""
     rows: list[Row] = []
-    details: dict[str, Any] = {}
+    details: Details = {}
     for name in names or PARTS:
-        found, more = _measured(PARTS[name], short)
-        if not all(row.passed for row in found):  # noise, perhaps: a second look before it is said
-            found, more = _measured(PARTS[name], short)
-        for row in found:
-            print("  ".join(row.cells()), flush=True)
-        rows, details = rows + found, details | more
-        write(rows, "short" if short else "table", details)
-        for model, rates in more.items():
-            RESULTS.mkdir(exist_ok=True)
-            unit = "us" if model == "cpu_us_per_crop" else "crops/s"
-            plots.bars(model, unit, rates, RESULTS / f"{model}.svg")
-    return 0 if all(row.passed for row in rows) else 1
+        found, more = _measured(name, parts_of(full=full)[name])
+        rows += found
+        for kind, values in more.items():
+            details.setdefault(kind, {}).update(values)
+    RESULTS.mkdir(exist_ok=True)
+    table = write(rows, "table" if not names else "-".join(names), details)
+    draw(details, RESULTS)
+    if readme:
+        README.write_text(fill(README.read_text(encoding="utf-8"), table), encoding="utf-8")
+    sys.exit(0 if all(row.passed for row in rows) else 1)
 
 
-def _measured(part: Part, short: bool) -> tuple[list[Row], dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="trace-ocr-bench-") as folder:
-        return part(Path(folder).resolve(), short)
+def _measured(name: str, part: Part) -> tuple[list[Row], Details]:
+    """Measure a part; a row that falls short may be noise, so the part then gets a second look."""
+    for look in ("", " (a row fell short: second look)"):
+        click.echo(f"measuring {name}{look} ...", err=True)
+        with tempfile.TemporaryDirectory(prefix="trace-ocr-bench-") as folder:
+            rows, details = part(Path(folder).resolve())
+        if all(row.passed for row in rows):
+            break
+    for row in rows:
+        click.echo("  ".join(row.cells()))
+    return rows, details
 
-
-def _reading(architecture: str) -> Part:
-    def part(folder: Path, short: bool) -> tuple[list[Row], dict[str, Any]]:
-        return end_to_end(architecture, folder, SIZES[architecture][short], 3 if short else 7)
-
-    return part
-
-
-def _control(_: Path, short: bool) -> tuple[list[Row], dict[str, Any]]:
-    return control_plane(200_000 if short else 1_000_000), {}
-
-
-def _cpu(folder: Path, short: bool) -> tuple[list[Row], dict[str, Any]]:
-    return cpu_per_crop(make_scene(folder, MOBILENET, 1_028), 3 if short else 7)
-
-
-PARTS: dict[str, Part] = {
-    "control": _control,
-    "cpu": _cpu,
-    "mobilenet": _reading(MOBILENET),
-    "vgg": _reading(VGG),
-}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -15,6 +16,7 @@ from benchmarks.rows import Row, peak_mebibytes
 from contract.job import Job, RecognitionParameters
 from contract.records import PartOutcome, RecognitionLine, encode_lines
 from contract.settings import Settings
+from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.embedded import embedded_broker
 from producer.merge import merge
@@ -57,18 +59,35 @@ def submit(folder: Path, items: int, session: Session) -> tuple[Job, Workspace, 
     return job, workspace, time.perf_counter() - started
 
 
-def planning_peak(items: int) -> float:
-    """Return the greatest memory, in MiB, of a process that plans and publishes so many items."""
-    code = f"from benchmarks.control_plane import peak_of; print(peak_of({items}))"
+def peak_of(step: str, items: int) -> float:
+    """Return the greatest memory, in MiB, of a process that plans, or plans and merges, so many items."""
+    code = f"from benchmarks.control_plane import {step}; {step}({items})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
-def peak_of(items: int) -> float:
-    """Plan and publish in this process; return its greatest memory in MiB."""
+def planned(items: int) -> None:
+    """Plan and publish in this process; print its greatest memory in MiB."""
     with tempfile.TemporaryDirectory() as name, session_in(Path(name)) as session:
         submit(Path(name), items, session)
-        return peak_mebibytes()
+        print(peak_mebibytes())
+
+
+def merged(items: int) -> None:
+    """Merge in this process what another one planned; print its greatest memory in MiB."""
+    with tempfile.TemporaryDirectory() as name:
+        code = f"from benchmarks.control_plane import prepared; prepared({items}, {name!r})"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        workspace = open_workspace(str(Path(name) / f"out-{items}"), Storage(Settings()))
+        merge(workspace.require_job(), workspace)
+        print(peak_mebibytes())
+
+
+def prepared(items: int, folder: str) -> None:
+    """Plan in this process, and write the parts."""
+    with session_in(Path(folder)) as session:
+        job, workspace, _ = submit(Path(folder), items, session)
+        fill_parts(job, workspace)
 
 
 def redis_bytes(session: Session) -> int:
@@ -102,23 +121,30 @@ def status_milliseconds(folder: Path, session: Session) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def control_plane(items: int) -> list[Row]:
-    """Return the rows of the control plane, measured with so many items."""
-    with tempfile.TemporaryDirectory(prefix="trace-ocr-bench-") as name, session_in(Path(name)) as session:
-        folder = Path(name)
-        before = redis_bytes(session)
-        job, workspace, seconds = submit(folder, items, session)
-        memory = redis_bytes(session) - before
-        fill_parts(job, workspace)
-        started = time.perf_counter()
-        merge(job, workspace)
-        merging = time.perf_counter() - started
+def control_plane(folder: Path, *, items: int) -> tuple[list[Row], dict[str, dict[str, Any]]]:
+    """Return the rows, and the seconds of planning and merging from a hundredth of the items up."""
+    cost: dict[str, dict[int, float]] = {"plan and publish": {}, "merge": {}}
+    with session_in(folder) as session:
         status = status_milliseconds(folder, session)
-    growth = planning_peak(items) - planning_peak(items // 10)
-    return [
-        Row(f"plan and publish, {items:,} items", items / seconds, "items/s", 150_000),
-        Row(f"producer memory, {items // 10:,} to {items:,} items: growth", growth, "MiB", 16, at_most=True),
+        for count in (items // 100, items // 10, items):
+            before = redis_bytes(session)
+            job, workspace, cost["plan and publish"][count] = submit(folder, count, session)
+            memory = redis_bytes(session) - before
+            fill_parts(job, workspace)
+            started = time.perf_counter()
+            merge(job, workspace)
+            cost["merge"][count] = time.perf_counter() - started
+    growth = peak_of("planned", items) - peak_of("planned", items // 10)
+    merging = peak_of("merged", items) - peak_of("merged", items // 10)
+    span = f"{items // 10:,} to {items:,} items"
+    rows = [
+        Row(
+            f"plan and publish, {items:,} items", items / cost["plan and publish"][items], "items/s", 150_000
+        ),
+        Row(f"producer memory, {span}: growth", growth, "MiB", 16, at_most=True),
         Row(f"Redis memory per item at {items:,}", memory / items, "bytes", 4, at_most=True),
         Row(f"status with {CHUNKS_OF_STATUS:,} chunks", status, "ms", 20, at_most=True),
-        Row("merge", items / merging, "lines/s", 200_000),
+        Row(f"merge, {items:,} lines", items / cost["merge"][items], "lines/s", 200_000),
+        Row(f"merge's memory, {span}: growth", merging, "MiB", 16, at_most=True),
     ]
+    return rows, {"cost": cost}

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import importlib.util
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ from doctr.io import DocumentFile
 from doctr.models import recognition, recognition_predictor
 from pydantic import SecretStr
 
+from benchmarks.ray_data import ray_loop
 from benchmarks.rows import Row, interleaved, median_ratio
 from contract.job import Job, RecognitionParameters
 from contract.model_store import ModelStore
@@ -187,8 +187,10 @@ def onnxtr_loop(scene: Scene, folder: Path) -> Callable[[], object]:
     return lambda: predictor(DocumentFile.from_images(scene.files))
 
 
-def end_to_end(architecture: str, folder: Path, count: int, rounds: int) -> tuple[list[Row], dict[str, Any]]:
-    """Return the rows of one model, and every measured rate."""
+def end_to_end(
+    architecture: str, folder: Path, *, count: int, rounds: int
+) -> tuple[list[Row], dict[str, dict[str, Any]]]:
+    """Return the rows of one model, every measured rate, and the stages of the product's own runs."""
     scene = make_scene(folder, architecture, count)
     doctr, forward = doctr_loop(scene), forward_alone(scene)
     with product(scene, folder) as run:
@@ -197,28 +199,34 @@ def end_to_end(architecture: str, folder: Path, count: int, rounds: int) -> tupl
             "docTR": rate(scene.files, doctr),
             "forward alone": rate(scene.files, forward),
         }
-        if architecture == MOBILENET and importlib.util.find_spec("onnxtr"):
+        if architecture == MOBILENET:
             contestants["OnnxTR"] = rate(scene.files, onnxtr_loop(scene, folder))
-        if architecture == MOBILENET and "--ray" in sys.argv:
-            from benchmarks.ray_data import ray_loop
-
             contestants["Ray Data"] = rate(scene.files, ray_loop(scene, folder))
         rates = interleaved(contestants, rounds)
-    ours = strings_of(folder / f"out-{architecture}-0")
-    same = sum(mine == theirs for mine, (theirs, _) in zip(ours, doctr(), strict=True))
-    return _rows(architecture, rates, same / count), {architecture: rates}
+    out = folder / f"out-{architecture}-1"
+    same = sum(mine == theirs for mine, (theirs, _) in zip(strings_of(out), doctr(), strict=True))
+    details = {"rates": {architecture: rates}, "stages": {architecture: stages_of(out)}}
+    return _rows(architecture, rates, same / count), details
+
+
+def stages_of(out: Path) -> dict[str, float]:
+    """Return the microseconds per crop of each stage of a finished job, summed over threads."""
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    items = summary["request_counts"]["total"]
+    return {stage: round(1e6 * seconds / items, 1) for stage, seconds in summary["stage_seconds"].items()}
 
 
 def _rows(architecture: str, rates: dict[str, list[float]], same: float) -> list[Row]:
     over_doctr, efficiency = TARGETS[architecture]
-    ours = rates["trace-ocr"]
-    over = {name: median_ratio(ours, theirs) for name, theirs in rates.items() if name != "trace-ocr"}
+    targets = {"docTR": over_doctr, "forward alone": efficiency, "OnnxTR": 1.1, "Ray Data": 1.7}
     rows = [
-        Row(f"{architecture}: end to end over docTR's loop", over["docTR"], "x", over_doctr),
-        Row(f"{architecture}: end to end over its forward alone", over["forward alone"], "x", efficiency),
-        Row(f"{architecture}: strings identical to docTR's", same, "", 1.0),
+        Row(
+            f"{architecture}: end to end over {name}",
+            median_ratio(rates["trace-ocr"], rates[name]),
+            "x",
+            target,
+        )
+        for name, target in targets.items()
+        if name in rates
     ]
-    for name, target in (("OnnxTR", 1.1), ("Ray Data", 1.7)):
-        if name in rates:
-            rows.append(Row(f"{architecture}: end to end over {name}", over[name], "x", target))
-    return rows
+    return [*rows, Row(f"{architecture}: strings identical to docTR's", 100 * same, "%", 100)]

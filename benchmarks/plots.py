@@ -1,31 +1,77 @@
-"""Bars as SVG, without a plotting library: a benchmark should not need one."""
+"""The pictures beside the table, as SVG."""
 
 import statistics
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-LEFT, RIGHT, BAR, GAP = 150, 420, 22, 8
-"""Pixels: where bars begin, the longest one, its height, the space between."""
+OURS, OTHERS = "#2b6cb0", "#a0aec0"
 
 
-def bars(title: str, unit: str, values: dict[str, list[float]], path: Path) -> None:
-    """Write the medians as horizontal bars, with a whisker from the least to the greatest."""
-    top = max(max(measured) for measured in values.values())
-    height = 40 + len(values) * (BAR + GAP)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + RIGHT + 130}" height="{height}" '
-        'font-family="sans-serif" font-size="13">',
-        f'<text x="8" y="20" font-weight="bold">{escape(title)}</text>',
+def draw(details: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Draw what was measured; return the files.
+
+    Args:
+        details: `rates` {title: {contestant: values}}, `stages` {title: {stage: us per crop}},
+            `cost` {measure: {items: seconds}}; what is missing is not drawn
+    """
+    drawn = [
+        _save(folder / f"rates-{title}.svg", title, lambda axes, v=values: _bars(axes, v))
+        for title, values in details.get("rates", {}).items()
     ]
-    for row, (name, measured) in enumerate(values.items()):
-        y, scale = 34 + row * (BAR + GAP), RIGHT / top
-        middle = statistics.median(measured)
-        colour = "#2b6cb0" if name == "trace-ocr" else "#a0aec0"
-        low, high = LEFT + min(measured) * scale, LEFT + max(measured) * scale
-        parts += [
-            f'<text x="{LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(name)}</text>',
-            f'<rect x="{LEFT}" y="{y}" width="{middle * scale:.1f}" height="{BAR}" fill="{colour}"/>',
-            f'<path d="M{low:.1f} {y + BAR / 2}H{high:.1f}" stroke="#1a202c" stroke-width="1.5"/>',
-            f'<text x="{LEFT + RIGHT + 10}" y="{y + 16}">{middle:,.4g} {escape(unit)}</text>',
-        ]
-    path.write_text("\n".join([*parts, "</svg>", ""]), encoding="utf-8")
+    if stages := details.get("stages"):
+        drawn.append(
+            _save(folder / "stages.svg", "where a crop's time goes", lambda axes: _stages(axes, stages))
+        )
+    if cost := details.get("cost"):
+        drawn.append(
+            _save(folder / "cost.svg", "cost against number of items", lambda axes: _cost(axes, cost))
+        )
+    return drawn
+
+
+def _save(path: Path, title: str, paint: Callable[[Any], None]) -> Path:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    # No date and no random ids: drawn again from the same figures, the file is the same.
+    with mpl.rc_context({"svg.hashsalt": "trace-ocr", "font.size": 10}):
+        figure = Figure(figsize=(7, 3), layout="constrained")
+        axes = figure.subplots()
+        paint(axes)
+        axes.set_title(title)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+    return path
+
+
+def _bars(axes: Any, values: Mapping[str, Sequence[float]]) -> None:
+    names = list(values)[::-1]
+    middles = [statistics.median(values[name]) for name in names]
+    spread = [
+        [middle - min(values[name]) for name, middle in zip(names, middles, strict=True)],
+        [max(values[name]) - middle for name, middle in zip(names, middles, strict=True)],
+    ]
+    colours = [OURS if name == "trace-ocr" else OTHERS for name in names]
+    drawn = axes.barh(names, middles, xerr=spread, color=colours)
+    axes.bar_label(drawn, [f"{middle:,.4g}" for middle in middles], padding=6)
+    axes.margins(x=0.15)
+
+
+def _stages(axes: Any, stages: Mapping[str, Mapping[str, float]]) -> None:
+    names = list(stages)
+    left = [0.0] * len(names)
+    for stage in dict.fromkeys(stage for of_model in stages.values() for stage in of_model):
+        shares = [100 * stages[name].get(stage, 0) / sum(stages[name].values()) for name in names]
+        axes.barh(names, shares, left=left, label=stage)
+        left = [start + share for start, share in zip(left, shares, strict=True)]
+    axes.set_xlabel("% of the seconds of all threads")
+    axes.legend(ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8)
+
+
+def _cost(axes: Any, cost: Mapping[str, Mapping[int, float]]) -> None:
+    for measure, by_items in cost.items():
+        axes.loglog(list(by_items), list(by_items.values()), marker="o", label=measure)
+    axes.set_xlabel("items")
+    axes.set_ylabel("seconds")
+    axes.legend()

@@ -1,5 +1,6 @@
 """One row of the table: what was measured, what it must reach, and whether it does."""
 
+import importlib.metadata
 import json
 import os
 import platform
@@ -9,8 +10,12 @@ import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+"""What the table stands between in the README."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,37 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {names[0] if names else platform.processor()}, {platform.system()}"
 
 
-def write(rows: Iterable[Row], name: str, details: dict[str, object]) -> None:
-    """Write `<name>.md` and `<name>.json` into the results."""
+def write(rows: Iterable[Row], name: str, details: dict[str, Any]) -> str:
+    """Write `<name>.md` and `<name>.json` into the results; return the table."""
     rows = list(rows)
-    RESULTS.mkdir(exist_ok=True)
-    lines = [f"Measured on {machine()}.", "", "| measure | reached | must reach | |", "|---|---|---|---|"]
-    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    record = {"machine": machine(), "rows": [asdict(row) | {"passed": row.passed} for row in rows], **details}
+    lines = [f"Measured on {machine()}, {versions()}.", "", "| measure | reached | must reach | |"]
+    lines += ["|---|---|---|---|", *("| " + " | ".join(row.cells()) + " |" for row in rows)]
+    table = "\n".join(lines) + "\n"
+    (RESULTS / f"{name}.md").write_text(table, encoding="utf-8")
+    record = {
+        "machine": machine(),
+        "versions": versions(),
+        "rows": [asdict(row) | {"passed": row.passed} for row in rows],
+        **details,
+    }
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return table
+
+
+def versions() -> str:
+    """Return what the contestants are, in words."""
+    names = ("torch", "python-doctr", "onnxruntime", "onnxtr", "ray")
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+
+
+def fill(readme: str, table: str) -> str:
+    """Return a README with the table between its two markers.
+
+    Raises:
+        ValueError: the markers are not there
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"the README has no {BEGIN} with an {END} behind it")
+    return f"{before}{begin}\n{table}{end}{after}"
