@@ -1,9 +1,11 @@
 """What every layer of tests shares: no setting of the developer's machine reaches a test."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLES = REPOSITORY / "samples"
@@ -21,3 +23,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def samples() -> Path:
     """The sample crops, pages and weights that ship with the product."""
     return SAMPLES
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The endpoint of an S3 work-alike on this machine."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()

@@ -98,7 +98,7 @@ class WorkerMetrics:
         """Note what loading a model took."""
         self._loads.labels(architecture).set(seconds)
 
-    def s3(self, operation: str, outcome: Literal["ok", "error"], retries: int) -> None:
+    def s3(self, operation: str, outcome: Literal["ok", "error", "retried"], retries: int) -> None:
         """Count one request to S3; a `contract.storage.s3.OnS3`."""
         self._requests.labels(operation, outcome).inc()
         self._retries.labels(operation).inc(retries)

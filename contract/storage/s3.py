@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from contract.settings import Settings
+    from contract.storage.fast_s3 import FastReader
 
 ATTEMPTS = 6
 """Tries per request, and of a body's transfer: botocore's jittered backoff then spans some ten seconds."""
@@ -42,8 +43,9 @@ _NOT_CONDITIONAL = {"501", "NotImplemented", "400", "InvalidArgument"}
 ANSWERED = frozenset({404, 409, 412})
 """HTTP statuses that answer a question of ours, whether an object is there, and are no errors."""
 
-OnS3 = Callable[[str, Literal["ok", "error"], int], None]
-"""Told of one request: its operation ("GetObject"), its outcome, and how often it was tried again."""
+OnS3 = Callable[[str, Literal["ok", "error", "retried"], int], None]
+"""Told of one request: its operation ("GetObject"), its outcome, and how often it was tried again; "retried"
+is one of the faster client's that boto3 then makes again, and is told of itself."""
 
 
 class _BodyCutError(OSError):
@@ -88,16 +90,24 @@ def _retries(context: dict[str, Any]) -> int:
 
 
 class S3Store:
-    """A `contract.storage.Store` over S3 URIs. A PUT or a completed multipart upload is whole or absent."""
+    """A `contract.storage.Store` over S3 URIs. A PUT or a completed multipart upload is whole or absent.
 
-    def __init__(self, client: "S3Client") -> None:
+    Args:
+        client: boto3's
+        fast: asked first for whole objects
+    """
+
+    def __init__(self, client: "S3Client", fast: "FastReader | None" = None) -> None:
         self._client = client
+        self._fast = fast
 
     def read(self, uri: str, limit: int) -> bytes:
         """Return the whole object; a body cut off in transit is fetched again."""
         bucket, key = split(uri)
-        with _translated(uri):
-            data = self._read(bucket, key, limit)
+        data = self._fast.read(bucket, key, limit) if self._fast else None
+        if data is None:
+            with _translated(uri):
+                data = self._read(bucket, key, limit)
         if len(data) > limit:
             raise TooManyBytesError(f"{uri} is larger than {limit:,} bytes")
         return data

@@ -9,7 +9,6 @@ from pathlib import Path
 import boto3
 import pytest
 import redis
-from moto.server import ThreadedMotoServer
 
 from producer.embedded import embedded_broker
 from tests.integration.processes import TRACE_OCR, Bucket, Process, Run, Start
@@ -27,16 +26,6 @@ def redis_url(redis_server: str) -> str:
     """The URL of the server with an empty database."""
     redis.Redis.from_url(redis_server).flushall()
     return redis_server
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The endpoint of an S3 work-alike on this machine."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

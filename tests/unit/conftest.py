@@ -1,6 +1,7 @@
 """Fakes at the outer edges: an in-memory Redis and a clock that a test moves by hand."""
 
 import logging
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def job(tmp_path: Path) -> Job:
 
 @dataclass(frozen=True)
 class MockBucket:
-    """A bucket of moto's, in this process."""
+    """A bucket of moto's, in this process or behind its server."""
 
     name: str
     client: Any
@@ -118,9 +119,39 @@ def s3_client() -> Any:
 def s3_bucket(s3_client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockBucket]:
     """Given an empty bucket, and a product that reaches it."""
     monkeypatch.setattr("contract.storage.s3.make_client", lambda settings: s3_client)
+    # It opens connections of its own, which moto does not catch within this process.
+    monkeypatch.setattr("contract.storage.fast_reader", lambda client, on_s3: None)
     with mock_aws():
         s3_client.create_bucket(Bucket="bucket")
         yield MockBucket("bucket", s3_client)
+
+
+@pytest.fixture(scope="session")
+def served_s3_client(s3_server: str) -> Any:
+    """One client of the real endpoint, for all tests."""
+    return boto3.client(
+        "s3",
+        endpoint_url=s3_server,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test-secret",
+    )
+
+
+@pytest.fixture
+def served_bucket(s3_server: str, served_s3_client: Any, monkeypatch: pytest.MonkeyPatch) -> MockBucket:
+    """Given an empty bucket behind a real endpoint, and settings that lead there."""
+    environment = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test-secret",
+        "TRACE_OCR_S3_ENDPOINT_URL": s3_server,
+        "TRACE_OCR_S3_REGION": "us-east-1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    served_s3_client.create_bucket(Bucket=name)
+    return MockBucket(name, served_s3_client)
 
 
 @pytest.fixture
