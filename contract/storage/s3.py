@@ -32,8 +32,8 @@ ATTEMPTS = 6
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 """Time-outs of one request; a stalled connection must not hold a chunk for minutes."""
 
-POOL_CONNECTIONS = 64
-"""Connections kept: more than a worker's decode threads, so that none waits for another's."""
+OTHER_CONNECTIONS = 32
+"""Connections kept beside those of the threads that fetch: chunks, parts, statistics, counting, merging."""
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _DENIED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
@@ -63,7 +63,7 @@ def make_client(settings: "Settings") -> "S3Client":
             s3={"addressing_style": "path" if settings.s3_path_style else "auto"},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
-            max_pool_connections=POOL_CONNECTIONS,
+            max_pool_connections=settings.fetch_threads + OTHER_CONNECTIONS,
             # Work-alikes reject the newer checksum trailers unless an operation demands them.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
