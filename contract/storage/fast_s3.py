@@ -16,7 +16,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from contract.storage.s3 import CONNECT_SECONDS, READ_SECONDS
+from contract.storage.s3 import CONNECT_SECONDS, READ_SECONDS, USER_AGENT
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -93,6 +93,7 @@ class FastReader:
             "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
             "read_timeout": timedelta(seconds=READ_SECONDS),
             "timeout": timedelta(seconds=TRANSFER_SECONDS),
+            "user_agent": USER_AGENT,
         }
         return S3Store(
             bucket,

@@ -35,6 +35,10 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 OTHER_CONNECTIONS = 32
 """Connections kept beside those of the threads that fetch: chunks, parts, statistics, counting, merging."""
 
+USER_AGENT = "trace-ocr-batch"
+"""Who asks, in S3's access logs. botocore puts its own together anew for each request, which takes a tenth of
+the processor time of a small one."""
+
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _DENIED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 _TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
@@ -64,6 +68,7 @@ def make_client(settings: "Settings") -> "S3Client":
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             max_pool_connections=settings.fetch_threads + OTHER_CONNECTIONS,
+            user_agent=USER_AGENT,
             # Work-alikes reject the newer checksum trailers unless an operation demands them.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

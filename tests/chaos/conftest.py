@@ -12,7 +12,6 @@ from tests.chaos.scene import Record, RedisServer, Row, S3Scene, Scene
 from tests.integration.conftest import (  # noqa: F401 - fixtures of this layer too
     bucket,
     demo_model,
-    s3_server,
     start,
     trace_ocr,
 )

@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 from collections.abc import Callable, Iterator
+from email.message import Message
 from typing import Any
 
 import boto3
@@ -41,11 +42,17 @@ KEY = "crops/a.png"
 Told = list[tuple[str, str, int]]
 
 
-@pytest.fixture
-def s3(s3_server: str) -> Iterator[FaultyS3]:
-    """Given an S3 that misbehaves as the test says."""
+@pytest.fixture(scope="module")
+def proxy(s3_server: str) -> Iterator[FaultyS3]:
     with faulty(s3_server) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def s3(proxy: FaultyS3) -> FaultyS3:
+    """Given an S3 that misbehaves as the test says."""
+    proxy.lift()
+    return proxy
 
 
 @pytest.fixture
@@ -82,6 +89,18 @@ def error_of(read: Callable[[], object]) -> StorageError:
     with pytest.raises(StorageError) as raised:
         read()
     return raised.value
+
+
+def headers_of(s3: FaultyS3) -> list[Message]:
+    """Return a list that takes the headers of every request from now on."""
+    seen: list[Message] = []
+
+    def note(exchange: Exchange, forward: Forward) -> None:
+        seen.append(exchange.headers)
+        exchange.answer(*forward())
+
+    s3.fail(note)
+    return seen
 
 
 def test_a_plain_object_is_read_without_boto3(
@@ -212,22 +231,34 @@ def test_a_name_that_no_bucket_has_is_boto3s_to_refuse(client: Any) -> None:
 def test_requests_carry_the_token_of_temporary_credentials(
     client: Any, s3: FaultyS3, served_bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[str, str]] = []
-
-    def note(exchange: Exchange, forward: Forward) -> None:
-        seen.append((exchange.headers["Authorization"], exchange.headers["X-Amz-Security-Token"]))
-        exchange.answer(*forward())
-
     monkeypatch.setenv("AWS_SESSION_TOKEN", "temporary")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere.invalid")
     served_bucket.put(KEY, b"pixels")
-    s3.fail(note)
+    seen = headers_of(s3)
 
     assert FastReader(client).read(served_bucket.name, KEY, 100) == b"pixels"
-    [(authorization, token)] = seen
-    assert "Credential=test/" in authorization
-    assert "/us-east-1/s3/" in authorization
-    assert token == "temporary"
+    [headers] = seen
+    assert "Credential=test/" in headers["Authorization"]
+    assert "/us-east-1/s3/" in headers["Authorization"]
+    assert headers["X-Amz-Security-Token"] == "temporary"
+
+
+def test_the_settings_overrule_the_variable_that_both_clients_know(
+    client: Any, served_bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere.invalid")
+    served_bucket.put(KEY, b"pixels")
+
+    assert FastReader(client).read(served_bucket.name, KEY, 100) == b"pixels"
+
+
+def test_both_clients_name_the_product_in_s3s_logs(client: Any, s3: FaultyS3, served_bucket: Any) -> None:
+    uri = served_bucket.put(KEY, b"pixels")
+    seen = headers_of(s3)
+
+    FastReader(client).read(served_bucket.name, KEY, 100)
+    S3Store(client).read(uri, 100)
+
+    assert [headers["User-Agent"].split()[0] for headers in seen] == ["trace-ocr-batch"] * 2
 
 
 @pytest.mark.parametrize("bucket", ["bucket", "my.bucket", "Old_Bucket"])
