@@ -118,7 +118,7 @@ def test_the_light_image_holds_all_that_its_commands_import() -> None:
 
 
 def test_the_workers_images_hold_nothing_that_is_not_pinned() -> None:
-    heavy = closure(("worker",))
+    heavy = closure(("worker", "onnx", "s3-fast"))
 
     assert heavy >= {"torch", "numpy", "python-doctr"}
     assert heavy - set(locked()) == set()
@@ -126,7 +126,11 @@ def test_the_workers_images_hold_nothing_that_is_not_pinned() -> None:
 
 @pytest.mark.parametrize(
     ("stage", "extras"),
-    [("producer", {"api", "flower"}), ("worker-cpu", {"worker"}), ("worker-cuda", {"worker"})],
+    [
+        ("producer", {"api", "flower"}),
+        ("worker-cpu", {"worker", "onnx", "s3-fast"}),
+        ("worker-cuda", {"worker", "s3-fast"}),
+    ],
 )
 def test_every_installation_takes_its_extras_in_the_locks_versions(stage: str, extras: set[str]) -> None:
     installs = [
@@ -134,7 +138,7 @@ def test_every_installation_takes_its_extras_in_the_locks_versions(stage: str, e
     ]
     libraries, own = installs
 
-    assert set(re.findall(r"--extra (\w+)", libraries)) == extras
+    assert set(re.findall(r"--extra ([\w-]+)", libraries)) == extras
     assert extras <= set(project()["project"]["optional-dependencies"])
     assert "--constraint requirements.lock" in libraries
     assert ("--override tools/lock-overrides.txt" in libraries) == ("worker" in extras)
