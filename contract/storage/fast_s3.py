@@ -1,6 +1,6 @@
 """The short way to an object's bytes: obstore, the Rust object_store, where the extra `s3-fast` is installed.
 
-A tenth of boto3's processor time, and none of it under the interpreter's lock. Only an object that arrives
+A tenth of boto3's processor time, and little of it under the interpreter's lock. Only an object that arrives
 whole comes this way: of anything else, boto3 asks again and decides, with its retries and its words for what
 is wrong. Nothing but speed hangs on this module.
 """
