@@ -70,7 +70,8 @@ class ChunkRun:
         window: items prepared ahead of the model at most; bounds the chunk's memory
         on_progress: called with the number of items whose pieces the model has read
         stop: set when the worker must hand the chunk back
-        on_alive: called for each item and batch; the watchdog's sign that the chunk moves
+        on_alive: called for each item and batch, by the pool too; the watchdog's sign that the chunk
+            moves
         fetchers: threads for fetch alone, where it is waiting for a network that takes the time
         fetch_window: files fetched ahead of being decoded at most, if there are such threads
     """
@@ -166,6 +167,8 @@ def _fetch(item: Item, run: ChunkRun) -> Fetched:
 
 
 def _prepare(one: Item | Fetched, run: ChunkRun) -> _Prepared:
+    # Here too: a group of large images may take minutes before any of it is handed on.
+    run.on_alive()
     item, data, fetching = _fetch(one, run) if isinstance(one, Item) else one
     if isinstance(data, ItemError):
         return _Prepared(data, None, {"fetch": fetching})

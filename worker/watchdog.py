@@ -43,14 +43,19 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Iterator[Callable[[], None]]:
-        """Watch a block; yield the function that it calls whenever it has made progress."""
+        """Watch a block; yield the function that is called, from any thread, whenever it has made progress.
+
+        A thread that still calls it when the block has ended changes nothing.
+        """
         key = threading.get_ident()
 
         def progress() -> None:
             with self._lock:
-                self._seen[key] = time.monotonic()
+                if key in self._seen:
+                    self._seen[key] = time.monotonic()
 
-        progress()
+        with self._lock:
+            self._seen[key] = time.monotonic()
         try:
             yield progress
         finally:

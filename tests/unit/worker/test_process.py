@@ -219,6 +219,23 @@ class TestBounds:
         assert progress == sorted(progress)
 
 
+class TestSignsOfLife:
+    def test_every_item_of_a_group_is_one_before_any_of_it_is_handed_on(self, make_run: MakeRun) -> None:
+        # given a look, at each decoding, at how often the chunk has shown that it moves
+        alive: list[None] = []
+        seen: list[int] = []
+
+        def decode(item: Item, _: bytes) -> DecodedImage:
+            seen.append(len(alive))
+            return DecodedImage(np.full(GREY, int(item.id), np.uint8))
+
+        with ThreadPoolExecutor(1) as pool:
+            run = make_run(decode=decode, pool=pool, window=64, on_alive=lambda: alive.append(None))
+            process_chunk(items_of("1", "2", "3", "4", "5"), run)
+
+        assert seen == [1, 2, 3, 4, 5]
+
+
 class TestFetchingAhead:
     def test_files_are_fetched_side_by_side_although_one_thread_decodes(self, make_run: MakeRun) -> None:
         # given four fetches that end only once all four have begun

@@ -93,6 +93,18 @@ def test_a_block_that_has_ended_is_not_watched(scene: Scene, ending: type[Except
     assert scene.stalled_at == []
 
 
+def test_a_thread_that_outlives_its_block_does_not_have_it_watched_again(scene: Scene) -> None:
+    # given a decoding thread that was still busy when its chunk was interrupted
+    with scene.dog.watching() as progress:
+        pass
+
+    progress()
+
+    assert scene.dog.progress_age() == 0
+    scene.play(*[NOTHING] * 3 * LOOKS_PER_DEADLINE)
+    assert scene.stalled_at == []
+
+
 def test_a_process_without_a_chunk_idles_as_long_as_it_likes(scene: Scene) -> None:
     scene.play(*[NOTHING] * 3 * LOOKS_PER_DEADLINE)
 
