@@ -19,6 +19,7 @@ import torch
 from numba.extending import intrinsic
 from torch.nn.functional import interpolate
 
+from worker.compiled import compiled
 from worker.decode import Pixels
 
 MAX_TAPS = 8
@@ -113,15 +114,11 @@ def _table(samples: int, positions: int) -> Table:
 
 
 def _compiled() -> Any:
-    """Return the kernel, compiled; kept on disk where there is a folder for that."""
     floats, numbers = numba.float32[:, ::1], numba.int64[::1]
     crop = numba.types.Array(numba.uint8, 3, "A", readonly=True)  # views and buffers of any kind
     piece = numba.uint8[:, :, ::1]
     signature = numba.void(crop, numbers, numbers, floats, numbers, numbers, floats, piece)
-    try:
-        return numba.njit(signature, nogil=True, cache=True)(_kernel)
-    except RuntimeError:  # numba finds no folder that it may write
-        return numba.njit(signature, nogil=True)(_kernel)
+    return compiled(_kernel, signature)
 
 
 @intrinsic
@@ -155,9 +152,9 @@ def _turned(crop: Pixels) -> Any:
     """Return the crop's columns as rows of floats, its planes side by side: (width, 3 * height) float32."""
     height, width = crop.shape[:2]
     turned = np.empty((width, 3 * height), np.float32)
-    for y in range(height):
-        for x in range(width):
-            for plane in range(3):
+    for x in range(width):
+        for plane in range(3):
+            for y in range(height):
                 turned[x, plane * height + y] = crop[y, x, plane]
     return turned
 
@@ -167,9 +164,9 @@ def _turned_back(turned: Floats, height: int) -> Any:
     """Return (height, 3 * width) float32 of (width, 3 * height)."""
     width = len(turned)
     rows = np.empty((height, 3 * width), np.float32)
-    for x in range(width):
-        for plane in range(3):
-            for y in range(height):
+    for plane in range(3):
+        for y in range(height):
+            for x in range(width):
                 rows[y, plane * width + x] = turned[x, plane * height + y]
     return rows
 
