@@ -30,6 +30,7 @@ def ray_loop(scene: Any, folder: Path) -> Callable[[], object]:
     """Return a function that reads the scene's files with one actor, and writes JSON lines."""
     import ray
 
+    ray.shutdown()  # a second look has a Ray of its own, as the first had
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     paths = [{"path": str(path)} for path in scene.files]
