@@ -6,7 +6,7 @@ from typing import Any
 import numba
 
 
-def compiled(function: Callable[..., None], signature: Any) -> Any:
+def compiled(function: Callable[..., object], signature: Any) -> Any:
     """Return the function, compiled for one signature; kept on disk where there is a folder for that.
 
     Dividing by zero gives infinity as in numpy: Python's check would stop the processor's vectors.

@@ -1,7 +1,8 @@
-"""The short way through decoding: plain PNG and JPEG files by OpenCV, where its pixels are Pillow's own.
+"""The short way through decoding: plain PNG and JPEG files where their pixels are Pillow's own.
 
-A quarter of Pillow's time per crop. What is plain is a closed list, checked in the file's own structure; of
-anything else, and of whatever OpenCV refuses, Pillow decides as before, with its words for what is wrong.
+Small PNGs by `worker.png`, the rest by OpenCV: a fifth of Pillow's time per crop. What is plain is a closed
+list, checked in the file's own structure; of anything else, and of whatever they refuse, Pillow decides as
+before, with its words for what is wrong.
 """
 
 import re
@@ -10,6 +11,8 @@ import struct
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from worker.png import decode_small
 
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -38,10 +41,13 @@ def decode_plain(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
     """
     try:
         size = _png_size(data) or _jpeg_size(data)
+        if size is None or not 0 < size[0] * size[1] <= max_pixels:
+            return None
+        small = decode_small(data) if data.startswith(_PNG_START) else None
     except (struct.error, IndexError):  # the file ends in the middle of its structure
         return None
-    if size is None or not 0 < size[0] * size[1] <= max_pixels:
-        return None
+    if small is not None:
+        return small
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
