@@ -40,7 +40,8 @@ class Row:
         sign = "≤" if self.at_most else "≥"
         target = "" if self.target is None else f"{sign} {self.target:,g} {self.unit}".strip()
         verdict = "" if self.target is None else "pass" if self.passed else "FAIL"
-        return self.measure, f"{self.value:,.4g} {self.unit}".strip(), target, verdict
+        value = f"{self.value:,.0f}" if self.value >= 1_000 else f"{self.value:.4g}"
+        return self.measure, f"{value} {self.unit}".strip(), target, verdict
 
 
 def interleaved(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
