@@ -20,7 +20,7 @@ def test_a_target_is_reached_from_its_own_side(value: float, at_most: bool, pass
 def test_a_row_says_what_it_must_reach_and_whether_it_does() -> None:
     assert Row("plan", 151_234.0, "items/s", 150_000).cells() == (
         "plan",
-        "1.512e+05 items/s",
+        "151,234 items/s",
         "≥ 150,000 items/s",
         "pass",
     )
