@@ -14,6 +14,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from contract.errors import BrokerError
+from contract.job import KINDS
 from contract.records import ChunkMessage, Nudge
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 RECOGNITION_TASK = "trace_ocr.recognition"
 UPLOADS_TASK = "trace_ocr.uploads"
-KINDS = ("recognition",)
-"""Kinds of jobs; each has a queue. Urgent work of every kind has one that is asked before them, uploads one
-that is asked before that."""
-
 SOCKET_SECONDS, CONNECT_SECONDS, HEALTH_CHECK_SECONDS = 30, 10, 25
 """Redis time-outs; the health check is shorter than the socket's so that a dead peer is noticed first."""
 
@@ -64,7 +61,7 @@ def queue_for(namespace: str, kind: str, *, urgent: bool) -> str:
 
 
 def queue_names(namespace: str) -> tuple[str, ...]:
-    """Return all queues, in the order in which workers ask them."""
+    """Return all queues, in the order in which workers ask them: uploads, urgent work, then a kind each."""
     return f"{namespace}.uploads", f"{namespace}.urgent", *(f"{namespace}.{kind}" for kind in KINDS)
 
 
@@ -148,7 +145,7 @@ def send_nudge(app: Celery, namespace: str, nudge: Nudge) -> None:
             # Asked before the urgent chunks too: somebody waits for each of these.
             queue=queue_names(namespace)[0],
             headers=_headers(),
-            argsrepr=f"uploads {nudge.recognition_model}",
+            argsrepr=f"uploads {nudge.waited_for}",
             kwargsrepr="",
         )
     except OperationalError as error:

@@ -19,11 +19,14 @@ MAX_CARD_BYTES = 1 << 20
 
 
 class ModelCard(msgspec.Struct, frozen=True):
-    """What `<architecture>.json` says of `<architecture>.pt`; other fields are for people."""
+    """What `<architecture>.json` says of `<architecture>.pt`; other fields are for people.
+
+    `vocab` is there for recognition models only.
+    """
 
     architecture: str
-    vocab: Annotated[str, msgspec.Meta(min_length=1)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    vocab: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     source: str = ""
     licence: str = ""
 

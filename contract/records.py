@@ -5,12 +5,13 @@ msgspec rather than pydantic: these are read and written once per item, ten mill
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 
 import msgspec
 
 from contract.errors import ErrorCode, MessageError
-from contract.job import MAX_BATCH_SIZE, RecognitionModel
+from contract.job import MAX_BATCH_SIZE, PAGE_KINDS, RECOGNITION_MODELS, Kind, PageKind, RecognitionModel
+from contract.pages import PageLine
 
 MAX_TEXT = 4096
 """Characters in an id, a URI or a label; S3 keys end at 1,024 bytes, POSIX paths at 4,096."""
@@ -20,6 +21,9 @@ SHOWN = 200
 
 FIRST_ERRORS = 5
 """Failed items of one chunk that the ledger is told of."""
+
+WAITED_FOR = (*RECOGNITION_MODELS, *PAGE_KINDS)
+"""What uploads may wait for."""
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON asked for."""
@@ -105,6 +109,7 @@ class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str
     notes: int = 0
     fitting_batch_size: int | None = None
+    detection_model: dict[str, str] | None = None
 
 
 class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,10 +121,18 @@ class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Nudge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Word that uploads wait for an architecture; they are read as many at a time as the batch size says."""
+    """Word that uploads wait: for a recognition architecture, or for a kind of pages.
 
-    recognition_model: RecognitionModel
-    recognition_batch_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH_SIZE)]
+    `batch_size` is how many are taken at once.
+    """
+
+    waited_for: RecognitionModel | PageKind
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH_SIZE)]
+
+    @property
+    def kind(self) -> Kind:
+        """What its uploads are read as."""
+        return "recognition" if self.waited_for in RECOGNITION_MODELS else cast("PageKind", self.waited_for)
 
 
 class _Outcome(msgspec.Struct):
@@ -128,7 +141,8 @@ class _Outcome(msgspec.Struct):
     error: Failure | None = None
 
 
-Line = RecognitionLine | ErrorLine
+ResultLine = RecognitionLine | PageLine
+Line = ResultLine | ErrorLine
 M = TypeVar("M", ChunkMessage, Nudge)
 
 

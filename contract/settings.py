@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -14,8 +16,16 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from contract.errors import BrokerError, SettingsError
-from contract.job import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, RecognitionParameters
+from contract.errors import BrokerError, SettingsError, UsageError
+from contract.job import (
+    DEFAULT_CHUNK_SIZE,
+    MAX_CHUNK_SIZE,
+    PARAMETERS,
+    Export,
+    Kind,
+    OcrParameters,
+    Parameters,
+)
 from contract.storage import is_s3
 
 PREFIX = "TRACE_OCR_"
@@ -29,7 +39,7 @@ SHOWN = 200
 DEFAULT_CONFIG = "trace-ocr.toml"
 
 
-class Settings(BaseSettings, RecognitionParameters):
+class Settings(BaseSettings, OcrParameters):
     """Deployment settings, and the defaults that new jobs take their parameters from."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
@@ -57,8 +67,15 @@ class Settings(BaseSettings, RecognitionParameters):
     torch_compile: bool = Field(
         False, description="compile models when they are loaded; takes minutes, for GPUs and long jobs"
     )
-    chunk_size: int = Field(
-        DEFAULT_CHUNK_SIZE, ge=1, le=MAX_CHUNK_SIZE, description="items in one chunk, the unit of work"
+    chunk_size: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_CHUNK_SIZE,
+        description="items in one chunk, the unit of work; 1,024 crops or 32 pages if not set",
+    )
+    exports: Annotated[tuple[Export, ...], NoDecode] = Field(
+        (),
+        description="comma-separated: txt, hocr, pdf; what an ocr job writes of each document besides JSONL",
     )
     s3_endpoint_url: str | None = Field(None, description="S3 endpoint, for MinIO and others")
     s3_region: str | None = Field(None, description="S3 region")
@@ -73,6 +90,9 @@ class Settings(BaseSettings, RecognitionParameters):
         32, ge=1, le=1024, description="objects that a process fetches from S3 at once"
     )
     max_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one image file at most")
+    max_document_bytes: int = Field(
+        2 << 30, ge=1, description="bytes of one document, a PDF or a TIFF of pages, at most"
+    )
     max_pixels: int = Field(100_000_000, ge=1, description="pixels of one image at most")
     decode_seconds: float = Field(
         60.0,
@@ -142,7 +162,7 @@ class Settings(BaseSettings, RecognitionParameters):
         "auto", description="'auto' is JSON unless on a terminal"
     )
 
-    @field_validator("allowed_roots", "api_keys", "api_cors_origins", mode="before")
+    @field_validator("allowed_roots", "api_keys", "api_cors_origins", "exports", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str) and value.startswith("["):  # a JSON list, for names with commas in them
@@ -192,11 +212,25 @@ class Settings(BaseSettings, RecognitionParameters):
             )
         return self.redis_url.get_secret_value()
 
-    def recognition_parameters(self) -> RecognitionParameters:
-        """Return the parameters that a new recognition job takes."""
-        return RecognitionParameters(
-            **{name: getattr(self, name) for name in RecognitionParameters.model_fields}
-        )
+    def parameters_of(self, kind: Kind, given: Mapping[str, Any] = MappingProxyType({})) -> Parameters:
+        """Return the parameters that a new job of a kind takes.
+
+        Args:
+            given: those asked for; the others are the settings'
+
+        Raises:
+            UsageError: one of those given means nothing to that kind
+        """
+        wanted = PARAMETERS[kind]
+        strange = [name for name in given if name not in wanted.model_fields]
+        if strange:
+            allowed = ", ".join(wanted.model_fields)
+            raise UsageError(f"{', '.join(strange)}: no parameter of {kind} jobs, which take {allowed}")
+        return wanted(**{name: given.get(name, getattr(self, name)) for name in wanted.model_fields})
+
+    def chunk_size_of(self, kind: Kind) -> int:
+        """Return how many items a chunk of such a job has."""
+        return self.chunk_size or DEFAULT_CHUNK_SIZE[kind]
 
 
 def load_settings(**flags: Any) -> Settings:

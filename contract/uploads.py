@@ -1,11 +1,12 @@
 """Uploads: files sent over HTTP that wait for a worker, and the way of their text back.
 
 A job's items lie in storage; an upload lives in Redis alone, for as long as its sender waits. Many senders'
-uploads lie in one list per architecture, and a worker takes as many at once as its batch holds: that is how
-small requests share batches. The urgent queue carries only a nudge that something is there.
+uploads lie in one list, per recognition architecture or kind of pages, and a worker takes as many at once as
+its batch holds: that is how small requests share batches. The queue carries only a nudge that something is
+there.
 
 Keys, below the namespace:
-  uploads:<architecture>   list    one Ticket each, as JSON; sent on the right, taken on the left
+  uploads:<waiting for>    list    one Ticket each, as JSON; sent on the right, taken on the left
   upload:<id>              string  the file's bytes; expires with the ticket
   answers:<sender>         list    one Answer each, as JSON; expires when nobody asks for it
 """
@@ -13,12 +14,11 @@ Keys, below the namespace:
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import msgspec
 
-from contract.job import RECOGNITION_MODELS
-from contract.records import UNREADABLE, Text
+from contract.records import UNREADABLE, WAITED_FOR, Text
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -34,7 +34,10 @@ Token = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """One upload that waits; `deadline` in Unix seconds, after which nobody waits for its answer."""
+    """One upload that waits; `deadline` in Unix seconds, after which nobody waits for its answer.
+
+    `parameters` are those of its kind of pages; crops are read with the nudge's.
+    """
 
     id: Token
     sender: Token
@@ -42,6 +45,7 @@ class Ticket(msgspec.Struct, frozen=True):
     media_type: MediaType
     deadline: float
     max_pages: Annotated[int, msgspec.Meta(ge=1)]
+    parameters: dict[str, Any] = {}
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -51,21 +55,14 @@ class Upload(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Reading(msgspec.Struct, frozen=True):
-    """The text of one page of an upload, an image having one; `confidence` in 0..1."""
-
-    value: str
-    confidence: float
-
-
 class Answer(msgspec.Struct, frozen=True):
-    """What became of an upload: its readings, or why there are none.
+    """What became of an upload: a line of JSON for each page, an image having one; or why there are none.
 
     `fault` says whose: the upload's own, or the server's.
     """
 
     id: str
-    readings: tuple[Reading, ...] = ()
+    lines: tuple[msgspec.Raw, ...] = ()
     error: str = ""
     fault: Literal["", "upload", "server"] = ""
 
@@ -85,31 +82,31 @@ class Uploads:
         self._clock = clock
 
     def waiting(self) -> int:
-        """Return how many uploads wait for a worker, over all architectures."""
+        """Return how many uploads wait for a worker, whatever for."""
         pipeline = self._redis.pipeline(transaction=False)
-        for architecture in RECOGNITION_MODELS:
-            pipeline.llen(self._list(architecture))
+        for waited_for in WAITED_FOR:
+            pipeline.llen(self._list(waited_for))
         return sum(cast("list[int]", pipeline.execute()))
 
-    def send(self, architecture: str, uploads: list[Upload]) -> None:
-        """Add uploads to those that wait for an architecture."""
+    def send(self, waited_for: str, uploads: list[Upload]) -> None:
+        """Add uploads to those that wait for the same."""
         pipeline = self._redis.pipeline(transaction=True)
         for upload in uploads:
             ticket = upload.ticket
             seconds = max(1, math.ceil(ticket.deadline - self._clock()))
             pipeline.set(self._data(ticket.id), upload.data, ex=seconds)
-            pipeline.rpush(self._list(architecture), msgspec.json.encode(ticket))
+            pipeline.rpush(self._list(waited_for), msgspec.json.encode(ticket))
         # A list that no worker takes from must not outlive its tickets.
         last = max((upload.ticket.deadline for upload in uploads), default=0.0)
-        pipeline.expire(self._list(architecture), max(1, math.ceil(last - self._clock())))
+        pipeline.expire(self._list(waited_for), max(1, math.ceil(last - self._clock())))
         pipeline.execute()
 
-    def take(self, architecture: str, count: int) -> list[Upload]:
+    def take(self, waited_for: str, count: int) -> list[Upload]:
         """Return up to `count` uploads, oldest first; those that nobody waits for any more are dropped."""
         taken: list[Upload] = []
         while len(taken) < count:
             asked = count - len(taken)
-            tickets = self._tickets(architecture, asked)
+            tickets = self._tickets(waited_for, asked)
             if tickets is None:
                 break
             taken += self._with_data([ticket for ticket in tickets if ticket.deadline > self._clock()])
@@ -132,9 +129,9 @@ class Uploads:
         more = cast("list[bytes] | None", self._redis.lpop(key, most)) or []
         return [msgspec.json.decode(value, type=Answer) for value in (first[1], *more)]
 
-    def _tickets(self, architecture: str, count: int) -> list[Ticket] | None:
+    def _tickets(self, waited_for: str, count: int) -> list[Ticket] | None:
         """Return the next tickets, None if there are none; what is no ticket is passed over."""
-        values = cast("list[bytes] | None", self._redis.lpop(self._list(architecture), count))
+        values = cast("list[bytes] | None", self._redis.lpop(self._list(waited_for), count))
         if not values:
             return None
         tickets = []
@@ -155,8 +152,8 @@ class Uploads:
             if data is not None
         ]
 
-    def _list(self, architecture: str) -> str:
-        return f"{self._prefix}uploads:{architecture}"
+    def _list(self, waited_for: str) -> str:
+        return f"{self._prefix}uploads:{waited_for}"
 
     def _data(self, identity: str) -> str:
         return f"{self._prefix}upload:{identity}"

@@ -112,7 +112,7 @@ def test_a_nudge_goes_to_the_queue_asked_first_as_no_chunk(
 
     assert message["headers"]["task"] == UPLOADS_TASK
     _, payload, _ = json.loads(base64.b64decode(message["body"]))
-    assert payload == {"recognition_model": "parseq", "recognition_batch_size": 64}
+    assert payload == {"waited_for": "parseq", "batch_size": 64}
     # given that it waits, no job is thought to have a chunk there
     fake_redis.lpush("trace-ocr.uploads", json.dumps(message))
     assert waiting_chunks(fake_redis, "trace-ocr", "uploads") == set()
@@ -145,7 +145,14 @@ def test_a_broker_that_is_away_is_our_error(app: Celery, monkeypatch: pytest.Mon
 def test_urgent_work_is_asked_for_first(settings: Settings) -> None:
     app = make_app(with_url(settings, "redis://broker/0"))
 
-    assert queue_names("night") == ("night.uploads", "night.urgent", "night.recognition")
+    assert queue_names("night") == (
+        "night.uploads",
+        "night.urgent",
+        "night.recognition",
+        "night.ocr",
+        "night.detection",
+        "night.kie",
+    )
     assert [queue.name for queue in app.conf.task_queues] == list(queue_names(settings.namespace))
     assert app.conf.broker_transport_options["queue_order_strategy"] == "priority"
 
@@ -281,7 +288,9 @@ def test_messages_are_counted_by_queue_and_in_hand(fake_redis: fakeredis.FakeRed
     fake_redis.lpush(QUEUE, "{}", "{}")
     fake_redis.hset("unacked", "tag", "[{}]")
 
-    assert queue_lengths(fake_redis, "trace-ocr") == {"trace-ocr.uploads": 0, "trace-ocr.urgent": 0, QUEUE: 2}
+    lengths = queue_lengths(fake_redis, "trace-ocr")
+    assert {queue: length for queue, length in lengths.items() if length} == {QUEUE: 2}
+    assert set(lengths) == set(queue_names("trace-ocr"))
     assert unacked_messages(fake_redis) == 1
 
 

@@ -25,7 +25,8 @@ def test_defaults_are_those_of_the_contract() -> None:
 
     assert settings.recognition_model == "crnn_vgg16_bn"
     assert settings.recognition_batch_size == 128
-    assert settings.chunk_size == 1024
+    assert settings.chunk_size_of("recognition") == 1024
+    assert settings.chunk_size_of("ocr") == 32
     assert settings.allowed_roots == ()
 
 
@@ -65,7 +66,7 @@ def test_a_boolean_flag_set_to_no_goes_before_the_environment(monkeypatch: pytes
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACE_OCR_CHUNK_SIZE", "")
 
-    assert load_settings().chunk_size == 1024
+    assert load_settings().chunk_size is None
 
 
 def test_the_settings_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +197,6 @@ def test_a_child_process_is_told_only_what_was_set() -> None:
 
 
 def test_a_job_takes_its_parameters_from_the_settings() -> None:
-    parameters = load_settings(recognition_model="parseq", chunk_size=7).recognition_parameters()
+    parameters = load_settings(recognition_model="parseq", chunk_size=7).parameters_of("recognition")
 
     assert parameters.model_dump() == {"recognition_model": "parseq", "recognition_batch_size": 128}

@@ -3,9 +3,10 @@
 import uuid
 
 import fakeredis
+import msgspec
 import pytest
 
-from contract.uploads import Answer, Reading, Ticket, Upload, Uploads
+from contract.uploads import Answer, Ticket, Upload, Uploads
 from tests.unit.conftest import Clock
 
 SENDER = "a" * 32
@@ -76,7 +77,10 @@ def test_what_is_no_ticket_is_passed_over(
 
 
 def test_answers_reach_their_sender_alone(uploads: Uploads) -> None:
-    answers = [Answer("1", (Reading("2016", 0.5),)), Answer("2", error="no image", fault="upload")]
+    answers = [
+        Answer("1", (msgspec.Raw(b'{"value":"2016"}'),)),
+        Answer("2", error="no image", fault="upload"),
+    ]
     uploads.answer(SENDER, answers)
 
     assert uploads.next_answers("b" * 32, timeout=0.01) == []

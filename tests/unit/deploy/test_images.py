@@ -31,7 +31,6 @@ HEAVY = {
     "python-doctr",
     "opencv-python",
     "opencv-python-headless",
-    "pillow",
     "onnx",
 }
 """What the light image is light without."""

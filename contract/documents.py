@@ -1,0 +1,115 @@
+"""Documents, files of many pages: which those are, how many pages one has, and what may be wrong with it.
+
+pdfium is not thread-safe, and damaged files have crashed it before: both sides open PDFs in processes of
+their own only, one file at a time.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pypdfium2
+from PIL import Image
+
+from contract.errors import ErrorCode, ItemError
+
+EXTENSIONS = (".pdf", ".tif", ".tiff")
+
+POINTS_PER_INCH = 72
+"""PDF's unit of length."""
+
+MAX_PAGES = 100_000
+"""Pages of one document at most: what claims more is damaged, or made to do harm."""
+
+_PASSWORD_ERROR = 4
+"""FPDF_ERR_PASSWORD of fpdfview.h."""
+
+
+def is_document(name: str) -> bool:
+    """Return whether a file of that name may have more pages than one."""
+    return name.lower().endswith(EXTENSIONS)
+
+
+def page_id(identity: str, page: int) -> str:
+    """Return the id of one page of a document, as RFC 8118 refers to it."""
+    return f"{identity}#page={page}"
+
+
+def page_count(path: Path) -> int:
+    """Return how many pages a document has, without rendering any.
+
+    A TIFF whose directories are damaged has one page more than can be reached: the one that is broken.
+
+    Raises:
+        ItemError: it is encrypted, damaged, empty, or has more than MAX_PAGES
+    """
+    if _is_pdf(path):
+        with opened_pdf(path) as document:
+            count = len(document)
+    else:
+        count = _count_frames(path)
+    if not 1 <= count <= MAX_PAGES:
+        raise ItemError(
+            ErrorCode.NO_PAGES if count < 1 else ErrorCode.DAMAGED_DOCUMENT,
+            f"the document has {count:,} pages, and from 1 to {MAX_PAGES:,} are read: save it anew",
+        )
+    return count
+
+
+@contextlib.contextmanager
+def opened_pdf(path: Path) -> Iterator[Any]:
+    """Open a PDF for a block; a pypdfium2.PdfDocument.
+
+    Raises:
+        ItemError: it is encrypted, or damaged beyond what pdfium mends
+    """
+    try:
+        document = pypdfium2.PdfDocument(path)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == _PASSWORD_ERROR:
+            raise ItemError(
+                ErrorCode.ENCRYPTED, "the PDF asks for a password: save a copy without one"
+            ) from error
+        raise ItemError(
+            ErrorCode.DAMAGED_DOCUMENT, f"the PDF cannot be opened ({error}): save it anew from its original"
+        ) from error
+    try:
+        yield document
+    finally:
+        document.close()
+
+
+@contextlib.contextmanager
+def opened_frames(path: Path) -> Iterator[Image.Image]:
+    """Open a TIFF for a block; raises ItemError if it is none that can be opened."""
+    # Our own limit applies, to each page and before decoding.
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        image = Image.open(path, formats=["TIFF"])
+    except MemoryError:
+        raise
+    # Any exception: Pillow's plugins raise whatever they trip over.
+    except Exception as error:
+        raise ItemError(
+            ErrorCode.DAMAGED_DOCUMENT, f"the TIFF cannot be opened ({error}): save it anew from its original"
+        ) from error
+    with image:
+        yield image
+
+
+def _is_pdf(path: Path) -> bool:
+    return path.suffix.lower() == ".pdf"
+
+
+def _count_frames(path: Path) -> int:
+    with opened_frames(path) as image:
+        for frame in range(MAX_PAGES + 1):
+            try:
+                image.seek(frame)
+            except EOFError:
+                return frame
+            # Any exception, as above.
+            except Exception:
+                return frame + 1
+    return MAX_PAGES + 1
