@@ -19,6 +19,10 @@ class PreparedCrop:
     pieces: list[Pixels]
     crop_map: list[Any]
 
+    def without_pixels(self) -> "PreparedCrop":
+        """Return what `join` needs once the pieces are read."""
+        return PreparedCrop([], self.crop_map)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

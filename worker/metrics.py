@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from worker.device import Device
     from worker.process import Timings
 
-Kind = Literal["recognition", "upload"]
-"""What was read for: a job, or files that were sent over HTTP."""
+Kind = Literal["recognition", "ocr", "detection", "kie", "upload"]
+"""What was read for: a job of a kind, or files that were sent over HTTP."""
 
 Outcome = Literal["done", "skipped", "handed_back", "let_go", "job_failed", "dropped"]
 """What became of a message; `done` covers a chunk that another run had read already."""

@@ -23,6 +23,15 @@ from worker.decode import Pixels
 from worker.normalise import Normaliser
 
 EXPORTABLE = (
+    "db_resnet50",
+    "db_resnet34",
+    "db_mobilenet_v3_large",
+    "linknet_resnet18",
+    "linknet_resnet34",
+    "linknet_resnet50",
+    "fast_tiny",
+    "fast_small",
+    "fast_base",
     "crnn_vgg16_bn",
     "crnn_mobilenet_v3_small",
     "crnn_mobilenet_v3_large",
@@ -31,8 +40,8 @@ EXPORTABLE = (
     "parseq",
     "viptr_tiny",
 )
-"""Architectures whose exported graph gives the logits that docTR decodes; `sar_resnet31` and `master` spell
-character by character, and stay with torch."""
+"""Architectures whose exported graph gives the logits that docTR goes on with; `sar_resnet31` and `master`
+spell character by character, and stay with torch."""
 
 TOLERANCE = 1e-3
 """Greatest difference between an exported model's logits and torch's own, on noise: 3e-6 is what was seen."""
@@ -40,12 +49,26 @@ TOLERANCE = 1e-3
 PROBE = 3
 """Pieces in that comparison: not the one piece that the export is traced with."""
 
-PART = 16
-"""Pieces of a batch that one core takes at once under ONNX Runtime. Not a number that depends on the cores:
-what is read together must not depend on the machine."""
 
-MAX_LANES = 8
-"""Parts of a batch in work at once: those of a batch of 128. Further cores work together on a part."""
+@dataclass(frozen=True)
+class Cut:
+    """How ONNX Runtime is given a batch on a processor of many cores.
+
+    Args:
+        part: samples that one lane takes at once. Not a number that depends on the cores: what is read
+            together must not depend on the machine.
+        lanes: parts in work at once, at most; further cores work together on a part
+    """
+
+    part: int
+    lanes: int
+
+
+CROPS = Cut(part=16, lanes=8)
+"""A batch of 128 crops."""
+
+PAGES = Cut(part=1, lanes=2)
+"""A batch of two pages, the contract's default; one has as many pixels as 256 crops."""
 
 Output = Any
 """Logits as a tensor, to be decoded; or a list of (string, confidence) pairs, already decoded."""
@@ -129,21 +152,22 @@ class OnnxRuntime:
     name = "onnxruntime"
     precision = "float32"
 
-    def __init__(self, graph: Path, cfg: dict[str, Any]) -> None:
+    def __init__(self, graph: Path, cfg: dict[str, Any], cut: Cut = CROPS) -> None:
         import onnxruntime
 
         cores = torch.get_num_threads()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = max(1, cores // MAX_LANES)
+        options.intra_op_num_threads = max(1, cores // cut.lanes)
         # Threads that spin for their next piece of work take the processor from those that decode.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(str(graph), options, ["CPUExecutionProvider"])
         self._normalise = Normaliser(cfg, torch.device("cpu"))
-        self._lanes = ThreadPoolExecutor(min(cores, MAX_LANES), thread_name_prefix="onnx")
+        self._part = cut.part
+        self._lanes = ThreadPoolExecutor(min(cores, cut.lanes), thread_name_prefix="onnx")
 
     def forward(self, batch: Pixels) -> Output:
         """Return logits."""
-        parts = (batch[start : start + PART] for start in range(0, len(batch), PART))
+        parts = (batch[start : start + self._part] for start in range(0, len(batch), self._part))
         return torch.from_numpy(np.concatenate(list(self._lanes.map(self._run, parts))))
 
     def _run(self, part: Pixels) -> Any:
@@ -152,7 +176,13 @@ class OnnxRuntime:
 
 
 def make_runtime(
-    model: Any, identity: dict[str, str], device: torch.device, options: RuntimeOptions, *, logits: bool
+    model: Any,
+    identity: dict[str, str],
+    device: torch.device,
+    options: RuntimeOptions,
+    *,
+    logits: bool,
+    cut: Cut = CROPS,
 ) -> Runtime:
     """Return the runtime that the options ask for; torch where the other one cannot run the model.
 
@@ -166,7 +196,7 @@ def make_runtime(
     if _wants_onnx(identity, device, options):
         try:
             graph = exported(model, identity)
-            return OnnxRuntime(graph, model.cfg)
+            return OnnxRuntime(graph, model.cfg, cut)
         # Any exception: exporters fail in many ways, and torch reads the same strings, only slower.
         except Exception as error:
             structlog.get_logger().warning("onnx_not_used", error=f"{type(error).__name__}: {error}")

@@ -16,8 +16,10 @@ from doctr.models import recognition
 from contract.errors import ModelUnavailableError, SettingsError
 from contract.model_store import ModelStore
 from contract.storage import Storage
-from worker import models
-from worker.models import Recogniser, RecogniserPool, load_recogniser, select_device
+from worker import weights as weights_module
+from worker.models import Recogniser, load_recogniser
+from worker.pool import ModelPool
+from worker.weights import select_device
 
 ARCHITECTURE = "crnn_mobilenet_v3_small"
 VOCAB = "0123456789"
@@ -72,7 +74,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         tried.append(url)
         raise urllib.error.URLError("Name or service not known")
 
-    monkeypatch.setattr(models, "download_from_url", fail)
+    monkeypatch.setattr(weights_module, "download_from_url", fail)
     monkeypatch.setenv("DOCTR_CACHE_DIR", str(tmp_path / "cache"))
     return tried
 
@@ -193,7 +195,7 @@ class TestFromDoctr:
     def test_a_file_of_doctrs_that_is_damaged(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         downloaded = tmp_path / "downloaded.pt"
         downloaded.write_bytes(b"<html>not found</html>")
-        monkeypatch.setattr(models, "download_from_url", lambda url, **_: downloaded)
+        monkeypatch.setattr(weights_module, "download_from_url", lambda url, **_: downloaded)
 
         with pytest.raises(ModelUnavailableError, match=r"downloaded\.pt.*replace the file"):
             load_recogniser(ARCHITECTURE, None, CPU)
@@ -203,7 +205,7 @@ class TestFromDoctr:
     ) -> None:
         # given docTR's file: the bundled weights stand in, which share the default vocabulary
         weights = samples / "weights" / f"{ARCHITECTURE}.pt"
-        monkeypatch.setattr(models, "download_from_url", lambda url, **_: weights)
+        monkeypatch.setattr(weights_module, "download_from_url", lambda url, **_: weights)
 
         identity = load_recogniser(ARCHITECTURE, None, CPU).identity
 
@@ -212,19 +214,18 @@ class TestFromDoctr:
 
 
 class TestPool:
-    def test_each_model_is_loaded_and_warmed_up_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_each_model_is_loaded_and_warmed_up_once(self) -> None:
         done: list[str] = []
 
         class Loaded:
             def warm_up(self) -> None:
                 done.append("warm")
 
-        def load(architecture: str, *_: object) -> Loaded:
+        def load(architecture: str) -> Loaded:
             done.append(architecture)
             return Loaded()
 
-        monkeypatch.setattr(models, "load_recogniser", load)
-        pool = RecogniserPool(None, "cpu")
+        pool = ModelPool(load)
 
         first = pool.get("parseq")
 
@@ -235,7 +236,7 @@ class TestPool:
     def test_a_failure_is_not_kept(self, put: PutWeights, checkpoint: bytes) -> None:
         # given a store whose weights arrive only after the first try
         store = put(None, sha256=hashlib.sha256(checkpoint).hexdigest())
-        pool = RecogniserPool(store, "cpu")
+        pool = ModelPool(lambda name: load_recogniser(name, store, CPU))
         with pytest.raises(ModelUnavailableError):
             pool.get(ARCHITECTURE)
 

@@ -1,0 +1,61 @@
+"""The models of one process, each loaded once, at its first use, and kept."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from contract.errors import TraceOcrError, UnfitWorkerError
+
+
+class Warmable(Protocol):
+    """A model that can read something empty, so that its first batch finds everything set up."""
+
+    def warm_up(self) -> None: ...
+
+
+M = TypeVar("M", bound=Warmable)
+
+
+class ModelPool(Generic[M]):
+    """The models of one task.
+
+    Args:
+        load: architecture -> model; raises TraceOcrError if there are no weights
+        on_load: told of each architecture that was loaded, and of the seconds that took
+    """
+
+    def __init__(
+        self, load: Callable[[str], M], on_load: Callable[[str, float], None] = lambda *_: None
+    ) -> None:
+        self._load_model, self._on_load = load, on_load
+        self._lock = threading.Lock()
+        self._loaded: dict[str, M] = {}
+
+    def get(self, architecture: str) -> M:
+        """Return the architecture's model.
+
+        Raises:
+            ModelUnavailableError: there are no weights
+            UnfitWorkerError: there are, and this process cannot load them
+        """
+        with self._lock:
+            if architecture not in self._loaded:
+                started = time.perf_counter()
+                self._loaded[architecture] = self._load(architecture)
+                self._on_load(architecture, time.perf_counter() - started)
+            return self._loaded[architecture]
+
+    def _load(self, architecture: str) -> M:
+        try:
+            model = self._load_model(architecture)
+            model.warm_up()
+            return model
+        except TraceOcrError:
+            raise
+        # Any exception: what is left are the device's and the installation's own failures.
+        except Exception as error:
+            raise UnfitWorkerError(
+                f"{architecture} cannot be loaded ({type(error).__name__}: {error}): "
+                "check the device's free memory and driver"
+            ) from error

@@ -1,0 +1,119 @@
+"""docTR's models with their weights: from the model store, or docTR's own; verified, never run as code."""
+
+import hashlib
+import importlib.metadata
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from doctr.models import classification, detection, recognition
+from doctr.models.detection.fast import reparameterize
+from doctr.utils.data import download_from_url
+from filelock import FileLock
+
+from contract.errors import ModelUnavailableError, SettingsError
+from contract.model_store import ModelCard, ModelStore, doctr_cache
+
+Task = Literal["recognition", "detection", "orientation"]
+
+_ZOO = {"recognition": recognition, "detection": detection, "orientation": classification}
+"""docTR's module that builds the models of each task."""
+
+
+def select_device(name: str) -> torch.device:
+    """Return the torch device for 'cpu', or CUDA's first visible device for anything else.
+
+    Raises:
+        SettingsError: a GPU is asked for and torch sees none
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise SettingsError(
+            f"device {name} was asked for, but torch sees no CUDA device: check the driver (nvidia-smi), "
+            "or run with --devices cpu"
+        )
+    return torch.device("cuda:0")
+
+
+def load_model(
+    task: Task, architecture: str, store: ModelStore | None, device: torch.device
+) -> tuple[Any, dict[str, str]]:
+    """Return a model and what the summary says of it: from the model store if that has it, else docTR's.
+
+    The model is on the CPU still; `device` is where it will run.
+
+    Raises:
+        ModelUnavailableError: neither is to be had, or what is there fails its verification
+    """
+    card = store.card(architecture) if store else None
+    if store and card:
+        data = store.weights(card)
+        model = _build(task, architecture, vocab=_vocab(card) if task == "recognition" else None)
+        _load_state(model, data, f"{architecture}.pt of the model store {store.root}")
+        origin, sha256 = store.root, card.sha256
+    else:
+        model = _build(task, architecture)
+        path = _download(model.cfg["url"], architecture)
+        data = path.read_bytes()
+        _load_state(model, data, str(path))
+        origin, sha256 = str(model.cfg["url"]), hashlib.sha256(data).hexdigest()
+    if task == "detection" and architecture.startswith("fast_"):
+        # As docTR's predictor does: the same function with fewer layers.
+        model = reparameterize(model)
+    return model.eval(), _identity(architecture, origin, sha256, device)
+
+
+def _vocab(card: ModelCard) -> str:
+    if card.vocab is None:
+        raise ModelUnavailableError(
+            f"the model card {card.architecture}.json names no vocab, which recognition models need: add it"
+        )
+    return card.vocab
+
+
+def _build(task: Task, architecture: str, *, vocab: str | None = None) -> Any:
+    options: dict[str, Any] = {} if vocab is None else {"vocab": vocab}
+    if task != "orientation":
+        options["pretrained_backbone"] = False
+    return getattr(_ZOO[task], architecture)(pretrained=False, **options)
+
+
+def _load_state(model: Any, data: bytes, where: str) -> None:
+    """Load a checkpoint strictly; weights_only never runs code from the file."""
+    try:
+        model.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+    # Any exception: a damaged or foreign checkpoint fails in many ways, and all mean the same to the user.
+    except Exception as error:
+        raise ModelUnavailableError(
+            f"{where} holds no weights for this architecture ({type(error).__name__}): replace the file"
+        ) from error
+
+
+def _download(url: str, architecture: str) -> Path:
+    """Return docTR's pretrained file, from its cache or its hub; one process of a machine at a time."""
+    folder = doctr_cache()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".trace-ocr.lock"):
+            return Path(download_from_url(url, cache_subdir="models"))
+    except (OSError, ValueError) as error:
+        raise ModelUnavailableError(
+            f"no weights for {architecture}: docTR's could not be downloaded ({error}), and no model store "
+            f"holds them. Either let this machine reach {url} once (or copy that file into {folder}), "
+            f"or set TRACE_OCR_MODEL_STORE to a folder or s3:// prefix with {architecture}.pt and "
+            f"{architecture}.json"
+        ) from error
+
+
+def _identity(architecture: str, source: str, sha256: str, device: torch.device) -> dict[str, str]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {
+        "architecture": architecture,
+        "weights_sha256": sha256,
+        "source": source,
+        "doctr": importlib.metadata.version("python-doctr"),
+        "torch": str(torch.__version__),
+        "device": name,
+    }
