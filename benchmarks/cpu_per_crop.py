@@ -24,6 +24,7 @@ from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
 from worker.batching import Prediction, PreparedCrop
+from worker.crops import CropStage
 from worker.ctc import CtcDecoder
 from worker.decode import Pixels, decode_crop, fetch
 from worker.launcher import child_environment
@@ -148,6 +149,7 @@ def _ours(scene: Scene) -> Callable[[], object]:
                     on_progress=lambda _: None,
                     stop=threading.Event(),
                 ),
+                CropStage(),
             )
             encode_lines(lines)
 

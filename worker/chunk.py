@@ -1,5 +1,6 @@
 """One chunk from its message to its part and its mark in the ledger; plain functions, no Celery."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -8,28 +9,27 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from contract.documents import is_document
 from contract.enter import enter_job
 from contract.errors import JobError, MessageError, OutsideAllowedRootsError, StorageError
-from contract.job import Job
+from contract.job import PDF_RESOLUTION, DetectionParameters, Job
 from contract.ledger import UNKNOWN, Ledger
-from contract.records import ChunkMessage
+from contract.records import ChunkMessage, Item
 from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage, is_s3
 from contract.uploads import Uploads
 from contract.workspace import Workspace, open_workspace
-from worker.decode import decode_crop, fetch
-from worker.documents import PdfReader
+from worker.decode import File, fetch
+from worker.documents import DocumentFiles
+from worker.files import Decoder
 from worker.heartbeat import Heartbeat
-from worker.isolation import IsolatedDecoder
+from worker.isolation import DecoderPool
 from worker.metrics import WorkerMetrics
-from worker.models import RecogniserPool
 from worker.parts import summarise, write_part
 from worker.process import ChunkRun, process_chunk
+from worker.reading import Models, Reading, make_reading
 from worker.watchdog import Watchdog
-
-PREFETCH_BATCHES = 2
-"""Batches' worth of crops decoded ahead of the model: one being filled while one waits."""
 
 FETCHED_AHEAD = 2
 """Objects under way or waiting to be decoded, per thread that fetches: while one waits the next comes."""
@@ -44,13 +44,12 @@ class WorkerContext:
     storage: Storage
     roots: AllowedRoots
     ledger: Ledger
-    recognisers: RecogniserPool
+    models: Models
     executor: Executor
     fetchers: Executor
     stop: threading.Event
     unfit: threading.Event
-    isolated: IsolatedDecoder
-    pdf: PdfReader
+    decoders: DecoderPool
     uploads: Uploads
     watchdog: Watchdog
     metrics: WorkerMetrics
@@ -124,39 +123,61 @@ def _read_and_write(
     on_progress: Callable[[int], None],
 ) -> None:
     started = time.perf_counter()
-    settings, parameters = context.settings, job.parameters
-    recogniser = context.recognisers.get(parameters.recognition_model)
+    reading = make_reading(job.parameters, context.models)
     items = workspace.items(chunk)
-    roots = _roots_of(job, context.roots)
-    # The run before this one ended without a word: its worker died, so its images are not trusted.
-    careful = attempt > 1
-    run = ChunkRun(
-        fetch=lambda item: fetch(item.uri, context.storage, roots, settings.max_bytes),
-        decode=lambda _, data: (
-            context.isolated.decode(data) if careful else decode_crop(data, settings.max_pixels)
-        ),
-        reader=recogniser,
-        batch_size=parameters.recognition_batch_size,
-        attempt=attempt,
-        pool=context.executor,
-        window=max(PREFETCH_BATCHES * parameters.recognition_batch_size, settings.decode_threads),
-        # A file of this machine is there sooner than another thread.
-        fetchers=context.fetchers if any(is_s3(item.uri) for item in items) else None,
-        fetch_window=FETCHED_AHEAD * settings.fetch_threads,
-        on_progress=on_progress,
-        stop=context.stop,
-    )
-    with context.watchdog.watching() as alive:
-        lines, timings = process_chunk(items, replace(run, on_alive=alive))
-    statistics = summarise(
-        lines, timings, time.perf_counter() - started, run.batch_size, recogniser.identity, context.name
-    )
+    with contextlib.ExitStack() as stack:
+        run = _run(items, job, attempt, reading, context, stack)
+        alive = stack.enter_context(context.watchdog.watching())
+        run = replace(run, on_alive=alive, on_progress=on_progress)
+        lines, timings = process_chunk(items, run, reading.stage)
+    statistics = summarise(lines, timings, time.perf_counter() - started, reading, context.name)
     writing = time.perf_counter()
     written = write_part(workspace, chunk, lines, statistics)
-    context.metrics.read(job.kind, timings, run.batch_size)
+    context.metrics.read(job.kind, timings, reading.batch_size)
     context.metrics.stages(job.kind, {"write": time.perf_counter() - writing})
     if written:
         context.metrics.items(job.kind, statistics.completed, statistics.failed)
+
+
+def _run(
+    items: list[Item],
+    job: Job,
+    attempt: int,
+    reading: Reading,
+    context: WorkerContext,
+    stack: contextlib.ExitStack,
+) -> ChunkRun:
+    """Return the run of a chunk; what it keeps open is closed with the stack."""
+    settings, roots = context.settings, _roots_of(job, context.roots)
+    pages = isinstance(job.parameters, DetectionParameters)
+    documents = stack.enter_context(DocumentFiles(context.storage, roots, settings.max_document_bytes))
+
+    def fetch_file(item: Item) -> File:
+        if pages and is_document(item.uri):
+            return documents.path(item.uri)
+        return fetch(item.uri, context.storage, roots, settings.max_bytes)
+
+    return ChunkRun(
+        fetch=fetch_file,
+        decode=Decoder(
+            context.decoders,
+            settings.max_pixels,
+            pages=pages,
+            # The run before this one ended without a word: its worker died, so its images are not trusted.
+            careful=attempt > 1,
+            resolution=getattr(job.parameters, "pdf_resolution", PDF_RESOLUTION),
+        ),
+        reader=reading.reader,
+        batch_size=reading.batch_size,
+        attempt=attempt,
+        pool=context.executor,
+        window=max(reading.prefetch, settings.decode_threads),
+        # A file of this machine is there sooner than another thread.
+        fetchers=context.fetchers if any(is_s3(item.uri) for item in items) else None,
+        fetch_window=FETCHED_AHEAD * settings.fetch_threads,
+        on_progress=lambda _: None,
+        stop=context.stop,
+    )
 
 
 def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:

@@ -1,7 +1,10 @@
 """Stage 4: one item's bytes to an RGB array, or an item error that says what is wrong with the file."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -34,18 +37,17 @@ MAX_WIDE, MAX_TALL = 256, 32
 some 400 characters and 85 pieces. A tall one is scaled to 32 pixels of height: past 32 it has no width."""
 
 _WHITE = (255, 255, 255)
-_STORAGE_CODES = {
+_STORAGE_CODES: dict[type[Exception], ErrorCode] = {
     ObjectMissingError: ErrorCode.NOT_FOUND,
     AccessDeniedError: ErrorCode.ACCESS_DENIED,
     OutsideAllowedRootsError: ErrorCode.OUTSIDE_ALLOWED_ROOTS,
     UnsupportedUriError: ErrorCode.UNSUPPORTED_URI,
     TooManyBytesError: ErrorCode.TOO_MANY_BYTES,
 }
-_ADVICE: dict[type[Exception], str] = {
-    TooManyBytesError: ": raise TRACE_OCR_MAX_BYTES if the file is meant to be that large"
-}
-
 Pixels = npt.NDArray[np.uint8]
+
+File = bytes | Path
+"""A file's bytes; or, of a document, where it lies on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,21 @@ class DecodedImage:
     note: str | None = None
 
 
+@contextlib.contextmanager
+def as_item_errors(limit: str) -> Iterator[None]:
+    """Turn what is wrong with one file of storage into an item error; its being away stays what it is.
+
+    Args:
+        limit: the variable that bounds a file's bytes
+    """
+    try:
+        yield
+    except tuple(_STORAGE_CODES) as error:
+        too_large = isinstance(error, TooManyBytesError)
+        advice = f": raise {limit} if the file is meant to be that large" if too_large else ""
+        raise ItemError(_STORAGE_CODES[type(error)], f"{error}{advice}") from error
+
+
 def fetch(uri: str, storage: Storage, roots: AllowedRoots, max_bytes: int) -> bytes:
     """Return the bytes of an item.
 
@@ -63,11 +80,9 @@ def fetch(uri: str, storage: Storage, roots: AllowedRoots, max_bytes: int) -> by
         ItemError: missing, denied, outside the roots, empty, or larger than `max_bytes`
         StorageUnavailableError: storage is away; the chunk is to be tried again
     """
-    try:
+    with as_item_errors("TRACE_OCR_MAX_BYTES"):
         roots.check(uri)
         data = storage.at(uri).read(uri, max_bytes)
-    except tuple(_STORAGE_CODES) as error:
-        raise ItemError(_STORAGE_CODES[type(error)], f"{error}{_ADVICE.get(type(error), '')}") from error
     if not data:
         raise ItemError(ErrorCode.EMPTY_FILE, f"{uri} has zero bytes: was its upload cut off?")
     return data
@@ -86,23 +101,32 @@ def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
     if plain is not None:
         return DecodedImage(plain)
     image = _open(data)
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ItemError(
-            ErrorCode.TOO_MANY_PIXELS,
-            f"{width} x {height} pixels are more than the {max_pixels:,} allowed: "
-            "raise TRACE_OCR_MAX_PIXELS if the image is meant to be that large",
-        )
+    check_pixels(*image.size, max_pixels)
     try:
         # An MPO, as phones write them, is a JPEG with a second view of the same scene: not an animation.
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        pixels = np.array(_to_rgb(_upright(image)))
+        pixels = pixels_of(image)
     except MemoryError:
         raise
     # Any exception: the bytes are a stranger's, and Pillow's plugins raise whatever they trip over.
     except Exception as error:
         raise _damaged(str(image.format), error) from error
     return DecodedImage(pixels, f"first of {frames} frames" if frames > 1 else None)
+
+
+def check_pixels(width: int, height: int, max_pixels: int, what: str = "") -> None:
+    """Raise ItemError if an image would have too many pixels; `what` says which one it is."""
+    if width * height > max_pixels:
+        raise ItemError(
+            ErrorCode.TOO_MANY_PIXELS,
+            f"{what}{width} x {height} pixels are more than the {max_pixels:,} allowed: "
+            "raise TRACE_OCR_MAX_PIXELS if the image is meant to be that large",
+        )
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    """Return an opened image upright, as RGB (height, width, 3) uint8; raises whatever its plugin does."""
+    return np.array(_to_rgb(_upright(image)))
 
 
 def decode_crop(data: bytes, max_pixels: int) -> DecodedImage:

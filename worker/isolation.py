@@ -1,20 +1,29 @@
-"""Careful mode: images decoded in a child process, so that one that crashes or hangs costs only itself.
+"""Images decoded in child processes, so that one that crashes or hangs costs only itself.
 
-A chunk whose worker died is decoded this way on its next run. The child is spawned, not forked: a fork after
-torch has run hangs. Pixels come back as raw bytes behind a JSON header, never as a pickle.
+PDFs always are: pdfium is not thread-safe, and so several are rendered at once. Images are in careful mode,
+the run of a chunk whose worker died. Children are spawned, not forked: a fork after torch has run hangs.
+Pixels come back as raw bytes behind a JSON header, never as a pickle.
 """
 
+import contextlib
 import multiprocessing
+import queue
 import resource
 import threading
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 
+from contract.documents import page_count
 from contract.errors import ErrorCode, ItemError
-from worker.decode import DecodedImage, decode_crop
+from contract.job import PDF_RESOLUTION
+from worker.decode import DecodedImage, decode_crop, decode_image
+from worker.documents import PageReader
 
 CRASHES_TO_BLAME = 2
 """Children that must die over the same image before it is blamed: one may have been killed from outside."""
@@ -24,10 +33,28 @@ START_SECONDS = 60.0
 """Longest wait for a child to start: some tenths of a second are usual, more on a machine that swaps."""
 
 
+class Request(msgspec.Struct, frozen=True):
+    """What to decode: an image whose bytes follow, or a page of a document.
+
+    Args:
+        page: counted from 1; 0 asks how many there are
+        resolution: dots per inch, for PDFs
+    """
+
+    kind: Literal["crop", "image", "page"]
+    path: str = ""
+    page: int = 0
+    resolution: int = PDF_RESOLUTION
+
+
+CROP, IMAGE = Request("crop"), Request("image")
+
+
 class _Reply(msgspec.Struct):
-    """What the child says of one image: its shape, (height, width, 3), or why there is none."""
+    """What the child says: an image's shape, (height, width, 3), a count of pages, or why there is none."""
 
     shape: tuple[int, int, int] | None = None
+    pages: int = 0
     note: str | None = None
     code: ErrorCode | None = None
     message: str = ""
@@ -48,16 +75,25 @@ class IsolatedDecoder:
         self._lock = threading.Lock()
         self._child: tuple[BaseProcess, Connection] | None = None
 
-    def decode(self, data: bytes) -> DecodedImage:
-        """Return the image, as `decode_crop` does.
+    def decode(self, request: Request, data: bytes = b"") -> DecodedImage:
+        """Return the image, as `decode_crop`, `decode_image` or `PageReader.page` do.
 
         Raises:
-            ItemError: as `decode_crop`; or `worker_crashed`, `timed_out`
+            ItemError: as those; or `worker_crashed`, `timed_out`
         """
+        reply, pixels = self._answer(request, data)
+        assert reply.shape is not None
+        return DecodedImage(np.frombuffer(pixels, np.uint8).reshape(reply.shape), reply.note)
+
+    def page_count(self, path: Path) -> int:
+        """Return how many pages a document has; raises ItemError as `contract.documents.page_count`."""
+        return self._answer(Request("page", str(path)), b"")[0].pages
+
+    def _answer(self, request: Request, data: bytes) -> tuple[_Reply, bytearray]:
         with self._lock:
             for _ in range(CRASHES_TO_BLAME):
                 try:
-                    return self._ask(data)
+                    return self._ask(request, data)
                 except (EOFError, OSError):
                     self._end()
         raise ItemError(
@@ -71,9 +107,11 @@ class IsolatedDecoder:
         with self._lock:
             self._end()
 
-    def _ask(self, data: bytes) -> DecodedImage:
+    def _ask(self, request: Request, data: bytes) -> tuple[_Reply, bytearray]:
         connection = self._connection()
-        connection.send_bytes(data)
+        connection.send_bytes(msgspec.json.encode(request))
+        if request.kind != "page":
+            connection.send_bytes(data)
         if not connection.poll(self._seconds):
             self._end()
             raise ItemError(
@@ -81,10 +119,9 @@ class IsolatedDecoder:
                 f"decoding the image took longer than {self._seconds:g} s: save it anew from its original",
             )
         reply = msgspec.json.decode(connection.recv_bytes(), type=_Reply)
-        if reply.shape is None:
-            raise ItemError(reply.code or ErrorCode.WORKER_CRASHED, reply.message)
-        pixels = np.frombuffer(bytearray(connection.recv_bytes()), np.uint8).reshape(reply.shape)
-        return DecodedImage(pixels, reply.note)
+        if reply.code:
+            raise ItemError(reply.code, reply.message)
+        return reply, bytearray(connection.recv_bytes()) if reply.shape else bytearray()
 
     def _connection(self) -> Connection:
         if self._child is None:
@@ -109,25 +146,68 @@ class IsolatedDecoder:
             self._child = None
 
 
+class DecoderPool:
+    """Decoders for several threads; each has one for itself while it decodes, and there is always one more.
+
+    Args:
+        make: returns a decoder whose child is not started yet
+    """
+
+    def __init__(self, make: Callable[[], IsolatedDecoder]) -> None:
+        self._make = make
+        # The last one first: its child is running, and may have the same document open.
+        self._idle: queue.LifoQueue[IsolatedDecoder] = queue.LifoQueue()
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[IsolatedDecoder]:
+        """Yield a decoder that nobody else has for the block."""
+        try:
+            decoder = self._idle.get_nowait()
+        except queue.Empty:
+            decoder = self._make()
+        try:
+            yield decoder
+        finally:
+            self._idle.put(decoder)
+
+    def close(self) -> None:
+        """End the children of those that nobody has."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+
 def _serve(connection: Connection, max_pixels: int, max_memory: int) -> None:
-    """Answer images until the parent closes the pipe."""
+    """Answer requests until the parent closes the pipe."""
     resource.setrlimit(resource.RLIMIT_DATA, (max_memory, max_memory))
+    documents = PageReader(max_pixels)
     connection.send_bytes(b"ready")
     while True:
         try:
-            data = connection.recv_bytes()
+            request = msgspec.json.decode(connection.recv_bytes(), type=Request)
+            data = b"" if request.kind == "page" else connection.recv_bytes()
         except EOFError:
             return
         try:
-            image = decode_crop(data, max_pixels)
+            reply, pixels = _reply(request, data, documents, max_pixels)
         except ItemError as error:
-            reply = _Reply(code=error.code, message=error.message)
+            reply, pixels = _Reply(code=error.code, message=error.message), None
         except MemoryError:
             message = f"decoding the image needs more than {max_memory:,} bytes: save it smaller"
-            reply = _Reply(code=ErrorCode.WORKER_CRASHED, message=message)
-        else:
-            height, width, _ = image.pixels.shape
-            connection.send_bytes(msgspec.json.encode(_Reply(shape=(height, width, 3), note=image.note)))
-            connection.send_bytes(image.pixels.tobytes())
-            continue
+            reply, pixels = _Reply(code=ErrorCode.WORKER_CRASHED, message=message), None
         connection.send_bytes(msgspec.json.encode(reply))
+        if pixels is not None:
+            connection.send_bytes(pixels)
+
+
+def _reply(
+    request: Request, data: bytes, documents: PageReader, max_pixels: int
+) -> tuple[_Reply, bytes | None]:
+    path = Path(request.path)
+    if request.kind == "page" and not request.page:
+        return _Reply(pages=page_count(path)), None
+    if request.kind == "page":
+        image = documents.page(path, request.page, request.resolution)
+    else:
+        image = (decode_crop if request.kind == "crop" else decode_image)(data, max_pixels)
+    height, width, _ = image.pixels.shape
+    return _Reply(shape=(height, width, 3), note=image.note), image.pixels.tobytes()

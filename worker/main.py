@@ -23,14 +23,18 @@ from contract.settings import Settings, load_settings
 from contract.storage import Storage
 from contract.uploads import Uploads
 from worker.chunk import WorkerContext
+from worker.detection import load_detector
 from worker.device import Device
-from worker.documents import PdfReader
-from worker.isolation import IsolatedDecoder
+from worker.isolation import DecoderPool, IsolatedDecoder
 from worker.metrics import WorkerMetrics
-from worker.models import RecogniserPool
+from worker.models import load_recogniser
+from worker.orientation import load_orientation
+from worker.pool import ModelPool
+from worker.reading import Models
 from worker.runtimes import RuntimeOptions
 from worker.tasks import register_tasks
 from worker.watchdog import Watchdog
+from worker.weights import select_device
 
 CHUNKS_IN_FLIGHT = 2
 """While one chunk is on the device, the next is fetched and decoded."""
@@ -49,28 +53,35 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
         )
     metrics = WorkerMetrics(Device(settings.devices))
     storage = Storage(settings, metrics.s3)
-    store = ModelStore(settings.model_store, storage) if settings.model_store else None
     return WorkerContext(
         name=name,
         settings=settings,
         storage=storage,
         roots=AllowedRoots(settings.allowed_roots),
         ledger=ledger,
-        recognisers=RecogniserPool(
-            store,
-            settings.devices,
-            RuntimeOptions(settings.runtime, settings.precision, settings.torch_compile),
-            metrics.model_loaded,
-        ),
+        models=_models(settings, storage, metrics),
         executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
         fetchers=ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch"),
         stop=threading.Event(),
         unfit=threading.Event(),
-        isolated=IsolatedDecoder(settings.max_pixels, settings.decode_seconds, settings.decode_memory),
-        pdf=PdfReader(settings.max_pixels),
+        decoders=DecoderPool(
+            lambda: IsolatedDecoder(settings.max_pixels, settings.decode_seconds, settings.decode_memory)
+        ),
         uploads=Uploads(make_redis(settings, raw=True), settings.namespace),
         watchdog=Watchdog(settings.stall_seconds),
         metrics=metrics,
+    )
+
+
+def _models(settings: Settings, storage: Storage, metrics: WorkerMetrics) -> Models:
+    store = ModelStore(settings.model_store, storage) if settings.model_store else None
+    device = select_device(settings.devices)
+    options = RuntimeOptions(settings.runtime, settings.precision, settings.torch_compile)
+    loaded = metrics.model_loaded
+    return Models(
+        ModelPool(lambda name: load_recogniser(name, store, device, options), loaded),
+        ModelPool(lambda name: load_detector(name, store, device, options), loaded),
+        ModelPool(lambda name: load_orientation(name, store, device), loaded),
     )
 
 

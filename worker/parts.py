@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from contract.records import ChunkStatistics, ErrorLine, Line, RecognitionLine, encode_lines
+from contract.records import ChunkStatistics, ErrorLine, Line, encode_lines
 from contract.workspace import Workspace
 from worker.process import Timings
+from worker.reading import Reading
 
 
 def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statistics: ChunkStatistics) -> bool:
@@ -27,16 +28,11 @@ def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statisti
 
 
 def summarise(
-    lines: Sequence[Line],
-    timings: Timings,
-    wall_seconds: float,
-    batch_size: int,
-    model: dict[str, str],
-    worker: str,
+    lines: Sequence[Line], timings: Timings, wall_seconds: float, reading: Reading, worker: str
 ) -> ChunkStatistics:
     """Return what a chunk cost; `batch_fill` is pieces read over places in the batches, 0..1."""
     failed = sum(isinstance(line, ErrorLine) for line in lines)
-    places = timings.batches * batch_size
+    places = timings.batches * reading.batch_size
     return ChunkStatistics(
         completed=len(lines) - failed,
         failed=failed,
@@ -44,8 +40,9 @@ def summarise(
         stage_seconds=timings.seconds,
         batches=timings.batches,
         batch_fill=timings.pieces / places if places else 0.0,
-        model=model,
+        model=reading.model,
+        detection_model=reading.detection_model,
         worker=worker,
         fitting_batch_size=timings.fitting_batch_size,
-        notes=sum(isinstance(line, RecognitionLine) and line.note is not None for line in lines),
+        notes=sum(not isinstance(line, ErrorLine) and line.note is not None for line in lines),
     )

@@ -1,33 +1,28 @@
-"""Stages 4 to 6 of one chunk, wired: items in, lines out. Knows no Celery and no Redis."""
+"""Stages 4 to 6 of one chunk, wired: items in, lines out. Knows no Celery and no Redis.
+
+What crops and pages have in common: pieces of all items flow into full batches, and every item gets one line.
+"""
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import chain, islice
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from contract.errors import ErrorCode, InterruptedChunkError, ItemError
-from contract.records import ErrorLine, Failure, Item, Line, RecognitionLine
-from worker.ahead import ahead
+from contract.records import ErrorLine, Failure, Item, Line, ResultLine
 from worker.batching import Batch, Prediction, PreparedCrop, batches
-from worker.decode import DecodedImage, Pixels
+from worker.decode import DecodedImage, File, Pixels
 
-T = TypeVar("T")
 
-GROUP = 32
-"""Items that one pool task prepares: handing over a task costs some 30 us, a third of preparing a crop."""
+class Readable(Protocol):
+    """An item of which there is something to read: its pieces, (3, height, width) uint8 each."""
 
-GROUPS_AHEAD = 8
-"""Tasks that the window must leave room for before items are grouped: a thread is not to wait for another."""
+    @property
+    def pieces(self) -> list[Pixels]: ...
 
-FETCHED_BYTES = 4 << 20
-"""Bytes of files that a task fetches before it decodes them: a thousand crops', or one large image. Between
-two crops each system call costs the decoder its caches: fetched together they take a third less in all."""
-
-Fetched = tuple[Item, bytes | ItemError, float]
-"""An item, its file's bytes or why there are none, and the seconds that took."""
+    def without_pixels(self) -> "Readable": ...
 
 
 class Reader(Protocol):
@@ -65,8 +60,8 @@ class ChunkRun:
     """What a chunk's processing needs besides its items.
 
     Args:
-        fetch: item -> its file's bytes; raises ItemError
-        decode: item, its bytes -> image; raises ItemError
+        fetch: item -> its file; raises ItemError
+        decode: item, its file -> image; raises ItemError
         reader: the model stage
         batch_size: pieces per batch
         attempt: which run of the chunk this is, counted from 1
@@ -80,8 +75,8 @@ class ChunkRun:
         fetch_window: files fetched ahead of being decoded at most, if there are such threads
     """
 
-    fetch: Callable[[Item], bytes]
-    decode: Callable[[Item, bytes], DecodedImage]
+    fetch: Callable[[Item], File]
+    decode: Callable[[Item, File], DecodedImage]
     reader: Reader
     batch_size: int
     attempt: int
@@ -95,15 +90,38 @@ class ChunkRun:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    """One item before the model: its crop, or the error that it ends as; and what that took, in seconds."""
+class Prepared:
+    """One item before the model reads it, or the error that it ends as; and what that took, in seconds.
 
-    outcome: PreparedCrop | ItemError
+    `batch` is how many items were read with this one where the stage has the last model itself: of the first
+    of them; 0 of the others, and where the model is still to read.
+    """
+
+    outcome: Readable | ItemError
     note: str | None
     seconds: dict[str, float]
+    batch: int = 0
+
+    def without_pixels(self) -> "Prepared":
+        """Return the same without what the model has been given already."""
+        if isinstance(self.outcome, ItemError):
+            return self
+        return Prepared(self.outcome.without_pixels(), self.note, self.seconds)
 
 
-def process_chunk(items: Sequence[Item], run: ChunkRun) -> tuple[list[Line], Timings]:
+class Stage(Protocol):
+    """What differs between crops and pages: the way to the pieces, and from their strings to a line."""
+
+    def prepared(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Prepared]:
+        """Yield what each item comes to, in order; raises as `process_chunk`."""
+        ...
+
+    def line(self, item: Item, ready: Prepared, predictions: list[Prediction], run: ChunkRun) -> ResultLine:
+        """Return the line of an item of which all pieces were read."""
+        ...
+
+
+def process_chunk(items: Sequence[Item], run: ChunkRun, stage: Stage) -> tuple[list[Line], Timings]:
     """Return one line per item, in order, and where the time went.
 
     Raises:
@@ -112,16 +130,16 @@ def process_chunk(items: Sequence[Item], run: ChunkRun) -> tuple[list[Line], Tim
         UnfitWorkerError: the device has failed; another process is to read the chunk
     """
     timings = Timings()
-    prepared: list[_Prepared] = []
+    prepared: list[Prepared] = []
     predictions: list[list[Prediction | ItemError]] = [[] for _ in items]
-    for batch in batches(_pieces(items, run, prepared, timings), run.batch_size):
+    for batch in batches(_pieces(stage.prepared(items, run), run, prepared, timings), run.batch_size):
         for owner, prediction in zip(batch.owners, _read(batch, run, timings), strict=True):
             predictions[owner].append(prediction)
         run.on_progress(batch.owners[-1] + 1)
     timings.fitting_batch_size = run.reader.fitting_batch_size
     started = time.perf_counter()
     lines = [
-        _line(item, ready, of_item, run)
+        _line(item, ready, of_item, run, stage)
         for item, ready, of_item in zip(items, prepared, predictions, strict=True)
     ]
     timings.add("postprocess", time.perf_counter() - started)
@@ -129,82 +147,27 @@ def process_chunk(items: Sequence[Item], run: ChunkRun) -> tuple[list[Line], Tim
 
 
 def _pieces(
-    items: Sequence[Item], run: ChunkRun, prepared: list[_Prepared], timings: Timings
+    ready: Iterator[Prepared], run: ChunkRun, prepared: list[Prepared], timings: Timings
 ) -> Iterator[tuple[int, Pixels]]:
     """Yield (index, piece) of every readable item, noting in `prepared` what each item came to."""
-    for index, one in enumerate(_prepared(items, run)):
-        _check_alive(run)
-        for stage, seconds in one.seconds.items():
-            timings.add(stage, seconds)
-        if isinstance(one.outcome, PreparedCrop):
+    for index, one in enumerate(ready):
+        check_alive(run)
+        for name, seconds in one.seconds.items():
+            timings.add(name, seconds)
+        if one.batch:
+            timings.batches += 1
+            timings.pieces += one.batch
+            run.on_progress(index)
+        if not isinstance(one.outcome, ItemError):
             for piece in one.outcome.pieces:
                 yield index, piece
         # The pieces now live in the batch; kept here they would hold the whole chunk's pixels.
-        prepared.append(_without_pixels(one))
-
-
-def _prepared(items: Sequence[Item], run: ChunkRun) -> Iterator[_Prepared]:
-    """Yield what each item comes to, in order, from the pool's threads."""
-    # In careful mode an item may take a minute, and each is a sign of life of its own.
-    size = max(1, min(GROUP, run.window // GROUPS_AHEAD)) if run.attempt == 1 else 1
-    if run.fetchers:
-        fetched = ahead(run.fetchers, lambda item: _fetch(item, run), items, run.fetch_window)
-        groups: Iterator[list[Item] | list[Fetched]] = _groups(fetched, size)
-    else:
-        groups = _groups(items, size)
-    ready = ahead(run.pool, lambda group: _prepare_group(group, run), groups, run.window // size)
-    return chain.from_iterable(ready)
-
-
-def _groups(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(values)
-    return iter(lambda: list(islice(iterator, size)), [])
-
-
-def _fetch(item: Item, run: ChunkRun) -> Fetched:
-    started = time.perf_counter()
-    try:
-        data: bytes | ItemError = run.fetch(item)
-    except ItemError as error:
-        data = error
-    return item, data, time.perf_counter() - started
-
-
-def _prepare_group(group: Sequence[Item | Fetched], run: ChunkRun) -> list[_Prepared]:
-    prepared: list[_Prepared] = []
-    fetched: list[Fetched] = []
-    held = 0
-    for one in group:
-        fetched.append(_fetch(one, run) if isinstance(one, Item) else one)
-        data = fetched[-1][1]
-        held += 0 if isinstance(data, ItemError) else len(data)
-        if held >= FETCHED_BYTES:
-            prepared += [_prepare(file, run) for file in fetched]
-            fetched, held = [], 0
-    return prepared + [_prepare(file, run) for file in fetched]
-
-
-def _prepare(file: Fetched, run: ChunkRun) -> _Prepared:
-    # Here too: a group of large images may take minutes before any of it is handed on.
-    run.on_alive()
-    item, data, fetching = file
-    if isinstance(data, ItemError):
-        return _Prepared(data, None, {"fetch": fetching})
-    started = time.perf_counter()
-    try:
-        image = run.decode(item, data)
-    except ItemError as error:
-        return _Prepared(error, None, {"fetch": fetching, "decode": time.perf_counter() - started})
-    decoded = time.perf_counter()
-    crop = run.reader.prepare(image.pixels)
-    preparing = time.perf_counter() - decoded
-    seconds = {"fetch": fetching, "decode": decoded - started, "preprocess": preparing}
-    return _Prepared(crop, image.note, seconds)
+        prepared.append(one.without_pixels())
 
 
 def _read(batch: Batch, run: ChunkRun, timings: Timings) -> list[Prediction | ItemError]:
     """Return what the model makes of each piece; a piece that fails alone costs only its own item."""
-    _check_alive(run)
+    check_alive(run)
     timings.batches += 1
     timings.pieces += len(batch.owners)
     started = time.perf_counter()
@@ -223,27 +186,23 @@ def _read_alone(piece: Pixels, run: ChunkRun) -> Prediction | ItemError:
         return ItemError(ErrorCode.RECOGNITION_FAILED, f"the model failed on this crop alone: {error}")
 
 
-def _check_alive(run: ChunkRun) -> None:
+def check_alive(run: ChunkRun) -> None:
+    """Tell the watchdog that the chunk moves; raises InterruptedChunkError if the worker is stopping."""
     run.on_alive()
     if run.stop.is_set():
         raise InterruptedChunkError("the worker is stopping; the chunk goes back to the queue")
 
 
-def _line(item: Item, ready: _Prepared, predictions: list[Prediction | ItemError], run: ChunkRun) -> Line:
-    outcome = ready.outcome
+def _line(
+    item: Item, ready: Prepared, predictions: list[Prediction | ItemError], run: ChunkRun, stage: Stage
+) -> Line:
+    failed = ready.outcome if isinstance(ready.outcome, ItemError) else None
     read = []
     for prediction in predictions:
         if isinstance(prediction, ItemError):
-            outcome = prediction
+            failed = prediction
         else:
             read.append(prediction)
-    if isinstance(outcome, ItemError):
-        return ErrorLine(item.id, item.uri, Failure(outcome.code, outcome.message), run.attempt)
-    value, confidence = run.reader.join(outcome, read)
-    return RecognitionLine(item.id, item.uri.rpartition("/")[2], value, confidence, item.label, ready.note)
-
-
-def _without_pixels(one: _Prepared) -> _Prepared:
-    if isinstance(one.outcome, ItemError):
-        return one
-    return _Prepared(PreparedCrop([], one.outcome.crop_map), one.note, one.seconds)
+    if failed:
+        return ErrorLine(item.id, item.uri, Failure(failed.code, failed.message), run.attempt)
+    return stage.line(item, ready, read, run)

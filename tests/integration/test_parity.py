@@ -26,6 +26,7 @@ from contract.records import Item, RecognitionLine
 from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
+from worker.crops import CropStage
 from worker.decode import decode_crop, fetch
 from worker.models import Recogniser, load_recogniser
 from worker.process import ChunkRun, process_chunk
@@ -107,7 +108,7 @@ def read_by_worker() -> Iterator[Callable[[list[Path], Recogniser, int], list[Pr
                 on_progress=lambda items: None,
                 stop=threading.Event(),
             )
-            lines, _ = process_chunk([Item(id=path.name, uri=str(path)) for path in files], run)
+            lines, _ = process_chunk([Item(id=path.name, uri=str(path)) for path in files], run, CropStage())
             assert [line.id for line in lines] == [path.name for path in files]
             return [(line.value, line.confidence) for line in lines if isinstance(line, RecognitionLine)]
 

@@ -1,5 +1,6 @@
 """Images in memory, fakes of the model stage, and a worker that holds them."""
 
+import contextlib
 import io
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contract.documents import page_count
 from contract.job import Job, Plan
 from contract.ledger import Ledger
 from contract.records import ChunkMessage, Item, encode_line
@@ -21,10 +23,12 @@ from contract.uploads import Uploads
 from contract.workspace import Workspace
 from worker.batching import Prediction, PreparedCrop
 from worker.chunk import WorkerContext
-from worker.decode import DecodedImage, Pixels, decode_crop
+from worker.decode import DecodedImage, Pixels, decode_crop, decode_image
 from worker.device import Device
-from worker.documents import PdfReader
+from worker.documents import PageReader
+from worker.isolation import Request
 from worker.metrics import WorkerMetrics
+from worker.reading import Models
 from worker.watchdog import Watchdog
 
 Encode = Callable[..., bytes]
@@ -115,20 +119,30 @@ def recognisers(reader: FakeReader) -> FakePool:
     return FakePool(reader)
 
 
-class FakeIsolation:
-    """Decodes in this very process; `decoded` counts the images it was given."""
+class FakeDecoders:
+    """A pool of one decoder, in this very process; `decoded` counts the images it was given."""
 
     def __init__(self) -> None:
         self.decoded = 0
+        self._pages = PageReader(10_000_000)
 
-    def decode(self, data: bytes) -> DecodedImage:
+    @contextlib.contextmanager
+    def lent(self) -> Iterator["FakeDecoders"]:
+        yield self
+
+    def decode(self, request: Request, data: bytes = b"") -> DecodedImage:
         self.decoded += 1
-        return decode_crop(data, 1_000_000)
+        if request.kind == "page":
+            return self._pages.page(Path(request.path), request.page, request.resolution)
+        return (decode_crop if request.kind == "crop" else decode_image)(data, 1_000_000)
+
+    def page_count(self, path: Path) -> int:
+        return page_count(path)
 
 
 @pytest.fixture
-def isolated() -> FakeIsolation:
-    return FakeIsolation()
+def isolated() -> FakeDecoders:
+    return FakeDecoders()
 
 
 @pytest.fixture
@@ -138,7 +152,8 @@ def context(
     ledger: Ledger,
     recognisers: FakePool,
     pool: Executor,
-    isolated: FakeIsolation,
+    reader: FakeReader,
+    isolated: FakeDecoders,
     uploads: Uploads,
 ) -> WorkerContext:
     """A worker whose model is a fake; roots, storage and ledger are real, Redis is in memory."""
@@ -148,13 +163,12 @@ def context(
         storage=storage,
         roots=AllowedRoots(settings.allowed_roots),
         ledger=ledger,
-        recognisers=recognisers,  # type: ignore[arg-type]
+        models=Models(recognisers, detectors=FakePool(reader), orientations=FakePool(reader)),  # type: ignore[arg-type]
         executor=pool,
         fetchers=pool,
         stop=threading.Event(),
         unfit=threading.Event(),
-        isolated=isolated,  # type: ignore[arg-type]
-        pdf=PdfReader(settings.max_pixels),
+        decoders=isolated,  # type: ignore[arg-type]
         uploads=uploads,
         watchdog=Watchdog(settings.stall_seconds),
         metrics=WorkerMetrics(Device("cpu")),

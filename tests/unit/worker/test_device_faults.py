@@ -11,6 +11,7 @@ from torch import nn
 
 from contract.errors import UnfitWorkerError
 from contract.records import Item, RecognitionLine
+from worker.crops import CropStage
 from worker.decode import DecodedImage, Pixels
 from worker.models import Recogniser
 from worker.process import ChunkRun, process_chunk
@@ -125,7 +126,9 @@ class TestAChunk:
     def test_short_memory_costs_no_item_and_is_noted(self, run: Callable[[FakeModel], ChunkRun]) -> None:
         names = [str(level) for level in range(10)]
 
-        lines, timings = process_chunk([Item(name, name) for name in names], run(FakeModel(holds=2)))
+        lines, timings = process_chunk(
+            [Item(name, name) for name in names], run(FakeModel(holds=2)), CropStage()
+        )
 
         assert [line.value for line in lines if isinstance(line, RecognitionLine)] == names
         assert timings.fitting_batch_size == 2
@@ -137,6 +140,6 @@ class TestAChunk:
         model.fault = torch.AcceleratorError("CUDA error: unspecified launch failure")
 
         with pytest.raises(UnfitWorkerError):
-            process_chunk([Item("1", "1"), Item("2", "2")], run(model))
+            process_chunk([Item("1", "1"), Item("2", "2")], run(model), CropStage())
 
         assert model.sizes == [2]

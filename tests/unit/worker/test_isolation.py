@@ -12,7 +12,7 @@ from PIL import Image
 
 from contract.errors import ErrorCode, ItemError
 from worker.decode import decode_crop
-from worker.isolation import IsolatedDecoder
+from worker.isolation import CROP, IsolatedDecoder
 
 CRASH, CRASH_ONCE, HANG, FLOOD = b"poison:crash", b"poison:first", b"poison:hang", b"poison:flood"
 
@@ -81,7 +81,7 @@ def child_of(decoder: IsolatedDecoder) -> int | None:
 
 def refusal(decoder: IsolatedDecoder, data: bytes) -> ItemError:
     with pytest.raises(ItemError) as raised:
-        decoder.decode(data)
+        decoder.decode(CROP, data)
     return raised.value
 
 
@@ -93,7 +93,7 @@ class TestGoodImages:
         for file_format in ("PNG", "JPEG", "BMP"):
             data = encode(Image.fromarray(noise), file_format)
 
-            image = decoder.decode(data)
+            image = decoder.decode(CROP, data)
 
             assert np.array_equal(image.pixels, decode_crop(data, MAX_PIXELS).pixels)
             assert (image.pixels.dtype, image.note) == (np.uint8, None)
@@ -102,17 +102,17 @@ class TestGoodImages:
         frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "blue")]
         data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
-        assert decoder.decode(data).note == "first of 2 frames"
+        assert decoder.decode(CROP, data).note == "first of 2 frames"
 
     def test_the_pixels_may_be_written_to_as_those_of_this_process_may(
         self, decoder: IsolatedDecoder, png: Encode
     ) -> None:
-        assert decoder.decode(png(9)).pixels.flags.writeable
+        assert decoder.decode(CROP, png(9)).pixels.flags.writeable
 
     def test_one_child_serves_many_images(self, decoder: IsolatedDecoder, png: Encode) -> None:
         children = set()
         for level in range(5):
-            decoder.decode(png(level))
+            decoder.decode(CROP, png(level))
             children.add(child_of(decoder))
 
         assert len(children) == 1
@@ -120,7 +120,7 @@ class TestGoodImages:
     def test_a_closed_decoder_has_no_child_and_may_be_closed_again(
         self, decoder: IsolatedDecoder, png: Encode
     ) -> None:
-        decoder.decode(png(1))
+        decoder.decode(CROP, png(1))
 
         decoder.close()
         decoder.close()
@@ -152,7 +152,7 @@ class TestBadImages:
         assert (there.code, there.message) == (code, here.value.message)
 
     def test_a_bad_image_costs_no_child(self, decoder: IsolatedDecoder, png: Encode) -> None:
-        decoder.decode(png(1))
+        decoder.decode(CROP, png(1))
         child = child_of(decoder)
 
         refusal(decoder, b"no image")
@@ -170,28 +170,28 @@ class TestPoison:
         assert blamed.code == ErrorCode.WORKER_CRASHED
         assert "crashed 2 processes in a row" in blamed.message
         assert (poisoned / "crashes").read_text() == "xx"
-        assert decoder.decode(png(7)).pixels[0, 0, 0] == 7
+        assert decoder.decode(CROP, png(7)).pixels[0, 0, 0] == 7
 
     def test_an_image_over_which_one_child_died_is_read_by_the_next(
         self, decoder: IsolatedDecoder, png: Encode
     ) -> None:
-        assert decoder.decode(png(7) + CRASH_ONCE).pixels[0, 0, 0] == 7
+        assert decoder.decode(CROP, png(7) + CRASH_ONCE).pixels[0, 0, 0] == 7
 
     def test_a_child_that_is_killed_between_two_images_costs_neither(
         self, decoder: IsolatedDecoder, png: Encode
     ) -> None:
-        decoder.decode(png(1))
+        decoder.decode(CROP, png(1))
         assert decoder._child
         decoder._child[0].kill()
         decoder._child[0].join()
 
-        assert decoder.decode(png(7)).pixels[0, 0, 0] == 7
+        assert decoder.decode(CROP, png(7)).pixels[0, 0, 0] == 7
 
     def test_an_image_that_hangs_is_timed_out_and_the_next_is_read_by_a_new_child(
         self, decoder: IsolatedDecoder, png: Encode, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # given a child that is up
-        decoder.decode(png(1))
+        decoder.decode(CROP, png(1))
         hung = child_of(decoder)
 
         # when an image takes longer than it may
@@ -202,7 +202,7 @@ class TestPoison:
         # then
         assert late.code == ErrorCode.TIMED_OUT
         assert "longer than 0.2 s" in late.message
-        assert decoder.decode(png(7)).pixels[0, 0, 0] == 7
+        assert decoder.decode(CROP, png(7)).pixels[0, 0, 0] == 7
         assert child_of(decoder) != hung
 
     def test_the_start_of_a_child_does_not_count_as_the_images_time(
@@ -210,13 +210,13 @@ class TestPoison:
     ) -> None:
         monkeypatch.setenv("SLOW_START_SECONDS", "1.5")
 
-        assert make_decoder(seconds=1.0).decode(png(7)).pixels[0, 0, 0] == 7
+        assert make_decoder(seconds=1.0).decode(CROP, png(7)).pixels[0, 0, 0] == 7
 
     def test_an_image_that_floods_the_memory_is_to_blame_and_costs_no_child(
         self, make_decoder: Callable[..., IsolatedDecoder], png: Encode
     ) -> None:
         decoder = make_decoder(memory=2**29)
-        decoder.decode(png(1))
+        decoder.decode(CROP, png(1))
         child = child_of(decoder)
 
         blamed = refusal(decoder, png(1) + FLOOD)
@@ -224,7 +224,7 @@ class TestPoison:
         assert blamed.code == ErrorCode.WORKER_CRASHED
         assert "more than 536,870,912 bytes" in blamed.message
         assert child_of(decoder) == child
-        assert decoder.decode(png(7)).pixels[0, 0, 0] == 7
+        assert decoder.decode(CROP, png(7)).pixels[0, 0, 0] == 7
 
 
 def test_an_image_whose_pixels_do_not_fit_the_memory_is_to_blame(

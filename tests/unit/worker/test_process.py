@@ -10,6 +10,7 @@ import pytest
 
 from contract.errors import ErrorCode, InterruptedChunkError, ItemError, StorageUnavailableError
 from contract.records import ErrorLine, Item, RecognitionLine
+from worker.crops import CropStage
 from worker.decode import DecodedImage
 from worker.process import ChunkRun, process_chunk
 
@@ -62,7 +63,7 @@ class TestLines:
     def test_one_line_per_item_in_order(self, make_run: MakeRun) -> None:
         names = [str(level) for level in range(200, 100, -1)]
 
-        lines, _ = process_chunk(items_of(*names), make_run())
+        lines, _ = process_chunk(items_of(*names), make_run(), CropStage())
 
         assert [line.id for line in lines] == names
         assert values_of(lines) == names
@@ -78,12 +79,12 @@ class TestLines:
                 second_done.set()
             return item.id.encode()
 
-        lines, _ = process_chunk(items_of("1", "2"), make_run(fetch=fetch))
+        lines, _ = process_chunk(items_of("1", "2"), make_run(fetch=fetch), CropStage())
 
         assert values_of(lines) == ["1", "2"]
 
     def test_an_error_stands_in_its_items_place(self, make_run: MakeRun) -> None:
-        lines, _ = process_chunk(items_of("1", "bad", "3"), make_run(attempt=2))
+        lines, _ = process_chunk(items_of("1", "bad", "3"), make_run(attempt=2), CropStage())
 
         assert values_of(lines) == ["1", "not_found", "3"]
         error = lines[1]
@@ -97,15 +98,15 @@ class TestLines:
         image = DecodedImage(np.full(GREY, 9, np.uint8), "first of 3 frames")
         run = make_run(fetch=lambda _: b"", decode=lambda *_: image)
 
-        (line,), _ = process_chunk([item], run)
+        (line,), _ = process_chunk([item], run, CropStage())
 
         assert line == RecognitionLine("scans/7", "9", "9", 9 / 255, "seven", "first of 3 frames")
 
     def test_no_items_no_lines(self, make_run: MakeRun) -> None:
-        assert process_chunk([], make_run())[0] == []
+        assert process_chunk([], make_run(), CropStage())[0] == []
 
     def test_only_bad_items_never_reach_the_model(self, make_run: MakeRun, reader: Any) -> None:
-        lines, timings = process_chunk(items_of("bad1", "bad2"), make_run())
+        lines, timings = process_chunk(items_of("bad1", "bad2"), make_run(), CropStage())
 
         assert values_of(lines) == ["not_found", "not_found"]
         assert (reader.batch_sizes, timings.batches) == ([], 0)
@@ -116,14 +117,14 @@ class TestBatches:
         # given nine pieces: six narrow items, one of three pieces; and items that yield none
         names = ["1", "bad1", "2", "wide50", "3", "bad2", "4", "5", "6"]
 
-        lines, timings = process_chunk(items_of(*names), make_run())
+        lines, timings = process_chunk(items_of(*names), make_run(), CropStage())
 
         assert reader.batch_sizes == [4, 4, 1]
         assert (timings.batches, timings.pieces) == (3, 9)
         assert values_of(lines)[3] == "50+50+50"  # the wide item's pieces, some from either batch
 
     def test_stages_are_timed(self, make_run: MakeRun) -> None:
-        _, timings = process_chunk(items_of("1"), make_run())
+        _, timings = process_chunk(items_of("1"), make_run(), CropStage())
 
         assert set(timings.seconds) == {"fetch", "decode", "preprocess", "forward", "postprocess"}
 
@@ -133,7 +134,7 @@ class TestTheModelFails:
         # given a crop that the model cannot stand
         reader.broken = {2}
 
-        lines, _ = process_chunk(items_of("1", "2", "3", "4", "5"), make_run())
+        lines, _ = process_chunk(items_of("1", "2", "3", "4", "5"), make_run(), CropStage())
 
         assert values_of(lines) == ["1", "recognition_failed", "3", "4", "5"]
         assert reader.batch_sizes == [4, 1, 1, 1, 1, 1]
@@ -144,7 +145,7 @@ class TestTheModelFails:
     def test_a_wide_crop_with_one_failing_piece_fails_whole(self, make_run: MakeRun, reader: Any) -> None:
         reader.broken = {50}
 
-        lines, _ = process_chunk(items_of("1", "wide50", "3"), make_run())
+        lines, _ = process_chunk(items_of("1", "wide50", "3"), make_run(), CropStage())
 
         assert values_of(lines) == ["1", "recognition_failed", "3"]
 
@@ -153,7 +154,7 @@ class TestTheModelFails:
             raise StorageUnavailableError("S3 cannot be reached")
 
         with pytest.raises(StorageUnavailableError):
-            process_chunk(items_of("1", "2"), make_run(fetch=fetch))
+            process_chunk(items_of("1", "2"), make_run(fetch=fetch), CropStage())
 
 
 class TestInterruption:
@@ -163,7 +164,7 @@ class TestInterruption:
         run = make_run(stop=stop, on_progress=lambda items: stop.set())
 
         with pytest.raises(InterruptedChunkError):
-            process_chunk(items_of(*map(str, range(40))), run)
+            process_chunk(items_of(*map(str, range(40))), run, CropStage())
 
         assert reader.batch_sizes == [4]
 
@@ -172,7 +173,7 @@ class TestInterruption:
         stop.set()
 
         with pytest.raises(InterruptedChunkError):
-            process_chunk(items_of("1"), make_run(stop=stop))
+            process_chunk(items_of("1"), make_run(stop=stop), CropStage())
 
         assert reader.batch_sizes == []
 
@@ -182,7 +183,7 @@ class TestInterruption:
         run = make_run(stop=stop, on_progress=lambda items: stop.set())
 
         with pytest.raises(InterruptedChunkError):
-            process_chunk(items_of(*map(str, range(40))), run)
+            process_chunk(items_of(*map(str, range(40))), run, CropStage())
 
         assert pool.submit(lambda: "free").result(30) == "free"
 
@@ -204,7 +205,7 @@ class TestBounds:
             fetch=fetch, window=window, on_progress=lambda items: ahead.append(len(fetched) - items)
         )
 
-        lines, _ = process_chunk(items_of(*map(str, range(60))), run)
+        lines, _ = process_chunk(items_of(*map(str, range(60))), run, CropStage())
 
         assert len(lines) == len(ahead) * 4 == 60
         assert max(ahead) <= window
@@ -213,7 +214,9 @@ class TestBounds:
         # given seven pieces of five items, in batches of four
         progress: list[int] = []
 
-        process_chunk(items_of("1", "2", "3", "wide50", "4"), make_run(on_progress=progress.append))
+        process_chunk(
+            items_of("1", "2", "3", "wide50", "4"), make_run(on_progress=progress.append), CropStage()
+        )
 
         assert progress[-1] == 5
         assert progress == sorted(progress)
@@ -231,7 +234,7 @@ class TestSignsOfLife:
 
         with ThreadPoolExecutor(1) as pool:
             run = make_run(decode=decode, pool=pool, window=64, on_alive=lambda: alive.append(None))
-            process_chunk(items_of("1", "2", "3", "4", "5"), run)
+            process_chunk(items_of("1", "2", "3", "4", "5"), run, CropStage())
 
         assert seen == [1, 2, 3, 4, 5]
 
@@ -247,13 +250,15 @@ class TestFetchingAhead:
 
         with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(4) as fetchers:
             run = make_run(fetch=fetch, pool=pool, fetchers=fetchers, fetch_window=5)
-            lines, timings = process_chunk(items_of("1", "2", "3", "4"), run)
+            lines, timings = process_chunk(items_of("1", "2", "3", "4"), run, CropStage())
 
         assert values_of(lines) == ["1", "2", "3", "4"]
         assert timings.seconds["fetch"] > 0
 
     def test_an_error_of_a_fetch_stands_in_its_items_place(self, make_run: MakeRun, pool: Executor) -> None:
-        lines, _ = process_chunk(items_of("1", "bad", "3"), make_run(fetchers=pool, fetch_window=2))
+        lines, _ = process_chunk(
+            items_of("1", "bad", "3"), make_run(fetchers=pool, fetch_window=2), CropStage()
+        )
 
         assert values_of(lines) == ["1", "not_found", "3"]
 
@@ -262,7 +267,9 @@ class TestFetchingAhead:
             raise StorageUnavailableError("S3 cannot be reached")
 
         with pytest.raises(StorageUnavailableError):
-            process_chunk(items_of("1", "2"), make_run(fetch=fetch, fetchers=pool, fetch_window=2))
+            process_chunk(
+                items_of("1", "2"), make_run(fetch=fetch, fetchers=pool, fetch_window=2), CropStage()
+            )
 
     def test_the_fetch_window_bounds_the_files_in_memory(self, make_run: MakeRun) -> None:
         # given a count of the files that are fetched and not yet decoded
@@ -283,7 +290,7 @@ class TestFetchingAhead:
 
         with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(8) as fetchers:
             run = make_run(fetch=fetch, decode=decode, pool=pool, fetchers=fetchers, fetch_window=6, window=4)
-            lines, _ = process_chunk(items_of(*map(str, range(100))), run)
+            lines, _ = process_chunk(items_of(*map(str, range(100))), run, CropStage())
 
         assert len(lines) == 100
         assert most <= 6 + 4  # under way, and in the groups that wait for a decoding thread

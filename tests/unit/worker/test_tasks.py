@@ -221,9 +221,9 @@ class TestNudges:
         "payload",
         [
             {},
-            {"recognition_model": "tesseract", "recognition_batch_size": 4},
-            {"recognition_model": "parseq", "recognition_batch_size": 0},
-            {"recognition_model": "parseq", "recognition_batch_size": 4, "more": 1},
+            {"waited_for": "tesseract", "batch_size": 4},
+            {"waited_for": "parseq", "batch_size": 0},
+            {"waited_for": "parseq", "batch_size": 4, "more": 1},
         ],
     )
     def test_a_malformed_nudge_is_dropped(self, payload: dict[str, Any], context: WorkerContext) -> None:
@@ -238,7 +238,7 @@ class TestNudges:
         monkeypatch.setattr(tasks, "read_uploads", stopping)
 
         with pytest.raises(Reject) as rejected:
-            run_nudge((), {"recognition_model": "parseq", "recognition_batch_size": 4}, context)
+            run_nudge((), {"waited_for": "parseq", "batch_size": 4}, context)
 
         assert rejected.value.requeue
 
@@ -251,6 +251,6 @@ class TestNudges:
         monkeypatch.setattr(tasks, "read_uploads", away)
 
         with pytest.raises(Reject) as rejected:
-            run_nudge((), {"recognition_model": "parseq", "recognition_batch_size": 4}, context)
+            run_nudge((), {"waited_for": "parseq", "batch_size": 4}, context)
 
         assert not rejected.value.requeue

@@ -9,20 +9,18 @@ from celery.exceptions import Reject
 from contract.errors import UnfitWorkerError
 from contract.ledger import Ledger
 from contract.records import ChunkMessage
-from worker import models
 from worker.chunk import WorkerContext
-from worker.models import RecogniserPool
+from worker.models import Recogniser
+from worker.pool import ModelPool
 from worker.tasks import run_message, run_nudge
 
 
-def test_weights_that_the_device_cannot_take_make_the_worker_unfit(monkeypatch: pytest.MonkeyPatch) -> None:
-    def out_of_memory(*_: object) -> None:
+def test_weights_that_the_device_cannot_take_make_the_worker_unfit() -> None:
+    def out_of_memory(_: str) -> Recogniser:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(models, "load_recogniser", out_of_memory)
-
-    with pytest.raises(UnfitWorkerError, match=r"parseq cannot be loaded on cpu .*CUDA out of memory"):
-        RecogniserPool(None, "cpu").get("parseq")
+    with pytest.raises(UnfitWorkerError, match=r"parseq cannot be loaded .*CUDA out of memory"):
+        ModelPool(out_of_memory).get("parseq")
 
 
 def test_an_unfit_worker_puts_its_chunk_back_uncounted_and_ends(
@@ -57,7 +55,7 @@ def test_an_unfit_worker_puts_a_nudge_back_and_ends(
     monkeypatch.setattr("worker.tasks.os.kill", lambda _, number: signals.append(number))
 
     with pytest.raises(Reject) as rejected:
-        run_nudge((), {"recognition_model": "parseq", "recognition_batch_size": 4}, context)
+        run_nudge((), {"waited_for": "parseq", "batch_size": 4}, context)
 
     assert rejected.value.requeue
     assert context.unfit.is_set()
