@@ -15,7 +15,7 @@ import structlog
 from rich.console import Console
 
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError, UsageError, WorkspaceConflictError
-from contract.job import JOB_ID, Job, new_job_id
+from contract.job import JOB_ID, KINDS, Job, Kind, new_job_id
 from contract.logs import configure_logging, redacted
 from contract.reports import make_reporter
 from contract.settings import Settings, environment_of
@@ -25,7 +25,7 @@ from producer.cli_read import print_json, report
 from producer.local import run_job
 from producer.planner import PLANNERS
 from producer.session import Session
-from producer.sources import identify_source, list_source
+from producer.sources import identify_source
 from producer.submit import settle_job, submit_job
 
 INTERRUPTED = 130
@@ -33,13 +33,20 @@ INTERRUPTED = 130
 
 source = click.argument("source")
 output = click.option("-o", "--output", required=True, help="The job's workspace: a folder or s3:// prefix.")
+kind = click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="recognition",
+    show_default=True,
+    help="What is read: crops; or pages, to text, to boxes, to fields.",
+)
 job_id = click.option("--job-id", help="Name of a new job; made from the source's name by default.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="trace-ocr-batch")
 def cli() -> None:
-    """Batch OCR: crops in, JSONL out, through Redis, Celery workers and docTR.
+    """Batch OCR: crops or pages in, JSONL out, through Redis, Celery workers and docTR.
 
     Exit status: 0 every item read, 1 some items failed, 2 usage, 3 the job or the system failed.
     """
@@ -48,14 +55,21 @@ def cli() -> None:
 @cli.command()
 @source
 @output
+@kind
 @job_id
 @click.option("--head", "head", default=0, help="Print the first N results as well.", metavar="N")
 @options.as_json
 @options.with_settings(*options.JOB, *options.WORKER, *options.STORAGE)
 def run(
-    settings: Settings, source: str, output: str, job_id: str | None, head: int, json_output: bool
+    settings: Settings,
+    source: str,
+    output: str,
+    kind: Kind,
+    job_id: str | None,
+    head: int,
+    json_output: bool,
 ) -> ExitCode:
-    """Read SOURCE (folder, s3:// prefix, manifest or -) on this machine; exits when all is done.
+    """Read SOURCE (folder, file, s3:// prefix, manifest or -) on this machine; exits when all is done.
 
     Needs no Redis: without TRACE_OCR_REDIS_URL it starts one of its own. Running it again into the same
     workspace continues where it stopped.
@@ -65,7 +79,7 @@ def run(
         settings = settings.model_copy(update={"log_level": "warning"})
         configure_logging(settings)
     session = Session(settings)
-    job, workspace = _settle(session, source, output, job_id, urgent=False)
+    job, workspace = _settle(session, source, output, kind, job_id, urgent=False)
     if not workspace.store.exists(workspace.success):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -88,12 +102,19 @@ def run(
 @cli.command()
 @source
 @output
+@kind
 @job_id
 @click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
 @options.as_json
 @options.with_settings(*options.JOB, *options.STORAGE)
 def submit(
-    settings: Settings, source: str, output: str, job_id: str | None, urgent: bool, json_output: bool
+    settings: Settings,
+    source: str,
+    output: str,
+    kind: Kind,
+    job_id: str | None,
+    urgent: bool,
+    json_output: bool,
 ) -> ExitCode:
     """Plan SOURCE into a workspace and queue it for the workers; prints the job's id.
 
@@ -101,10 +122,10 @@ def submit(
     """
     settings.broker_url()
     session = Session(settings)
-    job, workspace = _settle(session, source, output, job_id, urgent=urgent)
+    job, workspace = _settle(session, source, output, kind, job_id, urgent=urgent)
     if not workspace.store.exists(workspace.success):
         session.index.note(job, workspace)
-        listing = list_source(job.source, session.storage, sys.stdin.buffer)
+        listing = session.listing(job, sys.stdin.buffer)
         job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
     assert job.plan is not None
     if json_output:
@@ -184,7 +205,7 @@ def main() -> None:
 
 
 def _settle(
-    session: Session, source: str, output: str, job_id: str | None, *, urgent: bool
+    session: Session, source: str, output: str, kind: Kind, job_id: str | None, *, urgent: bool
 ) -> tuple[Job, Workspace]:
     if job_id and not re.fullmatch(JOB_ID, job_id):
         raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
@@ -192,9 +213,11 @@ def _settle(
     workspace = open_workspace(output, session.storage)
     wanted = Job(
         id=job_id or new_job_id(found.uri),
-        parameters=settings.recognition_parameters(),
+        kind=kind,
+        parameters=settings.parameters_of(kind),
+        exports=settings.exports if kind == "ocr" else (),
         source=found,
-        chunk_size=settings.chunk_size,
+        chunk_size=settings.chunk_size_of(kind),
         urgent=urgent,
         created_at=int(time.time()),
     )

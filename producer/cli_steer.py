@@ -12,7 +12,6 @@ from contract.settings import Settings
 from contract.workspace import Workspace
 from producer import options
 from producer.session import Session
-from producer.sources import list_source
 from producer.status import find_workspace
 from producer.steer import add_retry, cancel_job, check_not_completed, pause_job, remove_job
 from producer.submit import submit_job
@@ -83,7 +82,7 @@ def _steer(
 
 def _resubmit(session: Session, job: Job, workspace: Workspace) -> ExitCode:
     session.settings.broker_url()
-    listing = list_source(job.source, session.storage, sys.stdin.buffer)
+    listing = session.listing(job, sys.stdin.buffer)
     job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
     click.echo(job.id)
     return ExitCode.OK

@@ -20,7 +20,7 @@ from contract.settings import Settings, environment_of
 from contract.workspace import Workspace
 from producer.embedded import embedded_broker
 from producer.session import Session
-from producer.sources import list_source, root_of
+from producer.sources import root_of
 from producer.status import JobStatus, status_of
 from producer.submit import submit_job
 
@@ -114,7 +114,7 @@ def _setting(stop: threading.Event) -> Iterator[None]:
 
 
 def _plan(job: Job, workspace: Workspace, session: Session, stdin: IO[bytes], stop: threading.Event) -> Job:
-    listing = list_source(job.source, session.storage, stdin)
+    listing = session.listing(job, stdin)
     return submit_job(job, workspace, listing.until(stop), session.ledger, session.dispatcher)
 
 

@@ -52,8 +52,9 @@ class _Totals:
         self.workers.add(statistics.worker)
         if statistics.fitting_batch_size:
             self.fitting_batch_sizes.add(statistics.fitting_batch_size)
-        if statistics.model not in self.models:
-            self.models.append(statistics.model)
+        for model in (statistics.detection_model, statistics.model):
+            if model and model not in self.models:
+                self.models.append(model)
 
 
 def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str, Any]:

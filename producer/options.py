@@ -9,11 +9,12 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
-from contract.job import RecognitionParameters
+from contract.errors import UsageError
+from contract.job import Kind, OcrParameters
 from contract.logs import configure_logging
 from contract.settings import Settings, load_settings, variable_of
 
-JOB = (*RecognitionParameters.model_fields, "chunk_size")
+JOB = (*OcrParameters.model_fields, "exports", "chunk_size")
 STORAGE = ("s3_endpoint_url", "s3_region", "s3_path_style")
 WORKER = (
     "devices",
@@ -22,6 +23,7 @@ WORKER = (
     "decode_threads",
     "fetch_threads",
     "max_bytes",
+    "max_document_bytes",
     "max_pixels",
 )
 LOGS = ("log_level", "log_format")
@@ -39,8 +41,11 @@ def with_settings(*fields: str) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         @functools.wraps(command)
         def wrapped(**arguments: Any) -> Any:
-            settings = load_settings(**{name: arguments.pop(name) for name in names})
+            flags = {name: arguments.pop(name) for name in names}
+            settings = load_settings(**flags)
             configure_logging(settings)
+            if "kind" in arguments:
+                _check_kind(settings, arguments["kind"], flags)
             return command(settings, **arguments)
 
         decorated: F = wrapped
@@ -49,6 +54,14 @@ def with_settings(*fields: str) -> Callable[[F], F]:
         return decorated
 
     return decorate
+
+
+def _check_kind(settings: Settings, kind: Kind, flags: dict[str, Any]) -> None:
+    """Raise UsageError for a flag that means nothing to the kind of job; the environment may set any."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings.parameters_of(kind, {name: given[name] for name in OcrParameters.model_fields if name in given})
+    if "exports" in given and kind != "ocr":
+        raise UsageError(f"--exports: made of ocr jobs, not of {kind}")
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
@@ -67,4 +80,4 @@ def _shown(default: object) -> str:
 def _metavar(annotation: Any) -> str:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         annotation = typing.get_args(annotation)[0]
-    return {int: "N", float: "SECONDS"}.get(annotation, "TEXT")
+    return {int: "N", float: "NUMBER"}.get(annotation, "TEXT")

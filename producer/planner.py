@@ -3,6 +3,8 @@
 import io
 import threading
 import time
+from collections.abc import Callable
+from typing import IO
 
 import redis
 import structlog
@@ -13,7 +15,7 @@ from contract.ledger import Ledger
 from contract.progress import ENDED_STATUSES, Progress
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
-from producer.sources import list_source
+from producer.sources import Listing
 from producer.submit import FAILED_PLAN_SECONDS, Dispatcher, submit_job
 
 PLANNERS = 4
@@ -34,10 +36,21 @@ Should it be alive after all, two plan the same chunks, which does no harm: each
 
 
 class Planner:
-    """Plans what is submitted, or sends anew what of it has no part; several may run at once."""
+    """Plans what is submitted, or sends anew what of it has no part; several may run at once.
 
-    def __init__(self, ledger: Ledger, storage: Storage, dispatcher: Dispatcher) -> None:
+    Args:
+        listing: returns the items of a job's source
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        storage: Storage,
+        dispatcher: Dispatcher,
+        listing: Callable[[Job, IO[bytes]], Listing],
+    ) -> None:
         self._ledger, self._storage, self._dispatcher = ledger, storage, dispatcher
+        self._listing = listing
         self._next_look = 0.0
         self._in_hand: set[str] = set()
         self._lock = threading.Lock()
@@ -88,7 +101,7 @@ class Planner:
 
     def _submit(self, job: Job, workspace: Workspace, stop: threading.Event) -> Job:
         # Standard input belongs to the command that submitted: control never has a manifest there.
-        listing = list_source(job.source, self._storage, io.BytesIO()).until(stop)
+        listing = self._listing(job, io.BytesIO()).until(stop)
         return submit_job(job, workspace, listing, self._ledger, self._dispatcher)
 
     def _abandoned(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import IO
 
 import redis
 
@@ -15,7 +16,9 @@ from contract.storage import Storage
 from contract.waiting import waiting_chunks
 from producer.control import Control
 from producer.index import JobIndex
+from producer.pages import PageCounter, pages_of
 from producer.planner import Planner
+from producer.sources import PAGE_EXTENSIONS, Listing, list_source
 from producer.submit import Dispatcher
 
 
@@ -70,9 +73,17 @@ class Session:
         """The jobs of the allowed roots."""
         return JobIndex(self.roots, self.storage)
 
+    def listing(self, job: Job, stdin: IO[bytes]) -> Listing:
+        """Return the items of a job's source: of a page job, its pages."""
+        if job.kind == "recognition":
+            return list_source(job.source, self.storage, stdin)
+        roots = self.roots if self.settings.allowed_roots else None
+        listing = list_source(job.source, self.storage, stdin, PAGE_EXTENSIONS)
+        return pages_of(listing, lambda: PageCounter(self.storage, roots, self.settings.max_document_bytes))
+
     def planner(self) -> Planner:
         """Return a planner over these clients."""
-        return Planner(self.ledger, self.storage, self.dispatcher)
+        return Planner(self.ledger, self.storage, self.dispatcher, self.listing)
 
     def control(self) -> Control:
         """Return a control loop over these clients."""

@@ -28,8 +28,11 @@ from contract.records import SHOWN, Item
 from contract.storage import Storage, is_s3
 from producer.manifest import read_manifest
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 """Names that are taken for images; what is in them is looked at by the worker alone."""
+
+PAGE_EXTENSIONS = IMAGE_EXTENSIONS | {".pdf"}
+"""Names that are taken for pages."""
 
 MANIFEST_EXTENSIONS = (".jsonl", ".csv")
 
@@ -73,6 +76,8 @@ def identify_source(text: str) -> Source:
     if is_s3(text):
         if text.endswith(MANIFEST_EXTENSIONS):
             return Source(type="manifest", uri=text)
+        if _has_extension(text, PAGE_EXTENSIONS):
+            return Source(type="file", uri=text)
         return Source(type="s3", uri=text.rstrip("/") + "/")
     try:
         return _identify_path(text, os.path.realpath(text))
@@ -85,49 +90,68 @@ def _identify_path(text: str, path: str) -> Source:
         return Source(type="manifest", uri=path)
     if Path(path).is_dir():
         return Source(type="folder", uri=path)
+    if Path(path).is_file() and _has_extension(path, PAGE_EXTENSIONS):
+        return Source(type="file", uri=path)
     if Path(path).exists():
-        raise UsageError(f"{text} is neither a folder nor a manifest (.jsonl, .csv): name its folder instead")
-    raise UsageError(f"there is no folder or manifest {text}")
+        raise UsageError(
+            f"{text} is neither a folder, nor an image or PDF, nor a manifest (.jsonl, .csv): "
+            "name its folder instead"
+        )
+    raise UsageError(f"there is no folder, file or manifest {text}")
 
 
 def root_of(source: Source) -> str:
     """Return the folder or prefix that a source's relative names start from; the working folder for `-`."""
-    if source.type != "manifest":
+    if source.type in ("folder", "s3"):
         return source.uri
     if source.uri == "-":
         return str(Path.cwd())
     return source.uri.rpartition("/")[0] or "/"
 
 
-def list_source(source: Source, storage: Storage, stdin: IO[bytes]) -> Listing:
+def list_source(
+    source: Source, storage: Storage, stdin: IO[bytes], extensions: frozenset[str] = IMAGE_EXTENSIONS
+) -> Listing:
     """Return the source's items; nothing is read before the first one is asked for.
+
+    Args:
+        extensions: of the names that are taken from a folder or prefix
 
     Raises (while iterating):
         SourceError: a folder cannot be listed, or the manifest is malformed
     """
     passed_over: Counter[str] = Counter()
     if source.type == "folder":
-        return Listing(_walk(source.uri, "", passed_over), passed_over)
+        return Listing(_walk(source.uri, "", passed_over, extensions), passed_over)
     if source.type == "s3":
-        return Listing(_list_prefix(source.uri, storage, passed_over), passed_over)
+        return Listing(_list_prefix(source.uri, storage, passed_over, extensions), passed_over)
+    if source.type == "file":
+        return Listing(_one_file(source.uri, passed_over, extensions), passed_over)
     return Listing(read_manifest(source.uri, root_of(source), storage, stdin, passed_over), passed_over)
 
 
-def _walk(root: str, below: str, passed_over: Counter[str]) -> Iterator[Item]:
+def _one_file(uri: str, passed_over: Counter[str], extensions: frozenset[str]) -> Iterator[Item]:
+    if _has_extension(uri, extensions):
+        yield Item(id=uri.rpartition("/")[2], uri=uri)
+    else:
+        passed_over["other_extension"] += 1
+
+
+def _walk(root: str, below: str, passed_over: Counter[str], extensions: frozenset[str]) -> Iterator[Item]:
     """Yield the items of one folder and those below it. Folders sort with their slash, as keys do on S3."""
-    for name in sort_in_runs(_entries(os.path.join(root, below), passed_over)):  # noqa: PTH118 - a Path would fold '//'
+    for name in sort_in_runs(_entries(os.path.join(root, below), passed_over, extensions)):  # noqa: PTH118 - a Path would fold '//'
         if name.endswith("/"):
-            yield from _walk(root, below + name, passed_over)
+            yield from _walk(root, below + name, passed_over, extensions)
         else:
             identity = _printable(below + name)
             yield Item(id=identity, uri=f"{root.rstrip('/')}/{identity}")
 
 
-def _entries(folder: str, passed_over: Counter[str]) -> Iterator[str]:
+def _entries(folder: str, passed_over: Counter[str], extensions: frozenset[str]) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                reason = _reason_to_pass_over(entry)
+                reason = _reason_to_pass_over(entry, extensions)
                 if reason:
                     passed_over[reason] += 1
                 else:
@@ -136,7 +160,7 @@ def _entries(folder: str, passed_over: Counter[str]) -> Iterator[str]:
         raise SourceError(f"the folder {folder} cannot be listed: {error.strerror}") from error
 
 
-def _reason_to_pass_over(entry: os.DirEntry[str]) -> str | None:
+def _reason_to_pass_over(entry: os.DirEntry[str], extensions: frozenset[str]) -> str | None:
     if entry.name.startswith("."):
         return "hidden"
     if entry.is_dir(follow_symlinks=False):
@@ -149,19 +173,21 @@ def _reason_to_pass_over(entry: os.DirEntry[str]) -> str | None:
         mode = stat.S_IFREG
     if stat.S_ISDIR(mode):
         return "linked_folder"
-    if not _is_image_name(entry.name):
+    if not _has_extension(entry.name, extensions):
         return "other_extension"
     return None if stat.S_ISREG(mode) else "not_a_file"
 
 
-def _list_prefix(prefix: str, storage: Storage, passed_over: Counter[str]) -> Iterator[Item]:
+def _list_prefix(
+    prefix: str, storage: Storage, passed_over: Counter[str], extensions: frozenset[str]
+) -> Iterator[Item]:
     for uri in _keys(prefix, storage):
         identity = uri.removeprefix(prefix)
         if uri.endswith("/"):
             passed_over["placeholder"] += 1
         elif any(part.startswith(".") for part in identity.split("/")):
             passed_over["hidden"] += 1
-        elif not _is_image_name(identity):
+        elif not _has_extension(identity, extensions):
             passed_over["other_extension"] += 1
         else:
             yield Item(id=identity, uri=uri)
@@ -175,8 +201,8 @@ def _keys(prefix: str, storage: Storage) -> Iterator[str]:
         raise SourceError(f"the prefix {prefix} cannot be listed: {error}") from error
 
 
-def _is_image_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - an S3 key is no path
+def _has_extension(name: str, extensions: frozenset[str]) -> bool:
+    return os.path.splitext(name)[1].lower() in extensions  # noqa: PTH122 - an S3 key is no path
 
 
 def _printable(name: str) -> str:

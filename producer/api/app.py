@@ -36,6 +36,7 @@ from producer.api.bounds import BodyLimit, SafeHeaders
 from producer.api.desk import BusyError, TooSlowError
 from producer.api.metrics import UploadCounter
 from producer.api.routes_jobs import jobs_router
+from producer.api.routes_pages import pages_router
 from producer.api.routes_recognition import recognition_router
 from producer.api.routes_system import system_router
 from producer.api.services import NoWorkerError, Services
@@ -86,7 +87,8 @@ def make_app(services: Services) -> FastAPI:
         redoc_url=None,
         lifespan=life,
     )
-    for router in (jobs_router(services), recognition_router(services), system_router(services)):
+    routers = jobs_router, recognition_router, pages_router, system_router
+    for router in (make(services) for make in routers):
         app.include_router(router)
     app.add_exception_handler(TraceOcrError, _answer_error)
     app.add_exception_handler(redis.RedisError, _answer_redis_away)

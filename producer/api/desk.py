@@ -67,8 +67,11 @@ class UploadDesk:
         """Stop fetching answers."""
         self._stop.set()
 
-    async def read(self, files: list[File], nudge: Nudge) -> list[Answer]:
+    async def read(self, files: list[File], nudge: Nudge, parameters: dict[str, object]) -> list[Answer]:
         """Return the answers to the files, in order.
+
+        Args:
+            parameters: those of a kind of pages; crops are read with the nudge's
 
         Raises:
             BusyError: too many uploads wait already
@@ -79,7 +82,7 @@ class UploadDesk:
         if self._held_bytes and self._held_bytes + size > self.settings.api_queue_bytes:
             raise BusyError("too many bytes wait for workers: try again in a while")
         self._held_bytes += size
-        uploads = self._tickets(files)
+        uploads = self._tickets(files, parameters)
         loop = asyncio.get_running_loop()
         waiting = [self._pending.setdefault(one.ticket.id, loop.create_future()) for one in uploads]
         try:
@@ -96,11 +99,19 @@ class UploadDesk:
             for one in uploads:
                 self._pending.pop(one.ticket.id, None)
 
-    def _tickets(self, files: list[File]) -> list[Upload]:
+    def _tickets(self, files: list[File], parameters: dict[str, object]) -> list[Upload]:
         deadline, pages = time.time() + self.settings.api_request_seconds, self.settings.api_max_pages
         return [
             Upload(
-                Ticket(uuid.uuid4().hex, self.sender, file.name[:MAX_TEXT], file.media_type, deadline, pages),
+                Ticket(
+                    uuid.uuid4().hex,
+                    self.sender,
+                    file.name[:MAX_TEXT],
+                    file.media_type,
+                    deadline,
+                    pages,
+                    parameters,
+                ),
                 file.data,
             )
             for file in files
@@ -109,9 +120,9 @@ class UploadDesk:
     def _send(self, uploads: list[Upload], nudge: Nudge) -> None:
         if self.uploads.waiting() + len(uploads) > self.settings.api_queue_limit:
             raise BusyError("too many files wait for workers: try again in a while")
-        self.uploads.send(nudge.recognition_model, uploads)
+        self.uploads.send(nudge.waited_for, uploads)
         # As many as their batches: several workers then share them.
-        for _ in range(0, len(uploads), nudge.recognition_batch_size):
+        for _ in range(0, len(uploads), nudge.batch_size):
             send_nudge(self.app, self.settings.namespace, nudge)
 
     def _fetch(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -8,16 +8,17 @@ from typing import Annotated
 
 import msgspec
 import redis
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from contract.errors import TraceOcrError, UsageError
 from contract.job import (
     JOB_ID,
-    MAX_BATCH_SIZE,
     MAX_CHUNK_SIZE,
+    Export,
+    GivenParameters,
     Job,
-    RecognitionModel,
-    RecognitionParameters,
+    Kind,
+    OcrParameters,
     new_job_id,
 )
 from contract.records import MAX_TEXT, SHOWN, UNREADABLE
@@ -35,18 +36,19 @@ class IdempotencyConflictError(TraceOcrError):
     """The key was used for another request."""
 
 
-class JobRequest(BaseModel):
+class JobRequest(GivenParameters):
     """What to read and where to write; what is left out has the deployment's default."""
 
     model_config = ConfigDict(extra="forbid")
+
+    kind: Kind = Field("recognition", description="what is read: crops; or pages, to text, boxes or fields")
 
     source: Uri = Field(description="folder, s3:// prefix or manifest (.jsonl, .csv); an absolute path")
     output: Uri = Field(description="the job's workspace: a folder or s3:// prefix")
     job_id: Annotated[str, Field(pattern=JOB_ID)] | None = None
     urgent: bool = Field(False, description="overtake jobs that are not urgent")
     chunk_size: int | None = Field(None, ge=1, le=MAX_CHUNK_SIZE)
-    recognition_model: RecognitionModel | None = None
-    recognition_batch_size: int | None = Field(None, ge=1, le=MAX_BATCH_SIZE)
+    exports: tuple[Export, ...] | None = Field(None, description="of ocr jobs: what is written besides JSONL")
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -121,12 +123,15 @@ class Submission:
             self.jobs.roots.check(uri)
         _check_folder(request.output)
         found = identify_source(request.source)
-        given = request.model_dump(include=set(RecognitionParameters.model_fields), exclude_none=True)
+        given = request.model_dump(include=set(OcrParameters.model_fields), exclude_none=True)
+        exports = self.settings.exports if request.exports is None else request.exports
         return Job(
             id=request.job_id or new_job_id(found.uri),
-            parameters=self.settings.recognition_parameters().model_copy(update=given),
+            kind=request.kind,
+            parameters=self.settings.parameters_of(request.kind, given),
+            exports=exports if request.kind == "ocr" else (),
             source=found,
-            chunk_size=request.chunk_size or self.settings.chunk_size,
+            chunk_size=request.chunk_size or self.settings.chunk_size_of(request.kind),
             urgent=request.urgent,
             planned_by="control",
             created_at=int(time.time()),

@@ -85,7 +85,7 @@ def merged(planned: Job, workspace: Workspace, write_part: Any) -> Job:
         (["submit", "crops"], "Missing option '-o'"),
         (["fly"], "No such command 'fly'"),
         (["run", "crops", "-o", "out", "--colour", "red"], "No such option '--colour'"),
-        (["run", "nowhere", "-o", "out"], "there is no folder or manifest nowhere"),
+        (["run", "nowhere", "-o", "out"], "there is no folder, file or manifest nowhere"),
         (["run", "https://host/crops", "-o", "out"], "https://host/crops"),
         (["run", "crops", "-o", "out", "--job-id", "a b"], "--job-id"),
         (["status", "nowhere"], "neither a job that Redis knows nor a workspace"),
@@ -131,7 +131,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             yield name, command
 
 
-NO_SETTINGS = {"output", "job_id", "json_output", "head", "urgent", "scopes"}
+NO_SETTINGS = {"output", "kind", "job_id", "json_output", "head", "urgent", "scopes"}
 
 SETTINGS_FLAGS = [
     pytest.param(option, id=f"{name} {option.opts[0]}")

@@ -12,6 +12,7 @@ from contract.storage import Storage
 from contract.workspace import Workspace
 from producer import planner as planner_module
 from producer.planner import ABANDONED_SECONDS, Planner
+from producer.sources import list_source
 from producer.submit import Dispatcher, request_job
 from tests.unit.conftest import Clock
 from tests.unit.producer.conftest import FakeQueue
@@ -21,7 +22,7 @@ Step = Callable[[], None]
 
 @pytest.fixture
 def planner(ledger: Ledger, storage: Storage, dispatcher: Dispatcher) -> Planner:
-    return Planner(ledger, storage, dispatcher)
+    return Planner(ledger, storage, dispatcher, lambda job, stdin: list_source(job.source, storage, stdin))
 
 
 @pytest.fixture

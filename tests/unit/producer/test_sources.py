@@ -155,11 +155,11 @@ def test_a_bucket_that_is_not_there_is_an_error_of_the_source(listed: Any) -> No
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Given a working folder with a folder, two manifests, and an image."""
+    """Given a working folder with a folder, two manifests, an image, and a text."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "crops").mkdir()
     (tmp_path / "album.csv").mkdir()
-    for name in ("list.jsonl", "list.csv", "a.png"):
+    for name in ("list.jsonl", "list.csv", "a.png", "notes.txt"):
         (tmp_path / name).touch()
     return tmp_path
 
@@ -172,6 +172,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("album.csv", "folder", "{here}/album.csv"),
         ("list.jsonl", "manifest", "{here}/list.jsonl"),
         ("list.csv", "manifest", "{here}/list.csv"),
+        ("a.png", "file", "{here}/a.png"),
+        ("s3://bucket/scans/a.PDF", "file", "s3://bucket/scans/a.PDF"),
         ("-", "manifest", "-"),
         ("s3://bucket/crops", "s3", "s3://bucket/crops/"),
         ("s3://bucket", "s3", "s3://bucket/"),
@@ -183,7 +185,8 @@ def test_a_source_is_told_by_its_name(text: str, kind: str, uri: str, here: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("nowhere", "no folder or manifest nowhere"), ("a.png", "name its folder instead")]
+    ("text", "said"),
+    [("nowhere", "no folder, file or manifest nowhere"), ("notes.txt", "name its folder instead")],
 )
 def test_what_names_no_source_is_a_usage_error(text: str, said: str, here: Path) -> None:
     with pytest.raises(UsageError, match=said):
@@ -199,6 +202,8 @@ def test_what_names_no_source_is_a_usage_error(text: str, said: str, here: Path)
         ("manifest", "/list.csv", "/"),
         ("manifest", "s3://bucket/lists/a.csv", "s3://bucket/lists"),
         ("manifest", "-", "{here}"),
+        ("file", "/data/a.pdf", "/data"),
+        ("file", "s3://bucket/scans/a.pdf", "s3://bucket/scans"),
     ],
 )
 def test_relative_names_start_from_the_sources_root(kind: Any, uri: str, root: str, here: Path) -> None:

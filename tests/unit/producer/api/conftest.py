@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import fakeredis
+import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
+from contract.records import RecognitionLine, encode_line
 from contract.reports import ProcessReport, Reports
 from contract.settings import Settings
-from contract.uploads import Answer, Reading, Uploads
+from contract.uploads import Answer, Uploads
 from producer.api.app import make_app
 from producer.api.keys import load_keyring, new_key
 from producer.api.services import Services
@@ -24,6 +26,11 @@ def process(role: Any, name: str, progress_age_seconds: float = 0.0) -> ProcessR
     return ProcessReport(name, role, 1, "here", "cpu", 1.0, 1.0, progress_age_seconds)
 
 
+def reading(value: str, confidence: float) -> msgspec.Raw:
+    """The line of a crop, as a worker answers with."""
+    return msgspec.Raw(encode_line(RecognitionLine("0", "crop", value, confidence)))
+
+
 class FakeWorkers:
     """Answers each nudge's uploads with their own bytes as text, or as `answer` says; notes the nudges."""
 
@@ -31,12 +38,12 @@ class FakeWorkers:
         self.uploads = uploads
         self.nudges: list[dict[str, Any]] = []
         self.answer: Callable[[Any], Answer | None] = lambda upload: Answer(
-            upload.ticket.id, (Reading(upload.data.decode(errors="replace"), 0.98765),)
+            upload.ticket.id, (reading(upload.data.decode(errors="replace"), 0.98765),)
         )
 
     def send_task(self, name: str, kwargs: dict[str, Any], **_: Any) -> None:
         self.nudges.append(kwargs)
-        for upload in self.uploads.take(kwargs["recognition_model"], kwargs["recognition_batch_size"]):
+        for upload in self.uploads.take(kwargs["waited_for"], kwargs["batch_size"]):
             answer = self.answer(upload)
             if answer:
                 self.uploads.answer(upload.ticket.sender, [answer])

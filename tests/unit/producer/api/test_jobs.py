@@ -40,7 +40,9 @@ def plan(services: Services, dispatcher: Dispatcher) -> Callable[[], None]:
     def run() -> None:
         job = services.jobs.ledger.next_submitted(0.01)
         assert job
-        Planner(services.jobs.ledger, services.storage, dispatcher).plan(job, threading.Event())
+        Planner(services.jobs.ledger, services.storage, dispatcher, services.listing).plan(
+            job, threading.Event()
+        )
 
     return run
 

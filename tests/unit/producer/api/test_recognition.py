@@ -6,9 +6,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from contract.settings import Settings
-from contract.uploads import Answer, Reading, Ticket, Upload
+from contract.uploads import Answer, Ticket, Upload
 from producer.api.services import Services
-from tests.unit.producer.api.conftest import READ_KEY, FakeWorkers
+from tests.unit.producer.api.conftest import READ_KEY, FakeWorkers, reading
 
 PNG = ("crop.png", b"2016", "image/png")
 
@@ -29,7 +29,7 @@ class TestAnswers:
         ]
 
     def test_a_pdf_has_one_element_per_page(self, client: TestClient, workers: FakeWorkers) -> None:
-        pages = (Reading("one", 1.0), Reading("two", 0.5))
+        pages = (reading("one", 1.0), reading("two", 0.5))
         workers.answer = lambda upload: Answer(upload.ticket.id, pages)
 
         answer = client.post("/recognition/", files=files(("d.pdf", b"%PDF", "application/pdf")))
@@ -44,14 +44,14 @@ class TestAnswers:
     ) -> None:
         client.post("/recognition/", params=dict(zip(names, ("parseq", 2), strict=True)), files=files(PNG))
 
-        assert workers.nudges == [{"recognition_model": "parseq", "recognition_batch_size": 2}]
+        assert workers.nudges == [{"waited_for": "parseq", "batch_size": 2}]
 
     def test_defaults_are_the_deployments(
         self, client: TestClient, workers: FakeWorkers, api_settings: Settings
     ) -> None:
         client.post("/recognition/", files=files(PNG))
 
-        assert workers.nudges[0]["recognition_model"] == api_settings.recognition_model
+        assert workers.nudges[0]["waited_for"] == api_settings.recognition_model
 
     def test_as_many_nudges_as_batches(self, client: TestClient, workers: FakeWorkers) -> None:
         client.post("/recognition/", params={"recognition_batch_size": 2}, files=files(PNG, PNG, PNG))
