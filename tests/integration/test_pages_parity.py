@@ -1,0 +1,300 @@
+"""What stands on a page is docTR's own: the worker's path against `ocr_predictor`, page by page.
+
+The worker reads all pages as one chunk, so that batches of both models span pages; docTR reads each alone.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from doctr.io import DocumentFile
+from doctr.models import (
+    classification,
+    crop_orientation_predictor,
+    kie_predictor,
+    ocr_predictor,
+    page_orientation_predictor,
+)
+from PIL import Image
+
+from contract.job import DetectionParameters, KieParameters, OcrParameters, Parameters
+from contract.model_store import ModelStore
+from contract.pages import OcrLine
+from contract.records import Item
+from contract.settings import Settings
+from contract.storage import Storage
+from worker.decode import File
+from worker.detection import load_detector
+from worker.files import Decoder
+from worker.isolation import DecoderPool, IsolatedDecoder
+from worker.models import load_recogniser
+from worker.orientation import CROP_ORIENTATION, PAGE_ORIENTATION, load_orientation
+from worker.page_lines import boxes_of, kie_line, ocr_line
+from worker.pool import ModelPool
+from worker.process import ChunkRun, process_chunk
+from worker.reading import Models, make_reading
+from worker.runtimes import RuntimeOptions
+from worker.weights import load_model
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+CPU = torch.device("cpu")
+
+GEOMETRY, SCORE = 1e-6, 1e-4
+"""What geometries and scores may differ by."""
+
+MODELS = {"detection_model": "linknet_resnet18", "recognition_model": "crnn_mobilenet_v3_small"}
+
+Line = dict[str, Any]
+ReadPages = Callable[[list[Item], Parameters], list[Line]]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    """The sample weights, and orientation classifiers of random ones, so that every class occurs."""
+    folder = tmp_path_factory.mktemp("store")
+    for path in (SAMPLES / "weights").iterdir():
+        (folder / path.name).symlink_to(path)
+    for seed, name in enumerate((CROP_ORIENTATION, PAGE_ORIENTATION)):
+        torch.manual_seed(seed)
+        weights = folder / f"{name}.pt"
+        torch.save(getattr(classification, name)(pretrained=False).state_dict(), weights)
+        card = {"architecture": name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+        (folder / f"{name}.json").write_text(json.dumps(card), encoding="utf-8")
+    return ModelStore(str(folder), Storage(Settings()))
+
+
+@pytest.fixture(scope="module")
+def models(store: ModelStore) -> Models:
+    """The worker's models, with the runtime that it takes by itself."""
+    options = RuntimeOptions()
+    return Models(
+        ModelPool(lambda name: load_recogniser(name, store, CPU, options)),
+        ModelPool(lambda name: load_detector(name, store, CPU, options)),
+        ModelPool(lambda name: load_orientation(name, store, CPU)),
+    )
+
+
+@pytest.fixture(scope="module")
+def read(models: Models) -> Iterator[ReadPages]:
+    """The worker's path for one chunk of pages."""
+    decoders = DecoderPool(lambda: IsolatedDecoder(10**8, 60.0, 2**31))
+
+    def fetch(item: Item) -> File:
+        return Path(item.uri) if item.page else Path(item.uri).read_bytes()
+
+    def read_pages(items: list[Item], parameters: Parameters) -> list[Line]:
+        reading = make_reading(parameters, models)
+        run = ChunkRun(
+            fetch=fetch,
+            decode=Decoder(decoders, 10**8, pages=True, careful=False, resolution=144),
+            reader=reading.reader,
+            batch_size=reading.batch_size,
+            attempt=1,
+            pool=pool,
+            window=reading.prefetch,
+            on_progress=lambda _: None,
+            stop=threading.Event(),
+        )
+        lines, _ = process_chunk(items, run, reading.stage)
+        assert [line.id for line in lines] == [item.id for item in items]
+        return [msgspec.to_builtins(line) for line in lines]
+
+    with ThreadPoolExecutor(2) as pool:
+        yield read_pages
+    decoders.close()
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+    """Sample pages turned by a few degrees, as a scanner's feeder leaves them."""
+    folder, items = tmp_path_factory.mktemp("turned"), []
+    for name, degrees in (("receipt.png", 5), ("letter.jpg", -7)):
+        with Image.open(SAMPLES / "pages" / name) as page:
+            target = folder / f"{degrees}.png"
+            page.convert("RGB").rotate(degrees, expand=True, fillcolor="white").save(target)
+        items.append(Item(target.name, str(target)))
+    return items
+
+
+def sample_items() -> list[Item]:
+    """The eight sample pages: three images, three of a PDF, two of a TIFF."""
+    folder = SAMPLES / "pages"
+    images = [Item(name, str(folder / name)) for name in ("invoice.png", "letter.jpg", "receipt.png")]
+    pdf = [Item(f"ledger.pdf#page={page}", str(folder / "ledger.pdf"), page=page) for page in (1, 2, 3)]
+    tiff = [Item(f"scan.tiff#page={page}", str(folder / "scan.tiff"), page=page) for page in (1, 2)]
+    return [*images, *pdf, *tiff]
+
+
+def pixels_of(item: Item) -> Any:
+    """Return a page as docTR reads it; of a TIFF, which it reads the first frame of, as Pillow does."""
+    if item.uri.endswith(".pdf"):
+        return DocumentFile.from_pdf(item.uri)[(item.page or 1) - 1]
+    if item.uri.endswith(".tiff"):
+        with Image.open(item.uri) as image:
+            image.seek((item.page or 1) - 1)
+            return np.array(image.convert("RGB"))
+    return DocumentFile.from_images([item.uri])[0]
+
+
+def doctrs_predictor(make: Callable[..., Any], store: ModelStore, parameters: KieParameters) -> Any:
+    """Return docTR's own predictor with the same weights and parameters."""
+    detection, _ = load_model("detection", parameters.detection_model, store, CPU)
+    recognition, _ = load_model("recognition", parameters.recognition_model, store, CPU)
+    grouping = (
+        {
+            "resolve_lines": parameters.group_lines,
+            "resolve_blocks": parameters.group_blocks,
+            "paragraph_break": parameters.paragraph_break,
+        }
+        if isinstance(parameters, OcrParameters)
+        else {}
+    )
+    predictor = make(
+        detection,
+        recognition,
+        assume_straight_pages=parameters.assume_straight_pages,
+        preserve_aspect_ratio=parameters.preserve_aspect_ratio,
+        symmetric_pad=parameters.symmetric_padding,
+        detect_orientation=parameters.detect_orientation,
+        detect_language=parameters.detect_language,
+        straighten_pages=parameters.straighten_pages,
+        # Otherwise it would download the classifiers; they are put in place below.
+        disable_page_orientation=True,
+        disable_crop_orientation=True,
+        **grouping,
+    )
+    predictor.det_predictor.model.postprocessor.bin_thresh = parameters.binary_threshold
+    predictor.det_predictor.model.postprocessor.box_thresh = parameters.box_threshold
+    predictor._page_orientation_disabled = parameters.disable_page_orientation
+    if not parameters.disable_page_orientation and predictor.page_orientation_predictor is not None:
+        model, _ = load_model("orientation", PAGE_ORIENTATION, store, CPU)
+        predictor.page_orientation_predictor = page_orientation_predictor(model)
+    if not parameters.disable_text_orientation and predictor.crop_orientation_predictor is not None:
+        model, _ = load_model("orientation", CROP_ORIENTATION, store, CPU)
+        predictor.crop_orientation_predictor = crop_orientation_predictor(model)
+    return predictor
+
+
+def assert_same(ours: Any, theirs: Any, where: str = "", key: str = "") -> None:
+    """Equal text, shape and grouping; geometries and scores within their tolerances."""
+    if isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys(), where
+        for name in theirs:
+            assert_same(ours[name], theirs[name], f"{where}.{name}", name)
+    elif isinstance(theirs, list | tuple):
+        assert len(ours) == len(theirs), where
+        for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            assert_same(one, other, f"{where}[{index}]", key)
+    elif isinstance(theirs, float) and key != "value":
+        assert abs(ours - theirs) <= (GEOMETRY if key in ("geometry", "bounding_boxes") else SCORE), where
+    else:
+        assert ours == theirs, where
+
+
+def words_of(line: Line) -> list[str]:
+    return [
+        word["value"]
+        for block in line["pages"][0]["blocks"]
+        for text_line in block["lines"]
+        for word in text_line["words"]
+    ]
+
+
+def test_every_sample_page_is_as_doctr_reads_it_alone(read: ReadPages, store: ModelStore) -> None:
+    parameters, items = OcrParameters(**MODELS), sample_items()  # type: ignore[arg-type]
+
+    ours = read(items, parameters)
+
+    predictor = doctrs_predictor(ocr_predictor, store, parameters)
+    for item, line in zip(items, ours, strict=True):
+        page = predictor([pixels_of(item)]).pages[0]
+        theirs = ocr_line(page, item, line["name"], None)
+        assert_same(line, msgspec.to_builtins(theirs), item.id)
+    # and the comparison is no empty one
+    assert all(len(words_of(line)) > 20 for line in ours)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"assume_straight_pages": False},
+        {"assume_straight_pages": False, "disable_page_orientation": True, "disable_text_orientation": True},
+        {"detect_orientation": True, "detect_language": True},
+        {"straighten_pages": True},
+        {"straighten_pages": True, "assume_straight_pages": False, "detect_orientation": True},
+        {"group_blocks": True, "preserve_aspect_ratio": False, "paragraph_break": 0.01},
+        {"group_lines": False, "symmetric_padding": False, "binary_threshold": 0.3, "box_threshold": 0.5},
+    ],
+    ids=lambda changes: " ".join(changes),
+)
+def test_every_parameter_means_what_it_means_to_doctr(
+    changes: dict[str, Any], read: ReadPages, store: ModelStore, turned: list[Item]
+) -> None:
+    parameters = OcrParameters(**MODELS, **changes)
+
+    ours = read(turned, parameters)
+
+    predictor = doctrs_predictor(ocr_predictor, store, parameters)
+    for item, line in zip(turned, ours, strict=True):
+        page = predictor([pixels_of(item)]).pages[0]
+        assert_same(line, msgspec.to_builtins(ocr_line(page, item, line["name"], None)), item.id)
+        assert len(words_of(line)) > 10
+
+
+def test_the_fields_of_a_page_are_doctrs(read: ReadPages, store: ModelStore, turned: list[Item]) -> None:
+    parameters = KieParameters(**MODELS, detect_language=True)  # type: ignore[arg-type]
+
+    ours = read(turned, parameters)
+
+    predictor = doctrs_predictor(kie_predictor, store, parameters)
+    for item, line in zip(turned, ours, strict=True):
+        page = predictor([pixels_of(item)]).pages[0]
+        assert_same(line, msgspec.to_builtins(kie_line(page, item, line["name"], None)), item.id)
+        assert [field["field_type"] for field in line["extracted_fields"]] == ["words"]
+        assert len(line["extracted_fields"][0]["values"]) > 10
+
+
+@pytest.mark.parametrize("straight", [True, False])
+def test_the_boxes_of_a_page_are_doctrs(
+    straight: bool, read: ReadPages, store: ModelStore, turned: list[Item]
+) -> None:
+    parameters = DetectionParameters(
+        detection_model="linknet_resnet18", detection_batch_size=3, assume_straight_pages=straight
+    )
+
+    ours = read(turned, parameters)
+
+    ocr = OcrParameters(**MODELS, assume_straight_pages=straight)  # type: ignore[arg-type]
+    detector = doctrs_predictor(ocr_predictor, store, ocr).det_predictor
+    for item, line in zip(turned, ours, strict=True):
+        (boxes,) = detector([pixels_of(item)])
+        assert_same(line["bounding_boxes"], boxes_of(boxes), item.id, "bounding_boxes")
+        assert len(line["bounding_boxes"]) > 10
+        assert {len(box) for box in line["bounding_boxes"]} == {4 if straight else 8}
+
+
+def test_the_batch_sizes_change_nothing(read: ReadPages) -> None:
+    items = sample_items()[:3]
+    one = OcrParameters(**MODELS, detection_batch_size=1, recognition_batch_size=7)  # type: ignore[arg-type]
+    many = OcrParameters(**MODELS, detection_batch_size=4, recognition_batch_size=512)  # type: ignore[arg-type]
+
+    assert_same(read(items, one), read(items, many))
+
+
+def test_a_line_holds_all_that_the_contract_names(read: ReadPages) -> None:
+    (line,) = read(sample_items()[:1], OcrParameters(**MODELS))  # type: ignore[arg-type]
+
+    assert msgspec.convert(line, OcrLine).page == 1
+    assert line["orientation"] == line["language"] == {"value": None, "confidence": None}
+    assert line["dimensions"] == (1300, 1000)
+    word = line["pages"][0]["blocks"][0]["lines"][0]["words"][0]
+    assert set(word) == {"value", "geometry", "detection_score", "confidence", "text_orientation"}
+    assert word["text_orientation"] == {"value": 0, "confidence": None}
