@@ -22,6 +22,9 @@ POINTS_PER_INCH = 72
 MAX_PAGES = 100_000
 """Pages of one document at most: what claims more is damaged, or made to do harm."""
 
+_FILE_ERROR = 2
+"""FPDF_ERR_FILE of fpdfview.h: no file of that name."""
+
 _PASSWORD_ERROR = 4
 """FPDF_ERR_PASSWORD of fpdfview.h."""
 
@@ -49,10 +52,10 @@ def page_count(path: Path) -> int:
             count = len(document)
     else:
         count = _count_frames(path)
-    if not 1 <= count <= MAX_PAGES:
+    if count > MAX_PAGES:
         raise ItemError(
-            ErrorCode.NO_PAGES if count < 1 else ErrorCode.DAMAGED_DOCUMENT,
-            f"the document has {count:,} pages, and from 1 to {MAX_PAGES:,} are read: save it anew",
+            ErrorCode.DAMAGED_DOCUMENT,
+            f"the document claims {count:,} pages, and up to {MAX_PAGES:,} are read: save it anew in parts",
         )
     return count
 
@@ -65,15 +68,12 @@ def opened_pdf(path: Path) -> Iterator[Any]:
         ItemError: it is encrypted, or damaged beyond what pdfium mends
     """
     try:
+        # pdfium keeps its last error, and sets none for a sound PDF without pages, which it does not open
+        # either. So its last error is made one that no file on this machine can have.
+        pypdfium2.raw.FPDF_LoadDocument(b"", None)
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
-        if error.err_code == _PASSWORD_ERROR:
-            raise ItemError(
-                ErrorCode.ENCRYPTED, "the PDF asks for a password: save a copy without one"
-            ) from error
-        raise ItemError(
-            ErrorCode.DAMAGED_DOCUMENT, f"the PDF cannot be opened ({error}): save it anew from its original"
-        ) from error
+        raise _unopened(error) from error
     try:
         yield document
     finally:
@@ -96,6 +96,16 @@ def opened_frames(path: Path) -> Iterator[Image.Image]:
         ) from error
     with image:
         yield image
+
+
+def _unopened(error: pypdfium2.PdfiumError) -> ItemError:
+    if error.err_code == _PASSWORD_ERROR:
+        return ItemError(ErrorCode.ENCRYPTED, "the PDF asks for a password: save a copy without one")
+    if error.err_code == _FILE_ERROR:
+        return ItemError(ErrorCode.NO_PAGES, "the PDF has no pages: export it anew, or leave it out")
+    return ItemError(
+        ErrorCode.DAMAGED_DOCUMENT, f"the PDF cannot be opened ({error}): save it anew from its original"
+    )
 
 
 def _is_pdf(path: Path) -> bool:
