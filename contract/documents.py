@@ -5,6 +5,7 @@ their own only, one file at a time.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ POINTS_PER_INCH = 72
 MAX_PAGES = 100_000
 """Pages of one document at most: what claims more is damaged, or made to do harm."""
 
+_PAGE = re.compile(r"(?<=\.(?:pdf|tif))#page=[0-9]+$|(?<=\.tiff)#page=[0-9]+$", re.IGNORECASE)
+
 _FILE_ERROR = 2
 """FPDF_ERR_FILE of fpdfview.h: no file of that name."""
 
@@ -37,6 +40,11 @@ def is_document(name: str) -> bool:
 def page_id(identity: str, page: int) -> str:
     """Return the id of one page of a document, as RFC 8118 refers to it."""
     return f"{identity}#page={page}"
+
+
+def document_of(identity: str) -> str:
+    """Return the id of the document that a page's id names; an id without a page is the document's own."""
+    return _PAGE.sub("", identity)
 
 
 def page_count(path: Path) -> int:

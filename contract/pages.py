@@ -94,4 +94,12 @@ class KieLine(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str | None = None
 
 
+class PageExport(msgspec.Struct, frozen=True):
+    """One page's share of its document's exports, as docTR makes them: its text, and hOCR of its own."""
+
+    id: str
+    text: str
+    hocr: str
+
+
 PageLine = OcrLine | DetectionLine | KieLine

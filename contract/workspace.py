@@ -26,6 +26,9 @@ MAX_CHUNK_BYTES = 1 << 30
 COUNTERS = 32
 """Parts read at once for their counts; on S3 a part's latency, not its bytes, is what takes time."""
 
+FOLDERS = ("chunks", "parts", "statistics", "page_exports")
+"""What has a file per chunk."""
+
 HaltStatus = Literal["failed", "paused", "cancelled"]
 
 
@@ -93,6 +96,14 @@ class Workspace:
         """Return the URI of what one chunk cost."""
         return self.path("statistics", f"{number:06d}.json")
 
+    def page_exports(self, number: int) -> str:
+        """Return the URI of the exports of one chunk's pages, a line for each page that was read."""
+        return self.path("page_exports", f"{number:06d}.jsonl")
+
+    def page_pdfs(self, number: int) -> str:
+        """Return the URI of the same pages as one PDF."""
+        return self.path("page_exports", f"{number:06d}.pdf")
+
     def load_job(self) -> Job | None:
         """Return the job, or None where no job lives; raises JobError if its record is damaged."""
         try:
@@ -129,8 +140,7 @@ class Workspace:
 
     def sweep(self) -> int:
         """Remove what killed writers left unfinished, once all parts are there; return how much that was."""
-        folders = (self.root, self.path("chunks"), self.path("parts"), self.path("statistics"))
-        return sum(self.store.sweep(folder) for folder in folders)
+        return sum(self.store.sweep(folder) for folder in (self.root, *map(self.path, FOLDERS)))
 
     def outcome(self, number: int) -> PartOutcome:
         """Return what a part holds: how many results, how many errors, and the first of those."""

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from contract.errors import JobError
 from contract.job import Job, Plan
 from contract.records import ChunkStatistics, Failure, failure_of, identity_of
 from contract.workspace import Workspace, intact
+from producer.exports import DocumentExports
 
 MENDING = "a part was removed or exchanged since; submit the source into a new workspace"
 
@@ -20,8 +22,8 @@ READ_AHEAD = 16
 """Parts in memory at once while merging: some 2 MB of lines at the default chunk size."""
 
 
-JudgedLine = tuple[bytes, Failure | None]
-"""A line without its newline, and the failure in it if it is an error line."""
+JudgedLine = tuple[bytes, Failure | None, int]
+"""A line without its newline, the failure in it if it is an error line, and the number of its chunk."""
 
 
 @dataclass
@@ -72,10 +74,13 @@ def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str,
     with (
         workspace.store.writer(workspace.results) as results,
         workspace.store.writer(workspace.errors) as errors,
+        DocumentExports(job, workspace) if job.exports else nullcontext() as exports,
     ):
-        for line, failure in final_lines(job, job.plan, workspace, totals):
+        for line, failure, chunk in final_lines(job, job.plan, workspace, totals):
             totals.count(failure)
             (errors if failure else results).write(line + b"\n")
+            if exports and not failure:
+                exports.add(identity_of(line), chunk)
     summary = _summary(job, job.plan, totals, now if now is not None else time.time())
     workspace.store.replace(workspace.summary, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     workspace.store.replace(workspace.success, b"")
@@ -96,9 +101,9 @@ def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> 
 
 
 def _overlaid(lines: Iterator[JudgedLine], anew: Iterator[JudgedLine]) -> Iterator[JudgedLine]:
-    for line, failure in lines:
+    for line, failure, chunk in lines:
         if failure is None:
-            yield line, failure
+            yield line, failure, chunk
             continue
         replacement = next(anew, None)
         if replacement is None or identity_of(replacement[0]) != identity_of(line):
@@ -121,12 +126,12 @@ def _lines(
             )
         if statistics:
             totals.add(statistics)
-        yield from _judge(lines, workspace.part(first + index))
+        yield from _judge(lines, first + index, workspace)
 
 
-def _judge(lines: list[bytes], uri: str) -> list[JudgedLine]:
-    with intact(uri):
-        return [(line, failure_of(line)) for line in lines]
+def _judge(lines: list[bytes], chunk: int, workspace: Workspace) -> list[JudgedLine]:
+    with intact(workspace.part(chunk)):
+        return [(line, failure_of(line), chunk) for line in lines]
 
 
 def _parts(

@@ -9,7 +9,8 @@ from contract.errors import JobStateError
 from contract.job import Job, Retry
 from contract.ledger import Ledger
 from contract.records import ErrorLine, Item
-from contract.workspace import Workspace
+from contract.workspace import FOLDERS, Workspace
+from producer.exports import remove_exports
 from producer.plan import chunks_of, write_chunk
 
 
@@ -82,8 +83,8 @@ def remove_job(job: Job, workspace: Workspace) -> int:
     cut_off = halt is None and job.plan is not None and not workspace.chunk_numbers()
     if not cut_off and (halt is None or halt.status != "cancelled"):
         raise JobStateError(f"job {job.id} is not cancelled: `trace-ocr cancel` it first")
-    store, removed = workspace.store, 0
-    for folder in ("chunks", "parts", "statistics"):
+    store, removed = workspace.store, remove_exports(job, workspace)
+    for folder in FOLDERS:
         for name in store.names(workspace.path(folder)):
             store.delete(workspace.path(folder, name))
             removed += 1

@@ -8,6 +8,7 @@ from contract.errors import SourceError, WorkspaceConflictError
 from contract.job import Job, Plan
 from contract.ledger import Ledger
 from contract.workspace import Workspace
+from producer.exports import check_exports
 from producer.plan import OnChunk, write_plan
 from producer.sources import Listing
 
@@ -32,8 +33,10 @@ def settle_job(wanted: Job, workspace: Workspace) -> Job:
     """Return the job that lives in the workspace: the wanted one if there was none.
 
     Raises:
+        UsageError: exports and parameters do not go together
         WorkspaceConflictError: another job lives there
     """
+    check_exports(wanted)
     if workspace.store.create(workspace.job_json, wanted.to_json()):
         return wanted
     job = workspace.require_job()

@@ -22,6 +22,7 @@ from contract.uploads import Uploads
 from contract.workspace import Workspace, open_workspace
 from worker.decode import File, fetch
 from worker.documents import DocumentFiles
+from worker.exports import write_exports
 from worker.files import Decoder
 from worker.heartbeat import Heartbeat
 from worker.isolation import DecoderPool
@@ -130,6 +131,8 @@ def _read_and_write(
         alive = stack.enter_context(context.watchdog.watching())
         run = replace(run, on_alive=alive, on_progress=on_progress)
         lines, timings = process_chunk(items, run, reading.stage)
+        if job.exports:
+            write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run)
     statistics = summarise(lines, timings, time.perf_counter() - started, reading, context.name)
     writing = time.perf_counter()
     written = write_part(workspace, chunk, lines, statistics)
