@@ -14,13 +14,12 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from contract.errors import BrokerError
-from contract.job import KINDS
+from contract.job import KINDS, Kind
 from contract.records import ChunkMessage, Nudge
 
 if TYPE_CHECKING:
     from contract.settings import Settings
 
-RECOGNITION_TASK = "trace_ocr.recognition"
 UPLOADS_TASK = "trace_ocr.uploads"
 SOCKET_SECONDS, CONNECT_SECONDS, HEALTH_CHECK_SECONDS = 30, 10, 25
 """Redis time-outs; the health check is shorter than the socket's so that a dead peer is noticed first."""
@@ -107,8 +106,13 @@ def make_redis(settings: "Settings", *, retries: int = RETRIES, raw: bool = Fals
         ) from None
 
 
-def send_chunk(app: Celery, message: ChunkMessage, queue: str, total: int | None) -> None:
-    """Publish the pointer to one chunk.
+def task_for(kind: Kind) -> str:
+    """Return the name of the task that reads a chunk of a job of that kind, which is what Flower shows."""
+    return f"trace_ocr.{kind}"
+
+
+def send_chunk(app: Celery, message: ChunkMessage, kind: Kind, queue: str, total: int | None) -> None:
+    """Publish the pointer to one chunk of a job of that kind.
 
     The task's id is the chunk's name, so that what waits in Redis can be told apart without decoding it.
 
@@ -118,7 +122,7 @@ def send_chunk(app: Celery, message: ChunkMessage, queue: str, total: int | None
     shown = f"{message.job} {message.chunk + 1}/{total if total is not None else '?'}"
     try:
         app.send_task(
-            RECOGNITION_TASK,
+            task_for(kind),
             kwargs={"job": message.job, "workspace": message.workspace, "chunk": message.chunk},
             task_id=task_id(message.job, message.chunk),
             queue=queue,

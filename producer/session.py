@@ -57,6 +57,7 @@ class Session:
             send_chunk(
                 app,
                 ChunkMessage(job.id, workspace, chunk),
+                job.kind,
                 queue_for(namespace, job.kind, urgent=job.urgent),
                 job.chunks or None,
             )

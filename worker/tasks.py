@@ -11,7 +11,7 @@ from celery import Celery, Task
 from celery.exceptions import Reject
 from redis import Redis, RedisError
 
-from contract.broker import RECOGNITION_TASK, UPLOADS_TASK
+from contract.broker import UPLOADS_TASK, task_for
 from contract.errors import (
     InterruptedChunkError,
     JobError,
@@ -20,6 +20,8 @@ from contract.errors import (
     StorageUnavailableError,
     UnfitWorkerError,
 )
+from contract.job import KINDS
+from contract.job import Kind as JobKind
 from contract.records import ChunkMessage, M, Nudge, parse_message
 from contract.workspace import open_workspace
 from worker.chunk import WorkerContext, read_chunk
@@ -38,10 +40,14 @@ NOT_THE_CHUNKS_DOING = (InterruptedChunkError, UnfitWorkerError, StorageUnavaila
 def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:
     """Register the worker's tasks; their functions only translate between Celery and `read_chunk`."""
 
-    @app.task(name=RECOGNITION_TASK, bind=True, acks_late=True)
-    def recognition(self: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
-        tag = str(self.request.properties["delivery_tag"])  # type: ignore[index]
-        return run_message(args, payload, context, lambda: renew_lease(client, tag))
+    def register(kind: JobKind) -> None:
+        @app.task(name=task_for(kind), bind=True, acks_late=True)
+        def chunk(self: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
+            tag = str(self.request.properties["delivery_tag"])  # type: ignore[index]
+            return run_message(kind, args, payload, context, lambda: renew_lease(client, tag))
+
+    for kind in KINDS:
+        register(kind)
 
     @app.task(name=UPLOADS_TASK, bind=True, acks_late=True)
     def uploads(_: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
@@ -49,9 +55,13 @@ def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:
 
 
 def run_message(
-    args: tuple[Any, ...], payload: dict[str, Any], context: WorkerContext, renew: Callable[[], None]
+    kind: JobKind,
+    args: tuple[Any, ...],
+    payload: dict[str, Any],
+    context: WorkerContext,
+    renew: Callable[[], None],
 ) -> dict[str, object]:
-    """Run one message and decide what an error means for it.
+    """Run one message of that kind of job and decide what an error means for it.
 
     - malformed or forbidden: dropped with a log line
     - the worker is stopping: back to the queue, the run not counted
@@ -67,18 +77,18 @@ def run_message(
     try:
         message = _parse(args, payload, ChunkMessage)
         shown = read_chunk(message, context, renew)
-        context.metrics.chunk("recognition", "skipped" if "skipped" in shown else "done")
+        context.metrics.chunk(kind, "skipped" if "skipped" in shown else "done")
         return shown
     except MessageError as error:
-        return _drop("recognition", error, context)
+        return _drop(kind, error, context)
     except JobError as error:
-        context.metrics.chunk("recognition", "job_failed")
+        context.metrics.chunk(kind, "job_failed")
         _fail_job(message, context, str(error))
         log.error("job_failed", job=message.job, chunk=message.chunk, error=str(error))
         return {"job_failed": str(error)}
     except Exception as error:
         requeue = _let_go(error, message, context, log.bind(job=message.job, chunk=message.chunk))
-        context.metrics.chunk("recognition", "handed_back" if requeue else "let_go")
+        context.metrics.chunk(kind, "handed_back" if requeue else "let_go")
         raise Reject(str(error), requeue=requeue) from error
 
 

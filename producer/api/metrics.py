@@ -9,13 +9,16 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.metrics_core import Metric
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from contract.job import KINDS, Kind
 from contract.ledger import Ledger
 from contract.reports import Reports
 from contract.settings import Settings
 from contract.uploads import Uploads
 from producer.api.collector import StorageWatch, SystemCollector
 
-UPLOAD_PATH = "/recognition/"
+UPLOAD_KINDS: dict[str, Kind] = {f"/{kind}/": kind for kind in KINDS}
+"""The paths that take files, and what they read."""
+
 UPLOAD_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0)
 """Seconds: a small crop on a GPU that is free, to the longest that a request may take."""
 
@@ -53,28 +56,33 @@ class ApiMetrics:
         """Return everything in Prometheus' text format; never raises because something is away."""
         return generate_latest(self._registry)
 
-    def upload_timed(self) -> contextlib.AbstractContextManager[object]:
+    def upload_timed(self, kind: Kind) -> contextlib.AbstractContextManager[object]:
         """Measure a block: an upload's files from their arrival to their text."""
-        return self._uploads.seconds.time()
+        return self._uploads.seconds.labels(kind).time()
 
-    def upload_answered(self, status: int) -> None:
+    def upload_answered(self, kind: Kind, status: int) -> None:
         """Count a request with uploads by its HTTP status."""
-        self._uploads.requests.labels(str(status)).inc()
+        self._uploads.requests.labels(kind, str(status)).inc()
 
 
 class UploadMetrics:
-    """What this process counts of `/recognition/`."""
+    """What this process counts of the paths that take files."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
-            "trace_ocr_upload_requests", "Requests to /recognition/.", ["status"], registry=registry
+            "trace_ocr_upload_requests", "Requests with files.", ["kind", "status"], registry=registry
         )
         self.seconds = Histogram(
             "trace_ocr_upload_seconds",
             "Seconds from a request's files to their text.",
+            ["kind"],
             buckets=UPLOAD_BUCKETS,
             registry=registry,
         )
+
+        for kind in KINDS:
+            # There from the start: a rate needs a first value to grow from.
+            self.seconds.labels(kind)
 
     def families(self) -> list[Metric]:
         """Return what is counted."""
@@ -82,7 +90,7 @@ class UploadMetrics:
 
 
 class UploadCounter:
-    """An ASGI layer that counts the answers to `/recognition/`, whoever gave them."""
+    """An ASGI layer that counts the answers to requests with files, whoever gave them."""
 
     def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
         self._app, self._metrics = app, metrics
@@ -90,10 +98,11 @@ class UploadCounter:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and note its status as it leaves."""
 
+        kind = UPLOAD_KINDS.get(scope["path"]) if scope["type"] == "http" else None
+
         async def counting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._metrics.upload_answered(message["status"])
+            if kind and message["type"] == "http.response.start":
+                self._metrics.upload_answered(kind, message["status"])
             await send(message)
 
-        counted = scope["type"] == "http" and scope["path"] == UPLOAD_PATH
-        await self._app(scope, receive, counting if counted else send)
+        await self._app(scope, receive, counting if kind else send)

@@ -9,7 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
 from contract.errors import JobStateError
-from contract.job import JOB_ID, STANDARD_INPUT, Job
+from contract.job import JOB_ID, STANDARD_INPUT, Job, Kind
 from contract.ledger import Ledger
 from contract.workspace import Workspace
 from producer.api.access import requires
@@ -90,7 +90,7 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
         after: Annotated[str | None, Query(pattern=JOB_ID)] = None,
         status: Status | None = None,
-        kind: Literal["recognition"] | None = None,
+        kind: Kind | None = None,
     ) -> JobList:
         """List jobs, newest first; `after` is the last id of the page before."""
 

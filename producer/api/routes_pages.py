@@ -62,7 +62,7 @@ async def _read(kind: PageKind, files: list[UploadFile], given: BaseModel, servi
     parameters = services.settings.parameters_of(kind, given.model_dump(exclude_none=True))
     assert isinstance(parameters, DetectionParameters)
     nudge = Nudge(kind, parameters.detection_batch_size)
-    read = await lines_of(files, nudge, parameters.model_dump(mode="json"), services)
+    read = await lines_of(files, kind, nudge, parameters.model_dump(mode="json"), services)
     return [_out(name, msgspec.json.decode(line)) for name, line in read]
 
 

@@ -60,7 +60,7 @@ def recognition_router(services: Services) -> APIRouter:
         files: list[UploadFile], parameters: Annotated[RecognitionQuery, Query()]
     ) -> list[RecognitionOut]:
         """Read crops: JPEG, PNG, or PDF page by page. The answer has one element per file or page."""
-        read = await lines_of(files, parameters.nudge(services.settings), {}, services)
+        read = await lines_of(files, "recognition", parameters.nudge(services.settings), {}, services)
         return [_out(name, msgspec.json.decode(line, type=_Reading)) for name, line in read]
 
     return router

@@ -5,6 +5,7 @@ from typing import cast
 
 from fastapi import HTTPException, UploadFile
 
+from contract.job import Kind
 from contract.records import Nudge
 from contract.settings import Settings
 from contract.uploads import MEDIA_TYPES, Answer, MediaType
@@ -21,7 +22,7 @@ UNTYPED = (None, "", "application/octet-stream")
 
 
 async def lines_of(
-    files: list[UploadFile], nudge: Nudge, parameters: dict[str, object], services: Services
+    files: list[UploadFile], kind: Kind, nudge: Nudge, parameters: dict[str, object], services: Services
 ) -> list[tuple[str, bytes]]:
     """Return each page's file name and line of JSON, an image being one page, in the order of the files.
 
@@ -34,7 +35,7 @@ async def lines_of(
         raise HTTPException(413, f"more than {settings.api_max_files:,} files: send fewer at once")
     read = [await _file(file, settings) for file in files]
     await asyncio.to_thread(services.require_worker)
-    with services.metrics.upload_timed():
+    with services.metrics.upload_timed(kind):
         answers = await services.desk.read(read, nudge, parameters)
     return [(file.name, line) for file, answer in zip(read, answers, strict=True) for line in _lines(answer)]
 

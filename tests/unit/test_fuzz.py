@@ -155,7 +155,7 @@ def test_a_message_is_dropped_let_go_or_run_and_never_crashes_the_worker(
     args: tuple[Any, ...], payload: dict[str, Any], context: WorkerContext
 ) -> None:
     try:
-        outcome = run_message(args, payload, context, lambda: None)
+        outcome = run_message("recognition", args, payload, context, lambda: None)
     except Reject as rejected:
         outcome = {"dropped": not rejected.requeue}
 

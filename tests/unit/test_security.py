@@ -18,7 +18,7 @@ from celery import Celery
 from celery.exceptions import Reject
 from pydantic import SecretStr
 
-from contract.broker import RECOGNITION_TASK, make_app, make_redis, send_chunk
+from contract.broker import make_app, make_redis, send_chunk
 from contract.errors import BrokerError, ErrorCode, ItemError, StorageError, StorageUnavailableError
 from contract.job import Job
 from contract.ledger import Ledger
@@ -197,7 +197,7 @@ class TestForgedMessages:
 
         def run(*args: object, **changes: object) -> dict[str, object]:
             payload = {"job": message.job, "workspace": message.workspace, "chunk": 0, **changes}
-            return run_message(args, payload, context, lambda: None)
+            return run_message("recognition", args, payload, context, lambda: None)
 
         return run
 
@@ -325,7 +325,7 @@ class TestSecrets:
         app = make_app(load_settings())
         app.conf.update(broker_url="memory://", broker_transport_options={})
 
-        send_chunk(app, ChunkMessage("crops-1", "/data/out", 0), "trace-ocr.recognition", 1)
+        send_chunk(app, ChunkMessage("crops-1", "/data/out", 0), "recognition", "trace-ocr.recognition", 1)
 
         with app.connection_for_read() as connection:
             sent_message = connection.default_channel._get("trace-ocr.recognition")
@@ -417,6 +417,7 @@ class TestSecrets:
         roots = AllowedRoots(("s3://no-such-bucket",))
 
         outcome = run_message(
+            "recognition",
             (),
             {"job": message.job, "workspace": "s3://no-such-bucket/out", "chunk": 0},
             replace(context, roots=roots),

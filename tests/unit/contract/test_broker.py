@@ -11,7 +11,6 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from contract.broker import (
-    RECOGNITION_TASK,
     UPLOADS_TASK,
     make_app,
     make_redis,
@@ -60,7 +59,7 @@ def sent(app: Celery) -> Any:
     def send(
         job: str, workspace: str, chunk: int, queue: str = QUEUE, total: int | None = 20
     ) -> dict[str, Any]:
-        send_chunk(app, ChunkMessage(job, workspace, chunk), queue, total)
+        send_chunk(app, ChunkMessage(job, workspace, chunk), "recognition", queue, total)
         with app.connection_for_read() as connection:
             message: dict[str, Any] = connection.default_channel._get(queue)
         return message
@@ -83,7 +82,7 @@ def test_a_message_is_a_pointer_to_one_chunk_in_json(app: Celery, sent: Any) -> 
     )
     args, kwargs, _ = json.loads(body)
     assert message["content-type"] == "application/json"
-    assert message["headers"]["task"] == RECOGNITION_TASK
+    assert message["headers"]["task"] == "trace_ocr.recognition"
     assert (args, kwargs) == ([], {"job": "crops-1", "workspace": "/data/out", "chunk": 17})
 
 
@@ -136,7 +135,7 @@ def test_a_broker_that_is_away_is_our_error(app: Celery, monkeypatch: pytest.Mon
     monkeypatch.setattr(app, "send_task", refuse)
 
     with pytest.raises(BrokerError, match="Redis cannot be reached"):
-        send_chunk(app, ChunkMessage("crops-1", "/data/out", 0), QUEUE, 1)
+        send_chunk(app, ChunkMessage("crops-1", "/data/out", 0), "recognition", QUEUE, 1)
 
 
 # the queues
@@ -169,7 +168,7 @@ def test_urgent_chunks_are_handed_out_before_those_that_have_waited_longer(setti
         app = make_app(with_url(settings, url))
         for job, urgent in (("night", False), ("morning", False), ("now", True)):
             queue = queue_for(settings.namespace, "recognition", urgent=urgent)
-            send_chunk(app, ChunkMessage(job, "/data/out", 0), queue, 1)
+            send_chunk(app, ChunkMessage(job, "/data/out", 0), "recognition", queue, 1)
         # as a worker does, whose --queues name them in this order
         app.amqp.queues.select(queue_names(settings.namespace))
         with app.connection_for_read() as connection:

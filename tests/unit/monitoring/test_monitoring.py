@@ -64,7 +64,7 @@ def exported(ledger: Ledger, fake_server: fakeredis.FakeServer, uploads: Uploads
     report = ProcessReport("gpu0@a", "worker", 1, "a", "cpu", 1.0, 1.0, metrics=worker_metrics())
     reports.write(report)
     metrics = ApiMetrics(client, load_settings(), ledger, reports, uploads, lambda: True)
-    metrics.upload_answered(200)
+    metrics.upload_answered("recognition", 200)
     text = metrics.exposition().decode()
     families = text_string_to_metric_families(text)
     samples = [sample for family in families for sample in family.samples]

@@ -61,7 +61,8 @@ def sent(fake_redis: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch) -> li
     monkeypatch.setenv("TRACE_OCR_REDIS_URL", "redis://user:hunter2@broker/0")
     monkeypatch.setattr("producer.session.make_redis", lambda settings: fake_redis)
     monkeypatch.setattr(
-        "producer.session.send_chunk", lambda app, message, queue, total: messages.append((message, queue))
+        "producer.session.send_chunk",
+        lambda app, message, kind, queue, total: messages.append((message, queue)),
     )
     return messages
 

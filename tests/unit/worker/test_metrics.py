@@ -163,7 +163,7 @@ class TestMessages:
         def run(**changes: object) -> Samples:
             payload = {**msgspec.to_builtins(message), **changes}
             with contextlib.suppress(Reject):
-                run_message((), payload, context, lambda: None)
+                run_message("recognition", (), payload, context, lambda: None)
             return samples_of(context.metrics, "trace_ocr_chunks_total")
 
         return run

@@ -34,7 +34,7 @@ def deliver(payload: dict[str, Any], context: WorkerContext) -> Deliver:
     """Deliver the chunk's message, with some of its fields changed."""
 
     def run(*args: object, **changes: object) -> dict[str, object]:
-        return run_message(args, {**payload, **changes}, context, lambda: None)
+        return run_message("recognition", args, {**payload, **changes}, context, lambda: None)
 
     return run
 

@@ -36,7 +36,7 @@ def test_an_unfit_worker_puts_its_chunk_back_uncounted_and_ends(
     payload = {"job": message.job, "workspace": message.workspace, "chunk": message.chunk}
 
     with pytest.raises(Reject) as rejected:
-        run_message((), payload, context, lambda: None)
+        run_message("recognition", (), payload, context, lambda: None)
 
     assert rejected.value.requeue
     assert ledger.attempts(message.job, message.chunk) == 0

@@ -259,8 +259,8 @@ class TestStrangeTexts:
             "trace_ocr_up 0",
             'trace_ocr_up{component="redis"} 0',
             "trace_ocr_queue_depth 99",
-            'trace_ocr_upload_requests_total{status="200"} 99',
-            "trace_ocr_upload_seconds_count 99",
+            'trace_ocr_upload_requests_total{kind="ocr",status="200"} 99',
+            'trace_ocr_upload_seconds_count{kind="ocr"} 99',
             'trace_ocr_processes{role="worker"} 99',
             "python_info 1",
             "up 1",
@@ -389,7 +389,7 @@ class TestUploads:
 
         @app.post("/recognition/")
         def recognition(wanted: int = 200) -> Any:
-            with metrics.upload_timed():
+            with metrics.upload_timed("recognition"):
                 if wanted != 200:
                     raise HTTPException(wanted)
 
@@ -404,12 +404,19 @@ class TestUploads:
         for path in ("/recognition/", "/recognition/?wanted=429", "/recognition/?wanted=x", "/recognition/"):
             client.post(path)
         client.get("/jobs")
+        client.post("/ocr/")
 
         text = metrics.exposition()
 
         assert values_of(text, "trace_ocr_upload_requests_total") == {
-            ("200",): 2.0,
-            ("429",): 1.0,
-            ("422",): 1.0,
+            ("recognition", "200"): 2.0,
+            ("recognition", "429"): 1.0,
+            ("recognition", "422"): 1.0,
+            ("ocr", "404"): 1.0,
         }
-        assert values_of(text, "trace_ocr_upload_seconds_count") == {(): 3.0}
+        assert values_of(text, "trace_ocr_upload_seconds_count") == {
+            ("recognition",): 3.0,
+            ("ocr",): 0.0,
+            ("detection",): 0.0,
+            ("kie",): 0.0,
+        }
