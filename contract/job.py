@@ -51,6 +51,16 @@ DetectionModel = Literal[
 ]
 DETECTION_MODELS: tuple[str, ...] = get_args(DetectionModel)
 
+ORIENTATION_MODELS = ("mobilenet_v3_small_crop_orientation", "mobilenet_v3_small_page_orientation")
+"""docTR's classifiers of how words, and how pages, are turned; jobs do not choose among them."""
+
+MODEL_TASKS: dict[str, tuple[str, ...]] = {
+    "recognition": RECOGNITION_MODELS,
+    "detection": DETECTION_MODELS,
+    "orientation": ORIENTATION_MODELS,
+}
+"""Architectures by what they do."""
+
 Export = Literal["txt", "hocr", "pdf"]
 EXPORTS: tuple[Export, ...] = get_args(Export)
 

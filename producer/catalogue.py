@@ -5,13 +5,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.job import RECOGNITION_MODELS
+from contract.job import MODEL_TASKS
 from contract.model_store import ModelStore, doctr_cache
+
+DOCTRS_LICENCE = "Apache-2.0"
+"""Of docTR's own weights."""
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One architecture; `weights` is 'model store', 'docTR cache' or 'download'."""
+    """One architecture; a task of MODEL_TASKS; weights of 'model store', 'docTR cache' or 'download'."""
 
     architecture: str
     task: str
@@ -27,20 +30,20 @@ def list_models(store: ModelStore | None) -> list[CatalogueEntry]:
         ModelUnavailableError: a card in the store is not valid
     """
     cached = _cached(doctr_cache())
-    return [_entry(architecture, store, cached) for architecture in RECOGNITION_MODELS]
+    return [
+        _entry(architecture, task, store, cached)
+        for task, architectures in MODEL_TASKS.items()
+        for architecture in architectures
+    ]
 
 
-def _entry(architecture: str, store: ModelStore | None, cached: dict[str, Path]) -> CatalogueEntry:
+def _entry(architecture: str, task: str, store: ModelStore | None, cached: dict[str, Path]) -> CatalogueEntry:
     card = store.card(architecture) if store else None
     if store and card:
-        return CatalogueEntry(architecture, "recognition", "model store", store.root, card.licence)
+        return CatalogueEntry(architecture, task, "model store", store.root, card.licence)
     if architecture in cached:
-        return CatalogueEntry(
-            architecture, "recognition", "docTR cache", str(cached[architecture]), "Apache-2.0"
-        )
-    return CatalogueEntry(
-        architecture, "recognition", "download", "docTR's hub, at the first use", "Apache-2.0"
-    )
+        return CatalogueEntry(architecture, task, "docTR cache", str(cached[architecture]), DOCTRS_LICENCE)
+    return CatalogueEntry(architecture, task, "download", "docTR's hub", DOCTRS_LICENCE)
 
 
 def _cached(folder: Path) -> dict[str, Path]:

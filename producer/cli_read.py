@@ -72,7 +72,7 @@ def errors(settings: Settings, job: str) -> ExitCode:
 
 @click.group()
 def models() -> None:
-    """Recognition architectures and their weights."""
+    """Architectures and their weights."""
 
 
 @models.command("list")

@@ -144,9 +144,9 @@ def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> 
 
 def print_models(console: Console, entries: list[CatalogueEntry]) -> None:
     """Print a line per architecture."""
-    table = Table("architecture", "weights", "from", "licence", box=None)
+    table = Table(Column("architecture", min_width=35), "task", "weights", "from", "licence", box=None)
     for entry in entries:
-        table.add_row(entry.architecture, entry.weights, Text(entry.source), entry.licence)
+        table.add_row(entry.architecture, entry.task, entry.weights, Text(entry.source), entry.licence)
     console.print(table)
 
 

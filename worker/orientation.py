@@ -8,12 +8,12 @@ import torch
 from doctr.models.classification.predictor import OrientationPredictor
 from doctr.models.preprocessor import PreProcessor
 
+from contract.job import ORIENTATION_MODELS
 from contract.model_store import ModelStore
 from worker.decode import Pixels
 from worker.weights import load_model
 
-CROP_ORIENTATION = "mobilenet_v3_small_crop_orientation"
-PAGE_ORIENTATION = "mobilenet_v3_small_page_orientation"
+CROP_ORIENTATION, PAGE_ORIENTATION = ORIENTATION_MODELS
 
 BATCH_SIZES = {CROP_ORIENTATION: 128, PAGE_ORIENTATION: 4}
 """Images classified at once: docTR's own."""

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from contract.errors import ModelUnavailableError
-from contract.job import RECOGNITION_MODELS
+from contract.job import DETECTION_MODELS, ORIENTATION_MODELS, RECOGNITION_MODELS
 from contract.model_store import ModelStore
 from contract.storage import Storage
 from producer.catalogue import CatalogueEntry, list_models
@@ -43,7 +44,18 @@ def entry_of(architecture: str, store: ModelStore | None) -> CatalogueEntry:
 
 
 def test_every_architecture_of_the_contract_is_listed() -> None:
-    assert tuple(entry.architecture for entry in list_models(None)) == RECOGNITION_MODELS
+    listed = list_models(None)
+
+    assert tuple(entry.architecture for entry in listed) == (
+        *RECOGNITION_MODELS,
+        *DETECTION_MODELS,
+        *ORIENTATION_MODELS,
+    )
+    assert Counter(entry.task for entry in listed) == {
+        "recognition": len(RECOGNITION_MODELS),
+        "detection": len(DETECTION_MODELS),
+        "orientation": len(ORIENTATION_MODELS),
+    }
 
 
 def test_weights_that_are_nowhere_are_downloaded() -> None:

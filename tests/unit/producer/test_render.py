@@ -145,7 +145,7 @@ def test_a_path_that_looks_like_markup_is_shown_as_it_is(show: Any, console: Con
 def test_models_are_a_line_each(console: Console, printed: Any) -> None:
     render.print_models(console, [CatalogueEntry("parseq", "recognition", "download", "docTR's hub", "MIT")])
 
-    assert printed().splitlines()[1].split() == ["parseq", "download", "docTR's", "hub", "MIT"]
+    assert printed().splitlines()[1].split() == ["parseq", "recognition", "download", "docTR's", "hub", "MIT"]
 
 
 @pytest.mark.parametrize(
