@@ -12,6 +12,7 @@ import click
 from benchmarks.control_plane import control_plane
 from benchmarks.cpu_per_crop import cpu_per_crop
 from benchmarks.end_to_end import MOBILENET, VGG, end_to_end, make_scene
+from benchmarks.pages import pages
 from benchmarks.plots import draw
 from benchmarks.rows import RESULTS, Row, fill, write
 
@@ -20,7 +21,7 @@ Part = Callable[[Path], tuple[list[Row], Details]]
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
-PARTS = ("control", "cpu", "mobilenet", "vgg")
+PARTS = ("control", "cpu", "mobilenet", "vgg", "pages")
 
 
 def parts_of(*, full: bool) -> dict[str, Part]:
@@ -31,12 +32,13 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "cpu": lambda folder: cpu_per_crop(make_scene(folder, MOBILENET, 1_028), 8 * rounds),
         "mobilenet": partial(end_to_end, MOBILENET, count=8_224 if full else 4_112, rounds=rounds),
         "vgg": partial(end_to_end, VGG, count=2_056 if full else 1_028, rounds=rounds if full else 2),
+        "pages": partial(pages, copies=8 if full else 3, rounds=rounds, memory=full),
     }
 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(PARTS))
-@click.option("--full", is_flag=True, help="More crops, items and rounds: some 45 minutes, not 12.")
+@click.option("--full", is_flag=True, help="More crops, items and rounds: some 60 minutes, not 15.")
 @click.option("--readme", is_flag=True, help="Write the table into the README too.")
 def main(names: tuple[str, ...], full: bool, readme: bool) -> None:
     """Measure the parts named, or all; exit with 1 if a row misses its target twice."""

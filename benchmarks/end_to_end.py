@@ -3,10 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,19 +13,15 @@ import numpy as np
 import torch
 from doctr.io import DocumentFile
 from doctr.models import recognition, recognition_predictor
-from pydantic import SecretStr
 
 from benchmarks.ray_data import ray_loop
 from benchmarks.rows import Row, interleaved, median_ratio
+from benchmarks.service import serving
 from contract.job import Job, RecognitionParameters
 from contract.model_store import ModelStore
-from contract.settings import Settings, environment_of
+from contract.settings import Settings
 from contract.storage import Storage
-from contract.workspace import open_workspace
-from producer.embedded import embedded_broker
-from producer.session import Session
-from producer.sources import identify_source, list_source
-from producer.submit import submit_job
+from producer.sources import identify_source
 from worker.decode import decode_crop
 from worker.models import load_recogniser
 from worker.preprocess import Preprocessor
@@ -84,53 +76,26 @@ def make_scene(folder: Path, architecture: str, count: int) -> Scene:
 
 @contextlib.contextmanager
 def product(scene: Scene, folder: Path) -> Iterator[Callable[[], float]]:
-    """Yield a function that runs a job to its `_SUCCESS` on a warm worker and returns its crops per second.
-
-    Everything is real: Redis, a worker process under its launcher, the control loop, files and their fsyncs.
-    """
-    with embedded_broker() as url:
-        settings = Settings(
-            redis_url=SecretStr(url),
-            allowed_roots=(str(folder), str(scene.crops)),
-            model_store=str(scene.store),
-            devices="cpu",
-        )
-        environment = {**os.environ, **environment_of(settings)}
-        worker = subprocess.Popen([sys.executable, "-m", "worker.launcher"], env=environment)
-        session, stop, runs = Session(settings), threading.Event(), iter(range(1_000_000))
-        control = threading.Thread(target=session.control().run, args=(stop,))
-        control.start()
+    """Yield a function that runs a job to its `_SUCCESS` on a warm worker; it returns crops per second."""
+    with serving(scene.store, folder, scene.crops) as service:
+        runs = iter(range(1_000_000))
 
         def run() -> float:
-            return _run_job(scene, folder / f"out-{scene.architecture}-{next(runs)}", session)
+            out = folder / f"out-{scene.architecture}-{next(runs)}"
+            return len(scene.files) / service.run(_job(scene, out), out)
 
-        try:
-            run()  # the worker starts and loads its model
-            yield run
-        finally:
-            stop.set()
-            worker.terminate()
-            worker.wait()
-            control.join()
+        run()  # the worker starts and loads its model
+        yield run
 
 
-def _run_job(scene: Scene, out: Path, session: Session) -> float:
-    parameters = RecognitionParameters(recognition_model=scene.architecture, recognition_batch_size=BATCH)
-    job = Job(
+def _job(scene: Scene, out: Path) -> Job:
+    return Job(
         id=out.name,
-        parameters=parameters,
+        parameters=RecognitionParameters(recognition_model=scene.architecture, recognition_batch_size=BATCH),
         source=identify_source(str(scene.crops)),
         chunk_size=512,
         created_at=int(time.time()),
     )
-    workspace = open_workspace(str(out), session.storage)
-    workspace.save_job(job)
-    started = time.perf_counter()
-    listing = list_source(job.source, session.storage, sys.stdin.buffer)
-    submit_job(job, workspace, listing, session.ledger, session.dispatcher)
-    while not workspace.store.exists(workspace.success):
-        time.sleep(0.005)
-    return len(scene.files) / (time.perf_counter() - started)
 
 
 def strings_of(out: Path) -> list[str]:
@@ -139,13 +104,13 @@ def strings_of(out: Path) -> list[str]:
     return [json.loads(line)["value"] for line in lines]
 
 
-def rate(files: list[Path], read: Callable[[], Any]) -> Callable[[], float]:
-    """Return a function that reads the files once and returns crops per second."""
+def rate(count: int, read: Callable[[], Any]) -> Callable[[], float]:
+    """Return a function that reads so many items once and returns items per second."""
 
     def run() -> float:
         started = time.perf_counter()
         read()
-        return len(files) / (time.perf_counter() - started)
+        return count / (time.perf_counter() - started)
 
     return run
 
@@ -196,12 +161,12 @@ def end_to_end(
     with product(scene, folder) as run:
         contestants = {
             "trace-ocr": run,
-            "docTR": rate(scene.files, doctr),
-            "forward alone": rate(scene.files, forward),
+            "docTR": rate(count, doctr),
+            "forward alone": rate(count, forward),
         }
         if architecture == MOBILENET:
-            contestants["OnnxTR"] = rate(scene.files, onnxtr_loop(scene, folder))
-            contestants["Ray Data"] = rate(scene.files, ray_loop(scene, folder))
+            contestants["OnnxTR"] = rate(count, onnxtr_loop(scene, folder))
+            contestants["Ray Data"] = rate(count, ray_loop(scene, folder))
         rates = interleaved(contestants, rounds)
     out = folder / f"out-{architecture}-1"
     same = sum(mine == theirs for mine, (theirs, _) in zip(strings_of(out), doctr(), strict=True))

@@ -1,0 +1,63 @@
+"""The product as its users run it: Redis, a worker process under its launcher, control, files and fsyncs."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from contract.job import Job
+from contract.settings import Settings, environment_of
+from contract.workspace import open_workspace
+from producer.embedded import embedded_broker
+from producer.session import Session
+from producer.submit import submit_job
+
+
+@dataclass(frozen=True)
+class Service:
+    """A cluster of one worker, which stays warm between jobs."""
+
+    session: Session
+    launcher: int
+
+    def run(self, job: Job, out: Path) -> float:
+        """Run a job to its `_SUCCESS`; return the seconds from listing its source."""
+        workspace = open_workspace(str(out), self.session.storage)
+        workspace.save_job(job)
+        started = time.perf_counter()
+        listing = self.session.listing(job, sys.stdin.buffer)
+        submit_job(job, workspace, listing, self.session.ledger, self.session.dispatcher)
+        while not workspace.store.exists(workspace.success):
+            time.sleep(0.005)
+        return time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def serving(store: Path, *roots: Path) -> Iterator[Service]:
+    """Serve with the weights of a model store; jobs and sources lie below the roots."""
+    with embedded_broker() as url:
+        settings = Settings(
+            redis_url=SecretStr(url),
+            allowed_roots=tuple(map(str, roots)),
+            model_store=str(store),
+            devices="cpu",
+        )
+        environment = {**os.environ, **environment_of(settings)}
+        worker = subprocess.Popen([sys.executable, "-m", "worker.launcher"], env=environment)
+        session, stop = Session(settings), threading.Event()
+        control = threading.Thread(target=session.control().run, args=(stop,))
+        control.start()
+        try:
+            yield Service(session, worker.pid)
+        finally:
+            stop.set()
+            worker.terminate()
+            worker.wait()
+            control.join()
