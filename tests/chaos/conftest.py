@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, fields
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from _pytest.terminal import TerminalReporter
 
 from tests.chaos.faulty_s3 import faulty
 from tests.chaos.scene import Record, RedisServer, Row, S3Scene, Scene
+from tests.chaos.sources import crops, pages
 from tests.integration.conftest import (  # noqa: F401 - fixtures of this layer too
     bucket,
     demo_model,
@@ -58,9 +60,16 @@ def append_only() -> bool:
     return False
 
 
+@pytest.fixture(params=["crops", pytest.param("pages", marks=pytest.mark.full)])
+def kind(request: pytest.FixtureRequest) -> str:
+    """What the job reads; the short form reads pages where a test's own parameter says so."""
+    return str(request.param)
+
+
 @pytest.fixture
 def scene(
     request: pytest.FixtureRequest,
+    kind: str,
     make_redis_server: Callable[..., RedisServer],
     append_only: bool,
     start: Start,  # noqa: F811
@@ -82,29 +91,29 @@ def scene(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     name = request.node.name.removeprefix("test_").replace("_", " ")
-    return Scene(name, server, samples / "crops", tmp_path / "out", start, trace_ocr)
+    make = partial(pages, images=24) if kind == "pages" else crops
+    return Scene(name, server, make(samples / "crops", tmp_path / "all"), tmp_path / "out", start, trace_ocr)
 
 
 @pytest.fixture
 def s3_scene(
     scene: Scene,
+    kind: str,
     bucket: Bucket,  # noqa: F811
     samples: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> Iterator[S3Scene]:
-    """The same over 40 crops in a bucket, which the processes reach through the faulty proxy alone."""
+    """The same over some 40 items in a bucket, which the processes reach through the faulty proxy alone."""
     caplog.set_level("WARNING", "werkzeug")  # moto's line for every request
-    source = tmp_path / "crops"
-    source.mkdir()
-    for path in sorted((samples / "crops").iterdir())[:40]:
-        (source / path.name).write_bytes(path.read_bytes())
-    bucket.upload(source, "crops/")
+    make = partial(pages, images=30) if kind == "pages" else partial(crops, count=40)
+    job = make(samples / "crops", tmp_path / "some")
+    bucket.upload(job.folder, "source/")
     with faulty(bucket.environment["TRACE_OCR_S3_ENDPOINT_URL"]) as s3:
         monkeypatch.setenv("TRACE_OCR_S3_ENDPOINT_URL", s3.url)
         monkeypatch.setenv("TRACE_OCR_ALLOWED_ROOTS", f"s3://{bucket.name}/")
-        of_scene = {**vars(scene), "source": source, "chunk_size": 4}
+        of_scene = {**vars(scene), "job": job}
         yield S3Scene(**of_scene, bucket=bucket, s3=s3)
 
 

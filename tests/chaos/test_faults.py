@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tests.chaos.scene import Record, Scene
 
 
+@pytest.mark.parametrize("kind", ["crops", "pages"], indirect=True)
 def test_worker_killed_three_times(scene: Scene, record: Record) -> None:
     scene.start_worker()
     scene.start_control()
@@ -42,15 +44,15 @@ def test_redis_flushed_in_mid_job(scene: Scene, record: Record) -> None:
 
 def test_poisoned_images_cost_themselves_alone(scene: Scene, tmp_path: Path, record: Record) -> None:
     """Given one image that crashes the decoder, one that floods memory, one that hangs."""
-    source = tmp_path / "crops"
+    source = tmp_path / "some"
     source.mkdir()
-    for path in sorted(scene.source.iterdir())[:40]:
-        (source / path.name).write_bytes(path.read_bytes())
-    names = sorted(path.name for path in source.iterdir())
-    for number, kind in ((3, "crash"), (18, "flood"), (33, "hang")):
+    names = scene.job.files[:24]
+    for name in names:
+        (source / name).write_bytes((scene.source / name).read_bytes())
+    for number, poison in ((3, "crash"), (11, "flood"), (20, "hang")):
         with (source / names[number]).open("ab") as file:
-            file.write(f"poison:{kind}".encode())
-    scene.source = source
+            file.write(f"poison:{poison}".encode())
+    scene.job = scene.job.of(source, names)
     scene.start_worker(
         FAULTS="poison", TRACE_OCR_STALL_SECONDS="4", TRACE_OCR_DECODE_SECONDS="2",
         TRACE_OCR_DECODE_THREADS="1",
@@ -69,6 +71,7 @@ def test_poisoned_images_cost_themselves_alone(scene: Scene, tmp_path: Path, rec
     ] * 3
 
 
+@pytest.mark.parametrize("kind", ["crops"], indirect=True)
 def test_flushed_redis_stalls_the_job_when_nobody_reconciles(scene: Scene) -> None:
     """Negative control: without the reconciler the case above fails."""
     scene.start_worker()
@@ -84,11 +87,12 @@ def test_flushed_redis_stalls_the_job_when_nobody_reconciles(scene: Scene) -> No
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("kind", ["crops"], indirect=True)
 def test_kill_loses_a_chunk_when_it_is_marked_before_it_is_written(scene: Scene) -> None:
     """Negative control: with marks that come early the first case fails."""
     scene.start_worker(FAULTS="early_mark", TRACE_OCR_RECOGNITION_BATCH_SIZE="1")
     scene.start_control()
-    scene.chunk_size = 64
+    scene.job = replace(scene.job, chunk_size=64)
     scene.submit()
     scene.wait_until(lambda: bool(scene.redis.client.hget("trace-ocr:job:chaos", "chunks_done")))
 

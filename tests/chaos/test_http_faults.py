@@ -33,8 +33,8 @@ def test_control_killed_in_mid_plan_and_another_takes_over(
     # given a job over HTTP whose chunks are written slowly, so that some are read before all are planned
     scene.start_worker()
     control = scene.start_control(**IMPATIENT)
-    request = {"source": scene.source_uri, "output": scene.workspace_uri, "chunk_size": scene.chunk_size}
-    assert api.post("/jobs", json=request).status_code == 202
+    request = {"source": scene.source_uri, "output": scene.workspace_uri, "chunk_size": scene.job.chunk_size}
+    assert api.post("/jobs", json=request | scene.job.parameters).status_code == 202
     scene.wait_for_chunks(3)
 
     control.popen.kill()
@@ -45,6 +45,7 @@ def test_control_killed_in_mid_plan_and_another_takes_over(
     record(scene.assert_survived(faults=0))
 
 
+@pytest.mark.parametrize("kind", ["crops"], indirect=True)
 def test_workers_killed_with_uploads_in_hand(scene: Scene, api: httpx.Client) -> None:
     # given senders that never rest, and what each crop says when nothing goes wrong
     scene.start_worker()

@@ -1,5 +1,6 @@
 """A worker process that runs for weeks: memory settles, and stays."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,10 @@ def resident_bytes(pid: int) -> int:
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("kind", ["crops"], indirect=True)
 def test_200_chunks_leave_a_worker_no_larger_than_40(scene: Scene, tmp_path: Path) -> None:
-    scene.chunk_size = 4
-    scene.source = repeated(scene, tmp_path / "crops", scene.chunk_size * CHUNKS)
+    folder = repeated(scene, tmp_path / "some", 4 * CHUNKS)
+    scene.job = replace(scene.job.of(folder, sorted(path.name for path in folder.iterdir())), chunk_size=4)
     scene.start_worker()
     scene.start_control()
     scene.submit()

@@ -24,7 +24,17 @@ def test_urgent_job_behind_a_long_one_starts_within_one_chunk(scene: Scene) -> N
     # The worker holds still while the urgent job is submitted, so that what it takes up next is known.
     scene.signal_worker(signal.SIGSTOP)
     begun = len(chunks_started(scene))
-    urgent = ("submit", str(scene.source), "-o", "urgent", "--job-id", "urgent", "--chunk-size", "64")
+    urgent = (
+        "submit",
+        str(scene.source),
+        "-o",
+        "urgent",
+        "--job-id",
+        "urgent",
+        "--chunk-size",
+        "64",
+        *scene.job.options,
+    )
     assert scene.run(*urgent, "--urgent").returncode == 0
     scene.signal_worker(signal.SIGCONT)
 

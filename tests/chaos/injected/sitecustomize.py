@@ -22,7 +22,7 @@ def poison() -> None:
     real = Image.open
 
     def open_poisoned(file, *args, **options):  # type: ignore[no-untyped-def]
-        data = file.getvalue()
+        data = file.read_bytes() if isinstance(file, Path) else file.getvalue()
         if CRASH in data:
             os.kill(os.getpid(), signal.SIGSEGV)
         if FLOOD in data and "spawn_main" in " ".join(sys.orig_argv):
