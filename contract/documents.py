@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pypdfium2
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from contract.errors import ErrorCode, ItemError
 
@@ -99,8 +99,11 @@ def opened_frames(path: Path) -> Iterator[Image.Image]:
         raise
     # Any exception: Pillow's plugins raise whatever they trip over.
     except Exception as error:
+        # Pillow's own words name the file: of an object on S3, a copy that is gone by then.
+        reason = "no TIFF's header" if isinstance(error, UnidentifiedImageError) else error
         raise ItemError(
-            ErrorCode.DAMAGED_DOCUMENT, f"the TIFF cannot be opened ({error}): save it anew from its original"
+            ErrorCode.DAMAGED_DOCUMENT,
+            f"the TIFF cannot be opened ({reason}): save it anew from its original",
         ) from error
     with image:
         yield image

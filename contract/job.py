@@ -246,7 +246,7 @@ class Job(BaseModel):
     @model_validator(mode="after")
     def _agree(self) -> "Job":
         if type(self.parameters) is not PARAMETERS[self.kind]:
-            raise ValueError(f"the parameters are not those of a {self.kind} job")
+            raise ValueError(f"the parameters are not those of the kind {self.kind}")
         if self.exports and self.kind != "ocr":
             raise ValueError(f"exports are made of ocr jobs, not of {self.kind}")
         return self

@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import warnings
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ def configure_logging(settings: "Settings") -> None:
     for name in _RETOLD:
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
+    # What Pillow warns of in a damaged file, the file's own line says.
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -6,9 +6,10 @@ import resource
 import shutil
 import tempfile
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import IO, cast
@@ -84,8 +85,9 @@ class PageCounter:
             processes = self._processes
         try:
             return processes.submit(count_pages, path).result(COUNT_SECONDS)
-        except (BrokenProcessPool, TimeoutError):
-            # Some document did that; each one that was in hand is counted again, in a process for itself.
+        except (RuntimeError, CancelledError, TimeoutError):
+            # Some document broke the processes, or another thread has just ended them over one: each document
+            # that was in hand or waited is counted again, in a process for itself.
             with self._lock:
                 if self._processes is processes:
                     _kill(processes)
@@ -152,11 +154,13 @@ def _pages(item: Item, pages: int | None) -> Iterator[Item]:
 def _make_processes(count: int) -> ProcessPoolExecutor:
     # Spawned, not forked: the command has threads.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, context, initializer=_limit_memory)
+    return ProcessPoolExecutor(count, context, initializer=_begin)
 
 
-def _limit_memory() -> None:
+def _begin() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (COUNT_MEMORY, COUNT_MEMORY))
+    # What Pillow warns of, the worker that reads the page says in its error line.
+    warnings.simplefilter("ignore")
 
 
 def _kill(processes: ProcessPoolExecutor) -> None:

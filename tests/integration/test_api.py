@@ -958,6 +958,107 @@ def test_more_than_the_queue_holds_is_a_429_that_says_when_to_come_back(
     assert raised.value.retry_after
 
 
+# /ocr/, /detection/, /kie/
+
+
+PAGE_FILES = {"letter.jpg": "image/jpeg", "ledger.pdf": "application/pdf", "receipt.png": "image/png"}
+"""Sample pages of each type that is taken, and theirs."""
+
+DEMO_DETECTION = {"detection_model": "linknet_resnet18"}
+
+SCORES = {"confidence", "detection_score"}
+SCORE, GEOMETRY = 0.0051, 1e-6
+"""What scores, rounded to two decimals, and geometries may differ by."""
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield each value of a line that holds no others, with the way to it."""
+    if isinstance(value, dict | list):
+        for name, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(one, (*path, name))
+    else:
+        yield path, value
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [("ocr", "pages"), ("detection", "bounding_boxes"), ("kie", "extracted_fields")]
+)
+def test_pages_over_http_are_those_of_a_job_with_their_scores_rounded(
+    kind: str, key: str, service: Service, client: Client, http_client: httpx.Client, samples: Path
+) -> None:
+    # given a job over sample pages of each type
+    folder = service.folder()
+    folder.mkdir()
+    for name in PAGE_FILES:
+        (folder / name).write_bytes((samples / "pages" / name).read_bytes())
+    job = client.submit(folder, service.folder(), kind=kind, **DEMO_DETECTION)
+    job.wait(timeout=200)
+    in_job: dict[tuple[str, int], Any] = {}
+    for line in job.results():
+        in_job[line["name"], line["page"]] = {name: one for name, one in line.items() if name != "id"}
+
+    # when the same files are uploaded
+    files = [("files", (name, (folder / name).read_bytes(), sort)) for name, sort in PAGE_FILES.items()]
+    answer = http_client.post(f"/{kind}/", params=DEMO_DETECTION, files=files)
+
+    # then there is an element for each page, in the order of the files, and each is the job's line
+    assert answer.status_code == 200, answer.text
+    names = ["letter.jpg", "ledger.pdf", "ledger.pdf", "ledger.pdf", "receipt.png"]
+    assert [page["name"] for page in answer.json()] == names
+    for page in answer.json():
+        ours, theirs = dict(leaves(page)), dict(leaves(in_job[page["name"], page["page"]]))
+        assert page[key]
+        assert ours.keys() == theirs.keys()
+        for path, value in ours.items():
+            if path[-1] in SCORES and value is not None:
+                assert (value, round(value, 2)) == (pytest.approx(theirs[path], abs=SCORE), value), path
+            elif isinstance(value, float):
+                assert value == pytest.approx(theirs[path], abs=GEOMETRY), path
+            else:
+                assert value == theirs[path], path
+
+
+@pytest.mark.parametrize("kind", ["ocr", "detection", "kie"])
+def test_pages_that_cannot_be_read_are_refused_by_name(
+    kind: str, service: Service, strict: str, http_client: httpx.Client, samples: Path
+) -> None:
+    plain = service.http(service.key, strict)
+    good = (samples / "pages/receipt.png").read_bytes()
+
+    def refused(client: httpx.Client, name: str, data: bytes, media_type: str) -> tuple[int, Any]:
+        files = [("files", (name, data, media_type))]
+        return refusal(client.post(f"/{kind}/", params=DEMO_DETECTION, files=files))
+
+    cut = refused(http_client, "cut.png", good[:1000], "image/png")
+    long = refused(plain, "three.pdf", _pdf(3), "application/pdf")
+    garbage = refused(http_client, "garbage.pdf", b"%PDF-1.7 garbage", "application/pdf")
+    text = refused(http_client, "notes.txt", b"text", "text/plain")
+
+    assert (cut[0], "cut.png" in cut[1]) == (400, True)
+    assert long[0] in (400, 413)
+    assert "from 1 to 2 are read" in long[1]
+    assert (garbage[0], "garbage.pdf" in garbage[1]) == (400, True)
+    assert text == (400, "Unsupported file format: text/plain for file notes.txt")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("ocr", {"detection_model": "parseq"}),
+        ("detection", {"recognition_model": "parseq"}),
+        ("kie", {"group_lines": "true"}),
+    ],
+)
+def test_a_parameter_that_is_none_of_the_kinds_is_a_422(
+    kind: str, parameters: dict[str, str], http_client: httpx.Client, samples: Path
+) -> None:
+    files = [("files", ("a.png", (samples / "pages/receipt.png").read_bytes(), "image/png"))]
+
+    status, detail = refusal(http_client.post(f"/{kind}/", params=parameters, files=files))
+
+    assert (status, detail[0]["loc"]) == (422, ["query", *parameters])
+
+
 # others
 
 

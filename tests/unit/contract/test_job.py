@@ -7,14 +7,92 @@ import pytest
 from pydantic import ValidationError
 
 from contract.errors import JobError
-from contract.job import RECOGNITION_MODELS, Job, Plan, RecognitionParameters, Source, new_job_id, parse_job
+from contract.job import (
+    DETECTION_MODELS,
+    KINDS,
+    PARAMETERS,
+    RECOGNITION_MODELS,
+    DetectionParameters,
+    Job,
+    Kind,
+    OcrParameters,
+    Plan,
+    RecognitionParameters,
+    Source,
+    new_job_id,
+    parse_job,
+)
+
+RECOGNITION = {"recognition_model": "crnn_vgg16_bn", "recognition_batch_size": 128}
+
+DETECTION = {
+    "detection_model": "db_resnet50",
+    "detection_batch_size": 2,
+    "assume_straight_pages": True,
+    "preserve_aspect_ratio": True,
+    "symmetric_padding": True,
+    "binary_threshold": 0.1,
+    "box_threshold": 0.1,
+    "pdf_resolution": 144,
+}
+
+WORDS = {
+    "detect_orientation": False,
+    "detect_language": False,
+    "straighten_pages": False,
+    "disable_page_orientation": False,
+    "disable_text_orientation": False,
+}
+
+GROUPS = {"group_lines": True, "group_blocks": False, "paragraph_break": 0.035}
+
+CONTRACT: dict[Kind, dict[str, object]] = {
+    "recognition": RECOGNITION,
+    "ocr": {**RECOGNITION, **DETECTION, **WORDS, **GROUPS},
+    "detection": DETECTION,
+    "kie": {**RECOGNITION, **DETECTION, **WORDS},
+}
+"""Names and defaults; `pdf_resolution` is ours, and docTR's scale of 2."""
 
 
-def test_the_parameters_are_those_of_the_contract() -> None:
-    assert RecognitionParameters().model_dump() == {
-        "recognition_model": "crnn_vgg16_bn",
-        "recognition_batch_size": 128,
-    }
+@pytest.fixture
+def page_job(job: Job) -> Job:
+    """The job as one of pages."""
+    return Job.model_validate(
+        {**job.model_dump(exclude={"parameters", "chunk_size"}), "kind": "ocr", "parameters": {}}
+    )
+
+
+def test_the_kinds_are_those_of_the_contract() -> None:
+    assert set(KINDS) == set(PARAMETERS) == set(CONTRACT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_parameters_are_those_of_the_contract(kind: Kind) -> None:
+    assert PARAMETERS[kind]().model_dump() == CONTRACT[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_parameter_is_described_and_an_architecture_with_all_that_there_are(kind: Kind) -> None:
+    architectures = {"recognition_model": RECOGNITION_MODELS, "detection_model": DETECTION_MODELS}
+
+    for name, field in PARAMETERS[kind].model_fields.items():
+        assert field.description, name
+        assert field.description.endswith(", ".join(architectures.get(name, ()))), name
+
+
+def test_all_nine_detection_architectures_of_the_contract_are_known() -> None:
+    assert DETECTION_MODELS == (
+        "db_resnet50",
+        "db_resnet34",
+        "db_mobilenet_v3_large",
+        "linknet_resnet18",
+        "linknet_resnet34",
+        "linknet_resnet50",
+        "fast_tiny",
+        "fast_small",
+        "fast_base",
+    )
 
 
 def test_all_nine_recognition_architectures_of_the_contract_are_known() -> None:
@@ -45,6 +123,105 @@ def test_parameters_outside_the_contract_are_refused(parameters: dict[str, Any])
         RecognitionParameters(**parameters)
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"detection_model": "parseq"},
+        {"recognition_model": "fast_tiny"},
+        {"detection_batch_size": 0},
+        {"detection_batch_size": 257},
+        {"binary_threshold": -0.01},
+        {"box_threshold": 1.01},
+        {"box_threshold": float("nan")},
+        {"paragraph_break": 1.5},
+        {"pdf_resolution": 17},
+        {"pdf_resolution": 1201},
+        {"detect_language": "perhaps"},
+        {"det_arch": "fast_tiny"},
+        {"resolve_lines": False},
+    ],
+)
+def test_parameters_of_pages_outside_the_contract_are_refused(parameters: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        OcrParameters(**parameters)
+
+
+@pytest.mark.parametrize(
+    ("name", "architectures"),
+    [("recognition_model", RECOGNITION_MODELS), ("detection_model", DETECTION_MODELS)],
+)
+def test_the_refusal_of_an_architecture_names_all_that_there_are(
+    name: str, architectures: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValidationError) as raised:
+        OcrParameters.model_validate({name: "yolo"})
+
+    (problem,) = raised.value.errors()
+    assert problem["loc"] == (name,)
+    assert all(repr(architecture) in problem["msg"] for architecture in architectures)
+
+
+@pytest.mark.parametrize(
+    ("kind", "strange"),
+    [
+        ("recognition", "detection_batch_size"),
+        ("detection", "recognition_model"),
+        ("detection", "detect_orientation"),
+        ("kie", "group_lines"),
+    ],
+)
+def test_a_parameter_of_another_kind_is_refused(kind: Kind, strange: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        PARAMETERS[kind].model_validate({strange: CONTRACT["ocr"][strange]})
+
+    assert [(problem["type"], problem["loc"]) for problem in raised.value.errors()] == [
+        ("extra_forbidden", (strange,))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("recognition", 1024), ("ocr", 32), ("detection", 32), ("kie", 32)]
+)
+def test_a_chunk_is_as_large_as_its_kind_wants_unless_said(kind: Kind, size: int, job: Job) -> None:
+    record = {**job.model_dump(exclude={"parameters", "chunk_size"}), "kind": kind, "parameters": {}}
+
+    assert Job.model_validate(record).chunk_size == size
+    assert Job.model_validate({**record, "chunk_size": 7}).chunk_size == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_job_json_gives_back_a_job_of_every_kind_with_all_its_parameters(kind: Kind, job: Job) -> None:
+    given = job.model_copy(update={"kind": kind, "parameters": PARAMETERS[kind]()})
+
+    found = parse_job(given.to_json(), "job.json")
+
+    assert found == given
+    assert json.loads(given.to_json())["parameters"] == CONTRACT[kind]
+
+
+def test_a_job_json_of_no_kind_is_of_recognition_as_before_there_were_others(job: Job) -> None:
+    record = json.loads(job.to_json())
+    del record["kind"]
+
+    assert parse_job(json.dumps(record).encode(), "job.json") == job
+
+
+def test_a_job_with_parameters_of_another_kind_is_none(page_job: Job) -> None:
+    record = {**dict(page_job), "parameters": DetectionParameters()}
+
+    with pytest.raises(ValidationError, match="the parameters are not those of a ocr job"):
+        Job.model_validate(record)
+
+
+@pytest.mark.parametrize("kind", ["recognition", "detection", "kie"])
+def test_exports_are_of_ocr_jobs_alone(kind: Kind, page_job: Job) -> None:
+    record = {**page_job.model_dump(), "exports": ("txt", "pdf")}
+
+    assert Job.model_validate(record).exports == ("txt", "pdf")
+    with pytest.raises(ValidationError, match=f"exports are made of ocr jobs, not of {kind}"):
+        Job.model_validate({**record, "kind": kind, "parameters": {}})
+
+
 def test_job_json_gives_back_the_same_job(job: Job) -> None:
     planned = job.model_copy(update={"plan": Plan(chunks=3, items=5, passed_over={"hidden": 1})})
 
@@ -63,6 +240,10 @@ def test_job_json_of_an_unplanned_job_has_no_plan(job: Job) -> None:
         lambda record: b"[]",
         lambda record: json.dumps({**record, "colour": "red"}).encode(),
         lambda record: json.dumps({**record, "kind": "telepathy"}).encode(),
+        lambda record: json.dumps({**record, "kind": ["ocr"]}).encode(),
+        lambda record: json.dumps({**record, "kind": "detection"}).encode(),
+        lambda record: json.dumps({**record, "parameters": {"group_lines": True}}).encode(),
+        lambda record: json.dumps({**record, "parameters": None}).encode(),
         lambda record: json.dumps({**record, "id": "../../etc"}).encode(),
         lambda record: json.dumps({k: v for k, v in record.items() if k != "source"}).encode(),
     ],
@@ -85,6 +266,21 @@ def test_a_job_json_that_is_no_job_is_refused_by_its_name(damage: Any, job: Job)
 )
 def test_jobs_that_would_give_other_files_are_other_jobs(update: dict[str, Any], job: Job) -> None:
     assert job.model_copy(update=update).identity() != job.identity()
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"parameters": OcrParameters(group_lines=False)},
+        {"parameters": OcrParameters(pdf_resolution=72)},
+        {"kind": "kie", "parameters": PARAMETERS["kie"]()},
+        {"exports": ("txt",)},
+    ],
+)
+def test_jobs_over_pages_that_would_give_other_files_are_other_jobs(
+    update: dict[str, Any], page_job: Job
+) -> None:
+    assert page_job.model_copy(update=update).identity() != page_job.identity()
 
 
 @pytest.mark.parametrize("update", [{"id": "crops-2"}, {"urgent": True}, {"created_at": 2_000}])

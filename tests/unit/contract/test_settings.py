@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import BrokerError, SettingsError
+from contract.errors import BrokerError, SettingsError, UsageError
+from contract.job import KINDS, PARAMETERS, Kind
 from contract.settings import environment_of, load_settings
 
 
@@ -86,6 +87,12 @@ def test_the_settings_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest
         ("TRACE_OCR_LOG_LEVEL", "loud", "'warning'"),
         ("TRACE_OCR_S3_PATH_STYLE", "perhaps", "valid boolean"),
         ("TRACE_OCR_NAMESPACE", "a b", "pattern"),
+        ("TRACE_OCR_DETECTION_MODEL", "yolo", "'db_resnet50', 'db_resnet34', 'db_mobilenet_v3_large'"),
+        ("TRACE_OCR_DETECTION_BATCH_SIZE", "257", "less than or equal to 256"),
+        ("TRACE_OCR_BINARY_THRESHOLD", "2", "less than or equal to 1"),
+        ("TRACE_OCR_BOX_THRESHOLD", "nan", "finite number"),
+        ("TRACE_OCR_GROUP_LINES", "perhaps", "valid boolean"),
+        ("TRACE_OCR_EXPORTS", "docx", "'txt', 'hocr' or 'pdf'"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named_with_its_variable_and_what_is(
@@ -200,3 +207,64 @@ def test_a_job_takes_its_parameters_from_the_settings() -> None:
     parameters = load_settings(recognition_model="parseq", chunk_size=7).parameters_of("recognition")
 
     assert parameters.model_dump() == {"recognition_model": "parseq", "recognition_batch_size": 128}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_of_each_kind_takes_its_own_parameters_and_no_others(kind: Kind) -> None:
+    assert load_settings().parameters_of(kind) == PARAMETERS[kind]()
+
+
+def test_a_page_job_takes_its_parameters_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACE_OCR_DETECTION_MODEL", "fast_tiny")
+    monkeypatch.setenv("TRACE_OCR_ASSUME_STRAIGHT_PAGES", "false")
+
+    assert load_settings().parameters_of("detection") == PARAMETERS["detection"](
+        detection_model="fast_tiny", assume_straight_pages=False
+    )
+
+
+def test_what_is_given_goes_before_the_settings() -> None:
+    settings = load_settings(detection_model="fast_tiny", box_threshold=0.5, group_lines=True)
+
+    found = settings.parameters_of("ocr", {"box_threshold": 0.0, "group_lines": False})
+
+    assert found == PARAMETERS["ocr"](detection_model="fast_tiny", box_threshold=0.0, group_lines=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "strange"),
+    [
+        ("recognition", "detection_model"),
+        ("detection", "recognition_batch_size"),
+        ("detection", "detect_language"),
+        ("kie", "paragraph_break"),
+        ("ocr", "colour"),
+    ],
+)
+def test_a_parameter_that_means_nothing_to_the_kind_is_a_usage_error_that_names_those_that_do(
+    kind: Kind, strange: str
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        load_settings().parameters_of(kind, {strange: 1})
+
+    allowed = ", ".join(PARAMETERS[kind].model_fields)
+    assert str(raised.value) == f"{strange}: no parameter of {kind} jobs, which take {allowed}"
+
+
+def test_all_that_mean_nothing_are_named_at_once() -> None:
+    given = {"group_lines": True, "detection_model": "fast_tiny", "group_blocks": True}
+
+    with pytest.raises(UsageError, match=r"^group_lines, group_blocks: no parameter of detection jobs"):
+        load_settings().parameters_of("detection", given)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chunk_size_that_is_set_is_that_of_every_kind(kind: Kind) -> None:
+    assert load_settings(chunk_size=7).chunk_size_of(kind) == 7
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("recognition", 1024), ("ocr", 32), ("detection", 32), ("kie", 32)]
+)
+def test_a_chunk_size_that_is_not_set_is_the_kinds_own(kind: Kind, size: int) -> None:
+    assert load_settings().chunk_size_of(kind) == size

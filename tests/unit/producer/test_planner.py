@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from contract.job import Job
+from contract.job import Job, Source
 from contract.ledger import Ledger
+from contract.records import Item, decode_item
+from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace
 from producer import planner as planner_module
 from producer.planner import ABANDONED_SECONDS, Planner
+from producer.session import Session
 from producer.sources import list_source
 from producer.submit import Dispatcher, request_job
 from tests.unit.conftest import Clock
+from tests.unit.documents import pdf, tiff
 from tests.unit.producer.conftest import FakeQueue
 
 Step = Callable[[], None]
@@ -135,3 +139,85 @@ def test_what_a_command_plans_is_left_to_it(
     serve_once()
 
     assert queue.sent == []
+
+
+Chunks = list[list[Item]]
+MakeChunks = Callable[[Source], Chunks]
+
+
+class TestPages:
+    """Given page jobs, planned by a session as control does."""
+
+    @pytest.fixture
+    def scans(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "scans"
+        folder.mkdir()
+        return folder
+
+    @pytest.fixture
+    def planned(
+        self,
+        job: Job,
+        workspace: Workspace,
+        ledger: Ledger,
+        storage: Storage,
+        dispatcher: Dispatcher,
+        settings: Settings,
+    ) -> MakeChunks:
+        """Plan an ocr job over a source; return the items of each chunk."""
+
+        def plan(source: Source) -> Chunks:
+            record = {**job.model_dump(exclude={"parameters", "chunk_size"}), "kind": "ocr", "parameters": {}}
+            wanted = Job.model_validate({**record, "source": source})
+            workspace.save_job(wanted)
+            request_job(wanted, workspace, ledger)
+            Planner(ledger, storage, dispatcher, Session(settings).listing).plan(wanted.id, threading.Event())
+            return [
+                [decode_item(line) for line in workspace.lines(workspace.chunk(number))]
+                for number in range(workspace.require_job().chunks)
+            ]
+
+        return plan
+
+    def test_a_pdf_of_2000_pages_is_split_over_chunks_of_32(
+        self, planned: MakeChunks, scans: Path, queue: FakeQueue
+    ) -> None:
+        book = scans / "book.pdf"
+        book.write_bytes(pdf(*[(100, 100)] * 2_000))
+
+        chunks = planned(Source(type="file", uri=str(book)))
+
+        assert [len(chunk) for chunk in chunks] == [32] * 62 + [16]
+        assert [item for chunk in chunks for item in chunk] == [
+            Item(f"book.pdf#page={page}", str(book), page=page) for page in range(1, 2_001)
+        ]
+        assert queue.sent == list(range(63))
+
+    def test_chunks_span_documents_and_images(self, planned: MakeChunks, scans: Path) -> None:
+        (scans / "a.pdf").write_bytes(pdf(*[(100, 100)] * 20))
+        (scans / "b.png").touch()
+        (scans / "c.tiff").write_bytes(tiff(*[(10, 10)] * 20))
+
+        chunks = planned(Source(type="folder", uri=str(scans)))
+
+        assert [len(chunk) for chunk in chunks] == [32, 9]
+        ids = [item.id for chunk in chunks for item in chunk]
+        assert ids == [
+            *[f"a.pdf#page={page}" for page in range(1, 21)],
+            "b.png",
+            *[f"c.tiff#page={page}" for page in range(1, 21)],
+        ]
+
+    def test_a_document_outside_the_allowed_roots_is_an_item_that_is_not_opened(
+        self,
+        planned: MakeChunks,
+        scans: Path,
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> None:
+        outside = tmp_path_factory.mktemp("outside") / "a.pdf"
+        outside.write_bytes(pdf((100, 100), (100, 100)))
+        (scans / "list.csv").write_text(f"uri\n{outside}\n")
+
+        assert planned(Source(type="manifest", uri=f"{scans}/list.csv")) == [
+            [Item(str(outside), str(outside))]
+        ]

@@ -12,7 +12,14 @@ import pytest
 from contract.errors import SourceError, UsageError
 from contract.job import Source
 from contract.storage import Storage
-from producer.sources import Listing, identify_source, list_source, root_of, sort_in_runs
+from producer.sources import (
+    PAGE_EXTENSIONS,
+    Listing,
+    identify_source,
+    list_source,
+    root_of,
+    sort_in_runs,
+)
 
 NAMES = [
     "-dash.png",
@@ -38,6 +45,12 @@ Crops = Callable[..., Path]
 @pytest.fixture
 def listed(storage: Storage) -> Callable[[str], Listing]:
     return lambda source: list_source(identify_source(source), storage, BytesIO())
+
+
+@pytest.fixture
+def listed_pages(storage: Storage) -> Callable[[str], Listing]:
+    """List a source as a page job does."""
+    return lambda source: list_source(identify_source(source), storage, BytesIO(), PAGE_EXTENSIONS)
 
 
 def ids(listing: Listing) -> list[str]:
@@ -150,16 +163,76 @@ def test_a_bucket_that_is_not_there_is_an_error_of_the_source(listed: Any) -> No
         ids(listed("s3://no-such-bucket/crops/"))
 
 
+# documents
+
+DOCUMENTS = ["B.PDF", "a.pdf", "b.png", "x/c.tiff"]
+
+
+def test_pdfs_are_items_of_page_jobs_and_passed_over_by_others(
+    crops: Crops, listed: Any, listed_pages: Any
+) -> None:
+    folder = str(crops(*DOCUMENTS, "notes.txt"))
+
+    of_crops, of_pages = listed(folder), listed_pages(folder)
+
+    assert ids(of_crops) == ["b.png", "x/c.tiff"]
+    assert of_crops.passed_over == {"other_extension": 3}
+    assert ids(of_pages) == DOCUMENTS
+    assert of_pages.passed_over == {"other_extension": 1}
+
+
+def test_pdfs_are_told_alike_on_s3(s3_bucket: Any, listed: Any, listed_pages: Any) -> None:
+    for name in (*DOCUMENTS, "notes.txt"):
+        s3_bucket.put(f"scans/{name}")
+
+    of_crops, of_pages = listed("s3://bucket/scans"), listed_pages("s3://bucket/scans")
+
+    assert ids(of_crops) == ["b.png", "x/c.tiff"]
+    assert of_crops.passed_over == {"other_extension": 3}
+    assert ids(of_pages) == DOCUMENTS
+    assert of_pages.passed_over == {"other_extension": 1}
+
+
+# a single file
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "A.PDF", "zwei\nZeilen.tiff", "画像.png"])
+def test_a_single_file_is_one_item_under_its_own_name(name: str, crops: Crops, listed_pages: Any) -> None:
+    folder = crops(name, "other.pdf")
+
+    (item,) = listed_pages(f"{folder}/{name}")
+
+    assert (item.id, item.uri, item.page) == (name, f"{folder}/{name}", None)
+
+
+def test_a_single_object_on_s3_is_one_item_under_its_own_name(listed_pages: Any) -> None:
+    (item,) = listed_pages("s3://bucket/scans/2026/a.pdf")
+
+    assert (item.id, item.uri) == ("a.pdf", "s3://bucket/scans/2026/a.pdf")
+
+
+def test_a_single_image_is_a_source_of_recognition_jobs_too(crops: Crops, listed: Any) -> None:
+    assert ids(listed(f"{crops('a.png')}/a.png")) == ["a.png"]
+
+
+def test_a_single_pdf_is_passed_over_by_recognition_jobs(crops: Crops, listed: Any) -> None:
+    listing = listed(f"{crops('a.pdf')}/a.pdf")
+
+    assert ids(listing) == []
+    assert listing.passed_over == {"other_extension": 1}
+
+
 # what the user's argument names
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Given a working folder with a folder, two manifests, an image, and a text."""
+    """Given a working folder with a folder, two manifests, an image, two documents, and a text."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "crops").mkdir()
     (tmp_path / "album.csv").mkdir()
-    for name in ("list.jsonl", "list.csv", "a.png", "notes.txt"):
+    (tmp_path / "binder.pdf").mkdir()
+    for name in ("list.jsonl", "list.csv", "a.png", "a.pdf", "b.TIF", "notes.txt"):
         (tmp_path / name).touch()
     return tmp_path
 
@@ -173,6 +246,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("list.jsonl", "manifest", "{here}/list.jsonl"),
         ("list.csv", "manifest", "{here}/list.csv"),
         ("a.png", "file", "{here}/a.png"),
+        ("./a.pdf", "file", "{here}/a.pdf"),
+        ("b.TIF", "file", "{here}/b.TIF"),
+        ("binder.pdf", "folder", "{here}/binder.pdf"),
+        ("s3://bucket/binder.pdf/", "s3", "s3://bucket/binder.pdf/"),
         ("s3://bucket/scans/a.PDF", "file", "s3://bucket/scans/a.PDF"),
         ("-", "manifest", "-"),
         ("s3://bucket/crops", "s3", "s3://bucket/crops/"),
@@ -186,7 +263,12 @@ def test_a_source_is_told_by_its_name(text: str, kind: str, uri: str, here: Path
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("nowhere", "no folder, file or manifest nowhere"), ("notes.txt", "name its folder instead")],
+    [
+        ("nowhere", "no folder, file or manifest nowhere"),
+        ("nowhere.pdf", "no folder, file or manifest nowhere"),
+        ("notes.txt", "neither a folder, nor an image or PDF, nor a manifest"),
+        ("notes.txt", "name its folder instead"),
+    ],
 )
 def test_what_names_no_source_is_a_usage_error(text: str, said: str, here: Path) -> None:
     with pytest.raises(UsageError, match=said):
