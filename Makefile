@@ -18,10 +18,16 @@ $(INSTALLED): pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-demo: $(INSTALLED)  ## read the sample crops on this machine, with an embedded broker
+DEMO_MODELS := --model-store samples/weights --recognition-model crnn_mobilenet_v3_small
+
+demo: $(INSTALLED)  ## read the sample crops, then the sample pages, on this machine, with an embedded broker
 	rm -rf out/demo
-	$(BIN)/trace-ocr run samples/crops -o out/demo --chunk-size 64 --head 5 \
-	  --model-store samples/weights --recognition-model crnn_mobilenet_v3_small
+	$(BIN)/trace-ocr run samples/crops -o out/demo/crops --chunk-size 64 --head 5 $(DEMO_MODELS)
+	$(BIN)/trace-ocr run samples/pages -o out/demo/pages --kind ocr --exports txt,hocr,pdf \
+	  --detection-model linknet_resnet18 $(DEMO_MODELS)
+	@echo " how much of the pages' text that is:"
+	@$(BIN)/python -m tools.recall out/demo/pages/results.jsonl samples/pages/truth.json
+	@$(BIN)/trace-ocr view out/demo/pages letter.jpg -o out/demo/letter.html
 
 test: lint $(INSTALLED)  ## linters, types, layers, and all tests
 	tools/test-programs.sh

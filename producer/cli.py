@@ -171,7 +171,7 @@ def control(settings: Settings) -> ExitCode:
 
 
 for command in (
-    cli_read.status, cli_read.watch, cli_read.results, cli_read.errors, cli_read.models,
+    cli_read.status, cli_read.watch, cli_read.results, cli_read.errors, cli_read.view, cli_read.models,
     cli_serve.api, cli_serve.api_key, flower_command.flower,
     cli_steer.pause, cli_steer.cancel, cli_steer.resume, cli_steer.retry_errors, cli_steer.gc,
 ):  # fmt: skip

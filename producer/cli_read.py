@@ -1,23 +1,30 @@
-"""Commands that read: status, watch, results, errors, models."""
+"""Commands that read: status, watch, results, errors, view, models."""
 
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+from PIL import Image
 from rich.console import Console
 
 from contract.errors import ExitCode, TraceOcrError
+from contract.logs import redacted
 from contract.model_store import ModelStore
+from contract.records import Item
 from contract.settings import Settings
 from contract.workspace import Workspace
 from producer import options, render
 from producer.catalogue import list_models
+from producer.drawing import document_html
 from producer.session import Session
 from producer.status import JobStatus, find_status, find_workspace, first_lines, status_of
+from producer.view import find, picture
 
 WATCH_SECONDS = 1.0
 """Seconds between two looks of `watch`."""
@@ -68,6 +75,32 @@ def results(settings: Settings, job: str) -> ExitCode:
 def errors(settings: Settings, job: str) -> ExitCode:
     """Print a finished job's failed items, one JSON line each, in source order."""
     return _print_merged(settings, job, lambda workspace: workspace.errors)
+
+
+@click.command()
+@options.job_or_workspace
+@click.argument("item", metavar="ID")
+@click.option("-o", "--output", help="HTML file to write; default: named after the item, in this directory")
+@options.with_settings("max_bytes", "max_document_bytes", "max_pixels", *options.STORAGE)
+def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCode:
+    """Draw an item's page with its boxes and words, as HTML; of a document, all its pages."""
+    session = Session(settings)
+    workspace = find_workspace(job, session.ledger_if_set, session.storage, session.index)
+    known = workspace.require_job()
+    pages = [(found, _picture(found.item, session)) for found in find(workspace, known, item)]
+    target = Path(output or f"{re.sub(r'[^A-Za-z0-9._-]+', '-', item).lstrip('.')}.html")
+    target.write_text(document_html(known, pages), encoding="utf-8")
+    click.echo(f"{target}: {len(pages)} page{'s' if len(pages) > 1 else ''}, to be opened in a browser")
+    return ExitCode.OK
+
+
+def _picture(item: Item, session: Session) -> Image.Image | str:
+    """Return an item's picture, or why there is none: what its line says is worth showing all the same."""
+    try:
+        return picture(item, session.storage, session.settings)
+    # Any exception: Pillow and pdfium raise whatever they trip over in a damaged file.
+    except Exception as error:
+        return redacted(f"{type(error).__name__}: {error}")
 
 
 @click.group()

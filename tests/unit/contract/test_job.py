@@ -209,7 +209,7 @@ def test_a_job_json_of_no_kind_is_of_recognition_as_before_there_were_others(job
 def test_a_job_with_parameters_of_another_kind_is_none(page_job: Job) -> None:
     record = {**dict(page_job), "parameters": DetectionParameters()}
 
-    with pytest.raises(ValidationError, match="the parameters are not those of a ocr job"):
+    with pytest.raises(ValidationError, match="the parameters are not those of the kind ocr"):
         Job.model_validate(record)
 
 
