@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from contract.job import Job, KieParameters
-from producer.view import Found
+from producer.view import Found, words_of
 
 UNSURE = 0.5
 """Confidence below which a word is drawn as unsure."""
@@ -62,7 +62,7 @@ def marks_of(line: dict[str, Any]) -> list[Mark]:
     """Return the boxes of a page's line of any kind, in its order; none of a crop's."""
     marks = [Mark(_corners(geometry)) for geometry in line.get("bounding_boxes", ())]
     return marks + [
-        Mark(_corners(word["geometry"]), word["value"], word["confidence"]) for word in _words(line)
+        Mark(_corners(word["geometry"]), word["value"], word["confidence"]) for word in words_of(line)
     ]
 
 
@@ -107,7 +107,8 @@ def _drawn(mark: Mark, width: int, height: int, *, texts: bool) -> str:
 def _text(text: str, corners: Sequence[tuple[float, float]]) -> str:
     """Return a word as wide and high as its box, and turned as it is."""
     start, end, _, below = corners
-    length, size = math.dist(start, end), math.dist(start, below)
+    # A little shorter than its box, so that words stay apart.
+    length, size = 0.95 * math.dist(start, end), math.dist(start, below)
     turn = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
     # A quarter of a letter's height hangs below the line it stands on.
     x, y = (top + 0.75 * (bottom - top) for top, bottom in zip(start, below, strict=True))
@@ -115,15 +116,6 @@ def _text(text: str, corners: Sequence[tuple[float, float]]) -> str:
         f'<text transform="translate({x:.1f} {y:.1f}) rotate({turn:.1f})" font-size="{size:.1f}" '
         f'textLength="{length:.1f}" lengthAdjust="spacingAndGlyphs">{escape(text)}</text>'
     )
-
-
-def _words(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for page in line.get("pages", ()):
-        for block in page["blocks"]:
-            for part in block["lines"]:
-                yield from part["words"]
-    for field in line.get("extracted_fields", ()):
-        yield from field["values"]
 
 
 def _corners(geometry: Sequence[float]) -> tuple[tuple[float, float], ...]:

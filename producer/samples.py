@@ -1,15 +1,18 @@
-"""A look at a job's work: some crops beside their text, from any part that is there."""
+"""A look at a job's work: some items beside their text, from any part that is there."""
 
 from dataclasses import dataclass
 from random import Random
+from statistics import fmean
+from typing import Any
 
 import msgspec
 
 from contract.errors import ObjectMissingError
-from contract.records import Item, RecognitionLine, failure_of
+from contract.records import SHOWN, Item, failure_of
 from contract.roots import AllowedRoots
 from contract.storage import Storage
 from contract.workspace import Workspace, intact
+from producer.view import words_of
 
 IMAGE_TYPES = {
     b"\x89PNG": "image/png",
@@ -24,11 +27,14 @@ hold scripts."""
 
 @dataclass(frozen=True)
 class Sample:
-    """One crop that was read, where it stands in its job, and its text; `confidence` in 0..1."""
+    """One item that was read, where it stands in its job, and its text, of a page up to SHOWN characters.
+
+    `confidence` is in 0..1, of a page its words' mean; None where no word was read.
+    """
 
     id: str
     value: str
-    confidence: float
+    confidence: float | None
     chunk: int
     index: int
 
@@ -42,15 +48,25 @@ def samples(workspace: Workspace, count: int) -> list[Sample]:
     uri = workspace.part(chunk)
     with intact(uri):
         found = [
-            (index, msgspec.json.decode(line, type=RecognitionLine))
+            (index, msgspec.json.decode(line, type=dict[str, Any]))
             for index, line in enumerate(workspace.lines(uri))
             if failure_of(line) is None
         ]
     chosen = sorted(Random(chunk).sample(range(len(found)), min(count, len(found))))  # noqa: S311
     return [
-        Sample(line.id, line.value, line.confidence, chunk, index)
+        Sample(line["id"], *_said(line), chunk, index)
         for index, line in (found[position] for position in chosen)
     ]
+
+
+def _said(line: dict[str, Any]) -> tuple[str, float | None]:
+    if "value" in line:
+        return line["value"], line["confidence"]
+    if "bounding_boxes" in line:
+        return f"{len(line['bounding_boxes'])} words found", None
+    words = list(words_of(line))
+    text = " ".join(word["value"] for word in words)[:SHOWN]
+    return text, fmean(word["confidence"] for word in words) if words else None
 
 
 def item_of(workspace: Workspace, chunk: int, index: int) -> Item:

@@ -30,7 +30,7 @@ READ_AHEAD = 32
 """Chunks looked through at once: on S3 latency rules."""
 
 MAX_SIDE = 1600
-"""Pixels of a picture's longer side at most: what fits a screen. Geometry is relative, so words stay in place."""
+"""Pixels of a picture's longer side at most: what fits a screen; geometry is relative."""
 
 COPY_BYTES = 1 << 22
 """Bytes copied at once."""
@@ -61,6 +61,16 @@ def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
             "documents are called like ledger.pdf#page=2, and ledger.pdf is all of them"
         )
     return list(found.values())
+
+
+def words_of(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the words of a page's line, of kind ocr or kie, as JSON holds them."""
+    for page in line.get("pages", ()):
+        for block in page["blocks"]:
+            for part in block["lines"]:
+                yield from part["words"]
+    for field in line.get("extracted_fields", ()):
+        yield from field["values"]
 
 
 def picture(item: Item, storage: Storage, settings: Settings) -> Image.Image:

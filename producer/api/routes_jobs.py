@@ -57,16 +57,16 @@ class JobList(BaseModel):
 
 
 class SampleOut(BaseModel):
-    """One crop that was read; `image` is where its picture is to be had."""
+    """One item that was read; `image` is where its picture is to be had."""
 
     id: str
     value: str
-    confidence: float
+    confidence: float | None
     image: str
 
 
 class SampleList(BaseModel):
-    """Some crops of one job."""
+    """Some items of one job."""
 
     data: list[SampleOut]
 
@@ -156,7 +156,7 @@ def _add_samples(router: APIRouter, services: Services) -> None:
 
     @router.get("/{job_id}/samples", dependencies=may_read)
     def get_samples(job_id: JobId, count: Annotated[int, Query(ge=1, le=100)] = 12) -> SampleList:
-        """Show some crops beside their text."""
+        """Show some items beside their text."""
         found = samples(services.jobs.workspace(job_id), count)
         return SampleList(
             data=[

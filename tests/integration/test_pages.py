@@ -129,6 +129,11 @@ class TestManyPages:
         results = [json.loads(line) for line in bucket.read("out/results.jsonl").splitlines()]
         assert [line["id"] for line in results] == [f"ledger.pdf#page={page}" for page in (1, 2, 3)]
         assert len(bucket.read("out/chunks/000001.jsonl").splitlines()) == 1
+        # and can be looked at
+        viewed = trace_ocr("view", f"{root}/out", "ledger.pdf", "-o", "ledger.html")
+        assert viewed.returncode == 0, viewed.stderr
+        html = (tmp_path / "ledger.html").read_text()
+        assert (html.count("data:image/jpeg"), html.count(">INVOICE</text>")) == (3, 3)
 
     def test_the_resolution_is_a_parameter(self, trace_ocr: Run, tmp_path: Path) -> None:
         (tmp_path / "a.pdf").write_bytes(pdf((300, 200)))

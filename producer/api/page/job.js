@@ -1,4 +1,4 @@
-// One job: progress, rate, stages, workers, errors, and crops beside their text.
+// One job: progress, rate, stages, workers, errors, and items beside their text.
 
 import { call, download, events, get, post } from "./api.js";
 import { count, duration, element, moment, progress, show } from "./dom.js";
@@ -193,7 +193,7 @@ async function samples(place, path, images, signal) {
   const pictures = await Promise.all(data.map((sample) => picture(sample, images, signal)));
   if (signal.aborted) return;
   place.replaceChildren(
-    element("h3", {}, "Some crops and their text"),
+    element("h3", {}, "Some of what was read"),
     element(
       "ul",
       { class: "samples" },
@@ -203,7 +203,7 @@ async function samples(place, path, images, signal) {
           {},
           pictures[index] ?? element("span", { class: "no-image" }, "no preview"),
           element("span", { class: "value" }, sample.value),
-          element("span", { class: "confidence" }, `${(100 * sample.confidence).toFixed(0)}% · ${sample.id}`),
+          element("span", { class: "confidence" }, sample.confidence === null ? sample.id : `${(100 * sample.confidence).toFixed(0)}% · ${sample.id}`),
         ),
       ),
     ),
@@ -215,7 +215,7 @@ async function picture(sample, images, signal) {
     if (!images.has(sample.image)) {
       images.set(sample.image, URL.createObjectURL(await (await call(sample.image, { signal })).blob()));
     }
-    return element("img", { src: images.get(sample.image), alt: `crop ${sample.id}` });
+    return element("img", { src: images.get(sample.image), alt: sample.id });
   } catch {
     return null;
   }
