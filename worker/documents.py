@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from contract.documents import POINTS_PER_INCH, opened_frames, opened_pdf
+from contract.documents import POINTS_PER_INCH, opened_frames, opened_pdf, page_count
 from contract.errors import ErrorCode, ItemError, TooManyBytesError
 from contract.roots import AllowedRoots
 from contract.storage import Storage, is_s3
@@ -76,7 +76,8 @@ def read_frame(path: Path, number: int, max_pixels: int) -> DecodedImage:
         try:
             image.seek(number - 1)
         except EOFError as error:
-            raise _no_such_page(number, getattr(image, "n_frames", 0)) from error
+            # Counted anew: Pillow takes the page that it was asked for last for the document's last.
+            raise _no_such_page(number, page_count(path)) from error
         # Any exception: Pillow's plugins raise whatever they trip over.
         except Exception as error:
             raise _damaged_page(number, error) from error
@@ -121,10 +122,18 @@ class DocumentFiles:
         """
         with as_item_errors("TRACE_OCR_MAX_DOCUMENT_BYTES"), self._lock:
             self._roots.check(uri)
+            if not is_s3(uri):
+                return self._local(uri)
             if uri not in self._paths:
                 self._check_size(uri, self._storage.at(uri).size(uri))
-                self._paths[uri] = self._copied(uri) if is_s3(uri) else Path(uri)
+                self._paths[uri] = self._copied(uri)
             return self._paths[uri]
+
+    def _local(self, uri: str) -> Path:
+        self._check_size(uri, self._storage.at(uri).size(uri))
+        # Opened here too, before each page: what opens it next takes what it may not read for damaged.
+        with self._storage.at(uri).reader(uri):
+            return Path(uri)
 
     def _check_size(self, uri: str, size: int) -> None:
         if size > self._max_bytes:

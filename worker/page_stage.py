@@ -49,8 +49,6 @@ class _Page:
 class ReadablePage:
     """A page's words, to be read: `crops` per class, without their pixels, and how many pieces each has."""
 
-    pieces_follow: ClassVar = True
-
     found: FoundPage
     crops: dict[str, list[tuple[PreparedCrop, int]]]
     pieces: list[Pixels] = field(default_factory=list)
@@ -62,16 +60,10 @@ class ReadablePage:
 
 @dataclass(frozen=True, slots=True)
 class BoxedPage:
-    """A page of which the boxes are all that is asked for."""
-
-    pieces_follow: ClassVar = False
+    """A page of which the boxes are all that is asked for, so that there are no pieces."""
 
     boxes: dict[str, npt.NDArray[np.float32]]
-
-    @property
-    def pieces(self) -> list[Pixels]:
-        """None: there is nothing more to read."""
-        return []
+    pieces: list[Pixels] = field(default_factory=list, init=False)
 
     def without_pixels(self) -> "BoxedPage":
         """Return the same."""
@@ -86,6 +78,8 @@ class DetectionStage:
         detector: the detection model
         batch_size: pages per batch
     """
+
+    _reads_last: ClassVar = True
 
     def __init__(self, steps: PageSteps, detector: Detect, batch_size: int) -> None:
         self._steps, self._detector, self._batch_size = steps, detector, batch_size
@@ -108,9 +102,8 @@ class DetectionStage:
         """Fetch and decode a page and scale it to the model's input, in a thread of the pool."""
         run.on_alive()
         _, data, fetching = fetch_timed(item, run)
-        page = _Page(item, {"fetch": fetching})
+        page = _Page(item, {"fetch": fetching}, data if isinstance(data, ItemError) else None)
         if isinstance(data, ItemError):
-            page.failure = data
             return page
         started = time.perf_counter()
         try:
@@ -146,26 +139,35 @@ class DetectionStage:
         """Give a batch to the model; a page that fails alone costs only itself."""
         check_alive(run)
         started = time.perf_counter()
-        scaled = [page.scaled for page in pages if page.scaled is not None]
         try:
-            for page, found in zip(pages, self._detector.maps(np.stack(scaled)), strict=True):
-                page.found = found
-        except RuntimeError as error:
-            if len(pages) == 1:
-                pages[0].failure = _failed(error)
-            else:
-                for page in pages:
-                    self._detect([page], run)
+            self._map(pages)
+        except RuntimeError:
+            for page in pages:
+                self._map_alone(page, run)
         pages[0].seconds["detect"] = time.perf_counter() - started
-        pages[0].batch = len(pages)
+        pages[0].batch = len(pages) if self._reads_last else 0
         for page in pages:
             page.scaled = None
+
+    def _map(self, pages: list[_Page]) -> None:
+        scaled = np.stack([page.scaled for page in pages if page.scaled is not None])
+        for page, found in zip(pages, self._detector.maps(scaled), strict=True):
+            page.found = found
+
+    def _map_alone(self, page: _Page, run: ChunkRun) -> None:
+        check_alive(run)
+        try:
+            self._map([page])
+        except RuntimeError as error:
+            page.failure = _failed(error)
 
     def _prepared(self, page: _Page, run: ChunkRun) -> Prepared:
         """Bring a page from its map to what the next model reads, in a thread of the pool."""
         run.on_alive()
-        if page.failure or page.pixels is None or page.found is None:
-            return Prepared(page.failure or _failed(None), page.note, page.seconds)
+        if page.failure:
+            return Prepared(page.failure, page.note, page.seconds, page.batch)
+        assert page.pixels is not None
+        assert page.found is not None
         started = time.perf_counter()
         try:
             outcome = self._outcome(page.pixels, page.found, run)
@@ -174,9 +176,9 @@ class DetectionStage:
         # Any exception: geometry of a stranger's page trips OpenCV and numpy in many ways; it costs the page.
         except Exception as error:
             structlog.get_logger().warning("page_failed", item=page.item.id, exc_info=error)
-            return Prepared(_failed(error), page.note, page.seconds)
+            return Prepared(_failed(error), page.note, page.seconds, page.batch)
         page.seconds["crop"] = time.perf_counter() - started
-        return Prepared(outcome, page.note, page.seconds, 0 if outcome.pieces_follow else page.batch)
+        return Prepared(outcome, page.note, page.seconds, page.batch)
 
     def _outcome(self, pixels: Pixels, found: Map, _run: ChunkRun) -> "ReadablePage | BoxedPage":
         return BoxedPage(self._steps.boxes(pixels, found))
@@ -188,6 +190,8 @@ class WordStage(DetectionStage):
     Args:
         group: words are grouped into lines and blocks, as `/ocr` gives them; if not, by class, as `/kie` does
     """
+
+    _reads_last: ClassVar = False
 
     def __init__(self, steps: PageSteps, detector: Detect, batch_size: int, *, group: bool) -> None:
         super().__init__(steps, detector, batch_size)
@@ -240,9 +244,9 @@ class NothingToRead:
         raise NotImplementedError
 
 
-def _failed(error: Exception | None) -> ItemError:
-    reason = f"{type(error).__name__}: {error}" if error else "no map"
+def _failed(error: Exception) -> ItemError:
     return ItemError(
         ErrorCode.DETECTION_FAILED,
-        f"the words of this page could not be found ({reason}): try another detection_model, or leave it out",
+        f"the words of this page could not be found ({type(error).__name__}: {error}): "
+        "try another detection_model, or leave it out",
     )

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pypdfium2
 import pytest
+from doctr.models.detection.linknet.base import LinkNetPostProcessor
 from PIL import Image
 
 from contract.documents import page_count
@@ -24,6 +26,7 @@ from contract.workspace import Workspace
 from worker.batching import Prediction, PreparedCrop
 from worker.chunk import WorkerContext
 from worker.decode import DecodedImage, Pixels, decode_crop, decode_image
+from worker.detection import Map
 from worker.device import Device
 from worker.documents import PageReader
 from worker.isolation import Request
@@ -32,6 +35,9 @@ from worker.reading import Models
 from worker.watchdog import Watchdog
 
 Encode = Callable[..., bytes]
+
+REDS = 200
+"""How red a word may be that is to be told from paper: less than that."""
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def png(encode: Encode) -> Callable[..., bytes]:
 
 
 class FakeReader:
-    """Reads a crop's grey level as its text; a crop wider than 8:1 comes in pieces, as with docTR.
+    """Reads the red of a crop's middle as its text; a crop wider than 8:1 comes in pieces, as with docTR.
 
     `batch_sizes` lists what was read; a batch that holds a level in `broken` fails as a device does.
     """
@@ -73,7 +79,7 @@ class FakeReader:
     def prepare(self, pixels: Pixels) -> PreparedCrop:
         self.prepared += 1
         height, width = pixels.shape[:2]
-        piece = np.full((3, 1, 1), pixels[0, 0, 0], np.uint8)
+        piece = np.full((3, 1, 1), pixels[height // 2, width // 2, 0], np.uint8)
         return PreparedCrop([piece] * max(1, width // (8 * height)), [])
 
     def read(self, batch: Pixels) -> list[Prediction]:
@@ -91,6 +97,61 @@ class FakeReader:
 @pytest.fixture
 def reader() -> FakeReader:
     return FakeReader()
+
+
+class FakeDetector:
+    """Finds words where a page is blue: paper and padding are grey. Boxes are made of that by docTR.
+
+    `batch_sizes` lists what was read; a batch with a word whose red is in `broken` fails as a device does.
+    """
+
+    identity = {"architecture": "fake detector"}  # noqa: RUF012 - as the real one's, never changed
+    input_shape = (3, 256, 256)
+    class_names = ["words"]  # noqa: RUF012 - as above
+
+    def __init__(self) -> None:
+        self.batch_sizes: list[int] = []
+        self.broken: set[int] = set()
+        self.fitting_batch_size: int | None = None
+
+    def postprocessor(
+        self, binary_threshold: float, box_threshold: float, *, assume_straight_pages: bool
+    ) -> Any:
+        return LinkNetPostProcessor(binary_threshold, box_threshold, assume_straight_pages)
+
+    def maps(self, batch: Pixels) -> list[Map]:
+        self.batch_sizes.append(len(batch))
+        red, blue = batch[:, 0].astype(int), batch[:, 2].astype(int)
+        words = blue - red > 30
+        if self.broken & set(red[words].tolist()):
+            raise RuntimeError("device-side assert")
+        return list(words[..., None].astype(np.float32))
+
+
+@pytest.fixture
+def detector() -> FakeDetector:
+    return FakeDetector()
+
+
+@pytest.fixture(scope="session")
+def pdf() -> Callable[..., bytes]:
+    """Return the bytes of a PDF of pages of the sizes, in points; each has one word, as red as its number."""
+
+    def of_sizes(*sizes: tuple[float, float]) -> bytes:
+        document = pypdfium2.PdfDocument.new()
+        for number, size in enumerate(sizes, 1):
+            page = document.new_page(*size)
+            word = pypdfium2.raw.FPDFPageObj_CreateNewRect(size[0] / 4, size[1] / 4, size[0] / 2, size[1] / 2)
+            pypdfium2.raw.FPDFPageObj_SetFillColor(word, number % REDS, 0, 255, 255)
+            pypdfium2.raw.FPDFPath_SetDrawMode(word, pypdfium2.raw.FPDF_FILLMODE_WINDING, False)
+            pypdfium2.raw.FPDFPage_InsertObject(page, word)
+            page.gen_content()
+        buffer = io.BytesIO()
+        document.save(buffer)
+        document.close()
+        return buffer.getvalue()
+
+    return of_sizes
 
 
 @pytest.fixture

@@ -1,0 +1,158 @@
+"""Memory stays flat over a long document, in the worker and in the process that renders; models are fakes."""
+
+import gc
+import threading
+import tracemalloc
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+
+import pytest
+
+from contract.job import OcrParameters
+from contract.pages import OcrLine
+from contract.records import Item, Line
+from tests.unit.worker.conftest import REDS, FakeDetector, FakeReader
+from worker.decode import DecodedImage, File
+from worker.files import Decoder
+from worker.isolation import DecoderPool, IsolatedDecoder, Request
+from worker.page_stage import FOUND_AHEAD, WordStage
+from worker.pages import PageSteps
+from worker.process import ChunkRun, process_chunk
+
+PAGES, FEW_PAGES, CHUNK = 500, 64, 32
+
+WINDOW, DETECTED_AT_ONCE = 4, 2
+
+RESOLUTION, SIZE = 144, (200, 300)
+"""Dots per inch, and points: pages whose pixels outweigh whatever else is held of them."""
+
+PAGE_BYTES = 400 * 600 * 3
+
+AHEAD = WINDOW + DETECTED_AT_ONCE + FOUND_AHEAD * DETECTED_AT_ONCE + 1
+"""Pages at most on their way: scaled ahead, in a detection batch, cut ahead; and one whose words are read."""
+
+Read = Callable[[range], None]
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory, pdf: Callable[..., bytes]) -> Path:
+    """A PDF of PAGES pages, each with its number as its word."""
+    path = tmp_path_factory.mktemp("scans") / "long.pdf"
+    path.write_bytes(pdf(*[SIZE] * PAGES))
+    return path
+
+
+@pytest.fixture
+def decoders() -> Iterator[DecoderPool]:
+    pool = DecoderPool(lambda: IsolatedDecoder(10_000_000, 120, 1 << 31))
+    yield pool
+    pool.close()
+
+
+class LivePages:
+    """Counts the pages whose pixels somebody holds; `most` is how many there were at once."""
+
+    def __init__(self, decode: Decoder) -> None:
+        self._decode = decode
+        # Reentrant: a page may be let go of while another one is being counted.
+        self._lock = threading.RLock()
+        self.now = self.most = 0
+
+    def __call__(self, item: Item, file: File) -> DecodedImage:
+        image = self._decode(item, file)
+        self._count(1)
+        # Of the array below: the crops of a page are views that hold that one.
+        weakref.finalize(image.pixels.base, self._count, -1)
+        return image
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self.now += change
+            self.most = max(self.most, self.now)
+
+
+@pytest.fixture
+def live_pages(decoders: DecoderPool) -> LivePages:
+    return LivePages(Decoder(decoders, 10_000_000, pages=True, careful=False, resolution=RESOLUTION))
+
+
+@pytest.fixture
+def read(document: Path, live_pages: LivePages, pool: Executor) -> Read:
+    """Read pages chunk by chunk, as a worker does."""
+    detector = FakeDetector()
+    stage = WordStage(PageSteps(detector, OcrParameters()), detector, DETECTED_AT_ONCE, group=True)
+    run = ChunkRun(
+        fetch=lambda _: document,
+        decode=live_pages,  # type: ignore[arg-type]
+        reader=FakeReader(),
+        batch_size=8,
+        attempt=1,
+        pool=pool,
+        window=WINDOW,
+        on_progress=lambda items: None,
+        stop=threading.Event(),
+    )
+
+    def read_pages(pages: range) -> None:
+        for first in range(pages.start, pages.stop, CHUNK):
+            numbers = range(first, min(first + CHUNK, pages.stop))
+            items = [Item(f"long.pdf#page={number}", str(document), page=number) for number in numbers]
+            lines, _ = process_chunk(items, run, stage)
+            # Or it is the memory of nothing that is measured.
+            assert [word_of(line) for line in lines] == [str(number % REDS) for number in numbers]
+
+    return read_pages
+
+
+def word_of(line: Line) -> str:
+    """Return the one word of a page."""
+    assert isinstance(line, OcrLine)
+    return line.pages[0].blocks[0].lines[0].words[0].value
+
+
+def memory_of(read: Read, pages: range) -> tuple[int, int]:
+    """Return the bytes that this process still holds once it has read the pages, and the most it held."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        read(pages)
+        gc.collect()
+        return tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_worker_holds_no_more_of_many_pages_than_of_few(read: Read, live_pages: LivePages) -> None:
+    # given models and threads that have read before, which is when what they keep is made
+    read(range(1, CHUNK + 1))
+
+    few_left, few_most = memory_of(read, range(1, FEW_PAGES + 1))
+    many_left, many_most = memory_of(read, range(1, PAGES + 1))
+
+    assert live_pages.most <= AHEAD < CHUNK
+    assert live_pages.now == 0
+    # How many of the pages that may be on their way are so at once is the threads' affair.
+    assert many_most - few_most < AHEAD * PAGE_BYTES
+    assert many_left - few_left < PAGE_BYTES
+
+
+def test_the_process_that_renders_grows_no_further_with_each_page(
+    decoders: DecoderPool, document: Path
+) -> None:
+    with decoders.lent() as decoder:
+        few = most_memory(decoder, document, range(1, FEW_PAGES + 1))
+        many = most_memory(decoder, document, range(FEW_PAGES + 1, PAGES + 1))
+
+    assert many < 1.2 * few
+
+
+def most_memory(decoder: IsolatedDecoder, document: Path, pages: range) -> int:
+    """Return the most kilobytes of memory that the decoder's child has had once it has rendered the pages."""
+    for number in pages:
+        decoder.decode(Request("page", str(document), number, RESOLUTION))
+    assert decoder._child
+    status = Path(f"/proc/{decoder._child[0].pid}/status").read_text(encoding="ascii")
+    (most,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(most.split()[1])
