@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, create_model
 
 from contract.job import PARAMETERS, DetectionParameters, PageKind, optional_fields
+from contract.pages import DetectionLine, KieLine, OcrLine, PageLine
 from contract.records import Nudge
 from producer.api.access import requires
 from producer.api.problems import problems
@@ -19,6 +20,8 @@ SCORES = ("confidence", "detection_score")
 JOBS_OWN = ("id", "label")
 """Fields of a job's line that an answer has no use for."""
 
+LINES: dict[PageKind, type[PageLine]] = {"ocr": OcrLine, "detection": DetectionLine, "kie": KieLine}
+
 Page = dict[str, Any]
 
 
@@ -30,12 +33,12 @@ def pages_router(services: Services) -> APIRouter:
     # Made here, so that FastAPI sees the parameters of each kind by name.
     ocr_query, detection_query, kie_query = (_query(kind) for kind in ("ocr", "detection", "kie"))
 
-    @router.post("/ocr/", dependencies=access)
+    @router.post("/ocr/", dependencies=access, responses=_described("ocr"))
     async def ocr(files: list[UploadFile], parameters: Annotated[ocr_query, Query()]) -> list[Page]:  # type: ignore[valid-type]
         """Find and read words, grouped into lines and blocks: JPEG, PNG or PDF; one element per page."""
         return await _read("ocr", files, parameters, services)
 
-    @router.post("/detection/", dependencies=access)
+    @router.post("/detection/", dependencies=access, responses=_described("detection"))
     async def detection(
         files: list[UploadFile],
         parameters: Annotated[detection_query, Query()],  # type: ignore[valid-type]
@@ -43,7 +46,7 @@ def pages_router(services: Services) -> APIRouter:
         """Find words: JPEG, PNG or PDF; one element per page, with the words' boxes."""
         return await _read("detection", files, parameters, services)
 
-    @router.post("/kie/", dependencies=access)
+    @router.post("/kie/", dependencies=access, responses=_described("kie"))
     async def kie(files: list[UploadFile], parameters: Annotated[kie_query, Query()]) -> list[Page]:  # type: ignore[valid-type]
         """Find and read words, by the detection model's classes: JPEG, PNG or PDF; one element per page."""
         return await _read("kie", files, parameters, services)
@@ -56,6 +59,25 @@ def _query(kind: PageKind) -> type[BaseModel]:
     return create_model(
         f"{kind.title()}Query", __config__=ConfigDict(extra="forbid"), **optional_fields(PARAMETERS[kind])
     )
+
+
+def _described(kind: PageKind) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's description of a kind's answer: of its jobs' line, without what is the jobs' own."""
+    _, structs = msgspec.json.schema_components([LINES[kind]], ref_template="{name}")
+    page = _inlined(structs[LINES[kind].__name__], structs)
+    page["properties"] = {name: one for name, one in page["properties"].items() if name not in JOBS_OWN}
+    page["required"] = [name for name in page["required"] if name not in JOBS_OWN]
+    return {200: {"content": {"application/json": {"schema": {"type": "array", "items": page}}}}}
+
+
+def _inlined(schema: Any, structs: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(one, structs) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(structs[schema["$ref"]], structs)
+    return {name: _inlined(one, structs) for name, one in schema.items()}
 
 
 async def _read(kind: PageKind, files: list[UploadFile], given: BaseModel, services: Services) -> list[Page]:

@@ -196,5 +196,5 @@ def test_writing_refused_for_good(s3_scene: S3Scene) -> None:
     scene.s3.fail(access_denied, "PUT", "out/")
 
     watch = scene.start_process("watch", "chaos")
-    assert watch.popen.wait(90) == 3
+    assert watch.popen.wait(180) == 3
     assert watch.wait_for("refuses access")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import jsonschema
 import pytest
 from fastapi.testclient import TestClient
 
@@ -370,6 +371,21 @@ class TestKinds:
         assert {one["name"] for one in described} == set(api_settings.parameters_of(kind).model_dump())
         assert not any(one["required"] for one in described)
         assert all(one["description"] for one in described)
+
+
+@pytest.mark.usefixtures("a_worker_lives")
+@pytest.mark.parametrize("route", ROUTES)
+def test_the_description_tells_an_answers_shape(
+    route: str, client: TestClient, anyone: TestClient, workers: FakeWorkers
+) -> None:
+    workers.answer = answer_with(PAGES[route]())
+
+    (page,) = client.post(route, files=files(PNG)).json()
+    answers = anyone.get("/openapi.json").json()["paths"][route]["post"]["responses"]["200"]
+
+    shape = answers["content"]["application/json"]["schema"]["items"]
+    jsonschema.validate(page, shape)
+    assert set(shape["required"]) == set(page)
 
 
 @pytest.mark.parametrize("route", ROUTES)
