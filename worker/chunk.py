@@ -132,7 +132,9 @@ def _read_and_write(
         run = replace(run, on_alive=alive, on_progress=on_progress)
         lines, timings = process_chunk(items, run, reading.stage)
         if job.exports:
+            exporting = time.perf_counter()
             write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run)
+            timings.add("export", time.perf_counter() - exporting)
     statistics = summarise(lines, timings, time.perf_counter() - started, reading, context.name)
     writing = time.perf_counter()
     written = write_part(workspace, chunk, lines, statistics)
