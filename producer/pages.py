@@ -17,7 +17,7 @@ from typing import IO, cast
 import msgspec
 import structlog
 
-from contract.documents import is_document, page_count, page_id
+from contract.documents import is_document, page_count, page_id, room_for
 from contract.errors import ItemError, StorageError, StorageUnavailableError
 from contract.records import Item
 from contract.roots import AllowedRoots
@@ -71,9 +71,9 @@ class PageCounter:
             if not is_s3(uri):
                 return self._counted(uri)
             with tempfile.NamedTemporaryFile(prefix="trace-ocr-", suffix=os.path.splitext(uri)[1]) as copy:  # noqa: PTH122 - a key is no path
-                with self._storage.at(uri).reader(uri) as source:
+                with self._storage.at(uri).reader(uri) as source, room_for(uri):
                     shutil.copyfileobj(cast("IO[bytes]", source), copy, COPY_BYTES)
-                copy.flush()
+                    copy.flush()
                 return self._counted(copy.name)
         except StorageUnavailableError:
             raise

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from contract.documents import POINTS_PER_INCH, opened_frames, opened_pdf, page_count
+from contract.documents import POINTS_PER_INCH, opened_frames, opened_pdf, page_count, room_for
 from contract.errors import ErrorCode, ItemError, TooManyBytesError
 from contract.roots import AllowedRoots
 from contract.storage import Storage, is_s3
@@ -144,7 +144,7 @@ class DocumentFiles:
     def _copied(self, uri: str) -> Path:
         # The name ends as the key does: it is what tells a PDF from a TIFF.
         copy = self._folder / f"{len(self._paths)}{os.path.splitext(uri)[1].lower()}"  # noqa: PTH122 - no path
-        with self._storage.at(uri).reader(uri) as source, copy.open("wb") as target:
+        with self._storage.at(uri).reader(uri) as source, room_for(uri), copy.open("wb") as target:
             for block in iter(lambda: source.read(COPY_BYTES), b""):
                 target.write(block)
         return copy
