@@ -13,7 +13,7 @@ from typing import Any
 import pypdfium2
 from PIL import Image, UnidentifiedImageError
 
-from contract.errors import ErrorCode, ItemError, StorageUnavailableError
+from contract.errors import ErrorCode, ItemError
 
 EXTENSIONS = (".pdf", ".tif", ".tiff")
 
@@ -30,21 +30,6 @@ _FILE_ERROR = 2
 
 _PASSWORD_ERROR = 4
 """FPDF_ERR_PASSWORD of fpdfview.h."""
-
-
-@contextlib.contextmanager
-def room_for(uri: str) -> Iterator[None]:
-    """Turn what the temporary folder refuses, while a document is copied into it, into what passes.
-
-    Raises:
-        StorageUnavailableError: it is full, or cannot be written
-    """
-    try:
-        yield
-    except OSError as error:
-        raise StorageUnavailableError(
-            f"the temporary folder cannot hold a copy of {uri} ({error}): make room, or set TMPDIR"
-        ) from error
 
 
 def is_document(name: str) -> bool:

@@ -5,12 +5,13 @@ Text and hOCR are docTR's own; the PDF is of the pages' images with the words be
 
 import contextlib
 import re
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import IO, Protocol, cast
 from urllib.parse import quote
 
 import msgspec
@@ -20,7 +21,7 @@ from contract.documents import document_of
 from contract.errors import JobError, UsageError
 from contract.job import Export, Job, OcrParameters
 from contract.pages import PageExport
-from contract.storage import is_s3
+from contract.storage import COPY_BYTES, copy, is_s3
 from contract.storage.streams import TranslatedStream
 from contract.workspace import Workspace, intact
 
@@ -33,9 +34,6 @@ MAX_NAME = 200
 """Bytes of a file's name made of an id at most: file systems end at 255, and a suffix follows."""
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
-
-COPY_BYTES = 1 << 22
-"""Bytes copied at once."""
 
 
 def check_exports(job: Job) -> None:
@@ -191,18 +189,15 @@ class _PdfWriter:
         file = self._folder / "document.pdf"
         self._pdf.save(file)
         with file.open("rb") as saved:
-            for block in iter(lambda: saved.read(COPY_BYTES), b""):
-                target.write(block)
+            shutil.copyfileobj(saved, cast("IO[bytes]", target), COPY_BYTES)
 
     def _local(self, chunk: int) -> Path:
         uri = self._workspace.page_pdfs(chunk)
         if not is_s3(uri):
             return Path(uri)
-        copy = self._folder / f"{chunk}.pdf"
-        with self._workspace.store.reader(uri) as source, copy.open("wb") as target:
-            for block in iter(lambda: source.read(COPY_BYTES), b""):
-                target.write(block)
-        return copy
+        local = self._folder / f"{chunk}.pdf"
+        copy(self._workspace.store, uri, local)
+        return local
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import resource
-import shutil
 import tempfile
 import threading
 import warnings
@@ -12,16 +11,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import IO, cast
 
 import msgspec
 import structlog
 
-from contract.documents import is_document, page_count, page_id, room_for
+from contract.documents import is_document, page_count, page_id
 from contract.errors import ItemError, StorageError, StorageUnavailableError
 from contract.records import Item
 from contract.roots import AllowedRoots
-from contract.storage import Storage, is_s3
+from contract.storage import Storage, copy, is_s3
 from producer.sources import Listing
 
 COUNTED_AHEAD = 16
@@ -35,9 +33,6 @@ COUNT_SECONDS = 60.0
 
 COUNT_MEMORY = 2 << 30
 """Bytes that such a process may allocate."""
-
-COPY_BYTES = 1 << 22
-"""Bytes copied at once."""
 
 
 class PageCounter:
@@ -70,11 +65,9 @@ class PageCounter:
                 return None
             if not is_s3(uri):
                 return self._counted(uri)
-            with tempfile.NamedTemporaryFile(prefix="trace-ocr-", suffix=os.path.splitext(uri)[1]) as copy:  # noqa: PTH122 - a key is no path
-                with self._storage.at(uri).reader(uri) as source, room_for(uri):
-                    shutil.copyfileobj(cast("IO[bytes]", source), copy, COPY_BYTES)
-                    copy.flush()
-                return self._counted(copy.name)
+            with tempfile.NamedTemporaryFile(prefix="trace-ocr-", suffix=os.path.splitext(uri)[1]) as local:  # noqa: PTH122 - a key is no path
+                copy(self._storage.at(uri), uri, Path(local.name))
+                return self._counted(local.name)
         except StorageUnavailableError:
             raise
         except StorageError:

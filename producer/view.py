@@ -23,7 +23,7 @@ from contract.errors import (
 from contract.job import Job
 from contract.records import Item
 from contract.settings import Settings
-from contract.storage import Storage
+from contract.storage import Storage, copy
 from contract.workspace import Workspace, intact
 
 READ_AHEAD = 32
@@ -31,9 +31,6 @@ READ_AHEAD = 32
 
 MAX_SIDE = 1600
 """Pixels of a picture's longer side at most: what fits a screen; geometry is relative."""
-
-COPY_BYTES = 1 << 22
-"""Bytes copied at once."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +84,9 @@ def picture(item: Item, storage: Storage, settings: Settings) -> Image.Image:
             return _fitted(image, settings.max_pixels)
     if store.size(item.uri) > settings.max_document_bytes:
         raise TooManyBytesError(f"{item.uri} is larger than {settings.max_document_bytes:,} bytes")
-    with NamedTemporaryFile(prefix="trace-ocr-", suffix=Path(item.uri).suffix) as copy:
-        with store.reader(item.uri) as source:
-            for block in iter(lambda: source.read(COPY_BYTES), b""):
-                copy.write(block)
-        copy.flush()
-        return _page(Path(copy.name), item.page, settings.max_pixels)
+    with NamedTemporaryFile(prefix="trace-ocr-", suffix=Path(item.uri).suffix) as local:
+        copy(store, item.uri, Path(local.name))
+        return _page(Path(local.name), item.page, settings.max_pixels)
 
 
 def _matches(workspace: Workspace, job: Job, wanted: str) -> Iterator[tuple[int, int, Item]]:

@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from contract.documents import POINTS_PER_INCH, opened_frames, opened_pdf, page_count, room_for
+from contract.documents import POINTS_PER_INCH, opened_frames, opened_pdf, page_count
 from contract.errors import ErrorCode, ItemError, TooManyBytesError
 from contract.roots import AllowedRoots
-from contract.storage import Storage, is_s3
+from contract.storage import Storage, copy, is_s3
 from worker.decode import DecodedImage, as_item_errors, check_pixels, pixels_of
-
-COPY_BYTES = 1 << 22
-"""Bytes copied at once."""
 
 
 class PageReader:
@@ -143,11 +140,9 @@ class DocumentFiles:
 
     def _copied(self, uri: str) -> Path:
         # The name ends as the key does: it is what tells a PDF from a TIFF.
-        copy = self._folder / f"{len(self._paths)}{os.path.splitext(uri)[1].lower()}"  # noqa: PTH122 - no path
-        with self._storage.at(uri).reader(uri) as source, room_for(uri), copy.open("wb") as target:
-            for block in iter(lambda: source.read(COPY_BYTES), b""):
-                target.write(block)
-        return copy
+        target = self._folder / f"{len(self._paths)}{os.path.splitext(uri)[1].lower()}"  # noqa: PTH122 - no path
+        copy(self._storage.at(uri), uri, target)
+        return target
 
 
 def _no_such_page(number: int, pages: int) -> ItemError:

@@ -4,11 +4,13 @@ A local URI is a plain path; anything else must be s3://bucket/key.
 """
 
 import importlib.util
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
-from contract.errors import UnsupportedUriError
+from contract.errors import StorageUnavailableError, UnsupportedUriError
 from contract.storage.local import LocalStore
 from contract.storage.streams import TranslatedStream
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from contract.settings import Settings
     from contract.storage.fast_s3 import FastReader
     from contract.storage.s3 import OnS3, S3Store
+
+COPY_BYTES = 1 << 22
+"""Bytes copied at once."""
 
 
 class Store(Protocol):
@@ -99,6 +104,23 @@ def fast_reader(client: "S3Client", on_s3: "OnS3 | None") -> "FastReader | None"
     from contract.storage.fast_s3 import FastReader
 
     return FastReader(client, on_s3)
+
+
+def copy(store: Store, uri: str, target: Path) -> None:
+    """Copy an object or a file into a file of this machine.
+
+    Raises:
+        StorageError: as `Store.reader`
+        StorageUnavailableError: also where the target's folder has no room
+    """
+    with store.reader(uri) as source:
+        try:
+            with target.open("wb") as file:
+                shutil.copyfileobj(cast("IO[bytes]", source), file, COPY_BYTES)
+        except OSError as error:
+            raise StorageUnavailableError(
+                f"{target.parent} cannot hold a copy of {uri} ({error}): make room there, or set TMPDIR"
+            ) from error
 
 
 def is_s3(uri: str) -> bool:

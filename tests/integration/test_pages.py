@@ -1,14 +1,11 @@
 """Page jobs through the real path: `trace-ocr`, Redis, a worker process, the demo models."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import pypdfium2
 import pytest
 from doctr.models import ocr_predictor
-from PIL import Image
 
 from contract.job import OcrParameters
 from contract.records import encode_line
@@ -20,6 +17,7 @@ from tests.integration.test_pages_parity import (
     sample_items,
     store,  # noqa: F401 - a fixture
 )
+from tests.unit.documents import encrypted_pdf, pdf, tiff
 from tools.recall import recall_of
 from worker.page_lines import ocr_line
 
@@ -35,32 +33,6 @@ def demo(demo_model: None) -> None:
 
 def lines(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def pdf(*sizes: tuple[float, float]) -> bytes:
-    """Return a PDF of empty pages, in points."""
-    document = pypdfium2.PdfDocument.new()
-    for size in sizes:
-        document.new_page(*size)
-    buffer = io.BytesIO()
-    document.save(buffer)
-    return buffer.getvalue()
-
-
-def tiff(*sizes: tuple[int, int]) -> bytes:
-    """Return a TIFF of white pages, in pixels."""
-    first, *others = (Image.new("RGB", size, "white") for size in sizes)
-    buffer = io.BytesIO()
-    first.save(buffer, "TIFF", save_all=True, append_images=others)
-    return buffer.getvalue()
-
-
-def encrypted() -> bytes:
-    """Return a PDF that asks for a password: a handler of the standard kind whose keys fit none."""
-    trailer = pdf((100, 100)).rpartition(b"trailer")
-    keys = b"/O <" + b"41" * 32 + b"> /U <" + b"42" * 32 + b">"
-    handler = b"/Encrypt << /Filter /Standard /V 1 /R 2 " + keys + b" /P -4 >> /ID [<30> <30>] "
-    return trailer[0] + b"trailer" + trailer[2].replace(b"<<", b"<<" + handler, 1)
 
 
 class TestSamplePages:
@@ -156,7 +128,7 @@ class TestBrokenDocuments:
             "absurd.pdf": pdf((100, 100), (14_000, 14_000)),
             "cut.tiff": whole[: len(whole) // 2],
             "empty.pdf": b"",
-            "encrypted.pdf": encrypted(),
+            "encrypted.pdf": encrypted_pdf(),
             "garbage.pdf": b"%PDF-1.7\n" + bytes(range(256)) * 9,
             "mixed.tiff": tiff((300, 200), (80, 400)),
             "no-pages.pdf": pdf(),

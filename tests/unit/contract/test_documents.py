@@ -1,6 +1,5 @@
 """Documents: how many pages each has, and what is said of those that cannot be opened."""
 
-import errno
 import io
 import re
 import struct
@@ -21,9 +20,8 @@ from contract.documents import (
     opened_pdf,
     page_count,
     page_id,
-    room_for,
 )
-from contract.errors import ErrorCode, ItemError, StorageUnavailableError
+from contract.errors import ErrorCode, ItemError
 from tests.unit.documents import encrypted_pdf, pdf, tiff, tiff_of
 
 SQUARE = (100, 100)
@@ -320,13 +318,3 @@ class TestOpened:
 
         assert path in held[1]
         assert path not in open_files()
-
-
-def test_a_temporary_folder_without_room_is_waited_for_and_names_the_way_out() -> None:
-    full = OSError(errno.ENOSPC, "No space left on device")
-
-    with (
-        pytest.raises(StorageUnavailableError, match=r"copy of s3://b/a\.pdf .*No space left.*TMPDIR"),
-        room_for("s3://b/a.pdf"),
-    ):
-        raise full

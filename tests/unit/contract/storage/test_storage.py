@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ObjectMissingError, StorageError, TooManyBytesError, UnsupportedUriError
-from contract.storage import Storage, Store, is_s3, join
+from contract.errors import (
+    ObjectMissingError,
+    StorageError,
+    StorageUnavailableError,
+    TooManyBytesError,
+    UnsupportedUriError,
+)
+from contract.storage import Storage, Store, copy, is_s3, join
 
 
 @pytest.fixture(params=["folder", "s3", "s3-fast"])
@@ -181,6 +187,21 @@ def test_an_error_of_the_writers_block_is_not_taken_for_one_of_storage(
         raise error
 
     assert not isinstance(raised.value, StorageError)
+
+
+def test_a_copy_is_what_it_was_made_of(store: Store, root: str, tmp_path: Path) -> None:
+    store.replace(join(root, "a"), b"bytes")
+
+    copy(store, join(root, "a"), tmp_path / "copy")
+
+    assert (tmp_path / "copy").read_bytes() == b"bytes"
+
+
+def test_a_copy_for_which_there_is_no_room_is_made_later(store: Store, root: str) -> None:
+    store.replace(join(root, "a"), b"bytes")
+
+    with pytest.raises(StorageUnavailableError, match=r"cannot hold a copy of .*TMPDIR"):
+        copy(store, join(root, "a"), Path("/dev/full"))
 
 
 @pytest.mark.parametrize("uri", ["https://example.org/a", "gs://bucket/a", "file:///a"])

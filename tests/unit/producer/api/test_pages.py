@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import msgspec
 import jsonschema
+import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
