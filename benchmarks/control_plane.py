@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from benchmarks.rows import Row, peak_mebibytes
-from contract.job import Job, RecognitionParameters
+from contract.job import Job
+from contract.parameters import RecognitionParameters
 from contract.records import PartOutcome, RecognitionLine, encode_lines
 from contract.settings import Settings
 from contract.storage import Storage

@@ -17,8 +17,9 @@ from doctr.models import recognition, recognition_predictor
 from benchmarks.ray_data import ray_loop
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.service import serving
-from contract.job import Job, RecognitionParameters
+from contract.job import Job
 from contract.model_store import ModelStore
+from contract.parameters import RecognitionParameters
 from contract.settings import Settings
 from contract.storage import Storage
 from producer.sources import identify_source

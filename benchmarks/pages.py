@@ -17,8 +17,9 @@ from PIL import Image, ImageSequence
 from benchmarks.end_to_end import MOBILENET, SAMPLES, rate
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.service import Service, serving
-from contract.job import DEFAULT_CHUNK_SIZE, DetectionParameters, Job, Kind, OcrParameters, Parameters
+from contract.job import DEFAULT_CHUNK_SIZE, Job
 from contract.model_store import ModelStore
+from contract.parameters import DetectionParameters, Kind, OcrParameters, Parameters
 from contract.settings import Settings
 from contract.storage import Storage
 from producer.sources import identify_source

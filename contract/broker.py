@@ -14,7 +14,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from contract.errors import BrokerError
-from contract.job import KINDS, Kind
+from contract.parameters import KINDS, Kind
 from contract.records import ChunkMessage, Nudge
 
 if TYPE_CHECKING:

@@ -10,8 +10,15 @@ from typing import Annotated, TypeVar, cast
 import msgspec
 
 from contract.errors import ErrorCode, MessageError
-from contract.job import MAX_BATCH_SIZE, PAGE_KINDS, RECOGNITION_MODELS, Kind, PageKind, RecognitionModel
 from contract.pages import PageLine
+from contract.parameters import (
+    MAX_BATCH_SIZE,
+    PAGE_KINDS,
+    RECOGNITION_MODELS,
+    Kind,
+    PageKind,
+    RecognitionModel,
+)
 
 MAX_TEXT = 4096
 """Characters in an id, a URI or a label; S3 keys end at 1,024 bytes, POSIX paths at 4,096."""

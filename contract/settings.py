@@ -17,15 +17,8 @@ from pydantic_settings import (
 )
 
 from contract.errors import BrokerError, SettingsError, UsageError
-from contract.job import (
-    DEFAULT_CHUNK_SIZE,
-    MAX_CHUNK_SIZE,
-    PARAMETERS,
-    Export,
-    Kind,
-    OcrParameters,
-    Parameters,
-)
+from contract.job import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, Export
+from contract.parameters import PARAMETERS, Kind, OcrParameters, Parameters
 from contract.storage import is_s3
 
 PREFIX = "TRACE_OCR_"

@@ -15,8 +15,9 @@ import structlog
 from rich.console import Console
 
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError, UsageError, WorkspaceConflictError
-from contract.job import JOB_ID, KINDS, Job, Kind, new_job_id
+from contract.job import JOB_ID, Job, new_job_id
 from contract.logs import configure_logging, redacted
+from contract.parameters import KINDS, Kind
 from contract.reports import make_reporter
 from contract.settings import Settings, environment_of
 from contract.workspace import Workspace, open_workspace

@@ -10,7 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from contract.job import Job, KieParameters
+from contract.job import Job
+from contract.parameters import KieParameters
 from producer.view import Found, words_of
 
 UNSURE = 0.5

@@ -19,8 +19,9 @@ import pikepdf
 
 from contract.documents import document_of
 from contract.errors import JobError, UsageError
-from contract.job import Export, Job, OcrParameters
+from contract.job import Export, Job
 from contract.pages import PageExport
+from contract.parameters import OcrParameters
 from contract.storage import COPY_BYTES, copy, is_s3
 from contract.storage.streams import TranslatedStream
 from contract.workspace import Workspace, intact

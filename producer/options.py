@@ -10,8 +10,8 @@ import click
 from pydantic.fields import FieldInfo
 
 from contract.errors import UsageError
-from contract.job import Kind, OcrParameters
 from contract.logs import configure_logging
+from contract.parameters import Kind, OcrParameters
 from contract.settings import Settings, load_settings, variable_of
 
 JOB = (*OcrParameters.model_fields, "exports", "chunk_size")

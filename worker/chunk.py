@@ -12,8 +12,9 @@ import structlog
 from contract.documents import is_document
 from contract.enter import enter_job
 from contract.errors import JobError, MessageError, OutsideAllowedRootsError, StorageError
-from contract.job import PDF_RESOLUTION, DetectionParameters, Job
+from contract.job import Job
 from contract.ledger import UNKNOWN, Ledger
+from contract.parameters import PDF_RESOLUTION, DetectionParameters
 from contract.records import ChunkMessage, Item
 from contract.roots import AllowedRoots
 from contract.settings import Settings

@@ -15,8 +15,9 @@ import pikepdf
 from doctr.io.elements import Block, Line, Page, Word
 from PIL import Image
 
-from contract.job import Job, OcrParameters
+from contract.job import Job
 from contract.pages import Estimate, Geometry, OcrLine, PageExport
+from contract.parameters import OcrParameters
 from contract.records import Item, encode_lines
 from contract.records import Line as ItemLine
 from contract.workspace import Workspace

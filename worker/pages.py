@@ -17,7 +17,7 @@ from doctr.models.predictor.base import _OCRPredictor
 from doctr.utils.geometry import detach_scores
 from langdetect import DetectorFactory
 
-from contract.job import DetectionParameters, KieParameters, OcrParameters
+from contract.parameters import DetectionParameters, KieParameters, OcrParameters
 from worker.batching import Prediction
 from worker.decode import Pixels
 from worker.detection import Map, PageResize

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from contract.job import DetectionParameters, KieParameters, OcrParameters, Parameters, RecognitionParameters
+from contract.parameters import (
+    DetectionParameters,
+    KieParameters,
+    OcrParameters,
+    Parameters,
+    RecognitionParameters,
+)
 from worker.crops import CropStage
 from worker.detection import Detector
 from worker.models import Recogniser

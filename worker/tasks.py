@@ -20,8 +20,8 @@ from contract.errors import (
     StorageUnavailableError,
     UnfitWorkerError,
 )
-from contract.job import KINDS
-from contract.job import Kind as JobKind
+from contract.parameters import KINDS
+from contract.parameters import Kind as JobKind
 from contract.records import ChunkMessage, M, Nudge, parse_message
 from contract.workspace import open_workspace
 from worker.chunk import WorkerContext, read_chunk

@@ -16,7 +16,13 @@ from contract.errors import (
     ModelUnavailableError,
     UnfitWorkerError,
 )
-from contract.job import PARAMETERS, PDF_RESOLUTION, DetectionParameters, Parameters, RecognitionParameters
+from contract.parameters import (
+    PARAMETERS,
+    PDF_RESOLUTION,
+    DetectionParameters,
+    Parameters,
+    RecognitionParameters,
+)
 from contract.records import ErrorLine, Item, Line, Nudge
 from contract.uploads import Answer, Upload
 from worker.chunk import WorkerContext

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.metrics_core import Metric
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contract.job import KINDS, Kind
 from contract.ledger import Ledger
+from contract.parameters import KINDS, Kind
 from contract.reports import Reports
 from contract.settings import Settings
 from contract.uploads import Uploads

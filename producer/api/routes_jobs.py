@@ -9,8 +9,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
 from contract.errors import JobStateError
-from contract.job import JOB_ID, STANDARD_INPUT, Job, Kind
+from contract.job import JOB_ID, STANDARD_INPUT, Job
 from contract.ledger import Ledger
+from contract.parameters import Kind
 from contract.workspace import Workspace
 from producer.api.access import requires
 from producer.api.jobs import Jobs, Page

@@ -6,8 +6,8 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, create_model
 
-from contract.job import PARAMETERS, DetectionParameters, PageKind, optional_fields
 from contract.pages import DetectionLine, KieLine, OcrLine, PageLine
+from contract.parameters import PARAMETERS, DetectionParameters, PageKind, optional_fields
 from contract.records import Nudge
 from producer.api.access import requires
 from producer.api.problems import problems

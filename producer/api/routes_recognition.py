@@ -6,7 +6,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from contract.job import MAX_BATCH_SIZE, RecognitionModel
+from contract.parameters import MAX_BATCH_SIZE, RecognitionModel
 from contract.records import Nudge
 from contract.settings import Settings
 from producer.api.access import requires

@@ -11,16 +11,8 @@ import redis
 from pydantic import ConfigDict, Field
 
 from contract.errors import TraceOcrError, UsageError
-from contract.job import (
-    JOB_ID,
-    MAX_CHUNK_SIZE,
-    Export,
-    GivenParameters,
-    Job,
-    Kind,
-    OcrParameters,
-    new_job_id,
-)
+from contract.job import JOB_ID, MAX_CHUNK_SIZE, Export, Job, new_job_id
+from contract.parameters import GivenParameters, Kind, OcrParameters
 from contract.records import MAX_TEXT, SHOWN, UNREADABLE
 from contract.settings import Settings
 from contract.storage import is_s3

@@ -5,7 +5,7 @@ from typing import cast
 
 from fastapi import HTTPException, UploadFile
 
-from contract.job import Kind
+from contract.parameters import Kind
 from contract.records import Nudge
 from contract.settings import Settings
 from contract.uploads import MEDIA_TYPES, Answer, MediaType

@@ -10,7 +10,7 @@ import pytest
 from doctr.io import Document
 from doctr.models import ocr_predictor
 
-from contract.job import OcrParameters
+from contract.parameters import OcrParameters
 from tests.integration.processes import Bucket, Run, Start
 from tests.integration.test_pages_parity import (
     MODELS,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from doctr.models import ocr_predictor
 
-from contract.job import OcrParameters
+from contract.parameters import OcrParameters
 from contract.records import encode_line
 from tests.integration.processes import Bucket, Run, Start
 from tests.integration.test_pages_parity import (

@@ -25,9 +25,9 @@ from doctr.models import (
 )
 from PIL import Image
 
-from contract.job import DetectionParameters, KieParameters, OcrParameters, Parameters
 from contract.model_store import ModelStore
 from contract.pages import OcrLine
+from contract.parameters import DetectionParameters, KieParameters, OcrParameters, Parameters
 from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage

@@ -20,8 +20,8 @@ from doctr.io import DocumentFile
 from doctr.models import recognition, recognition_predictor
 from PIL import Image
 
-from contract.job import RECOGNITION_MODELS
 from contract.model_store import ModelStore
+from contract.parameters import RECOGNITION_MODELS
 from contract.records import Item, RecognitionLine
 from contract.roots import AllowedRoots
 from contract.settings import Settings

@@ -13,8 +13,9 @@ import pytest
 import structlog
 from moto import mock_aws
 
-from contract.job import Job, RecognitionParameters, Source
+from contract.job import Job, Source
 from contract.ledger import Ledger
+from contract.parameters import RecognitionParameters
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.uploads import Uploads

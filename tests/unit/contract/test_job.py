@@ -7,20 +7,16 @@ import pytest
 from pydantic import ValidationError
 
 from contract.errors import JobError
-from contract.job import (
+from contract.job import Job, Plan, Source, new_job_id, parse_job
+from contract.parameters import (
     DETECTION_MODELS,
     KINDS,
     PARAMETERS,
     RECOGNITION_MODELS,
     DetectionParameters,
-    Job,
     Kind,
     OcrParameters,
-    Plan,
     RecognitionParameters,
-    Source,
-    new_job_id,
-    parse_job,
 )
 
 RECOGNITION = {"recognition_model": "crnn_vgg16_bn", "recognition_batch_size": 128}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import BrokerError, SettingsError, UsageError
-from contract.job import KINDS, PARAMETERS, Kind
+from contract.parameters import KINDS, PARAMETERS, Kind
 from contract.settings import environment_of, load_settings
 
 

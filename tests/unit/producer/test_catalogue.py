@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ModelUnavailableError
-from contract.job import DETECTION_MODELS, ORIENTATION_MODELS, RECOGNITION_MODELS
 from contract.model_store import ModelStore
+from contract.parameters import DETECTION_MODELS, ORIENTATION_MODELS, RECOGNITION_MODELS
 from contract.storage import Storage
 from producer.catalogue import CatalogueEntry, list_models
 

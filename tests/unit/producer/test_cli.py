@@ -14,7 +14,8 @@ import fakeredis
 import pytest
 import redis
 
-from contract.job import RECOGNITION_MODELS, Job
+from contract.job import Job
+from contract.parameters import RECOGNITION_MODELS
 from contract.records import ChunkMessage
 from contract.workspace import Workspace
 from producer.cli import cli, main

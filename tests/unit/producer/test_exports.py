@@ -6,8 +6,9 @@ import pikepdf
 import pytest
 
 from contract.errors import JobError, UsageError
-from contract.job import Export, Job, OcrParameters, Plan, Retry, Source
+from contract.job import Export, Job, Plan, Retry, Source
 from contract.pages import PageExport
+from contract.parameters import OcrParameters
 from contract.records import Item, encode_lines
 from contract.workspace import Workspace
 from producer.exports import DocumentExports, check_exports, export_uri, remove_exports

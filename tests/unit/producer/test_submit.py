@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from contract.errors import JobError, SourceError, WorkspaceConflictError
-from contract.job import Job, RecognitionParameters, Source
+from contract.job import Job, Source
 from contract.ledger import Ledger
+from contract.parameters import RecognitionParameters
 from contract.records import Item
 from contract.workspace import Workspace
 from producer.plan import write_chunk

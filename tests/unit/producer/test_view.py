@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from contract.errors import ItemError, StorageError, UsageError
-from contract.job import Job, OcrParameters, Plan, Retry, Source
+from contract.job import Job, Plan, Retry, Source
+from contract.parameters import OcrParameters
 from contract.records import ErrorCode, ErrorLine, Failure, Item, encode_lines
 from contract.settings import Settings
 from contract.storage import Storage

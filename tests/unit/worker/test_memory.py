@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.job import OcrParameters
 from contract.pages import OcrLine
+from contract.parameters import OcrParameters
 from contract.records import Item, Line
 from tests.unit.worker.conftest import REDS, FakeDetector, FakeReader
 from worker.decode import DecodedImage, File

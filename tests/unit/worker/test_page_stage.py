@@ -15,8 +15,8 @@ from contract.errors import (
     StorageUnavailableError,
     UnfitWorkerError,
 )
-from contract.job import DetectionParameters, KieParameters, OcrParameters
 from contract.pages import DetectionLine, KieLine, OcrLine
+from contract.parameters import DetectionParameters, KieParameters, OcrParameters
 from contract.records import ErrorLine, Item, Line
 from tests.unit.worker.conftest import FakeDetector, FakeReader
 from worker.decode import DecodedImage, Pixels
