@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import redis
 
 from contract.job import Job
-from contract.parameters import RECOGNITION_MODELS
+from contract.parameters import MODEL_TASKS
 from contract.records import ChunkMessage
 from contract.workspace import Workspace
 from producer.cli import cli, main
@@ -354,7 +355,7 @@ def test_models_are_listed_as_json(
 
     entries = trace_ocr("models", "list", "--json", "--model-store", str(samples / "weights")).json
 
-    assert [entry["architecture"] for entry in entries] == list(RECOGNITION_MODELS)
+    assert [entry["architecture"] for entry in entries] == list(chain(*MODEL_TASKS.values()))
     at_hand = {entry["architecture"]: entry["weights"] for entry in entries}
     assert at_hand["crnn_mobilenet_v3_small"] == "model store"
     assert at_hand["parseq"] == "download"
