@@ -73,9 +73,9 @@ def submit_job(
     """
     workspace.release()
     enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
-    done, waiting = workspace.outcomes(workspace.part_numbers()), dispatcher.waiting(job.id)
-
-    planned = workspace.chunk_numbers()
+    # In the order of a chunk's life, so that one that another submission is sending is seen somewhere.
+    planned, waiting = workspace.chunk_numbers(), dispatcher.waiting(job.id)
+    done = workspace.outcomes(workspace.part_numbers())
 
     def dispatch(chunk: int, items: int, written: bool) -> None:
         ledger.planned(job.id, chunk + 1, items)
