@@ -49,7 +49,7 @@ class PageReader:
             width, height = (round(side * scale) for side in page.get_size())
             check_pixels(width, height, self._max_pixels, f"page {number}: ")
             bitmap = page.render(scale=scale, rev_byteorder=True)
-            # A copy: the bitmap's memory is pdfium's own, and goes with the page.
+            # A copy: what is kept of the page is these bytes, not its bitmap.
             return DecodedImage(np.array(bitmap.to_numpy()[:, :, :3]))
         except (ItemError, MemoryError):
             raise

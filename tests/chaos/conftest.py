@@ -62,7 +62,7 @@ def append_only() -> bool:
 
 @pytest.fixture(params=["crops", pytest.param("pages", marks=pytest.mark.full)])
 def kind(request: pytest.FixtureRequest) -> str:
-    """What the job reads; the short form reads pages where a test's own parameter says so."""
+    """What the job reads."""
     return str(request.param)
 
 

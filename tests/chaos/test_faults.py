@@ -15,7 +15,6 @@ import pytest
 from tests.chaos.scene import Record, Scene
 
 
-@pytest.mark.parametrize("kind", ["crops", "pages"], indirect=True)
 def test_worker_killed_three_times(scene: Scene, record: Record) -> None:
     scene.start_worker()
     scene.start_control()

@@ -1,15 +1,21 @@
 """Page jobs through the real path: `trace-ocr`, Redis, a worker process, the demo models."""
 
 import json
+import re
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pypdfium2
 import pytest
+from doctr.io import Document
 from doctr.models import ocr_predictor
 
+from contract.documents import document_of
 from contract.parameters import OcrParameters
 from contract.records import encode_line
-from tests.integration.processes import Bucket, Run, Start
+from tests.integration.processes import TRACE_OCR, Bucket, Run, Start
 from tests.integration.test_pages_parity import (
     MODELS,
     doctrs_predictor,
@@ -23,7 +29,17 @@ from worker.page_lines import ocr_line
 
 OCR = ("--kind", "ocr", "--detection-model", "linknet_resnet18")
 
+DOCUMENTS = ("invoice.png", "ledger.pdf", "letter.jpg", "receipt.png", "scan.tiff")
+
 Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job that was run: its workspace and its summary."""
+
+    out: Path
+    summary: dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
@@ -35,85 +51,159 @@ def lines(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def without_numbers(hocr: str) -> list[str]:
+    """Return each page's element, without what only numbers things."""
+    pages = re.findall(r'(<div class="ocr_page".*?</div>)(?=<div class="ocr_page"|</body>)', hocr, re.DOTALL)
+    return [re.sub(r' id="[^"]*"|ppageno [0-9]+', "", page) for page in pages]
+
+
+def pages_of(name: str, pages: dict[str, Any]) -> list[Any]:
+    return [page for identity, page in pages.items() if document_of(identity) == name]
+
+
+def words_of_page(page: Any) -> list[dict[str, Any]]:
+    return [word.export() for block in page.blocks for line in block.lines for word in line.words]
+
+
+@pytest.fixture(scope="module")
+def done(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """The sample pages read once, with exports, in chunks so small that a document lies in two."""
+    out = tmp_path_factory.mktemp("sample") / "out"
+    options = (*OCR, "-o", str(out), "--chunk-size", "2", "--exports", "txt,hocr,pdf", "--json")
+    models = ("--model-store", str(samples / "weights"), "--recognition-model", MODELS["recognition_model"])
+    run = subprocess.run(
+        [*TRACE_OCR, "run", str(samples / "pages"), *options, *models, "--devices", "cpu"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return Done(out, json.loads(run.stdout))
+
+
+@pytest.fixture(scope="module")
+def doctrs(store: Any) -> dict[str, Any]:  # noqa: F811
+    """docTR's own `Page` of each sample page, read alone, in source order."""
+    predictor = doctrs_predictor(ocr_predictor, store, OcrParameters(**MODELS))  # type: ignore[arg-type]
+    items = sorted(sample_items(), key=lambda item: item.id)
+    pages = {item.id: predictor([pixels_of(item)]).pages[0] for item in items}
+    for item in items:
+        pages[item.id].page_idx = (item.page or 1) - 1
+    return pages
+
+
 class TestSamplePages:
     def test_all_are_read_as_well_as_doctr_reads_them(
-        self,
-        trace_ocr: Run,
-        samples: Path,
-        tmp_path: Path,
-        store: Any,  # noqa: F811
+        self, done: Done, doctrs: dict[str, Any], samples: Path
     ) -> None:
-        done = trace_ocr("run", str(samples / "pages"), *OCR, "-o", "out", "--json")
-
-        assert done.returncode == 0, done.stderr
-        results = lines(tmp_path / "out/results.jsonl")
+        results = lines(done.out / "results.jsonl")
         items = sorted(sample_items(), key=lambda item: item.id)
-        assert [line["id"] for line in results] == [item.id for item in items]
-        assert [(line["name"], line["page"]) for line in results][1:4] == [
-            ("ledger.pdf", n) for n in (1, 2, 3)
-        ]
+
+        assert [line["id"] for line in results] == list(doctrs)
+        named = [(line["name"], line["page"]) for line in results]
+        assert named[1:4] == [("ledger.pdf", page) for page in (1, 2, 3)]
         truth = json.loads((samples / "pages/truth.json").read_text())
-        parameters = OcrParameters(**MODELS)  # type: ignore[arg-type]
-        predictor = doctrs_predictor(ocr_predictor, store, parameters)
-        pages = [predictor([pixels_of(item)]).pages[0] for item in items]
         theirs = [
-            json.loads(encode_line(ocr_line(page, item, Path(item.uri).name, None)))
-            for page, item in zip(pages, items, strict=True)
+            json.loads(encode_line(ocr_line(doctrs[item.id], item, Path(item.uri).name, None)))
+            for item in items
         ]
-        ours, doctrs = recall_of(results, truth), recall_of(theirs, truth)
-        assert ours == doctrs
-        assert ours["words read right, recall"] > 0.9
+        recall = recall_of(results, truth)
+        assert recall == recall_of(theirs, truth)
+        assert recall["words read right, recall"] > 0.9
 
-    def test_the_summary_names_both_models_and_every_stage(
-        self, trace_ocr: Run, samples: Path, tmp_path: Path
-    ) -> None:
-        done = trace_ocr("run", str(samples / "pages/receipt.png"), *OCR, "-o", "out", "--json")
+    def test_the_summary_names_both_models_and_every_stage(self, done: Done) -> None:
+        summary = done.summary
 
-        summary = json.loads(done.stdout)
-        assert (summary["kind"], summary["request_counts"]["completed"]) == ("ocr", 1)
+        assert (summary["kind"], summary["request_counts"]["completed"]) == ("ocr", 8)
         assert [model["architecture"] for model in summary["models"]] == list(MODELS.values())
-        assert {"detect", "crop", "forward"} <= set(summary["stage_seconds"])
+        assert {"detect", "crop", "forward", "export"} <= set(summary["stage_seconds"])
         assert summary["parameters"]["pdf_resolution"] == 144
+
+    def test_each_document_has_doctrs_text_and_hocr(self, done: Done, doctrs: dict[str, Any]) -> None:
+        exports = done.out / "exports"
+
+        assert sorted(path.name for path in exports.iterdir()) == sorted(
+            f"{name}.{kind}" for name in DOCUMENTS for kind in ("txt", "hocr", "pdf")
+        )
+        for name in DOCUMENTS:
+            pages = pages_of(name, doctrs)
+            assert (exports / f"{name}.txt").read_text() == Document(pages).render() + "\n"
+            theirs = [page.export_as_xml(file_title=name)[0].decode() for page in pages]
+            hocr = (exports / f"{name}.hocr").read_text()
+            assert without_numbers(hocr) == [page for xml in theirs for page in without_numbers(xml)]
+            ids = re.findall(r' id="([^"]*)"', hocr)
+            assert len(ids) == len(set(ids))
+
+    def test_each_document_can_be_searched_on_sheets_of_its_size(
+        self, done: Done, doctrs: dict[str, Any]
+    ) -> None:
+        for name in DOCUMENTS:
+            pages = pages_of(name, doctrs)
+            with pypdfium2.PdfDocument(done.out / f"exports/{name}.pdf") as document:
+                texts = [sheet.get_textpage().get_text_bounded().split() for sheet in document]
+                sizes = [tuple(map(round, sheet.get_size())) for sheet in document]
+            words = [sorted(word["value"] for word in words_of_page(page)) for page in pages]
+            assert [sorted(found) for found in texts] == words
+            # 144 dots per inch are two pixels per point
+            assert sizes == [(round(page.dimensions[1] / 2), round(page.dimensions[0] / 2)) for page in pages]
 
     @pytest.mark.parametrize(("kind", "key"), [("detection", "bounding_boxes"), ("kie", "extracted_fields")])
     def test_the_other_kinds_give_their_own_shape(
         self, kind: str, key: str, trace_ocr: Run, samples: Path, tmp_path: Path
     ) -> None:
         source = samples / "pages/receipt.png"
-        done = trace_ocr("run", str(source), "--kind", kind, *OCR[2:], "-o", "out", "--json")
+        run = trace_ocr("run", str(source), "--kind", kind, *OCR[2:], "-o", "out", "--json")
 
-        assert done.returncode == 0, done.stderr
+        assert run.returncode == 0, run.stderr
         (line,) = lines(tmp_path / "out/results.jsonl")
         assert line[key]
-        assert json.loads(done.stdout)["batch_fill"] > 0
+        assert json.loads(run.stdout)["batch_fill"] > 0
 
 
 class TestManyPages:
-    def test_a_document_is_split_over_chunks_on_s3(
-        self, trace_ocr: Run, bucket: Bucket, samples: Path, tmp_path: Path
+    def test_a_document_is_split_over_chunks_and_a_page_retried_stands_in_its_place(
+        self, start: Start, trace_ocr: Run, redis_url: str, bucket: Bucket, samples: Path, tmp_path: Path
     ) -> None:
+        # given a document whose second page is larger than workers read
         bucket.upload(samples / "pages", "scans/")
         root = f"s3://{bucket.name}"
+        with pypdfium2.PdfDocument(samples / "pages/ledger.pdf") as document:
+            document[1].set_mediabox(0, 0, 4000, 4000)
+            document.save(tmp_path / "ledger.pdf")
+        bucket.client.upload_file(str(tmp_path / "ledger.pdf"), bucket.name, "scans/ledger.pdf")
+        options = (*OCR, "--exports", "hocr,pdf", "--chunk-size", "2", "--job-id", "ledger", "--json")
+        cluster = {"TRACE_OCR_REDIS_URL": redis_url, "TRACE_OCR_ALLOWED_ROOTS": root}
+        start("control", **cluster)
+        worker = start("worker", **cluster, TRACE_OCR_MAX_PIXELS="10000000")
 
-        done = trace_ocr("run", f"{root}/scans/ledger.pdf", *OCR, "-o", f"{root}/out", "--chunk-size", "2")
+        # when
+        submitted = trace_ocr("submit", f"{root}/scans/ledger.pdf", "-o", f"{root}/out", *options, **cluster)
+        first = trace_ocr("watch", "ledger", **cluster)
 
-        assert done.returncode == 0, done.stderr
-        results = [json.loads(line) for line in bucket.read("out/results.jsonl").splitlines()]
-        assert [line["id"] for line in results] == [f"ledger.pdf#page={page}" for page in (1, 2, 3)]
+        # then its exports hold the other two
+        assert json.loads(submitted.stdout)["items"] == 3, submitted.stderr
+        assert first.returncode == 1, first.stderr
         assert len(bucket.read("out/chunks/000001.jsonl").splitlines()) == 1
+        assert len(without_numbers(bucket.read("out/exports/ledger.pdf.hocr").decode())) == 2
+
+        # when it may be read after all
+        worker.stop()
+        start("worker", **cluster)
+        trace_ocr("retry-errors", "ledger", **cluster)
+        again = trace_ocr("watch", "ledger", **cluster)
+
+        # then it stands in its place
+        assert again.returncode == 0, again.stderr
+        hocr = bucket.read("out/exports/ledger.pdf.hocr").decode()
+        assert re.findall("ppageno ([0-9]+)", hocr) == ["0", "1", "2"]
+        with pypdfium2.PdfDocument(bucket.read("out/exports/ledger.pdf.pdf")) as exported:
+            assert [round(sheet.get_size()[0]) for sheet in exported] == [600, 4000, 600]
         # and can be looked at
         viewed = trace_ocr("view", f"{root}/out", "ledger.pdf", "-o", "ledger.html")
         assert viewed.returncode == 0, viewed.stderr
         html = (tmp_path / "ledger.html").read_text()
-        assert (html.count("data:image/jpeg"), html.count(">INVOICE</text>")) == (3, 3)
-
-    def test_the_resolution_is_a_parameter(self, trace_ocr: Run, tmp_path: Path) -> None:
-        (tmp_path / "a.pdf").write_bytes(pdf((300, 200)))
-
-        done = trace_ocr("run", "a.pdf", *OCR, "--pdf-resolution", "72", "-o", "out")
-
-        assert done.returncode == 0, done.stderr
-        assert lines(tmp_path / "out/results.jsonl")[0]["dimensions"] == [200, 300]
+        assert html.count("data:image/jpeg") == 3
+        assert html.count(">INVOICE</text>") >= 2
 
 
 class TestBrokenDocuments:
@@ -139,7 +229,8 @@ class TestBrokenDocuments:
         (folder / "good.png").write_bytes((samples / "pages/receipt.png").read_bytes())
 
         # when
-        done = trace_ocr("run", str(folder), *OCR, "-o", "out", "--max-pixels", "10000000")
+        limits = ("--max-pixels", "10000000", "--pdf-resolution", "72")
+        done = trace_ocr("run", str(folder), *OCR, "-o", "out", *limits)
 
         # then
         assert done.returncode == 1, done.stderr
@@ -162,6 +253,8 @@ class TestBrokenDocuments:
             "xref.pdf#page=1",
         }
         assert (read["mixed.tiff#page=1"], read["mixed.tiff#page=2"]) == ([200, 300], [400, 80])
+        # and PDFs are rendered at the resolution asked for
+        assert read["absurd.pdf#page=1"] == [100, 100]
 
 
 class TestUsage:
@@ -188,18 +281,14 @@ class TestUsage:
         assert done.returncode == 2
         assert said in done.stderr
 
+    def test_exports_that_cannot_be_made_are_refused(self, trace_ocr: Run, samples: Path) -> None:
+        page = str(samples / "pages/receipt.png")
 
-class TestCluster:
-    def test_pages_go_through_a_cluster_and_its_status_tells(
-        self, start: Start, trace_ocr: Run, redis_url: str, samples: Path, tmp_path: Path
-    ) -> None:
-        environment = {"TRACE_OCR_REDIS_URL": redis_url, "TRACE_OCR_ALLOWED_ROOTS": f"{samples},{tmp_path}"}
-        start("control", **environment)
-        start("worker", **environment)
+        turned = trace_ocr("run", page, *OCR, "--exports", "hocr", "-o", "out", "--no-assume-straight-pages")
+        straightened = trace_ocr("run", page, *OCR, "--exports", "pdf", "-o", "out", "--straighten-pages")
+        crops = trace_ocr("run", page, "--exports", "txt", "-o", "out")
 
-        submitted = trace_ocr("submit", str(samples / "pages"), *OCR, "-o", "out", "--json", **environment)
-        job = json.loads(submitted.stdout)
-        watched = trace_ocr("watch", job["id"], **environment)
-
-        assert (job["items"], watched.returncode) == (8, 0), watched.stderr
-        assert len(lines(tmp_path / "out/results.jsonl")) == 8
+        assert [done.returncode for done in (turned, straightened, crops)] == [2, 2, 2]
+        assert "hocr and pdf hold straight boxes only" in turned.stderr
+        assert "pdf shows pages as they came" in straightened.stderr
+        assert "--exports: made of ocr jobs, not of recognition" in crops.stderr

@@ -8,20 +8,22 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from contract.pages import OcrLine
 from contract.parameters import OcrParameters
 from contract.records import Item, Line
 from tests.unit.worker.conftest import REDS, FakeDetector, FakeReader
-from worker.decode import DecodedImage, File
+from worker.batching import PreparedCrop
+from worker.decode import DecodedImage, File, Pixels
 from worker.files import Decoder
 from worker.isolation import DecoderPool, IsolatedDecoder, Request
 from worker.page_stage import FOUND_AHEAD, WordStage
 from worker.pages import PageSteps
 from worker.process import ChunkRun, process_chunk
 
-PAGES, FEW_PAGES, CHUNK = 500, 64, 32
+PAGES, FEW_PAGES, CHUNK, LONG_CHUNK = 500, 64, 32, 128
 
 WINDOW, DETECTED_AT_ONCE = 4, 2
 
@@ -33,7 +35,7 @@ PAGE_BYTES = 400 * 600 * 3
 AHEAD = WINDOW + DETECTED_AT_ONCE + FOUND_AHEAD * DETECTED_AT_ONCE + 1
 """Pages at most on their way: scaled ahead, in a detection batch, cut ahead; and one whose words are read."""
 
-Read = Callable[[range], None]
+Read = Callable[[range, int], None]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,14 @@ def decoders() -> Iterator[DecoderPool]:
     pool = DecoderPool(lambda: IsolatedDecoder(10_000_000, 120, 1 << 31))
     yield pool
     pool.close()
+
+
+class BulkyReader(FakeReader):
+    """Reads pieces as large as detection's input, so that a chunk's pieces weigh what its pages do."""
+
+    def prepare(self, pixels: Pixels) -> PreparedCrop:
+        crop = super().prepare(pixels)
+        return PreparedCrop([np.full(FakeDetector.input_shape, piece[0, 0, 0]) for piece in crop.pieces], [])
 
 
 class LivePages:
@@ -80,13 +90,13 @@ def live_pages(decoders: DecoderPool) -> LivePages:
 
 @pytest.fixture
 def read(document: Path, live_pages: LivePages, pool: Executor) -> Read:
-    """Read pages chunk by chunk, as a worker does."""
+    """Read pages chunk by chunk, as a worker does; a chunk has as many pages as is said."""
     detector = FakeDetector()
     stage = WordStage(PageSteps(detector, OcrParameters()), detector, DETECTED_AT_ONCE, group=True)
     run = ChunkRun(
         fetch=lambda _: document,
         decode=live_pages,  # type: ignore[arg-type]
-        reader=FakeReader(),
+        reader=BulkyReader(),
         batch_size=8,
         attempt=1,
         pool=pool,
@@ -95,9 +105,9 @@ def read(document: Path, live_pages: LivePages, pool: Executor) -> Read:
         stop=threading.Event(),
     )
 
-    def read_pages(pages: range) -> None:
-        for first in range(pages.start, pages.stop, CHUNK):
-            numbers = range(first, min(first + CHUNK, pages.stop))
+    def read_pages(pages: range, chunk: int) -> None:
+        for first in range(pages.start, pages.stop, chunk):
+            numbers = range(first, min(first + chunk, pages.stop))
             items = [Item(f"long.pdf#page={number}", str(document), page=number) for number in numbers]
             lines, _ = process_chunk(items, run, stage)
             # Or it is the memory of nothing that is measured.
@@ -112,12 +122,12 @@ def word_of(line: Line) -> str:
     return line.pages[0].blocks[0].lines[0].words[0].value
 
 
-def memory_of(read: Read, pages: range) -> tuple[int, int]:
+def memory_of(read: Read, pages: int, chunk: int) -> tuple[int, int]:
     """Return the bytes that this process still holds once it has read the pages, and the most it held."""
     gc.collect()
     tracemalloc.start()
     try:
-        read(pages)
+        read(range(1, pages + 1), chunk)
         gc.collect()
         return tracemalloc.get_traced_memory()
     finally:
@@ -126,16 +136,17 @@ def memory_of(read: Read, pages: range) -> tuple[int, int]:
 
 def test_the_worker_holds_no_more_of_many_pages_than_of_few(read: Read, live_pages: LivePages) -> None:
     # given models and threads that have read before, which is when what they keep is made
-    read(range(1, CHUNK + 1))
+    read(range(1, CHUNK + 1), CHUNK)
 
-    few_left, few_most = memory_of(read, range(1, FEW_PAGES + 1))
-    many_left, many_most = memory_of(read, range(1, PAGES + 1))
+    few_left, few_most = memory_of(read, FEW_PAGES, CHUNK)
+    for pages, chunk in ((PAGES, CHUNK), (LONG_CHUNK, LONG_CHUNK)):
+        left, most = memory_of(read, pages, chunk)
 
+        # How many of the pages that may be on their way are so at once is the threads' affair.
+        assert most - few_most < AHEAD * PAGE_BYTES
+        assert left - few_left < PAGE_BYTES
     assert live_pages.most <= AHEAD < CHUNK
     assert live_pages.now == 0
-    # How many of the pages that may be on their way are so at once is the threads' affair.
-    assert many_most - few_most < AHEAD * PAGE_BYTES
-    assert many_left - few_left < PAGE_BYTES
 
 
 def test_the_process_that_renders_grows_no_further_with_each_page(

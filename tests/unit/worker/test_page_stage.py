@@ -387,7 +387,8 @@ class TestProgress:
         process_chunk(pages_of(*"12345"), make_run(on_alive=lambda: alive.append(None)), boxes)
 
         pages, detection_batches = 5, 3
-        assert len(alive) >= 2 * pages + detection_batches  # scaled, brought to boxes; detected
+        # Each page as it is decoded, as it is brought to its boxes, and as it is handed on.
+        assert len(alive) == 3 * pages + detection_batches
 
 
 class TestNothingToRead:

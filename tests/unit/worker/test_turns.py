@@ -75,8 +75,8 @@ class TestMemory:
         assert turns.run(batch_of(3), device) == [0, 1, 2]
         assert turns.fitting == 1
 
-    def test_a_small_batch_that_does_not_fit_lowers_what_fits_and_never_raises_it(self, turns: Turns) -> None:
-        # given another chunk's thread, which found out in the meantime that still less fits
+    def test_what_another_thread_found_out_in_the_meantime_is_not_forgotten(self, turns: Turns) -> None:
+        # given a turn that fails while another chunk's thread learns that still less fits
         device = FakeDevice(holds=2)
 
         def forward(turn: Pixels) -> list[int]:
@@ -85,7 +85,7 @@ class TestMemory:
             return device(turn)
 
         assert turns.run(batch_of(8), forward) == list(range(8))
-        assert turns.fitting == 2
+        assert (device.sizes, turns.fitting) == ([8, 2, 2, 2, 2], 2)
 
     def test_a_device_that_does_not_hold_one_sample_makes_the_worker_unfit(self, turns: Turns) -> None:
         with pytest.raises(
