@@ -17,8 +17,7 @@ from contract.errors import ModelUnavailableError, SettingsError
 from contract.model_store import ModelStore
 from contract.storage import Storage
 from worker import weights as weights_module
-from worker.models import Recogniser, load_recogniser
-from worker.pool import ModelPool
+from worker.models import load_recogniser
 from worker.weights import select_device
 
 ARCHITECTURE = "crnn_mobilenet_v3_small"
@@ -211,38 +210,6 @@ class TestFromDoctr:
 
         assert identity["source"].startswith("https://")
         assert identity["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
-
-
-class TestPool:
-    def test_each_model_is_loaded_and_warmed_up_once(self) -> None:
-        done: list[str] = []
-
-        class Loaded:
-            def warm_up(self) -> None:
-                done.append("warm")
-
-        def load(architecture: str) -> Loaded:
-            done.append(architecture)
-            return Loaded()
-
-        pool = ModelPool(load)
-
-        first = pool.get("parseq")
-
-        assert pool.get("parseq") is first
-        assert pool.get("master") is not first
-        assert done == ["parseq", "warm", "master", "warm"]
-
-    def test_a_failure_is_not_kept(self, put: PutWeights, checkpoint: bytes) -> None:
-        # given a store whose weights arrive only after the first try
-        store = put(None, sha256=hashlib.sha256(checkpoint).hexdigest())
-        pool = ModelPool(lambda name: load_recogniser(name, store, CPU))
-        with pytest.raises(ModelUnavailableError):
-            pool.get(ARCHITECTURE)
-
-        Path(store.root, f"{ARCHITECTURE}.pt").write_bytes(checkpoint)
-
-        assert isinstance(pool.get(ARCHITECTURE), Recogniser)
 
 
 class TestDevice:

@@ -10,17 +10,7 @@ from contract.errors import UnfitWorkerError
 from contract.ledger import Ledger
 from contract.records import ChunkMessage
 from worker.chunk import WorkerContext
-from worker.models import Recogniser
-from worker.pool import ModelPool
 from worker.tasks import run_message, run_nudge
-
-
-def test_weights_that_the_device_cannot_take_make_the_worker_unfit() -> None:
-    def out_of_memory(_: str) -> Recogniser:
-        raise RuntimeError("CUDA out of memory")
-
-    with pytest.raises(UnfitWorkerError, match=r"parseq cannot be loaded .*CUDA out of memory"):
-        ModelPool(out_of_memory).get("parseq")
 
 
 def test_an_unfit_worker_puts_its_chunk_back_uncounted_and_ends(
