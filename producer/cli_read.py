@@ -13,10 +13,9 @@ import msgspec
 from PIL import Image
 from rich.console import Console
 
-from contract.errors import ExitCode, TraceOcrError
+from contract.errors import ExitCode, TraceOcrError, UsageError
 from contract.logs import redacted
 from contract.model_store import ModelStore
-from contract.records import Item
 from contract.settings import Settings
 from contract.workspace import Workspace
 from producer import options, render
@@ -24,7 +23,7 @@ from producer.catalogue import list_models
 from producer.drawing import document_html
 from producer.session import Session
 from producer.status import JobStatus, find_status, find_workspace, first_lines, status_of
-from producer.view import find, picture
+from producer.view import Found, Pictures, find
 
 WATCH_SECONDS = 1.0
 """Seconds between two looks of `watch`."""
@@ -87,20 +86,32 @@ def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCod
     session = Session(settings)
     workspace = find_workspace(job, session.ledger_if_set, session.storage, session.index)
     known = workspace.require_job()
-    pages = [(found, _picture(found.item, session)) for found in find(workspace, known, item)]
-    target = Path(output or f"{re.sub(r'[^A-Za-z0-9._-]+', '-', item).lstrip('.')}.html")
-    target.write_text(document_html(known, pages), encoding="utf-8")
+    with Pictures(session.storage, settings) as pictures:
+        pages = [(found, _picture(found, pictures)) for found in find(workspace, known, item)]
+    target = Path(output or _file_name(item))
+    try:
+        target.write_text(document_html(known, pages), encoding="utf-8")
+    except OSError as error:
+        reason = f"{target} cannot be written ({error.strerror}): name another file with -o"
+        raise UsageError(reason) from error
     click.echo(f"{target}: {len(pages)} page{'s' if len(pages) > 1 else ''}, to be opened in a browser")
     return ExitCode.OK
 
 
-def _picture(item: Item, session: Session) -> Image.Image | str:
+def _picture(found: Found, pictures: Pictures) -> Image.Image | str:
     """Return an item's picture, or why there is none: what its line says is worth showing all the same."""
     try:
-        return picture(item, session.storage, session.settings)
+        return pictures.of(found)
     # Any exception: Pillow and pdfium raise whatever they trip over in a damaged file.
     except Exception as error:
         return redacted(f"{type(error).__name__}: {error}")
+
+
+def _file_name(item: str) -> str:
+    """Return a name for an item's page; of a long id its end, which tells pages apart."""
+    # 60 characters are 240 bytes at most, and file systems allow 255.
+    name = re.sub(r"[^\w.-]+", "-", item)[-60:].strip(".-")
+    return f"{name or 'page'}.html"
 
 
 @click.group()

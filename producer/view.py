@@ -1,17 +1,19 @@
 """One item, or all pages of a document, to look at: found in a workspace, with its line and its picture."""
 
+import contextlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, cast
 
 import msgspec
 from PIL import Image, ImageOps
 
-from contract.documents import POINTS_PER_INCH, document_of, is_document, opened_frames, opened_pdf
+from contract.documents import POINTS_PER_INCH, is_document, opened_frames, opened_pdf, page_id
 from contract.errors import (
     ErrorCode,
     ItemError,
@@ -23,8 +25,14 @@ from contract.errors import (
 from contract.job import Job
 from contract.records import Item
 from contract.settings import Settings
-from contract.storage import Storage, copy
+from contract.storage import Storage, copy, is_s3
 from contract.workspace import Workspace, intact
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
+"""Pillow's decoders that are tried, the workers' list: some others run programs (EPS)."""
+
+BREAKING = (ErrorCode.WORKER_CRASHED, ErrorCode.TIMED_OUT)
+"""Errors of items that a process did not survive: what is wrong with them is no error that can be caught."""
 
 READ_AHEAD = 32
 """Chunks looked through at once: on S3 latency rules."""
@@ -70,23 +78,63 @@ def words_of(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from field["values"]
 
 
-def picture(item: Item, storage: Storage, settings: Settings) -> Image.Image:
-    """Return an item's image, RGB, upright, no larger than a screen.
+class Pictures:
+    """Reads items' pictures, one at a time; a document of S3 is copied here once for all its pages.
 
-    For commands: pdfium runs in this process.
-
-    Raises:
-        StorageError, ItemError, OSError: it cannot be read
+    For commands: pdfium runs in this process, and what the user may read may be read.
     """
-    store = storage.at(item.uri)
-    if not (item.page and is_document(item.uri)):
-        with Image.open(io.BytesIO(store.read(item.uri, settings.max_bytes))) as image:
-            return _fitted(image, settings.max_pixels)
-    if store.size(item.uri) > settings.max_document_bytes:
-        raise TooManyBytesError(f"{item.uri} is larger than {settings.max_document_bytes:,} bytes")
-    with NamedTemporaryFile(prefix="trace-ocr-", suffix=Path(item.uri).suffix) as local:
-        copy(store, item.uri, Path(local.name))
-        return _page(Path(local.name), item.page, settings.max_pixels)
+
+    def __init__(self, storage: Storage, settings: Settings) -> None:
+        self._storage, self._settings = storage, settings
+        self._stack = contextlib.ExitStack()
+        self._copied: tuple[str, Path] | None = None
+
+    def __enter__(self) -> "Pictures":
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def of(self, found: Found) -> Image.Image:
+        """Return an item's image, RGB, upright, no larger than a screen.
+
+        Raises:
+            StorageError, ItemError, OSError: it cannot be read, or broke the process that tried
+        """
+        item = found.item
+        code = (found.line or {}).get("error", {}).get("code")
+        if code in BREAKING:
+            raise ItemError(ErrorCode(code), "what broke a worker's process is not opened here")
+        if item.page and is_document(item.uri):
+            return _page(self._path(item.uri), item.page, self._settings.max_pixels)
+        data = self._storage.at(item.uri).read(item.uri, self._settings.max_bytes)
+        # Our own limit applies, before decoding.
+        Image.MAX_IMAGE_PIXELS = None
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _fitted(image, self._settings.max_pixels)
+
+    def _path(self, uri: str) -> Path:
+        """Return where a document lies on this machine; the pages of one follow one another."""
+        if self._copied and self._copied[0] == uri:
+            return self._copied[1]
+        store, limit = self._storage.at(uri), self._settings.max_document_bytes
+        if store.size(uri) > limit:
+            raise TooManyBytesError(
+                f"{uri} is larger than {limit:,} bytes: raise TRACE_OCR_MAX_DOCUMENT_BYTES to see it"
+            )
+        if not is_s3(uri):
+            # Opened here too: pdfium takes what it may not read for damaged.
+            with store.reader(uri):
+                return Path(uri)
+        self._copied = None
+        self._stack.close()
+        folder = self._stack.enter_context(TemporaryDirectory(prefix="trace-ocr-"))
+        path = Path(folder, f"document{Path(uri).suffix}")
+        copy(store, uri, path)
+        self._copied = uri, path
+        return path
 
 
 def _matches(workspace: Workspace, job: Job, wanted: str) -> Iterator[tuple[int, int, Item]]:
@@ -101,7 +149,7 @@ def _matches(workspace: Workspace, job: Job, wanted: str) -> Iterator[tuple[int,
                 (chunk, index, item)
                 for chunk, items in zip(some, threads.map(workspace.items, some), strict=True)
                 for index, item in enumerate(items)
-                if wanted in (item.id, document_of(item.id))
+                if _is(item, wanted)
             ]
             yield from matches
             if begun and not matches:
@@ -111,8 +159,13 @@ def _matches(workspace: Workspace, job: Job, wanted: str) -> Iterator[tuple[int,
         return
     for chunk in numbers[len(planned) :]:
         for index, item in enumerate(workspace.items(chunk)):
-            if wanted in (item.id, document_of(item.id)):
+            if _is(item, wanted):
                 yield chunk, index, item
+
+
+def _is(item: Item, wanted: str) -> bool:
+    """Return whether that is the item's id, or its document's: a manifest may have given that any name."""
+    return item.id == wanted or (item.page is not None and item.id == page_id(wanted, item.page))
 
 
 def _line(workspace: Workspace, chunk: int, index: int) -> dict[str, Any] | None:
@@ -141,11 +194,40 @@ def _page(path: Path, number: int, max_pixels: int) -> Image.Image:
 
 def _fitted(image: Image.Image, max_pixels: int) -> Image.Image:
     if image.width * image.height > max_pixels:
-        raise ItemError(ErrorCode.TOO_MANY_PIXELS, f"{image.width} x {image.height} pixels are too many")
-    upright = ImageOps.exif_transpose(image)
+        raise ItemError(
+            ErrorCode.TOO_MANY_PIXELS,
+            f"{image.width} x {image.height} pixels are too many: raise TRACE_OCR_MAX_PIXELS to see them",
+        )
+    upright = _eight_bits(_upright(image))
     if upright.has_transparency_data:
         ground = Image.new("RGBA", upright.size, "white")
         upright = Image.alpha_composite(ground, upright.convert("RGBA"))
     upright = upright.convert("RGB")
     upright.thumbnail((MAX_SIDE, MAX_SIDE))
     return upright
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn the image as its EXIF block says; a damaged block says nothing, as it does to workers."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    # Any exception: Pillow raises whatever it trips over.
+    except Exception:
+        return image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale deeper samples as workers do; Pillow cuts them off at 255."""
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    samples = image.convert("F")
+    # A single band's extremes are two numbers.
+    highest = cast("tuple[float, float]", samples.getextrema())[1]
+    if image.mode == "F":
+        scale = 255.0 if highest <= 1 else 1.0
+    else:
+        scale = 1.0 if image.mode == "I" and highest <= 255 else 1 / 256
+    return samples.point(lambda value: value * scale).convert("L")

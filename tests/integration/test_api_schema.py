@@ -31,7 +31,7 @@ PASSING = {503, 504}
 TRACE = {"/recognition/", "/ocr/", "/detection/", "/kie/"}
 """The Trace-compatible routes."""
 
-EXAMPLES = 40
+EXAMPLES = 25
 """Requests per route and way of making them up: a minute in all."""
 
 

@@ -147,18 +147,6 @@ class TestSamplePages:
             # 144 dots per inch are two pixels per point
             assert sizes == [(round(page.dimensions[1] / 2), round(page.dimensions[0] / 2)) for page in pages]
 
-    @pytest.mark.parametrize(("kind", "key"), [("detection", "bounding_boxes"), ("kie", "extracted_fields")])
-    def test_the_other_kinds_give_their_own_shape(
-        self, kind: str, key: str, trace_ocr: Run, samples: Path, tmp_path: Path
-    ) -> None:
-        source = samples / "pages/receipt.png"
-        run = trace_ocr("run", str(source), "--kind", kind, *OCR[2:], "-o", "out", "--json")
-
-        assert run.returncode == 0, run.stderr
-        (line,) = lines(tmp_path / "out/results.jsonl")
-        assert line[key]
-        assert json.loads(run.stdout)["batch_fill"] > 0
-
 
 class TestManyPages:
     def test_a_document_is_split_over_chunks_and_a_page_retried_stands_in_its_place(

@@ -1,14 +1,16 @@
 """An item to look at: found with the last of its lines and its picture, drawn so that nothing in it runs."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 
 from contract.errors import ItemError, StorageError, UsageError
 from contract.job import Job, Plan, Retry, Source
@@ -19,7 +21,9 @@ from contract.storage import Storage
 from contract.workspace import Workspace
 from producer.cli import cli
 from producer.drawing import Mark, document_html, marks_of
-from producer.view import Found, find, picture, words_of
+from producer.view import FORMATS, Found, Pictures, find, words_of
+from tests.unit.conftest import MockBucket
+from worker import decode
 
 ATTACK = "<script>alert(1)</script>"
 
@@ -90,6 +94,14 @@ class TestFinding:
 
         assert [one.line for one in before + after] == [failed, ocr_line("a.pdf#page=2")]
 
+    def test_a_document_that_a_manifest_gave_a_name_goes_by_it(self, job: Job, planned: Workspace) -> None:
+        pages = [Item(f"invoice-7#page={page}", "/scans/b.pdf", page=page) for page in (1, 2)]
+        # and others whose names are like it: an image's, and another document's
+        others = Item("invoice-7#page=3", "/scans/c.png"), Item("invoice-70#page=1", "/scans/d.pdf", page=1)
+        write_chunk(planned, 1, *others, *pages)
+
+        assert [one.item for one in find(planned, job, "invoice-7")] == pages
+
     def test_an_item_that_is_not_there_is_an_error_that_says_how_items_are_called(
         self, job: Job, planned: Workspace
     ) -> None:
@@ -97,41 +109,113 @@ class TestFinding:
             find(planned, job, "b.pdf")
 
 
+@pytest.fixture
+def pictures(storage: Storage, settings: Settings) -> Iterator[Pictures]:
+    with Pictures(storage, settings) as pictures:
+        yield pictures
+
+
+def found(path: Path | str, page: int | None = None, line: dict[str, Any] | None = None) -> Found:
+    return Found(Item("a", str(path), page=page), line)
+
+
+def gradient(*, kind: type[np.generic], top: float) -> Image.Image:
+    """Return an image of 256 x 64 pixels that rises from 0 to `top`."""
+    return Image.fromarray(np.tile(np.linspace(0, top, 256).astype(kind), (64, 1)))
+
+
 class TestPicture:
     def test_an_image_is_shown_upright_and_no_larger_than_a_screen(
-        self, storage: Storage, settings: Settings, tmp_path: Path
+        self, pictures: Pictures, tmp_path: Path
     ) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6  # to be turned by 90 degrees
         Image.new("RGB", (4000, 1000)).save(tmp_path / "a.jpg", exif=exif)
 
-        image = picture(Item("a.jpg", str(tmp_path / "a.jpg")), storage, settings)
+        image = pictures.of(found(tmp_path / "a.jpg"))
 
         assert (image.mode, image.size) == ("RGB", (400, 1600))
 
-    def test_pages_of_documents_are_found_by_their_number(
-        self, samples: Path, storage: Storage, settings: Settings
+    @pytest.mark.parametrize(
+        "image",
+        [
+            gradient(kind=np.uint16, top=65_535),
+            gradient(kind=np.int32, top=65_535),
+            gradient(kind=np.int32, top=255),
+            gradient(kind=np.float32, top=1.0),
+            gradient(kind=np.float32, top=255.0),
+            gradient(kind=np.uint8, top=255).convert("LA"),
+        ],
+        ids=["16-bit", "32-bit", "32-bit-dark", "share", "float", "alpha"],
+    )
+    def test_samples_of_any_depth_look_as_the_worker_saw_them(
+        self, image: Image.Image, pictures: Pictures, tmp_path: Path
     ) -> None:
-        sizes = [
-            picture(Item(name, str(samples / "pages" / name), page=2), storage, settings).size
-            for name in ("ledger.pdf", "scan.tiff")
-        ]
+        path = tmp_path / "a.tiff"
+        image.save(path)
+
+        shown = np.asarray(pictures.of(found(path)), dtype=int)
+
+        assert np.abs(shown - decode.decode_image(path.read_bytes(), 10**6).pixels).max() <= 1
+
+    def test_pages_of_documents_are_found_by_their_number(self, samples: Path, pictures: Pictures) -> None:
+        sizes = [pictures.of(found(samples / "pages" / name, 2)).size for name in ("ledger.pdf", "scan.tiff")]
 
         with Image.open(samples / "pages/scan.tiff") as scan:
             scan.seek(1)
             ratio = scan.width / scan.height
         assert [round(width / height, 2) for width, height in sizes] == [round(600 / 780, 2), round(ratio, 2)]
 
+    def test_a_document_of_s3_is_copied_once_for_all_its_pages(
+        self, samples: Path, s3_bucket: MockBucket, pictures: Pictures
+    ) -> None:
+        uri = s3_bucket.put("ledger.pdf", (samples / "pages/ledger.pdf").read_bytes())
+
+        first = pictures.of(found(uri, 1))
+        s3_bucket.client.delete_object(Bucket=s3_bucket.name, Key="ledger.pdf")
+        third = pictures.of(found(uri, 3))
+
+        assert first.tobytes() != third.tobytes()
+
+    def test_of_two_documents_each_shows_its_own_pages(
+        self, samples: Path, s3_bucket: MockBucket, pictures: Pictures
+    ) -> None:
+        names = ("ledger.pdf", "scan.tiff")
+        uris = [s3_bucket.put(name, (samples / "pages" / name).read_bytes()) for name in names]
+
+        shown = [pictures.of(found(uri, 1)).tobytes() for uri in (*uris, uris[0])]
+
+        assert shown[0] == shown[2] != shown[1]
+
     def test_what_is_too_large_is_not_decoded(
         self, samples: Path, storage: Storage, settings: Settings
     ) -> None:
         small = settings.model_copy(update={"max_pixels": 100, "max_document_bytes": 100})
-        page = Item("ledger.pdf", str(samples / "pages/ledger.pdf"), page=1)
 
-        with pytest.raises(StorageError, match="larger than 100 bytes"):
-            picture(page, storage, small)
-        with pytest.raises(ItemError, match="too many"):
-            picture(Item("letter.jpg", str(samples / "pages/letter.jpg")), storage, small)
+        with Pictures(storage, small) as pictures:
+            with pytest.raises(StorageError, match=r"larger than 100 bytes.*TRACE_OCR_MAX_DOCUMENT_BYTES"):
+                pictures.of(found(samples / "pages/ledger.pdf", 1))
+            with pytest.raises(ItemError, match=r"too many.*TRACE_OCR_MAX_PIXELS"):
+                pictures.of(found(samples / "pages/letter.jpg"))
+
+    def test_no_format_is_tried_that_runs_a_program(self, pictures: Pictures, tmp_path: Path) -> None:
+        # given PostScript under an image's name, which Pillow would hand to Ghostscript
+        (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+        with EpsImagePlugin.EpsImageFile(tmp_path / "a.png") as image:
+            assert image.size == (9, 9)
+
+        with pytest.raises(UnidentifiedImageError):
+            pictures.of(found(tmp_path / "a.png"))
+        assert FORMATS == decode.FORMATS
+
+    @pytest.mark.parametrize("code", ["worker_crashed", "timed_out"])
+    def test_what_broke_a_worker_does_not_get_to_break_the_command(
+        self, code: str, samples: Path, pictures: Pictures
+    ) -> None:
+        line = {"error": {"code": code, "message": "no"}}
+
+        with pytest.raises(ItemError, match="not opened here"):
+            pictures.of(found(samples / "pages/ledger.pdf", 1, line))
 
 
 class TestDrawing:
@@ -218,6 +302,34 @@ class TestCommand:
         assert done.exception is None
         assert "a.pdf-page-1.html: 1 page," in done.output
         assert "no picture: ObjectMissingError" in Path("a.pdf-page-1.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("item", "name"),
+        [
+            ("/scans/b.png", "scans-b.png.html"),
+            ("счёт.pdf#page=1", "счёт.pdf-page-1.html"),
+            ("-rf.png", "rf.png.html"),
+            ("../#", "page.html"),
+            ("я" * 4_000 + ".pdf#page=2", "я" * 49 + ".pdf-page-2.html"),
+        ],
+    )
+    def test_any_id_makes_a_name_of_a_file_in_this_directory(
+        self, item: str, name: str, planned: Workspace, view: Callable[..., Any]
+    ) -> None:
+        write_chunk(planned, 1, Item(item, "/scans/b.png"))
+
+        done = view("--", item)
+
+        assert done.exception is None
+        assert [path.name for path in Path().iterdir()] == [name]
+
+    def test_a_place_where_nothing_can_be_written_is_an_error_that_names_it(
+        self, view: Callable[..., Any]
+    ) -> None:
+        done = view("a.pdf", "-o", "missing/look.html")
+
+        assert isinstance(done.exception, UsageError)
+        assert re.search(r"missing/look\.html cannot be written .*-o", str(done.exception))
 
     def test_or_as_it_is_told(self, view: Callable[..., Any]) -> None:
         view("a.pdf", "-o", "look.html")

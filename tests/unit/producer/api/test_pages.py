@@ -376,12 +376,12 @@ class TestKinds:
 @pytest.mark.usefixtures("a_worker_lives")
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_description_tells_an_answers_shape(
-    route: str, client: TestClient, anyone: TestClient, workers: FakeWorkers
+    route: str, client: TestClient, workers: FakeWorkers
 ) -> None:
     workers.answer = answer_with(PAGES[route]())
 
     (page,) = client.post(route, files=files(PNG)).json()
-    answers = anyone.get("/openapi.json").json()["paths"][route]["post"]["responses"]["200"]
+    answers = client.get("/openapi.json").json()["paths"][route]["post"]["responses"]["200"]
 
     shape = answers["content"]["application/json"]["schema"]["items"]
     jsonschema.validate(page, shape)
