@@ -375,9 +375,7 @@ class TestKinds:
 
 @pytest.mark.usefixtures("a_worker_lives")
 @pytest.mark.parametrize("route", ROUTES)
-def test_the_description_tells_an_answers_shape(
-    route: str, client: TestClient, workers: FakeWorkers
-) -> None:
+def test_the_description_tells_an_answers_shape(route: str, client: TestClient, workers: FakeWorkers) -> None:
     workers.answer = answer_with(PAGES[route]())
 
     (page,) = client.post(route, files=files(PNG)).json()
