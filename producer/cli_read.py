@@ -87,10 +87,11 @@ def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCod
     workspace = find_workspace(job, session.ledger_if_set, session.storage, session.index)
     known = workspace.require_job()
     with Pictures(session.storage, settings) as pictures:
-        pages = [(found, _picture(found, pictures)) for found in find(workspace, known, item)]
+        pages = find(workspace, known, item)
+        html = document_html(known, item, ((found, _picture(found, pictures)) for found in pages))
     target = Path(output or _file_name(item))
     try:
-        target.write_text(document_html(known, pages), encoding="utf-8")
+        target.write_text(html, encoding="utf-8")
     except OSError as error:
         reason = f"{target} cannot be written ({error.strerror}): name another file with -o"
         raise UsageError(reason) from error

@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -42,12 +42,18 @@ class Mark:
     confidence: float | None = None
 
 
-def document_html(job: Job, pages: Sequence[tuple[Found, Image.Image | str]]) -> str:
-    """Return one file of HTML with every page; of a page that has no picture, why that is."""
-    title = escape(f"{pages[0][0].item.id} - {job.id}")
+def document_html(job: Job, wanted: str, pages: Iterable[tuple[Found, Image.Image | str]]) -> str:
+    """Return one file of HTML with every page; of a page that has no picture, why that is.
+
+    Args:
+        wanted: the id that was asked for, an item's or a document's
+        pages: taken one by one, so that one picture is in memory at a time
+    """
+    title = escape(f"{wanted} - {job.id}")
     straightened = isinstance(job.parameters, KieParameters) and job.parameters.straighten_pages
     note = (
-        "<p>The job straightened pages before reading; here they are as they came.</p>"
+        "<p>The job straightened pages before reading; here they are as they came, so that boxes may lie "
+        "beside their words.</p>"
         if straightened
         else ""
     )

@@ -256,9 +256,9 @@ class TestDrawing:
     def test_nothing_that_an_image_says_is_run(self, job: Job) -> None:
         line = ocr_line(ATTACK, word(ATTACK, [0, 0, 1, 1]))
 
-        html = document_html(job, [(Found(Item(ATTACK, "/a.png"), line), Image.new("RGB", (9, 9)))])
+        html = document_html(job, ATTACK, [(Found(Item(ATTACK, "/a.png"), line), Image.new("RGB", (9, 9)))])
         failed = {"error": {"code": "truncated", "message": ATTACK}}
-        html += document_html(job, [(Found(Item("a", "/a.png"), failed), ATTACK)])
+        html += document_html(job, "a", [(Found(Item("a", "/a.png"), failed), ATTACK)])
 
         assert "<script" not in html
         assert html.count("&lt;script&gt;") >= 5
@@ -268,7 +268,9 @@ class TestDrawing:
         failed = json.loads(encode_lines([failure]))
 
         html = document_html(
-            job, [(Found(Item("a", "/a"), failed), "no such file"), (Found(Item("b", "/b"), None), "gone")]
+            job,
+            "a",
+            [(Found(Item("a", "/a"), failed), "no such file"), (Found(Item("b", "/b"), None), "gone")],
         )
 
         assert "encrypted: asks for a password" in html
@@ -278,9 +280,9 @@ class TestDrawing:
     def test_pages_that_were_straightened_are_not_taken_for_what_was_read(self, job: Job) -> None:
         turned = job.model_copy(update={"parameters": OcrParameters(straighten_pages=True)})
 
-        shown = [document_html(one, [(Found(Item("a", "/a"), None), "")]) for one in (job, turned)]
+        shown = [document_html(one, "a", [(Found(Item("a", "/a"), None), "")]) for one in (job, turned)]
 
-        assert ["straightened pages before reading" in html for html in shown] == [False, True]
+        assert ["boxes may lie beside their words" in html for html in shown] == [False, True]
 
 
 def test_words_of_a_crop_are_none() -> None:
@@ -334,10 +336,12 @@ class TestCommand:
     def test_or_as_it_is_told(self, view: Callable[..., Any]) -> None:
         view("a.pdf", "-o", "look.html")
 
-        assert Path("look.html").read_text().count("<section>") == 3
+        html = Path("look.html").read_text()
+        assert html.count("<section>") == 3
+        assert "<title>a.pdf - pages-1</title>" in html
 
 
 def drawing(job: Job, line: dict[str, Any]) -> ElementTree.Element:
     """Return the section of one page, 200 pixels wide and 100 high."""
-    html = document_html(job, [(Found(Item("a.png", "/a.png"), line), Image.new("RGB", (200, 100)))])
+    html = document_html(job, "a.png", [(Found(Item("a.png", "/a.png"), line), Image.new("RGB", (200, 100)))])
     return ElementTree.fromstring(html[html.index("<section>") : html.index("</section>") + 10])
