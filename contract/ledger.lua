@@ -6,7 +6,8 @@
 --   submitted            list         job ids that control is to plan or send anew; its planners pop them
 --   job:<id>             hash         workspace, kind, status, created_at, items_planned, chunks_planned,
 --                                     items_total, chunks_total (both once planned), chunks_done,
---                                     completed, failed, updated_at, planned_at, <status>_at, error, source
+--                                     completed, failed, updated_at, planned_at, <status>_at, error, source,
+--                                     submissions (times opened)
 --   job:<id>:done        bitmap       bit n is set once chunk n's part is durable
 --   job:<id>:attempts    hash         chunk -> runs begun, removed when the chunk is done
 --   job:<id>:running     hash         chunk -> "<items read> <unix seconds> <worker>", removed likewise
@@ -51,13 +52,14 @@ local transitions = {}
 function transitions.open()
   local known, current = redis.call("HGET", record, "workspace"), status()
   if known and known ~= ARGV[4] then return { 0, known } end
+  local submissions = tonumber(redis.call("HGET", record, "submissions") or "0") + 1
   if ENDED[current] then
     redis.call("DEL", record)
     for _, part in ipairs(PARTS) do redis.call("DEL", record .. part) end
   end
   redis.call("ZADD", prefix .. "jobs", ARGV[7], job)
   redis.call("HSET", record, "workspace", ARGV[4], "kind", ARGV[5], "source", ARGV[6], "created_at", ARGV[7],
-    "planned_at", now)
+    "planned_at", now, "submissions", submissions)
   if not current or ENDED[current] or current == "paused" or current == "cancelling" then
     set_status("validating")
   end
@@ -79,12 +81,16 @@ function transitions.planned()
   return 1
 end
 
--- ARGV: chunks, items in all. Chunks grow with a round of retries. Returns 1 to the one caller whose call completes the job.
+-- ARGV: chunks, items in all. Chunks grow with a round of retries, also of a job about to be merged, which then
+-- goes on; a call that comes from before that round changes nothing. Returns 1 to the one caller whose call
+-- completes the job.
 function transitions.plan_done()
   if not status() then return 0 end
+  if tonumber(ARGV[4]) < tonumber(redis.call("HGET", record, "chunks_total") or "0") then return 0 end
   redis.call("HSET", record, "chunks_total", ARGV[4], "items_total", ARGV[5],
     "chunks_planned", ARGV[4], "items_planned", ARGV[5], "updated_at", now)
-  if status() == "validating" then set_status("in_progress") end
+  local undone = tonumber(redis.call("HGET", record, "chunks_done") or "0") < tonumber(ARGV[4])
+  if status() == "validating" or (status() == "finalizing" and undone) then set_status("in_progress") end
   return finalize_if_done()
 end
 
@@ -144,9 +150,14 @@ function transitions.hold()
   return 1
 end
 
--- ARGV: status, message, retention in seconds. Ends the job; Redis forgets it after the retention.
+-- ARGV: status, message, retention in seconds, submissions that the caller knows of ("" for any). Ends the job;
+-- Redis forgets it after the retention. One that was submitted anew since the caller looked is looked at again.
 function transitions.finish()
   if not status() or ENDED[status()] then return 0 end
+  if ARGV[7] ~= "" and (redis.call("HGET", record, "submissions") or "0") ~= ARGV[7] then
+    redis.call("RPUSH", prefix .. "finished", job)
+    return 0
+  end
   set_status(ARGV[4])
   if ARGV[5] ~= "" then redis.call("HSET", record, "error", ARGV[5]) end
   redis.call("EXPIRE", record, ARGV[6])

@@ -118,9 +118,22 @@ class Ledger:
         """Stop a job for now (paused) or for good (cancelling); return whether this call did it."""
         return bool(self._run("hold", job, status))
 
-    def finish(self, job: str, status: str, retention_seconds: float, message: str = "") -> bool:
-        """End the job with a final status; return whether this call ended it."""
-        return bool(self._run("finish", job, status, message, int(retention_seconds)))
+    def finish(
+        self,
+        job: str,
+        status: str,
+        retention_seconds: float,
+        message: str = "",
+        submissions: int | None = None,
+    ) -> bool:
+        """End the job with a final status; return whether this call ended it.
+
+        Args:
+            submissions: as the caller's `Progress` has it: a job that was submitted anew since does not end,
+                and is handed to `next_finished` once more
+        """
+        known = "" if submissions is None else submissions
+        return bool(self._run("finish", job, status, message, int(retention_seconds), known))
 
     def attempts(self, job: str, chunk: int) -> int:
         """Return how many runs of a chunk have begun."""

@@ -40,6 +40,7 @@ class Progress:
     created_at: float
     kind: str = "recognition"
     source: str = ""
+    submissions: int = 0
     chunks_planned: int = 0
     items_planned: int = 0
     chunks_total: int | None = None
@@ -82,6 +83,7 @@ def parse_progress(
         created_at=float(record["created_at"]),
         kind=record.get("kind", "recognition"),
         source=record.get("source", ""),
+        submissions=count("submissions"),
         chunks_planned=count("chunks_planned"),
         items_planned=count("items_planned"),
         chunks_total=total("chunks_total"),

@@ -115,10 +115,11 @@ class Control:
 
     def _advance(self, progress: Progress) -> None:
         workspace = open_workspace(progress.workspace, self.storage)
-        job = workspace.require_job()
         if workspace.store.exists(workspace.success):
             self._finish(progress, "completed")
             return
+        # After the look for the marker, which a round of retries removes last: no round is overlooked.
+        job = workspace.require_job()
         if progress.status == "cancelling" and not self._is_running(progress):
             self._finish(progress, "cancelled")
         elif progress.status in ("validating", "in_progress", "finalizing"):
@@ -143,4 +144,6 @@ class Control:
         self._finish(progress, "failed", reason)
 
     def _finish(self, progress: Progress, status: str, reason: str = "") -> None:
-        self.ledger.finish(progress.job, status, self.settings.retention_seconds, reason)
+        self.ledger.finish(
+            progress.job, status, self.settings.retention_seconds, reason, progress.submissions
+        )

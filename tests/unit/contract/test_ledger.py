@@ -1,5 +1,6 @@
 """The ledger: every transition may be repeated, and each is counted and reported once."""
 
+from dataclasses import replace
 from typing import Any
 
 import fakeredis
@@ -55,13 +56,13 @@ def test_an_opened_job_is_validating(opened: Ledger) -> None:
     assert opened.jobs() == [JOB]
 
 
-def test_opening_again_changes_nothing(planned: Ledger) -> None:
+def test_opening_again_changes_nothing_but_the_count_of_it(planned: Ledger) -> None:
     planned.mark(JOB, 0, PartOutcome(2, 0))
     before = load(planned)
 
     planned.open(JOB, WORKSPACE, "recognition", "/data/crops", 1_000)
 
-    assert load(planned) == before
+    assert load(planned) == replace(before, submissions=before.submissions + 1)
 
 
 def test_an_id_that_another_workspace_has_is_refused_and_its_workspace_named(opened: Ledger) -> None:
@@ -133,6 +134,32 @@ def test_a_plan_that_ends_after_its_chunks_finishes_the_job_once(
     assert opened.plan_done(JOB, 3, 5) is True
     assert opened.plan_done(JOB, 3, 5) is False
     assert finished(fake_redis) == [JOB]
+
+
+def test_a_plan_from_before_a_round_of_retries_changes_nothing(
+    planned: Ledger, fake_redis: fakeredis.FakeRedis
+) -> None:
+    planned.plan_done(JOB, 4, 5)
+    mark_all(planned)
+
+    assert planned.plan_done(JOB, 3, 5) is False
+
+    assert (load(planned).status, load(planned).chunks_total) == ("in_progress", 4)
+    assert finished(fake_redis) == []
+
+
+def test_a_job_about_to_be_merged_goes_on_with_a_round_of_retries(
+    planned: Ledger, fake_redis: fakeredis.FakeRedis
+) -> None:
+    mark_all(planned)
+    assert load(planned).status == "finalizing"
+
+    planned.plan_done(JOB, 4, 5)
+
+    assert planned.begin(JOB, 3, "gpu0@host") == Begin("in_progress", 1)
+    planned.mark(JOB, 3, PartOutcome(1, 0), again=True)
+    assert load(planned).status == "finalizing"
+    assert finished(fake_redis) == [JOB, JOB]
 
 
 # begin, progress, hand_back
@@ -321,6 +348,36 @@ def test_a_job_ends_once(planned: Ledger) -> None:
 
     assert planned.finish(JOB, "failed", 60, "too late") is False
     assert (load(planned).status, load(planned).error) == ("completed", "")
+
+
+def test_a_job_that_was_submitted_anew_since_it_was_looked_at_does_not_end(
+    planned: Ledger, fake_redis: fakeredis.FakeRedis
+) -> None:
+    seen = load(planned).submissions
+    planned.open(JOB, WORKSPACE, "recognition", "/data/crops", 1_000)
+
+    assert planned.finish(JOB, "completed", 60, submissions=seen) is False
+
+    assert load(planned).status == "in_progress"
+    assert finished(fake_redis) == [JOB]
+    assert planned.finish(JOB, "completed", 60, submissions=load(planned).submissions) is True
+
+
+def test_submissions_are_counted_past_a_jobs_end(planned: Ledger) -> None:
+    seen = load(planned).submissions
+    planned.finish(JOB, "completed", 60)
+
+    planned.open(JOB, WORKSPACE, "recognition", "/data/crops", 1_000)
+
+    assert load(planned).submissions == seen + 1
+
+
+def test_a_job_of_an_older_version_whose_submissions_nobody_counted_ends(
+    planned: Ledger, fake_redis: fakeredis.FakeRedis
+) -> None:
+    fake_redis.hdel(f"trace-ocr:job:{JOB}", "submissions")
+
+    assert planned.finish(JOB, "completed", 60, submissions=load(planned).submissions) is True
 
 
 def test_redis_forgets_all_of_an_ended_job_after_its_retention(

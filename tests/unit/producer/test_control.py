@@ -11,12 +11,14 @@ from contract.errors import StorageUnavailableError
 from contract.job import Job
 from contract.ledger import Ledger
 from contract.progress import Progress
-from contract.records import PartOutcome
+from contract.records import PartOutcome, RecognitionLine, encode_line
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace
 from producer.control import Control
-from producer.submit import Dispatcher
+from producer.merge import merge
+from producer.steer import add_retry
+from producer.submit import Dispatcher, request_job
 
 
 @pytest.fixture
@@ -223,6 +225,41 @@ def test_a_job_whose_storage_is_away_is_looked_at_again(
     control.look_at_all()
 
     assert progress_of(read_to_the_end, ledger).status == "completed"
+
+
+def test_a_round_of_retries_that_is_asked_for_while_control_ends_the_job_is_read(
+    running: Job,
+    workspace: Workspace,
+    control: Control,
+    ledger: Ledger,
+    queue: Any,
+    write_part: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a job with a failed item, and somebody who asks for it as soon as the marker is there
+    for number, failed in enumerate(((), ("3.png",), ())):
+        write_part(number, failed=failed)
+
+    def merge_then_retry(job: Job, workspace: Workspace) -> dict[str, Any]:
+        monkeypatch.undo()
+        summary = merge(job, workspace)
+        request_job(add_retry(job, workspace), workspace, ledger)
+        return summary
+
+    monkeypatch.setattr("producer.control.merge", merge_then_retry)
+    control.look_at_all()
+
+    # then the job goes on, its round is sent and its result is merged
+    assert progress_of(running, ledger).status == "in_progress"
+    control.look_at_all()
+    control.look_at_all()
+    assert queue.sent == [3]
+    line = RecognitionLine("3.png", "3.png", "anew", 0.5)
+    workspace.store.replace(workspace.part(3), encode_line(line))
+    control.look_at_all()
+    assert progress_of(running, ledger).status == "completed"
+    assert b"anew" in workspace.lines(workspace.results)[3]
+    assert workspace.lines(workspace.errors) == []
 
 
 def test_of_two_controls_one_has_the_job_in_hand(
