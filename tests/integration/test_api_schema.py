@@ -90,7 +90,11 @@ def settle(service: Service) -> None:
     if night.status().status in ("paused", "cancelling", "cancelled"):
         until(lambda: night.status().status != "cancelling")
         night.resume()
-    until(lambda: night.status().ended)
+    try:
+        until(lambda: night.status().ended)
+    except AssertionError as error:
+        error.add_note(f"{night.status()}\n{service.log()[-20_000:]}")
+        raise
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
