@@ -46,6 +46,13 @@ class Request(msgspec.Struct, frozen=True):
     page: int = 0
     resolution: int = PDF_RESOLUTION
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        if self.kind != "page":
+            return "the image"
+        return f"page {self.page}" if self.page else "the document"
+
 
 CROP, IMAGE = Request("crop"), Request("image")
 
@@ -98,7 +105,7 @@ class IsolatedDecoder:
                     self._end()
         raise ItemError(
             ErrorCode.WORKER_CRASHED,
-            f"decoding the image crashed {CRASHES_TO_BLAME} processes in a row: "
+            f"decoding {request.name} crashed {CRASHES_TO_BLAME} processes in a row: "
             "save it anew from its original, or leave it out",
         )
 
@@ -116,7 +123,8 @@ class IsolatedDecoder:
             self._end()
             raise ItemError(
                 ErrorCode.TIMED_OUT,
-                f"decoding the image took longer than {self._seconds:g} s: save it anew from its original",
+                f"decoding {request.name} took longer than {self._seconds:g} s: "
+                "save it anew from its original",
             )
         reply = msgspec.json.decode(connection.recv_bytes(), type=_Reply)
         if reply.code:
@@ -192,7 +200,7 @@ def _serve(connection: Connection, max_pixels: int, max_memory: int) -> None:
         except ItemError as error:
             reply, pixels = _Reply(code=error.code, message=error.message), None
         except MemoryError:
-            message = f"decoding the image needs more than {max_memory:,} bytes: save it smaller"
+            message = f"decoding {request.name} needs more than {max_memory:,} bytes: save it smaller"
             reply, pixels = _Reply(code=ErrorCode.WORKER_CRASHED, message=message), None
         connection.send_bytes(msgspec.json.encode(reply))
         if pixels is not None:

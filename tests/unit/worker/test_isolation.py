@@ -357,6 +357,7 @@ class TestPoisonedPages:
         blamed = refused_page(decoder, poison)
 
         assert blamed.code == ErrorCode.WORKER_CRASHED
+        assert "decoding page 2 crashed" in blamed.message
         assert (poisoned / "crashes").read_text() == "xx"
         assert before.pixels.shape == (20, 40, 3)
         assert decoder.decode(last).pixels.shape == (20, 60, 3)
@@ -386,6 +387,7 @@ class TestPoisonedPages:
 
         # then
         assert late.code == ErrorCode.TIMED_OUT
+        assert "decoding page 2 took longer" in late.message
         assert decoder.decode(last).pixels.shape == (20, 60, 3)
         assert child_of(decoder) != hung
 
