@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent, however it dies."""
+"""Child processes: Python programs that run only installed code, and end when their parent does."""
 
 import ctypes
 import signal
@@ -6,6 +6,14 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 """From Linux's <sys/prctl.h>: the signal this process gets when the thread that started it ends."""
+
+
+def python_module(module: str) -> list[str]:
+    """Return the command that runs an installed module as a program.
+
+    `-P` keeps the current folder off the import path: it may be a stranger's, and hold a `redis.py`.
+    """
+    return [sys.executable, "-P", "-m", module]
 
 
 def die_with_parent() -> None:

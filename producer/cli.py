@@ -16,6 +16,7 @@ from rich.console import Console
 
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError, UsageError, WorkspaceConflictError
 from contract.job import JOB_ID, Job, new_job_id
+from contract.lifetime import python_module
 from contract.logs import configure_logging, redacted
 from contract.parameters import KINDS, Kind
 from contract.reports import make_reporter
@@ -144,7 +145,7 @@ def worker(settings: Settings) -> None:
     settings.broker_url()
     # The launcher takes this process's place: the worker side is never imported here.
     environment = {**os.environ, **environment_of(settings)}
-    os.execve(sys.executable, [sys.executable, "-m", "worker.launcher"], environment)  # noqa: S606
+    os.execve(sys.executable, python_module("worker.launcher"), environment)  # noqa: S606
 
 
 @cli.command()
@@ -181,6 +182,8 @@ for command in (
 
 def main() -> None:
     """Run the program; every error ends in one line and the exit status that the README names."""
+    # Spawned children start as `python -c`, which imports from the current folder first unless told not to.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         code = cli.main(standalone_mode=False)
     except click.Abort:

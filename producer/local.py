@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from pydantic import SecretStr
 
 from contract.errors import WorkerLostError
 from contract.job import Job
-from contract.lifetime import die_with_parent
+from contract.lifetime import die_with_parent, python_module
 from contract.settings import Settings, environment_of
 from contract.workspace import Workspace
 from producer.embedded import embedded_broker
@@ -88,7 +87,7 @@ def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterato
 @contextlib.contextmanager
 def _worker(settings: Settings, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker.launcher"],
+        python_module("worker.launcher"),
         env={**environment, **environment_of(settings)},
         stdin=subprocess.DEVNULL,
         stdout=STANDARD_ERROR,

@@ -14,7 +14,7 @@ from itertools import takewhile
 import structlog
 
 from contract.errors import SettingsError, TraceOcrError, WorkerLostError
-from contract.lifetime import die_with_parent
+from contract.lifetime import die_with_parent, python_module
 from contract.logs import configure_logging
 from contract.settings import load_settings, variable_of
 from worker.watchdog import STALLED_STATUS
@@ -121,7 +121,7 @@ def main() -> None:
 
 def _start(device: str) -> Child:
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker"],
+        python_module("worker"),
         env=child_environment(device, os.environ),
         stdin=subprocess.DEVNULL,
         # A terminal's Ctrl-C goes to a whole group: the launcher alone answers it, with SIGTERM.

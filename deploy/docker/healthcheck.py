@@ -52,7 +52,7 @@ def command_of(arguments: Sequence[str]) -> str:
 
 def is_serving(arguments: Sequence[str]) -> bool:
     """Return whether a process is a worker's; its launcher alone reads nothing."""
-    return list(arguments[1:3]) == ["-m", "worker"]
+    return list(arguments[1:4]) == ["-P", "-m", "worker"]
 
 
 def arguments_of(folder: Path) -> list[str]:

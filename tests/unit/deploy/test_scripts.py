@@ -78,8 +78,8 @@ def test_the_api_answers_the_check_without_a_key() -> None:
 
 
 def test_a_worker_is_well_while_a_process_of_its_serves(tmp_path: Path) -> None:
-    launcher = ["/opt/trace-ocr/bin/python", "-m", "worker.launcher"]
-    serving = ["/opt/trace-ocr/bin/python", "-m", "worker"]
+    launcher = ["/opt/trace-ocr/bin/python", "-P", "-m", "worker.launcher"]
+    serving = ["/opt/trace-ocr/bin/python", "-P", "-m", "worker"]
 
     assert healthcheck.problem_of("worker", {}, running(tmp_path / "both", launcher, serving)) == ""
     assert healthcheck.problem_of("worker", {}, running(tmp_path / "one", launcher)) == "no process serves"

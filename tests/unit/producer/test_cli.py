@@ -374,7 +374,7 @@ def test_the_worker_takes_this_processs_place_and_secrets_travel_in_its_environm
     trace_ocr("worker", "--devices", "0,1")
 
     program, arguments, environment = replaced
-    assert (program, arguments) == (sys.executable, [sys.executable, "-m", "worker.launcher"])
+    assert (program, arguments) == (sys.executable, [sys.executable, "-P", "-m", "worker.launcher"])
     assert environment["TRACE_OCR_DEVICES"] == "0,1"
     assert environment["TRACE_OCR_REDIS_URL"] == "redis://user:hunter2@broker/0"
 

@@ -47,7 +47,7 @@ def run_instead(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Worke
 
     def arrange(script: str) -> Workers:
         def popen(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
-            assert command == [sys.executable, "-m", "worker"]
+            assert command == [sys.executable, "-P", "-m", "worker"]
             told = f"exec 3>/dev/fd/{writing}; {script}"
             started.append(subprocess.Popen(["/bin/sh", "-c", told], pass_fds=[writing], **options))
             return started[-1]
