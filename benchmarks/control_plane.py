@@ -19,12 +19,12 @@ from contract.records import PartOutcome, RecognitionLine, encode_lines
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
-from producer.embedded import embedded_broker
-from producer.merge import merge
+from producer.local.embedded import embedded_broker
+from producer.planning.submit import submit_job
+from producer.results.merge import merge
+from producer.results.status import find_status
 from producer.session import Session
-from producer.sources import identify_source, list_source
-from producer.status import find_status
-from producer.submit import submit_job
+from producer.sources.base import identify_source, list_source
 
 CHUNKS_OF_STATUS = 10_000
 

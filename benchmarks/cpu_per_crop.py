@@ -20,17 +20,17 @@ from doctr.models.recognition.crnn.pytorch import CTCPostProcessor
 from benchmarks.end_to_end import BATCH, Scene
 from benchmarks.rows import Row, interleaved, median_ratio
 from contract.records import Item, encode_lines
-from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
-from worker.batching import Prediction, PreparedCrop
-from worker.crops import CropStage
-from worker.ctc import CtcDecoder
-from worker.decode import Pixels, decode_crop, fetch
-from worker.launcher import child_environment
-from worker.normalise import Normaliser
-from worker.preprocess import Preprocessor
-from worker.process import ChunkRun, process_chunk
+from contract.storage.roots import AllowedRoots
+from worker.app.launcher import child_environment
+from worker.images.decode import Pixels, decode_crop, fetch
+from worker.kernels.normalise import Normaliser
+from worker.kernels.preprocess import Preprocessor
+from worker.kinds.recognition import CropStage
+from worker.models.ctc import CtcDecoder
+from worker.pipeline.batching import Prediction, PreparedCrop
+from worker.pipeline.run import ChunkRun, process_chunk
 
 DEVICE_SECONDS = 0.02
 """What the device that is left out takes for a batch: a GPU's 6,400 crops/s. Sleeping takes no processor."""

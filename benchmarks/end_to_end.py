@@ -22,11 +22,11 @@ from contract.model_store import ModelStore
 from contract.parameters import RecognitionParameters
 from contract.settings import Settings
 from contract.storage import Storage
-from producer.sources import identify_source
-from worker.decode import decode_crop
-from worker.models import load_recogniser
-from worker.preprocess import Preprocessor
-from worker.runtimes import RuntimeOptions
+from producer.sources.base import identify_source
+from worker.images.decode import decode_crop
+from worker.kernels.preprocess import Preprocessor
+from worker.models.recognition import load_recogniser
+from worker.models.runtimes import RuntimeOptions
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 MOBILENET, VGG = "crnn_mobilenet_v3_small", "crnn_vgg16_bn"

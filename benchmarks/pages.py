@@ -22,8 +22,8 @@ from contract.model_store import ModelStore
 from contract.parameters import DetectionParameters, Kind, OcrParameters, Parameters
 from contract.settings import Settings
 from contract.storage import Storage
-from producer.sources import identify_source
-from worker.weights import load_model
+from producer.sources.base import identify_source
+from worker.models.weights import load_model
 
 DETECTION = "linknet_resnet18"
 PARAMETERS = OcrParameters(detection_model=DETECTION, recognition_model=MOBILENET)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from contract.child_processes import python_module
 from contract.job import Job
-from contract.lifetime import python_module
 from contract.settings import Settings, environment_of
 from contract.workspace import open_workspace
-from producer.embedded import embedded_broker
+from producer.local.embedded import embedded_broker
+from producer.planning.submit import submit_job
 from producer.session import Session
-from producer.submit import submit_job
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def serving(store: Path, *roots: Path) -> Iterator[Service]:
             devices="cpu",
         )
         environment = {**os.environ, **environment_of(settings)}
-        worker = subprocess.Popen(python_module("worker.launcher"), env=environment)
+        worker = subprocess.Popen(python_module("worker.app.launcher"), env=environment)
         session, stop = Session(settings), threading.Event()
         control = threading.Thread(target=session.control().run, args=(stop,))
         control.start()

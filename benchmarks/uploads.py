@@ -27,13 +27,13 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from producer.api.keys import new_key
-from producer.embedded import embedded_broker
+from producer.api.security.keys import new_key
+from producer.local.embedded import embedded_broker
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 MODEL = "crnn_mobilenet_v3_small"
 
-TRACE_OCR = (sys.executable, "-m", "producer.cli")
+TRACE_OCR = (sys.executable, "-m", "producer.cli.main")
 
 PATIENCE_SECONDS = 120.0
 """Longest wait for the processes and their reports; torch alone takes some ten seconds on a busy machine."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _CREDENTIALS = re.compile(r"(?<=redis://)\S*@|(?<=rediss://)\S*@|(?<=://)[^/\s]*@|(?<=[?&]password=)[^&\s]*")
 _NOISY = ("amqp", "boto3", "botocore", "celery", "kombu", "s3transfer", "smart_open", "urllib3")
 _RETOLD = ("celery.app.trace",)
-"""Loggers whose warnings repeat, with two tracebacks, what `worker.tasks` has said in one line."""
+"""Loggers whose warnings repeat, with two tracebacks, what `worker.app.tasks` has said in one line."""
 
 
 def configure_logging(settings: "Settings") -> None:

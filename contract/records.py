@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar, cast
 import msgspec
 
 from contract.errors import ErrorCode, MessageError
-from contract.pages import PageLine
+from contract.lines import PageLine
 from contract.parameters import (
     MAX_BATCH_SIZE,
     PAGE_KINDS,

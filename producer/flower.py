@@ -14,9 +14,9 @@ from typing import Any
 import structlog
 from redis import RedisError
 
-from contract.broker import make_app, make_redis
+from contract.broker.app import make_app, make_redis
+from contract.broker.ledger import Ledger
 from contract.errors import SettingsError, UsageError
-from contract.ledger import Ledger
 from contract.logs import redact
 from contract.settings import Settings, variable_of
 

@@ -6,20 +6,20 @@ from typing import IO
 
 import redis
 
-from contract.broker import make_app, make_redis, queue_for, send_chunk
+from contract.broker.app import make_app, make_redis, queue_for, send_chunk
+from contract.broker.depths import waiting_chunks
+from contract.broker.ledger import Ledger
 from contract.job import Job
-from contract.ledger import Ledger
 from contract.records import ChunkMessage
-from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
-from contract.waiting import waiting_chunks
-from producer.control import Control
-from producer.index import JobIndex
-from producer.pages import PageCounter, pages_of
-from producer.planner import Planner
-from producer.sources import PAGE_EXTENSIONS, Listing, list_source
-from producer.submit import Dispatcher
+from contract.storage.roots import AllowedRoots
+from producer.control.loop import Control
+from producer.planning.planner import Planner
+from producer.planning.submit import Dispatcher
+from producer.results.index import JobIndex
+from producer.sources.base import PAGE_EXTENSIONS, Listing, list_source
+from producer.sources.document_pages import PageCounter, pages_of
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,6 @@
 spawns imports this module again."""
 
 if __name__ == "__main__":
-    from worker.main import main
+    from worker.app.main import main
 
     main()

@@ -31,16 +31,16 @@ from contract.errors import (
     WorkspaceConflictError,
 )
 from contract.logs import redacted
-from producer.api.access import KeyGate
-from producer.api.bounds import BodyLimit, SafeHeaders
-from producer.api.desk import BusyError, TooSlowError
-from producer.api.metrics import UploadCounter
-from producer.api.routes_jobs import jobs_router
-from producer.api.routes_pages import pages_router
-from producer.api.routes_recognition import recognition_router
-from producer.api.routes_system import system_router
+from producer.api.monitoring.metrics import UploadCounter
+from producer.api.routes.jobs import jobs_router
+from producer.api.routes.pages import pages_router
+from producer.api.routes.recognition import recognition_router
+from producer.api.routes.system import system_router
+from producer.api.security.access import KeyGate
+from producer.api.security.bounds import BodyLimit, SafeHeaders
 from producer.api.services import NoWorkerError, Services
 from producer.api.submission import IdempotencyConflictError
+from producer.api.uploads.desk import BusyError, TooSlowError
 
 PAGE = Path(__file__).with_name("page")
 

@@ -7,14 +7,14 @@ from typing import TypeVar
 import redis
 import structlog
 
+from contract.broker.ledger import Ledger
+from contract.broker.progress import Progress
 from contract.errors import TraceOcrError, UnknownJobError
-from contract.ledger import Ledger
-from contract.progress import Progress
-from contract.roots import AllowedRoots
 from contract.storage import Storage
+from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
-from producer.index import JobIndex, Listed
-from producer.status import JobStatus, status_from_workspace, status_of
+from producer.results.index import JobIndex, Listed
+from producer.results.status import JobStatus, status_from_workspace, status_of
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import uvicorn
 
 from contract.settings import Settings
 from producer.api.app import make_app
-from producer.api.keys import Keyring
+from producer.api.security.keys import Keyring
 from producer.api.services import Services
 
 GRACE_SECONDS = 10

@@ -6,16 +6,16 @@ from functools import cached_property
 
 import redis
 
-from contract.broker import make_app, make_redis
+from contract.broker.app import make_app, make_redis
+from contract.broker.reports import Reports
+from contract.broker.uploads import Uploads
 from contract.errors import TraceOcrError
-from contract.reports import Reports
-from contract.uploads import Uploads
-from producer.api.desk import UploadDesk
-from producer.api.health import WorkerWatch, check_storage
 from producer.api.jobs import Jobs
-from producer.api.keys import Keyring
-from producer.api.metrics import ApiMetrics
+from producer.api.monitoring.health import WorkerWatch, check_storage
+from producer.api.monitoring.metrics import ApiMetrics
+from producer.api.security.keys import Keyring
 from producer.api.submission import IdempotencyKeys, Submission
+from producer.api.uploads.desk import UploadDesk
 from producer.session import Session
 
 RETRIES = 1

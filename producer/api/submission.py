@@ -18,8 +18,8 @@ from contract.settings import Settings
 from contract.storage import is_s3
 from contract.workspace import Workspace, open_workspace
 from producer.api.jobs import Jobs
-from producer.sources import identify_source
-from producer.submit import request_job, settle_job
+from producer.planning.submit import request_job, settle_job
+from producer.sources.base import identify_source
 
 Uri = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 

@@ -17,7 +17,7 @@ from contract.errors import UsageError
 from contract.job import JOB_ID
 from producer.client.connection import Connection, Sleep
 from producer.client.handle import JobHandle
-from producer.status import JobStatus
+from producer.results.status import JobStatus
 
 TIMEOUT_SECONDS = 75.0
 """Longer than the minute that a server gives an upload by default, so that its answer is heard."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
-from producer import render
+from producer.cli import render
 from producer.client.connection import Connection
 from producer.client.errors import JobCancelledError, JobFailedError, PandasMissingError, WaitTimeoutError
 from producer.client.lines import json_lines
-from producer.status import JobStatus
+from producer.results.status import JobStatus
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks of `wait`."""

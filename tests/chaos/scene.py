@@ -16,7 +16,7 @@ from pathlib import Path
 import redis
 
 from contract.logs import redacted
-from producer.embedded import find_server
+from producer.local.embedded import find_server
 from tests.chaos.faulty_s3 import FaultyS3
 from tests.chaos.sources import Kind
 from tests.integration.processes import Bucket, Process, Run, Start

@@ -10,7 +10,7 @@ import boto3
 import pytest
 import redis
 
-from producer.embedded import embedded_broker
+from producer.local.embedded import embedded_broker
 from tests.integration.processes import TRACE_OCR, Bucket, Process, Run, Start
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TRACE_OCR = [sys.executable, "-m", "producer.cli"]
+TRACE_OCR = [sys.executable, "-m", "producer.cli.main"]
 STOP_SECONDS = 30
 """Seconds that a process has to end before it is hurried."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import boto3
 import httpx
 
-from producer.api.keys import new_key
+from producer.api.security.keys import new_key
 from producer.client import Client
 from tests.conftest import SAMPLES
 from tests.integration.processes import TRACE_OCR, Bucket, Process

@@ -27,7 +27,7 @@ from producer.client import (
     TooManyRequestsError,
     UnauthorizedError,
 )
-from producer.embedded import embedded_broker
+from producer.local.embedded import embedded_broker
 from tests.integration.service import Service, lines, running_service, until
 
 ALL_CROPS = 257

@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from producer.embedded import embedded_broker
+from producer.local.embedded import embedded_broker
 from tests.integration.service import Service, running_service, until
 
 CHECKS = [

@@ -10,11 +10,11 @@ import pytest
 import redis
 from kombu import Queue
 
-from contract.broker import make_app, make_redis
+from contract.broker.app import make_app, make_redis
+from contract.broker.depths import queue_depth, waiting_chunks
 from contract.settings import Settings, load_settings
-from contract.waiting import queue_depth, waiting_chunks
 from tests.integration.processes import Bucket, Process, Run, Start
-from worker.heartbeat import UNACKED_INDEX, renew_lease
+from worker.jobs.heartbeat import UNACKED_INDEX, renew_lease
 
 FAST = {
     "TRACE_OCR_RECONCILE_SECONDS": "1",

@@ -12,9 +12,9 @@ import pytest
 import redis
 from celery import Celery
 
-from contract.broker import make_app
+from contract.broker.app import make_app
 from contract.settings import load_settings
-from producer.embedded import embedded_broker
+from producer.local.embedded import embedded_broker
 from tests.integration.processes import Process, Run, Start
 
 BROKER_PASSWORD, FLOWER_PASSWORD = "broker-hunter2", "flower-hunter2"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from producer.embedded import embedded_broker
+from producer.local.embedded import embedded_broker
 from tests.integration.service import Service, running_service
 
 FLAGS = [

@@ -25,7 +25,7 @@ from tests.integration.test_pages_parity import (
 )
 from tests.unit.documents import encrypted_pdf, pdf, tiff
 from tools.recall import recall_of
-from worker.page_lines import ocr_line
+from worker.kinds.page_lines import ocr_line
 
 OCR = ("--kind", "ocr", "--detection-model", "linknet_resnet18")
 

@@ -25,24 +25,24 @@ from doctr.models import (
 )
 from PIL import Image
 
+from contract.lines import OcrLine
 from contract.model_store import ModelStore
-from contract.pages import OcrLine
 from contract.parameters import DetectionParameters, KieParameters, OcrParameters, Parameters
 from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage
-from worker.decode import File
-from worker.detection import load_detector
-from worker.files import Decoder
-from worker.isolation import DecoderPool, IsolatedDecoder
-from worker.models import load_recogniser
-from worker.orientation import CROP_ORIENTATION, PAGE_ORIENTATION, load_orientation
-from worker.page_lines import boxes_of, kie_line, ocr_line
-from worker.pool import ModelPool
-from worker.process import ChunkRun, process_chunk
-from worker.reading import Models, make_reading
-from worker.runtimes import RuntimeOptions
-from worker.weights import load_model
+from worker.images.decode import File
+from worker.images.files import Decoder
+from worker.images.isolation import DecoderPool, IsolatedDecoder
+from worker.kinds.page_lines import boxes_of, kie_line, ocr_line
+from worker.kinds.reading import Models, make_reading
+from worker.models.detection import load_detector
+from worker.models.orientation import CROP_ORIENTATION, PAGE_ORIENTATION, load_orientation
+from worker.models.pool import ModelPool
+from worker.models.recognition import load_recogniser
+from worker.models.runtimes import RuntimeOptions
+from worker.models.weights import load_model
+from worker.pipeline.run import ChunkRun, process_chunk
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 CPU = torch.device("cpu")

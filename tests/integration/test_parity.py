@@ -23,13 +23,13 @@ from PIL import Image
 from contract.model_store import ModelStore
 from contract.parameters import RECOGNITION_MODELS
 from contract.records import Item, RecognitionLine
-from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
-from worker.crops import CropStage
-from worker.decode import decode_crop, fetch
-from worker.models import Recogniser, load_recogniser
-from worker.process import ChunkRun, process_chunk
+from contract.storage.roots import AllowedRoots
+from worker.images.decode import decode_crop, fetch
+from worker.kinds.recognition import CropStage
+from worker.models.recognition import Recogniser, load_recogniser
+from worker.pipeline.run import ChunkRun, process_chunk
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 WEIGHTS = SAMPLES / "weights"

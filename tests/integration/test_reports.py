@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from contract.broker import make_redis
-from contract.ledger import Ledger
-from contract.reports import EXPIRY_SECONDS, ProcessReport, Reports
+from contract.broker.app import make_redis
+from contract.broker.ledger import Ledger
+from contract.broker.reports import EXPIRY_SECONDS, ProcessReport, Reports
+from contract.broker.uploads import Uploads
 from contract.settings import load_settings
-from contract.uploads import Uploads
-from producer.api.metrics import ApiMetrics
+from producer.api.monitoring.metrics import ApiMetrics
 from tests.integration.processes import Run, Start
 
 POLL_SECONDS = 0.2

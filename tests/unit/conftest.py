@@ -13,12 +13,12 @@ import pytest
 import structlog
 from moto import mock_aws
 
+from contract.broker.ledger import Ledger
+from contract.broker.uploads import Uploads
 from contract.job import Job, Source
-from contract.ledger import Ledger
 from contract.parameters import RecognitionParameters
 from contract.settings import Settings
 from contract.storage import Storage
-from contract.uploads import Uploads
 from contract.workspace import Workspace, open_workspace
 
 

@@ -27,8 +27,8 @@ from contract.records import ChunkMessage, Item, decode_item, encode_line
 from contract.settings import Settings, environment_of, load_settings, variable_of
 from contract.storage import Storage
 from contract.workspace import Workspace
-from producer.manifest import read_manifest
-from producer.merge import merge
+from producer.results.merge import merge
+from producer.sources.manifest import read_manifest
 from tests.unit.producer.conftest import planned, write_part
 from tests.unit.worker.conftest import (
     FakePool,
@@ -42,9 +42,9 @@ from tests.unit.worker.conftest import (
     reader,
     recognisers,
 )
-from worker.chunk import WorkerContext, read_chunk
-from worker.decode import DecodedImage, decode_crop
-from worker.tasks import run_message
+from worker.app.tasks import run_message
+from worker.images.decode import DecodedImage, decode_crop
+from worker.jobs.chunk import WorkerContext, read_chunk
 
 MAX_PIXELS = 10_000
 

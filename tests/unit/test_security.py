@@ -18,21 +18,22 @@ from celery import Celery
 from celery.exceptions import Reject
 from pydantic import SecretStr
 
-from contract.broker import make_app, make_redis, send_chunk
+from contract.broker.app import make_app, make_redis, send_chunk
+from contract.broker.ledger import Ledger
 from contract.errors import BrokerError, ErrorCode, ItemError, StorageError, StorageUnavailableError
 from contract.job import Job
-from contract.ledger import Ledger
 from contract.logs import configure_logging
 from contract.records import ChunkMessage
-from contract.roots import AllowedRoots
 from contract.settings import Settings, environment_of, load_settings
 from contract.storage import Storage
+from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
-from producer import embedded, local
-from producer.cli import cli
-from producer.merge import merge
+from producer.cli.main import cli
+from producer.local import embedded
+from producer.local import run as local
+from producer.results.merge import merge
+from tests.unit.producer.cli.test_main import sent, trace_ocr
 from tests.unit.producer.conftest import crops, planned, write_part
-from tests.unit.producer.test_cli import sent, trace_ocr
 from tests.unit.worker.conftest import (
     context,
     encode,
@@ -43,10 +44,10 @@ from tests.unit.worker.conftest import (
     reader,
     recognisers,
 )
-from worker import launcher
-from worker.chunk import WorkerContext
-from worker.decode import fetch
-from worker.tasks import run_message
+from worker.app import launcher
+from worker.app.tasks import run_message
+from worker.images.decode import fetch
+from worker.jobs.chunk import WorkerContext
 
 
 class TestAllowedRoots:

@@ -38,35 +38,35 @@ def poison() -> None:
 
 def slow_merge() -> None:
     """Given a disk on which merging 33 parts takes seconds."""
-    import producer.merge
+    import producer.results.merge
 
-    real = producer.merge._judge
+    real = producer.results.merge._judge
 
     def judge(*arguments):  # type: ignore[no-untyped-def]
         time.sleep(0.2)
         return real(*arguments)
 
-    producer.merge._judge = judge
+    producer.results.merge._judge = judge
 
 
 def slow_plan() -> None:
     """Given storage on which writing a chunk takes a while."""
-    import producer.plan
+    import producer.planning.plan
 
-    real = producer.plan.write_chunk
+    real = producer.planning.plan.write_chunk
 
     def write_chunk(*arguments):  # type: ignore[no-untyped-def]
         time.sleep(0.2)
         return real(*arguments)
 
-    producer.plan.write_chunk = write_chunk
+    producer.planning.plan.write_chunk = write_chunk
 
 
 def impatient_planner() -> None:
     """Given a planner that takes up abandoned plans after seconds where the product waits a minute."""
-    import producer.planner
+    import producer.planning.planner
 
-    producer.planner.ABANDONED_SECONDS, producer.planner.LOOK_SECONDS = 2.0, 0.5
+    producer.planning.planner.ABANDONED_SECONDS, producer.planning.planner.LOOK_SECONDS = 2.0, 0.5
 
 
 def full_disk() -> None:
@@ -99,16 +99,16 @@ def impatient_s3() -> None:
 
 def early_mark() -> None:
     """Given a worker that marks a chunk as done before it is read: what the product must not do."""
-    import worker.chunk
+    import worker.jobs.chunk
     from contract.records import PartOutcome
 
-    real = worker.chunk._read_and_write
+    real = worker.jobs.chunk._read_and_write
 
     def mark_then_read(workspace, job, chunk, attempt, context, on_progress):  # type: ignore[no-untyped-def]
         context.ledger.mark(job.id, chunk, PartOutcome(0, 0))
         real(workspace, job, chunk, attempt, context, on_progress)
 
-    worker.chunk._read_and_write = mark_then_read
+    worker.jobs.chunk._read_and_write = mark_then_read
 
 
 for name in filter(None, os.environ.get("FAULTS", "").split(",")):

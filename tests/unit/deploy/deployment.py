@@ -12,7 +12,7 @@ from typing import Any
 import click
 import yaml
 
-from producer.cli import cli
+from producer.cli.main import cli
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEPLOY = REPOSITORY / "deploy"

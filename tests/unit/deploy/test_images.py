@@ -107,7 +107,8 @@ def test_the_light_image_holds_all_that_its_commands_import() -> None:
     """Given that a library may be asked for only by an extra of another, which nobody named."""
     there = ",".join({*closure(("api", "flower")), "trace-ocr-batch"})
     modules = (
-        "producer.cli,producer.api.app,producer.api.services,kombu.transport.redis,flower.app,flower.urls"
+        "producer.cli.main,"
+        "producer.api.app,producer.api.services,kombu.transport.redis,flower.app,flower.urls"
     )
 
     command = [sys.executable, "-c", IMPORTING, there, modules]

@@ -11,12 +11,12 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from contract.ledger import Ledger
-from contract.reports import Reports
+from contract.broker.ledger import Ledger
+from contract.broker.reports import Reports
+from contract.broker.uploads import Uploads
 from contract.settings import Settings, load_settings
-from contract.uploads import Uploads
-from producer.api.access import OPEN_PATHS
-from producer.api.metrics import ApiMetrics
+from producer.api.monitoring.metrics import ApiMetrics
+from producer.api.security.access import OPEN_PATHS
 from tests.unit.deploy.deployment import (
     BASE,
     DEPLOY,
@@ -223,7 +223,7 @@ def test_workers_are_scaled_by_a_depth_that_counts_what_they_hold(
     ledger: Ledger, fake_server: fakeredis.FakeServer, uploads: Uploads
 ) -> None:
     """Given the fields that KEDA asks for; there is no schema of its kinds here."""
-    from worker.main import CHUNKS_IN_FLIGHT
+    from worker.app.main import CHUNKS_IN_FLIGHT
 
     scaled = of_kind("ScaledObject")["worker"]
     (trigger,) = scaled["spec"]["triggers"]

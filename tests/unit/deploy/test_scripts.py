@@ -12,7 +12,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from producer.api.access import OPEN_PATHS
+from producer.api.security.access import OPEN_PATHS
 from tests.unit.deploy.deployment import DEPLOY
 
 
@@ -78,7 +78,7 @@ def test_the_api_answers_the_check_without_a_key() -> None:
 
 
 def test_a_worker_is_well_while_a_process_of_its_serves(tmp_path: Path) -> None:
-    launcher = ["/opt/trace-ocr/bin/python", "-P", "-m", "worker.launcher"]
+    launcher = ["/opt/trace-ocr/bin/python", "-P", "-m", "worker.app.launcher"]
     serving = ["/opt/trace-ocr/bin/python", "-P", "-m", "worker"]
 
     assert healthcheck.problem_of("worker", {}, running(tmp_path / "both", launcher, serving)) == ""

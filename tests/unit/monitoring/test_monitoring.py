@@ -13,14 +13,14 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from contract.ledger import Ledger
-from contract.reports import ProcessReport, Reports
+from contract.broker.ledger import Ledger
+from contract.broker.reports import ProcessReport, Reports
+from contract.broker.uploads import Uploads
 from contract.settings import load_settings
-from contract.uploads import Uploads
-from producer.api.metrics import ApiMetrics
-from worker.device import DeviceUse
-from worker.metrics import WorkerMetrics
-from worker.process import Timings
+from producer.api.monitoring.metrics import ApiMetrics
+from worker.monitoring.device import DeviceUse
+from worker.monitoring.metrics import WorkerMetrics
+from worker.pipeline.run import Timings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MONITORING = REPOSITORY / "deploy" / "monitoring"

@@ -10,7 +10,7 @@ from contract.errors import ErrorCode
 from contract.job import Job, Plan
 from contract.records import ChunkStatistics, ErrorLine, Failure, Item, RecognitionLine, encode_line
 from contract.workspace import Workspace
-from producer.submit import Dispatcher
+from producer.planning.submit import Dispatcher
 
 
 @dataclass

@@ -28,7 +28,7 @@ from producer.client import (
 )
 from producer.client.connection import ATTEMPTS, LONGEST_PAUSE_SECONDS
 from producer.client.handle import LOOK_SECONDS
-from producer.status import JobStatus
+from producer.results.status import JobStatus
 
 URL = "http://ocr.test:8080"
 KEY = "a-secret-key"

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 from flower.views.tasks import TASK_COLUMNS
 
+from contract.broker.ledger import Ledger
 from contract.errors import BrokerError, SettingsError
-from contract.ledger import Ledger
 from contract.settings import Settings, load_settings
+from producer.cli.flower import flower as command
 from producer.flower import COLUMNS, ChunkTotals, flower_options, is_loopback, make_flower, with_place
-from producer.flower_command import flower as command
 
 URL = "redis://:broker-secret@127.0.0.1:1/0"
 

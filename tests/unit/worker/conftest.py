@@ -14,25 +14,25 @@ import pytest
 from doctr.models.detection.linknet.base import LinkNetPostProcessor
 from PIL import Image
 
+from contract.broker.ledger import Ledger
+from contract.broker.uploads import Uploads
 from contract.documents import page_count
 from contract.job import Job, Plan
-from contract.ledger import Ledger
 from contract.records import ChunkMessage, Item, encode_line
-from contract.roots import AllowedRoots
 from contract.settings import Settings
 from contract.storage import Storage
-from contract.uploads import Uploads
+from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
-from worker.batching import Prediction, PreparedCrop
-from worker.chunk import WorkerContext
-from worker.decode import DecodedImage, Pixels, decode_crop, decode_image
-from worker.detection import Map
-from worker.device import Device
-from worker.documents import PageReader
-from worker.isolation import Request
-from worker.metrics import WorkerMetrics
-from worker.reading import Models
-from worker.watchdog import Watchdog
+from worker.images.decode import DecodedImage, Pixels, decode_crop, decode_image
+from worker.images.documents import PageReader
+from worker.images.isolation import Request
+from worker.jobs.chunk import WorkerContext
+from worker.kinds.reading import Models
+from worker.models.detection import Map
+from worker.monitoring.device import Device
+from worker.monitoring.metrics import WorkerMetrics
+from worker.monitoring.watchdog import Watchdog
+from worker.pipeline.batching import Prediction, PreparedCrop
 
 Encode = Callable[..., bytes]
 

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
+from contract.broker.reports import ProcessReport, Reports
+from contract.broker.uploads import Answer, Uploads
 from contract.records import RecognitionLine, encode_line
-from contract.reports import ProcessReport, Reports
 from contract.settings import Settings
-from contract.uploads import Answer, Uploads
 from producer.api.app import make_app
-from producer.api.keys import load_keyring, new_key
+from producer.api.security.keys import load_keyring, new_key
 from producer.api.services import Services
 
 READ_KEY, READ_ENTRY = new_key("reader", ["read"])

@@ -10,16 +10,16 @@ import fakeredis
 import pytest
 from fastapi.testclient import TestClient
 
+from contract.broker.ledger import Ledger
 from contract.job import Job
-from contract.ledger import Ledger
 from contract.records import ErrorLine, Failure, RecognitionLine, encode_line
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.api.services import Services
-from producer.merge import merge
-from producer.planner import Planner
-from producer.submit import Dispatcher
+from producer.planning.planner import Planner
+from producer.planning.submit import Dispatcher
+from producer.results.merge import merge
 from tests.unit.producer.conftest import FakeQueue
 
 PIXEL = b"\x89PNG\r\n\x1a\n-not-really-"

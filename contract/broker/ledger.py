@@ -1,0 +1,207 @@
+"""The ledger's Python side: one method per transition of `ledger.lua`, and the reads of a job's progress."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from contract.broker.progress import Progress, parse_progress
+from contract.errors import WorkspaceConflictError
+from contract.records import PartOutcome
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+UNKNOWN = "unknown"
+"""What `begin` answers for a job that Redis does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The ledger's answer to a worker that takes up a chunk.
+
+    `attempt` counts from 1; 0 says the chunk is done, -1 that the job does not run now or, with the status
+    `unknown`, that Redis has lost it.
+    """
+
+    status: str
+    attempt: int
+
+
+class Ledger:
+    """Progress of jobs in one Redis database; every write is one idempotent Lua call.
+
+    Args:
+        redis: a client with decode_responses=True
+        namespace: the settings' namespace; every key starts with it
+        clock: Unix seconds
+    """
+
+    def __init__(self, redis: "Redis", namespace: str, clock: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._prefix = namespace + ":"
+        self._clock = clock
+        self._script = redis.register_script(
+            resources.files("contract.broker").joinpath("ledger.lua").read_text(encoding="utf-8")
+        )
+
+    def open(self, job: str, workspace: str, kind: str, source: str, created_at: int) -> None:
+        """Register a job, or take up an ended one again.
+
+        Raises:
+            WorkspaceConflictError: another workspace's job goes by this id
+        """
+        ours, known = self._run("open", job, workspace, kind, source, created_at)
+        if not ours:
+            raise WorkspaceConflictError(
+                f"a job named {job} already lives in {known}: choose another id, or continue that one"
+            )
+
+    def planned(self, job: str, chunks: int, items: int) -> None:
+        """Note how much is planned so far."""
+        self._run("planned", job, chunks, items)
+
+    def plan_done(self, job: str, chunks: int, items: int) -> bool:
+        """Note the plan's totals; return whether this very call completed the job."""
+        return bool(self._run("plan_done", job, chunks, items))
+
+    def begin(self, job: str, chunk: int, worker: str) -> Begin:
+        """Note that a worker takes up a chunk."""
+        status, attempt = self._run("begin", job, chunk, worker)
+        return Begin(status, int(attempt))
+
+    def progress(self, job: str, chunk: int, items: int, worker: str) -> None:
+        """Note how many items of a running chunk are read."""
+        self._run("progress", job, chunk, items, worker)
+
+    def hand_back(self, job: str, chunk: int) -> None:
+        """Note that a chunk goes back to the queue unharmed."""
+        self._run("hand_back", job, chunk)
+
+    def mark(
+        self,
+        job: str,
+        chunk: int,
+        outcome: PartOutcome,
+        *,
+        again: bool = False,
+        worker: str = "",
+        stage_seconds: dict[str, float] | None = None,
+    ) -> bool:
+        """Note that a chunk's part is durable; return whether this call was the one that counted it.
+
+        Args:
+            outcome: what the part holds
+            again: the chunk's items had failed before, and are counted as failed already
+            worker: who read the chunk, where that is known
+            stage_seconds: what it took, likewise
+        """
+        stages = stage_seconds or {}
+        counted, _ = self._run(
+            "mark",
+            job,
+            chunk,
+            outcome.completed,
+            outcome.failed,
+            outcome.completed + outcome.failed if again else 0,
+            worker,
+            len(stages),
+            *(word for stage, seconds in stages.items() for word in (stage, f"{seconds:.6f}")),
+            *(msgspec.json.encode(error).decode() for error in outcome.first_errors),
+        )
+        return bool(counted)
+
+    def hold(self, job: str, status: str) -> bool:
+        """Stop a job for now (paused) or for good (cancelling); return whether this call did it."""
+        return bool(self._run("hold", job, status))
+
+    def finish(
+        self,
+        job: str,
+        status: str,
+        retention_seconds: float,
+        message: str = "",
+        submissions: int | None = None,
+    ) -> bool:
+        """End the job with a final status; return whether this call ended it.
+
+        Args:
+            submissions: as the caller's `Progress` has it: a job that was submitted anew since does not end,
+                and is handed to `next_finished` once more
+        """
+        known = "" if submissions is None else submissions
+        return bool(self._run("finish", job, status, message, int(retention_seconds), known))
+
+    def attempts(self, job: str, chunk: int) -> int:
+        """Return how many runs of a chunk have begun."""
+        return int(self._redis.hget(f"{self._prefix}job:{job}:attempts", str(chunk)) or 0)
+
+    def done_among(self, job: str, chunks: Iterable[int]) -> set[int]:
+        """Return those of the chunks that are marked, in one round trip."""
+        asked = list(chunks)
+        pipeline = self._redis.pipeline(transaction=False)
+        for chunk in asked:
+            pipeline.getbit(f"{self._prefix}job:{job}:done", chunk)
+        return {chunk for chunk, bit in zip(asked, pipeline.execute(), strict=True) if bit}
+
+    def next_finished(self, timeout: float) -> str | None:
+        """Wait up to `timeout` seconds for a job whose last chunk was marked; return its id."""
+        return self._pop("finished", timeout)
+
+    def submit(self, job: str) -> None:
+        """Ask control to plan a job, or to send anew what of it has no part."""
+        self._redis.rpush(self._prefix + "submitted", job)
+
+    def next_submitted(self, timeout: float) -> str | None:
+        """Wait up to `timeout` seconds for a job that was asked for so; return its id."""
+        return self._pop("submitted", timeout)
+
+    def _pop(self, name: str, timeout: float) -> str | None:
+        popped = cast("list[str] | None", self._redis.blpop([self._prefix + name], timeout=timeout))
+        return popped[1] if popped else None
+
+    def jobs(self) -> list[str]:
+        """Return the ids of all jobs that Redis remembers, oldest first; forgets expired ones."""
+        return list(self.created())
+
+    def created(self) -> dict[str, float]:
+        """Return when each job that Redis remembers was created, in Unix seconds, oldest first; forgets
+        expired ones."""
+        known = cast(
+            "list[tuple[str, float]]", self._redis.zrange(self._prefix + "jobs", 0, -1, withscores=True)
+        )
+        pipeline = self._redis.pipeline(transaction=False)
+        for job, _ in known:
+            pipeline.exists(f"{self._prefix}job:{job}")
+        exists = pipeline.execute()
+        gone = [job for (job, _), there in zip(known, exists, strict=True) if not there]
+        if gone:
+            self._redis.zrem(self._prefix + "jobs", *gone)
+        return {job: at for (job, at), there in zip(known, exists, strict=True) if there}
+
+    def statuses(self) -> dict[str, str]:
+        """Return the status of each job that Redis remembers, newest first, in two round trips."""
+        known = cast("list[str]", self._redis.zrevrange(self._prefix + "jobs", 0, -1))
+        pipeline = self._redis.pipeline(transaction=False)
+        for job in known:
+            pipeline.hget(f"{self._prefix}job:{job}", "status")
+        return {job: status for job, status in zip(known, pipeline.execute(), strict=True) if status}
+
+    def load(self, job: str) -> Progress | None:
+        """Return a job's progress, or None if Redis does not know it."""
+        key = f"{self._prefix}job:{job}"
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hgetall(key)
+        pipeline.hgetall(key + ":running")
+        pipeline.lrange(key + ":rate", 0, -1)
+        pipeline.hgetall(key + ":stages")
+        pipeline.lrange(key + ":errors", 0, -1)
+        values = pipeline.execute()
+        return parse_progress(job, self._clock(), *values) if values[0].get("status") else None
+
+    def _run(self, transition: str, job: str, *arguments: object) -> Any:
+        now = f"{self._clock():.3f}"
+        return self._script(keys=[self._prefix], args=[transition, job, now, *map(str, arguments)])

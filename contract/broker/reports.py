@@ -1,0 +1,231 @@
+"""Reports: every worker and control process says every few seconds that it lives, and how it is doing.
+
+Keys, below the namespace:
+  process:<role>:<name>:<pid>   string       one ProcessReport, as JSON; expires unless it is written again
+  processes                     sorted set   "<role>:<name>:<pid>" -> when it was last written (Unix seconds)
+
+A dead process's key vanishes by itself; its entry in the set goes when somebody next looks.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+import redis
+import structlog
+from redis.client import NEVER_DECODE
+
+from contract.broker.app import make_redis
+from contract.records import UNREADABLE
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from contract.settings import Settings
+
+REPORT_SECONDS = 5
+"""Seconds between two reports: a third of the interval at which Prometheus customarily asks."""
+
+EXPIRY_SECONDS = 4 * REPORT_SECONDS
+"""Seconds after its last report that a process counts as dead; three may be lost on the way."""
+
+INDEX_SECONDS = 3_600
+"""Seconds that the index outlives a process that nobody looked for; clocks differ by less."""
+
+MAX_PROCESSES = 1_024
+"""Processes read at once, the newest; a system has some tens."""
+
+MAX_METRICS = 1 << 18
+"""Characters of one process's metrics; real ones are some ten thousand."""
+
+MAX_REPORT_BYTES = 2 * MAX_METRICS
+"""Bytes of one report that are read; escaping doubles some characters."""
+
+MAX_NAME = 256
+"""Characters of a process's name, host or device; a host's name has 253 at most."""
+
+FORGET_SECONDS = 2.0
+"""Seconds that a process which ends waits for its reporter, in case Redis is away."""
+
+Role = Literal["worker", "control"]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+
+
+class ProcessReport(msgspec.Struct, frozen=True):
+    """One process at one time; times in Unix seconds.
+
+    `progress_age_seconds` says how long ago a running chunk last moved, 0 while none runs; `metrics` is
+    Prometheus text.
+    """
+
+    name: Name
+    role: Role
+    pid: Annotated[int, msgspec.Meta(ge=1)]
+    host: Name
+    device: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+    started_at: float
+    seen_at: float
+    progress_age_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    metrics: Annotated[str, msgspec.Meta(max_length=MAX_METRICS)] = ""
+
+
+class Reports:
+    """The reports of one system's processes.
+
+    Args:
+        client: any client
+        namespace: the settings' namespace; every key starts with it
+        clock: Unix seconds
+    """
+
+    def __init__(self, client: "Redis", namespace: str, clock: Callable[[], float] = time.time) -> None:
+        self._client = client
+        self._prefix = namespace + ":process:"
+        self._index = namespace + ":processes"
+        self._clock = clock
+
+    def write(self, report: ProcessReport) -> None:
+        """Store a report as seen now, over the process's last one; metrics that are too long are left out."""
+        now, member = self._clock(), _member(report)
+        report = msgspec.structs.replace(report, seen_at=now)
+        data = msgspec.json.encode(report)
+        if len(report.metrics) > MAX_METRICS or len(data) > MAX_REPORT_BYTES:
+            data = msgspec.json.encode(msgspec.structs.replace(report, metrics=""))
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.set(self._prefix + member, data, ex=EXPIRY_SECONDS)
+        pipeline.zadd(self._index, {member: now})
+        pipeline.zremrangebyscore(self._index, "-inf", now - INDEX_SECONDS)
+        pipeline.execute()
+
+    def live(self, role: Role | None = None) -> list[ProcessReport]:
+        """Return the processes that live, by role, name and age; what is no report is passed over."""
+        values = self._values()
+        gone = [member for member, value in values.items() if not value]
+        if gone:
+            # One that is written again in this very moment is missed until it writes once more.
+            self._client.zrem(self._index, *gone)
+        reports = [report for report in map(_parse, values.values()) if report]
+        return sorted(
+            (report for report in reports if role in (None, report.role)),
+            key=lambda report: (report.role, report.name, report.started_at),
+        )
+
+    def _values(self) -> dict[bytes, object]:
+        """Return what lies under each key that the index names; as bytes, since decoding may raise."""
+        raw: dict[str, Any] = {NEVER_DECODE: True}
+        members: list[bytes] = self._client.execute_command(  # type: ignore[no-untyped-call]
+            "ZREVRANGE", self._index, 0, MAX_PROCESSES - 1, **raw
+        )
+        pipeline = self._client.pipeline(transaction=False)
+        for member in members:
+            key = self._prefix.encode() + member
+            pipeline.execute_command("GETRANGE", key, 0, MAX_REPORT_BYTES - 1, **raw)  # type: ignore[no-untyped-call]
+        return dict(zip(members, pipeline.execute(raise_on_error=False), strict=True))
+
+    def forget(self, report: ProcessReport) -> None:
+        """Remove a process that ends of its own accord."""
+        member = _member(report)
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.delete(self._prefix + member)
+        pipeline.zrem(self._index, member)
+        pipeline.execute()
+
+
+class Reporter:
+    """A thread that writes its process's report while the `with` block runs, and removes it at the end.
+
+    Whatever goes wrong is logged once until it goes right again; the process works on.
+
+    Args:
+        reports: where to
+        make_report: returns what there is to say; called in the thread
+    """
+
+    def __init__(self, reports: Reports, make_report: Callable[[], ProcessReport]) -> None:
+        self._reports, self._make_report = reports, make_report
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._last: ProcessReport | None = None
+
+    def __enter__(self) -> "Reporter":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Write the first report at once, and then one every REPORT_SECONDS."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and remove the report; where Redis is away it expires instead. May be called twice."""
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join(FORGET_SECONDS)
+
+    def _run(self) -> None:
+        told = False
+        while not self._ended.is_set():
+            told = self._write(told)
+            self._ended.wait(REPORT_SECONDS)
+        try:
+            if self._last:
+                self._reports.forget(self._last)
+        except redis.RedisError as error:
+            structlog.get_logger().debug("report_not_removed", error=str(error))
+
+    def _write(self, told: bool) -> bool:
+        """Write one report; return whether the log says by now that this fails."""
+        log = structlog.get_logger()
+        try:
+            self._last = self._make_report()
+            self._reports.write(self._last)
+        except redis.RedisError as error:
+            if not told:
+                log.warning("report_failed", error=str(error))
+            return True
+        # Any exception: what gathers the figures must not end what tells that the process lives.
+        except Exception as error:
+            if not told:
+                log.error("report_failed", exc_info=error)
+            return True
+        return False
+
+
+def make_reporter(
+    settings: "Settings",
+    role: Role,
+    name: str,
+    device: str = "",
+    figures: Callable[[], dict[str, Any]] = dict,
+) -> Reporter:
+    """Return a reporter of the calling process, which starts now.
+
+    Args:
+        name: what people call the process
+        figures: returns the fields of the report that change with time
+    """
+    # A connection of its own, with little patience: a report that comes late says nothing.
+    reports = Reports(make_redis(settings, retries=1), settings.namespace)
+    host, now = socket.gethostname() or "localhost", time.time()
+    start = ProcessReport(name[:MAX_NAME], role, os.getpid(), host[:MAX_NAME], device[:MAX_NAME], now, now)
+    return Reporter(reports, lambda: msgspec.structs.replace(start, **figures()))
+
+
+def _member(report: ProcessReport) -> str:
+    return f"{report.role}:{report.name}:{report.pid}"
+
+
+def _parse(value: object) -> ProcessReport | None:
+    try:
+        return msgspec.json.decode(value, type=ProcessReport) if isinstance(value, bytes) else None
+    except UNREADABLE:
+        return None

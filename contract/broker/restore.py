@@ -1,0 +1,21 @@
+"""Entering a job in the ledger from its workspace: at submission, and wherever Redis has lost it."""
+
+from contract.broker.ledger import Ledger
+from contract.job import Job
+from contract.workspace import Workspace
+
+
+def enter_job(job: Job, workspace: Workspace, ledger: Ledger, retention_seconds: float) -> None:
+    """Make the ledger know the job as its workspace has it; a halted job stays halted.
+
+    Raises:
+        WorkspaceConflictError: another workspace's job goes by this id
+    """
+    ledger.open(job.id, workspace.root, job.kind, job.source.uri, job.created_at)
+    if job.plan:
+        ledger.plan_done(job.id, job.chunks, job.plan.items)
+    halt = workspace.load_halt()
+    if halt and halt.status == "paused":
+        ledger.hold(job.id, "paused")
+    elif halt:
+        ledger.finish(job.id, halt.status, retention_seconds, halt.message)

@@ -1,0 +1,186 @@
+"""What the system as a whole is like: queues, jobs, processes; read from Redis when somebody asks."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+
+import redis
+import structlog
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from contract.broker.depths import oldest_lease_age, oldest_message_age, queue_lengths, unacked_messages
+from contract.broker.ledger import Ledger
+from contract.broker.progress import ENDED_STATUSES, Progress
+from contract.broker.reports import ProcessReport, Reports
+from contract.broker.uploads import Uploads
+from producer.api.monitoring.relayed import labels_of, relay
+from producer.results.status import status_of
+
+MAX_JOBS = 200
+"""Jobs with figures of their own; those that have not ended come first, the newest first."""
+
+STORAGE_SECONDS = 3.0
+"""Seconds that a scrape waits for storage; Prometheus gives up after ten."""
+
+Labels = tuple[str, ...]
+
+
+class StorageWatch:
+    """Whether storage answers, asked in a thread of its own: one that hangs must not hold a scrape."""
+
+    def __init__(self, check: Callable[[], bool]) -> None:
+        self._check = check
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="storage-watch")
+        self._lock = threading.Lock()
+        self._asked: Future[bool] | None = None
+
+    def up(self) -> bool:
+        """Return whether storage answered in time; a check that still runs is waited for, not repeated."""
+        with self._lock:
+            if self._asked is None or self._asked.done():
+                self._asked = self._threads.submit(self._check)
+            asked = self._asked
+        try:
+            return asked.result(STORAGE_SECONDS)
+        except TimeoutError:
+            return False
+        # Any exception: it says that storage is not well, which is all that is asked.
+        except Exception as error:
+            structlog.get_logger().warning("storage_away", error=str(error))
+            return False
+
+
+class SystemCollector(Collector):
+    """Queues, jobs and processes as Redis has them at the time of the scrape. Never raises.
+
+    Args:
+        others: families of the same registry, whose names workers may not take
+        clock: Unix seconds
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        namespace: str,
+        ledger: Ledger,
+        reports: Reports,
+        uploads: Uploads,
+        storage: StorageWatch | None = None,
+        others: Callable[[], Iterable[Metric]] = tuple,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client, self._namespace = client, namespace
+        self._ledger, self._reports, self._uploads = ledger, reports, uploads
+        self._storage, self._others, self._clock = storage, others, clock
+
+    def collect(self) -> list[Metric]:
+        """Return all families; while Redis is away, only what is up."""
+        up: dict[Labels, float] = {("redis",): 1.0}
+        families: list[Metric] = []
+        try:
+            families = self._families()
+        except redis.RedisError as error:
+            structlog.get_logger().warning("redis_away", error=str(error))
+            up[("redis",)] = 0.0
+        # Any exception: Redis answers, and something in it is not ours; the rest of the scrape must do.
+        except Exception:
+            structlog.get_logger().exception("metrics_not_gathered")
+        if self._storage:
+            up[("storage",)] = float(self._storage.up())
+        return [*families, _gauge("trace_ocr_up", "Whether a component answers.", up, "component")]
+
+    def _families(self) -> list[Metric]:
+        live = self._reports.live()
+        own = [*self._queues(), *self._jobs(), *_processes(live)]
+        workers = [report for report in live if report.role == "worker"]
+        return own + relay(workers, [*own, *self._others(), Metric("trace_ocr_up", "", "gauge")])
+
+    def _queues(self) -> Iterator[Metric]:
+        client, namespace, now = self._client, self._namespace, self._clock()
+        lengths, unacked = queue_lengths(client, namespace), unacked_messages(client)
+        yield _gauge(
+            "trace_ocr_queue_messages",
+            "Messages that wait.",
+            {(name,): length for name, length in lengths.items()},
+            "queue",
+        )
+        for name, documentation, value in (
+            ("unacked_messages", "Messages in workers' hands.", unacked),
+            ("queue_depth", "Messages that wait or are in workers' hands.", sum(lengths.values()) + unacked),
+            (
+                "oldest_message_age_seconds",
+                "Seconds that the oldest message has waited; 0 while none waits.",
+                oldest_message_age(client, namespace, now),
+            ),
+            (
+                "oldest_lease_age_seconds",
+                "Seconds since the stalest lease was renewed; 0 while nothing is in hand.",
+                oldest_lease_age(client, now),
+            ),
+            ("uploads_waiting", "Uploaded files that wait for a worker.", self._uploads.waiting()),
+        ):
+            yield _gauge("trace_ocr_" + name, documentation, {(): value})
+
+    def _jobs(self) -> Iterator[Metric]:
+        statuses = self._ledger.statuses()
+        counts = Counter(statuses.values())
+        yield _gauge(
+            "trace_ocr_jobs",
+            "Jobs that Redis remembers.",
+            {(status,): count for status, count in sorted(counts.items())},
+            "status",
+        )
+        shown = sorted(statuses, key=lambda job: statuses[job] in ENDED_STATUSES)[:MAX_JOBS]
+        progresses = [progress for progress in map(self._progress, shown) if progress]
+        now = self._clock()
+        yield _gauge(
+            "trace_ocr_job_idle_seconds",
+            "Seconds since a job's last sign of progress, unless it has ended or is paused.",
+            {
+                (progress.job,): max(0.0, now - progress.updated_at)
+                for progress in progresses
+                if progress.status not in ENDED_STATUSES and progress.status != "paused"
+            },
+            "job",
+        )
+        items: dict[Labels, float] = {
+            (progress.job, outcome): count
+            for progress in progresses
+            for outcome, count in asdict(status_of(progress).request_counts).items()
+        }
+        yield _gauge("trace_ocr_job_items", "Items of a job.", items, "job", "outcome")
+
+    def _progress(self, job: str) -> Progress | None:
+        """Return a job's progress; None for one that has gone since, or whose record is damaged."""
+        try:
+            return self._ledger.load(job)
+        except (ValueError, KeyError):
+            return None
+
+
+def _processes(live: list[ProcessReport]) -> Iterator[Metric]:
+    roles = Counter(report.role for report in live)
+    yield _gauge(
+        "trace_ocr_processes",
+        "Live processes.",
+        {(role,): roles[role] for role in ("worker", "control")},
+        "role",
+    )
+    workers = labels_of(report for report in live if report.role == "worker")
+    yield _gauge(
+        "trace_ocr_worker_progress_age_seconds",
+        "Seconds since a worker's running chunk moved; 0 while it has none.",
+        {(label,): worker.progress_age_seconds for label, worker in workers.items()},
+        "worker",
+    )
+
+
+def _gauge(name: str, documentation: str, values: dict[Labels, float], *labels: str) -> Metric:
+    family = GaugeMetricFamily(name, documentation, labels=labels)
+    for of_sample, value in values.items():
+        family.add_metric(of_sample, value)
+    return family

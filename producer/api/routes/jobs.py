@@ -1,0 +1,247 @@
+"""The routes of jobs: submit, look, steer, fetch."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel
+
+from contract.broker.ledger import Ledger
+from contract.errors import JobStateError
+from contract.job import JOB_ID, STANDARD_INPUT, Job
+from contract.parameters import Kind
+from contract.workspace import Workspace
+from producer.api.jobs import Jobs, Page
+from producer.api.lines import Selection, lines_response
+from producer.api.routes.problems import problems
+from producer.api.security.access import requires
+from producer.api.services import Services
+from producer.api.submission import JobRequest
+from producer.control.steer import add_retry, cancel_job, check_not_completed, pause_job
+from producer.planning.submit import request_job
+from producer.results.samples import IMAGE_TYPES, image_of, item_of, samples
+from producer.results.status import JobStatus
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at a job whose events are followed."""
+
+MAX_PAGE = 100
+"""Jobs on one page at most."""
+
+STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/jsonl": {}}},
+    206: {"content": {"application/jsonl": {}}},
+    **problems(416),
+}
+IMAGES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media_type: {} for media_type in IMAGE_TYPES.values()}},
+    **problems(413, 415),
+}
+"""What files are, for the documentation of the API."""
+
+JobId = Annotated[str, Path(pattern=JOB_ID)]
+Status = Literal[
+    "validating", "in_progress", "finalizing", "completed", "failed", "cancelling", "cancelled", "paused"
+]
+Action = Callable[[Job, Workspace, Ledger], None]
+
+
+class JobList(BaseModel):
+    """One page of jobs, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[JobStatus]
+    has_more: bool
+    last_id: str | None
+
+
+class SampleOut(BaseModel):
+    """One item that was read; `image` is where its picture is to be had."""
+
+    id: str
+    value: str
+    confidence: float | None
+    image: str
+
+
+class SampleList(BaseModel):
+    """Some items of one job."""
+
+    data: list[SampleOut]
+
+
+def jobs_router(services: Services) -> APIRouter:
+    """Return the routes below /jobs."""
+    refusals = problems(401, 403, 404, 409, 503)
+    router = APIRouter(prefix="/jobs", tags=["jobs"], responses=refusals)
+    _add_reading(router, services)
+    _add_files(router, services)
+    _add_samples(router, services)
+    _add_steering(router, services)
+    return router
+
+
+def _add_reading(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(requires("read", services.keyring))]
+
+    @router.get("", dependencies=may_read)
+    def list_jobs(
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
+        after: Annotated[str | None, Query(pattern=JOB_ID)] = None,
+        status: Status | None = None,
+        kind: Kind | None = None,
+    ) -> JobList:
+        """List jobs, newest first; `after` is the last id of the page before."""
+
+        def accept(found: JobStatus) -> bool:
+            return (status is None or found.status == status) and (kind is None or found.kind == kind)
+
+        page: Page = services.jobs.page(limit, after, accept)
+        return JobList(data=page.data, has_more=page.has_more, last_id=page.last_id)
+
+    @router.get("/{job_id}", dependencies=may_read)
+    def get_job(job_id: JobId) -> JobStatus:
+        """Show one job."""
+        return services.jobs.status(job_id)
+
+    def known(job_id: JobId) -> str:
+        """Answer 404 while there still can be an answer: a stream has begun with 200."""
+        services.jobs.status(job_id)
+        return job_id
+
+    @router.get("/{job_id}/events", dependencies=may_read, response_class=EventSourceResponse)
+    async def follow_job(job_id: Annotated[str, Depends(known)]) -> AsyncIterator[ServerSentEvent]:
+        """Follow a job: its status at every change, until it has ended."""
+        async for status in _changes(services, job_id):
+            yield ServerSentEvent(data=status, event="status")
+
+
+async def _changes(services: Services, job_id: str) -> AsyncIterator[JobStatus]:
+    last = None
+    while not services.stopping.is_set():
+        status = await asyncio.to_thread(services.jobs.status, job_id)
+        if status != last:
+            yield status
+        if status.ended:
+            return
+        last = status
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _add_files(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(requires("read", services.keyring))]
+
+    def merged(job_id: str) -> Workspace:
+        workspace = services.jobs.workspace(job_id)
+        if not workspace.store.exists(workspace.success):
+            raise HTTPException(409, f"job {job_id} is not complete: its lines are merged when it is")
+        return workspace
+
+    @router.get("/{job_id}/results", dependencies=may_read, responses=STREAMED, response_class=Response)
+    def get_results(job_id: JobId, asked: Annotated[Selection, Depends()]) -> Response:
+        """Stream a complete job's results, in source order."""
+        workspace = merged(job_id)
+        return lines_response(workspace, workspace.results, asked)
+
+    @router.get("/{job_id}/errors", dependencies=may_read, responses=STREAMED, response_class=Response)
+    def get_errors(job_id: JobId, asked: Annotated[Selection, Depends()]) -> Response:
+        """Stream a complete job's failed items, in source order."""
+        workspace = merged(job_id)
+        return lines_response(workspace, workspace.errors, asked)
+
+
+def _add_samples(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(requires("read", services.keyring))]
+
+    @router.get("/{job_id}/samples", dependencies=may_read)
+    def get_samples(job_id: JobId, count: Annotated[int, Query(ge=1, le=100)] = 12) -> SampleList:
+        """Show some items beside their text."""
+        found = samples(services.jobs.workspace(job_id), count)
+        return SampleList(
+            data=[
+                SampleOut(
+                    id=one.id,
+                    value=one.value,
+                    confidence=one.confidence,
+                    image=f"/jobs/{job_id}/images/{one.chunk}/{one.index}",
+                )
+                for one in found
+            ]
+        )
+
+    @router.get(
+        "/{job_id}/images/{chunk}/{index}",
+        dependencies=may_read,
+        responses=IMAGES,
+        response_class=Response,
+    )
+    def get_image(
+        job_id: JobId,
+        chunk: Annotated[int, Path(ge=0, lt=1_000_000)],
+        index: Annotated[int, Path(ge=0, lt=1_000_000)],
+    ) -> Response:
+        """Show one item's image, by its place in the job."""
+        item = item_of(services.jobs.workspace(job_id), chunk, index)
+        image = image_of(item, services.storage, services.roots, services.settings.max_bytes)
+        if image is None:
+            raise HTTPException(415, f"{item.id} is of no format that browsers show")
+        data, media_type = image
+        return Response(data, media_type=media_type, headers={"cache-control": "private, max-age=3600"})
+
+
+def _add_steering(router: APIRouter, services: Services) -> None:
+    may_submit = [Depends(requires("submit", services.keyring))]
+    jobs = services.jobs
+
+    there_already: dict[int | str, dict[str, Any]] = {200: {"model": JobStatus}}
+
+    @router.post("", status_code=202, responses={**there_already, **problems(400, 413)})
+    def submit_job(
+        request: JobRequest,
+        response: Response,
+        caller: Annotated[str, Depends(requires("submit", services.keyring))],
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    ) -> JobStatus:
+        """Submit a source; control plans it. The same workspace or `Idempotency-Key` gives the same job."""
+        job, made = services.submission.submit(request, caller, idempotency_key)
+        response.status_code = 202 if made else 200
+        return jobs.status(job.id)
+
+    @router.post("/{job_id}/pause", dependencies=may_submit)
+    def pause(job_id: JobId) -> JobStatus:
+        """Stop a job after the chunks that are running; resume continues it."""
+        return _steer(jobs, job_id, pause_job)
+
+    @router.post("/{job_id}/cancel", dependencies=may_submit)
+    def cancel(job_id: JobId) -> JobStatus:
+        """Stop a job for good; what it has written stays."""
+        return _steer(jobs, job_id, cancel_job)
+
+    @router.post("/{job_id}/resume", dependencies=may_submit)
+    def resume(job_id: JobId) -> JobStatus:
+        """Continue a paused, cancelled or failed job."""
+        return _steer(jobs, job_id, _resume)
+
+    @router.post("/{job_id}/retry-errors", dependencies=may_submit)
+    def retry_errors(job_id: JobId) -> JobStatus:
+        """Read a complete job's failed items again; the results are merged in place."""
+        return _steer(jobs, job_id, _retry)
+
+
+def _steer(jobs: Jobs, job_id: str, action: Action) -> JobStatus:
+    workspace = jobs.workspace(job_id)
+    action(workspace.require_job(), workspace, jobs.ledger)
+    return jobs.status(job_id)
+
+
+def _resume(job: Job, workspace: Workspace, ledger: Ledger) -> None:
+    check_not_completed(job, workspace)
+    if job.plan is None and job.source.uri == STANDARD_INPUT:
+        raise JobStateError(f"job {job.id} reads standard input: submit it again where that is")
+    request_job(job, workspace, ledger)
+
+
+def _retry(job: Job, workspace: Workspace, ledger: Ledger) -> None:
+    request_job(add_retry(job, workspace), workspace, ledger)

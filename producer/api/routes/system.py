@@ -1,0 +1,122 @@
+"""The routes about the system itself: health, workers, models, metrics, version."""
+
+import importlib.metadata
+from typing import Any, Literal
+
+from fastapi import APIRouter, Depends, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from contract.model_store import ModelStore
+from producer.api.monitoring.health import Check, check_processes, check_redis, check_storage
+from producer.api.routes.problems import problems
+from producer.api.security.access import requires
+from producer.api.services import Services
+from producer.catalogue import CatalogueEntry, list_models
+
+
+class Health(BaseModel):
+    """What was looked at, and whether all of it is well."""
+
+    status: Literal["ok", "failing"]
+    checks: dict[str, Check]
+
+
+class WorkerOut(BaseModel):
+    """One live process; times in Unix seconds, `progress_age_seconds` 0 while nothing runs."""
+
+    name: str
+    role: str
+    pid: int
+    device: str
+    started_at: float
+    seen_at: float
+    progress_age_seconds: float
+
+
+class WorkerList(BaseModel):
+    """The live processes."""
+
+    data: list[WorkerOut]
+
+
+class ModelList(BaseModel):
+    """The architectures, and where the weights of each would come from."""
+
+    data: list[CatalogueEntry]
+
+
+class Version(BaseModel):
+    """The version that answers."""
+
+    version: str
+
+
+def system_router(services: Services) -> APIRouter:
+    """Return the routes about the system."""
+    router = APIRouter(tags=["system"])
+    _add_open(router, services)
+    _add_reading(router, services)
+    return router
+
+
+def _add_open(router: APIRouter, services: Services) -> None:
+    failing: dict[int | str, dict[str, Any]] = {503: {"model": Health}}
+
+    @router.get("/health", responses=failing)
+    def health(response: Response) -> Health:
+        """Whether jobs get done: Redis, storage, a worker, its device, control. 503 where one is not well."""
+        return _judged({**_own_checks(services), **check_processes(services.reports)}, response)
+
+    @router.get("/ready", responses=failing)
+    def ready(response: Response) -> Health:
+        """Whether this process can answer: Redis and storage. Workers are none of its business."""
+        return _judged(_own_checks(services), response)
+
+    @router.get("/version")
+    def version() -> Version:
+        """The version that answers."""
+        return Version(version=importlib.metadata.version("trace-ocr-batch"))
+
+
+def _add_reading(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(requires("read", services.keyring))]
+
+    refusals = problems(401, 403, 503)
+
+    @router.get("/workers", dependencies=may_read, responses=refusals)
+    def workers() -> WorkerList:
+        """Every live worker and control process."""
+        live = services.reports.live()
+        return WorkerList(
+            data=[
+                WorkerOut(**{name: getattr(report, name) for name in WorkerOut.model_fields})
+                for report in live
+            ]
+        )
+
+    @router.get("/models", dependencies=may_read, responses=refusals)
+    def models() -> ModelList:
+        """The architectures, and where the weights of each would come from on this machine."""
+        root = services.settings.model_store
+        return ModelList(data=list_models(ModelStore(root, services.storage) if root else None))
+
+    text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+
+    @router.get("/metrics", dependencies=may_read, responses={**refusals, **text}, response_class=Response)
+    def metrics() -> Response:
+        """Everything that is measured, in Prometheus' text format."""
+        return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _own_checks(services: Services) -> dict[str, Check]:
+    return {
+        "redis": check_redis(services.client),
+        "storage": check_storage(services.roots, services.storage),
+    }
+
+
+def _judged(checks: dict[str, Check], response: Response) -> Health:
+    well = all(check.ok for check in checks.values())
+    response.status_code = 200 if well else 503
+    return Health(status="ok" if well else "failing", checks=checks)

@@ -1,0 +1,74 @@
+"""Who may call what: a gate before every body, and a dependency per scope."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from producer.api.security.keys import ApiKey, Keyring, Scope
+
+NO_KEY = "send a valid key: Authorization: Bearer <key>"
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+HOLDER = "trace_ocr.api_key"
+"""Where in a request's scope the gate notes whose key it bears."""
+
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/version", "/docs", "/openapi.json"})
+"""What probes and browsers ask for without a key; the page itself holds no data."""
+
+OPEN_FOLDER = "/static/"
+
+Credentials = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Depends(HTTPBearer(auto_error=False, description="a key made by `trace-ocr api-key`")),
+]
+
+
+class KeyGate:
+    """Refuses what comes without a valid key before its body is read: a stranger's upload costs nothing.
+
+    Everything but the open paths is closed; a route says in addition which scope it wants.
+    """
+
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
+        self._app, self._keyring = app, keyring
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 401."""
+        if scope["type"] == "http" and self._is_closed(scope["path"]):
+            scope[HOLDER] = self._holder(scope)
+            if scope[HOLDER] is None:
+                await JSONResponse({"detail": NO_KEY}, 401, CHALLENGE)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_closed(self, path: str) -> bool:
+        return self._keyring.required and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER)
+
+    def _holder(self, scope: AsgiScope) -> ApiKey | None:
+        kind, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+        return self._keyring.holder(key.strip()) if kind.lower() == "bearer" else None
+
+
+def requires(scope: Scope, keyring: Keyring) -> Callable[..., str]:
+    """Return the dependency that lets a request in: 401 without a valid key, 403 without the scope.
+
+    It takes the gate's word for whose the key is, and returns the key's name, empty where none is asked for.
+    """
+
+    def check(request: Request, _: Credentials) -> str:
+        if not keyring.required:
+            return ""
+        holder: ApiKey | None = request.scope.get(HOLDER)
+        if holder is None:
+            raise HTTPException(401, NO_KEY, CHALLENGE)
+        if scope not in holder.scopes:
+            raise HTTPException(403, f"the key {holder.name} lacks the scope {scope}")
+        return holder.name
+
+    return check

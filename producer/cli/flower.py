@@ -1,0 +1,21 @@
+"""`trace-ocr flower`: the command around `producer.flower`."""
+
+import click
+
+from contract.errors import ExitCode
+from contract.settings import Settings
+from producer.cli import options
+from producer.flower import serve_flower
+
+
+# No flag for the password: arguments are seen by everyone on the machine.
+@click.command()
+@options.with_settings("flower_address", "flower_port", "flower_database")
+def flower(settings: Settings) -> ExitCode:
+    """Show workers and chunks in a browser, with Flower; runs until stopped.
+
+    Users and passwords come from TRACE_OCR_FLOWER_BASIC_AUTH or the settings file, never from a flag. Without
+    them Flower listens on this machine alone. It only watches: jobs are steered by trace-ocr.
+    """
+    serve_flower(settings)
+    return ExitCode.OK

@@ -1,0 +1,166 @@
+"""What commands print for people: a progress bar, a table of jobs, one job, a summary. JSON is elsewhere.
+
+Names of files and folders are Text: as plain strings, rich would take what they hold in brackets for markup.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from producer.catalogue import CatalogueEntry
+from producer.results.status import JobStatus
+
+QUIET_SECONDS = 10.0
+"""Seconds between progress lines where standard error is not a terminal: a log, not a film."""
+
+
+class ShowStatus(Protocol):
+    """Called with each new status."""
+
+    def __call__(self, status: JobStatus) -> None: ...
+
+
+@contextmanager
+def progress_shown(console: Console) -> Iterator[ShowStatus]:
+    """Yield a function that shows statuses: as a bar on a terminal, as a line now and then elsewhere."""
+    if not console.is_terminal:
+        yield _ProgressLines(console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}", style="red"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("starting", total=None, rate="", failed="")
+
+        def show(status: JobStatus) -> None:
+            failed = status.request_counts.failed
+            bar.update(
+                task,
+                description=f"{status.id}: {phase(status)}",
+                total=status.request_counts.total or None,
+                completed=status.items_read,
+                rate=rate_of(status),
+                failed=f"{failed:,} failed" if failed else "",
+            )
+
+        yield show
+
+
+class _ProgressLines:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next = 0.0
+        self._last = ""
+
+    def __call__(self, status: JobStatus) -> None:
+        if time.monotonic() < self._next and phase(status) == self._last:
+            return
+        self._next, self._last = time.monotonic() + QUIET_SECONDS, phase(status)
+        total = f"{status.request_counts.total:,}{'+' if status.planning else ''}"
+        self._console.print(
+            f"{status.id}: {phase(status)}, {status.items_read:,} of {total} items, "
+            f"{status.request_counts.failed:,} failed {rate_of(status)}".rstrip(),
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def phase(status: JobStatus) -> str:
+    """Return what the job is doing, in words: an operator must see when nobody works on it."""
+    if status.status != "in_progress":
+        return status.status
+    if not status.running and not status.items_read:
+        return "waiting for a worker"
+    return "planning and reading" if status.planning else "reading"
+
+
+def rate_of(status: JobStatus) -> str:
+    """Return the throughput as text, empty while it is unknown."""
+    return f"{status.items_per_second:,.1f} items/s" if status.items_per_second else ""
+
+
+def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
+    """Print a line per job, newest last."""
+    # An id is there to be copied: other columns give way before it does.
+    job = Column("job", no_wrap=True, min_width=max((len(status.id) for status in statuses), default=0))
+    table = Table(job, "status", "items", "failed", "chunks", "rate", "left", "created", box=None)
+    for status in statuses:
+        counts, chunks = status.request_counts, status.chunks
+        table.add_row(
+            status.id,
+            status.status,
+            f"{status.items_read:,}/{counts.total:,}{'+' if status.planning else ''}",
+            f"{counts.failed:,}",
+            f"{chunks.done:,}/{chunks.total:,}",
+            rate_of(status),
+            duration(status.eta_seconds),
+            moment(status.created_at),
+        )
+    console.print(table)
+
+
+def print_job(console: Console, status: JobStatus) -> None:
+    """Print one job: its counts, its age, what each worker has in hand, and its error."""
+    print_jobs(console, [status])
+    console.print(Text(f"source     {status.source}\nworkspace  {status.workspace}"), soft_wrap=True)
+    console.print(f"last sign of life {duration(time.time() - status.updated_at)} ago", highlight=False)
+    for run in status.running:
+        seen = duration(time.time() - run.seen_at)
+        console.print(Text(f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago"))
+    if status.error:
+        console.print(f"error: {status.error}", style="red", markup=False, soft_wrap=True)
+
+
+def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> None:
+    """Print what a finished job came to."""
+    counts, codes = summary["request_counts"], summary["error_codes"]
+    table = Table(box=None, show_header=False)
+    table.add_row("items", f"{counts['total']:,}: {counts['completed']:,} read, {counts['failed']:,} failed")
+    if codes:
+        table.add_row("errors", ", ".join(f"{count:,} {code}" for code, count in codes.items()))
+    if summary["passed_over"]:
+        passed = ", ".join(f"{count:,} {reason}" for reason, count in summary["passed_over"].items())
+        table.add_row("passed over", passed)
+    table.add_row("took", f"{duration(summary['wall_seconds'])}, {summary['items_per_second']:,} items/s")
+    stages = ", ".join(f"{name} {value:.1f}" for name, value in summary["stage_seconds"].items())
+    table.add_row("stages, s", f"{stages}; batches {summary['batch_fill']:.0%} full")
+    for model in summary["models"]:
+        table.add_row("model", Text(f"{model['architecture']} on {model['device']}, {model['source']}"))
+    table.add_row("workspace", Text(workspace))
+    console.print(table)
+
+
+def print_models(console: Console, entries: list[CatalogueEntry]) -> None:
+    """Print a line per architecture."""
+    table = Table(Column("architecture", min_width=35), "task", "weights", "from", "licence", box=None)
+    for entry in entries:
+        table.add_row(entry.architecture, entry.task, entry.weights, Text(entry.source), entry.licence)
+    console.print(table)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a length of time as a person says it; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def moment(unix_seconds: float) -> str:
+    """Return a time in UTC."""
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

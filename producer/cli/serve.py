@@ -1,0 +1,70 @@
+"""Commands that serve over HTTP: api, and api-key, which makes the keys for it."""
+
+import click
+import structlog
+
+from contract.errors import ExitCode, SettingsError
+from contract.settings import Settings, variable_of
+from producer.api.security.keys import SCOPES, Scope, load_keyring, new_key
+from producer.cli import options
+
+FIELDS = (
+    "api_address",
+    "api_port",
+    "api_auth",
+    "api_keys_file",
+    "allowed_roots",
+    "model_store",
+    "api_max_bytes",
+    "api_max_files",
+    "api_max_pages",
+    "api_queue_limit",
+    "api_queue_bytes",
+    "api_request_seconds",
+)
+
+
+@click.command()
+@options.with_settings(*FIELDS, *options.JOB, *options.STORAGE)
+def api(settings: Settings) -> ExitCode:
+    """Serve the HTTP API and the page for people until stopped."""
+    settings.broker_url()
+    if not settings.allowed_roots:
+        raise SettingsError(
+            f"no allowed roots: set {variable_of('allowed_roots')} to the folders and s3:// prefixes that "
+            "jobs may read sources from and write workspaces to"
+        )
+    keyring = load_keyring(settings)
+    # Imported here: the other commands need no web framework, and work where it is not installed.
+    try:
+        from producer.api.serve import serve
+    except ImportError as error:
+        raise SettingsError(
+            f"the HTTP API's libraries are not installed ({error.name}): pip install 'trace-ocr-batch[api]'"
+        ) from error
+    if not keyring.required:
+        structlog.get_logger().warning(
+            "api_without_keys",
+            effect="everyone who reaches the API can do everything",
+            address=settings.api_address,
+        )
+    serve(settings, keyring)
+    return ExitCode.OK
+
+
+@click.command("api-key")
+@click.argument("name")
+@click.option(
+    "--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="What the key may do."
+)
+def api_key(name: str, scopes: tuple[Scope, ...]) -> ExitCode:
+    """Make a key for the HTTP API: it is printed once, with the entry that lets it in."""
+    key, entry = new_key(name, scopes)
+    click.echo(f"key    {key}")
+    click.echo(f"entry  {entry}")
+    click.echo(
+        f"The key goes to its user. The entry goes into {variable_of('api_keys')}, or as a line into the "
+        f"file of {variable_of('api_keys_file')}.",
+        err=True,
+    )
+    return ExitCode.OK

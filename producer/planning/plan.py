@@ -1,0 +1,102 @@
+"""Stage 2: items to numbered chunks in the workspace. Continuing a plan is planning it again."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count, islice
+
+from contract.errors import SourceError, TraceOcrError, WorkspaceConflictError
+from contract.job import Job, Plan
+from contract.records import Item, encode_lines
+from contract.workspace import MAX_CHUNK_BYTES, Workspace
+from producer.sources.base import Listing
+
+MAX_CHUNKS = 1_000_000
+"""Chunks of one job: their numbers have six digits, so that names sort in order."""
+
+WRITERS = 8
+"""Chunks in writing at once, and in memory: a megabyte or two at the default chunk size."""
+
+OnChunk = Callable[[int, int, bool], None]
+
+
+def write_plan(job: Job, workspace: Workspace, listing: Listing, on_chunk: OnChunk) -> Plan:
+    """Write the source's items as chunks, each announced once it is durable; return the totals.
+
+    Several chunks are written at once and announced in order, since on disk as on S3 it is latency that takes
+    the time. The first is waited for, so that workers have it at once. Should the source fail, what it gave
+    is written first.
+
+    A chunk that an earlier, interrupted plan wrote stays, if it holds the same items.
+
+    Args:
+        on_chunk: called with the chunk's number, the items planned so far, and whether this plan wrote it
+
+    Raises:
+        SourceError: the source is empty or cannot be listed
+        WorkspaceConflictError: the source has changed since the earlier plan began
+    """
+    number = items = 0
+    for length, written in _written(chunks_of(listing, job.chunk_size), workspace):
+        number, items = number + 1, items + length
+        on_chunk(number - 1, items, written)
+    if not items:
+        seen = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.passed_over.items()))
+        raise SourceError(
+            f"the source {job.source.uri} holds no images" + (f" (passed over: {seen})" if seen else "")
+        )
+    if workspace.store.exists(workspace.chunk(number)):
+        raise _changed(number)
+    return Plan(chunks=number, items=items, passed_over=dict(listing.passed_over))
+
+
+def _written(chunks: Iterator[list[Item]], workspace: Workspace) -> Iterator[tuple[int, bool]]:
+    """Write numbered chunks; yield, in order, each one's items and whether this call wrote it."""
+    pending: deque[tuple[int, Future[bool]]] = deque()
+    failure: TraceOcrError | None = None
+    with ThreadPoolExecutor(WRITERS, thread_name_prefix="plan") as threads:
+        for number in count():
+            try:
+                chunk = next(chunks, [])
+            except TraceOcrError as error:
+                failure, chunk = error, []
+            if not chunk:
+                break
+            if number == MAX_CHUNKS:
+                raise SourceError(f"more than {MAX_CHUNKS:,} chunks: use a larger --chunk-size")
+            pending.append((len(chunk), threads.submit(write_chunk, workspace, number, chunk)))
+            while pending and (pending[0][1].done() or len(pending) > (WRITERS if number else 0)):
+                items, future = pending.popleft()
+                yield items, future.result()
+        yield from ((items, future.result()) for items, future in pending)
+    if failure:
+        raise failure
+
+
+def chunks_of(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of `size` items, in order; the last one may be shorter."""
+    source = iter(items)
+    while chunk := list(islice(source, size)):
+        yield chunk
+
+
+def write_chunk(workspace: Workspace, number: int, items: list[Item]) -> bool:
+    """Write one chunk's items, once; return whether this call did.
+
+    Raises:
+        WorkspaceConflictError: other items are there already
+    """
+    data = encode_lines(items)
+    uri = workspace.chunk(number)
+    if workspace.store.create(uri, data):
+        return True
+    if workspace.store.read(uri, MAX_CHUNK_BYTES) != data:
+        raise _changed(number)
+    return False
+
+
+def _changed(chunk: int) -> WorkspaceConflictError:
+    return WorkspaceConflictError(
+        f"the source has changed since this job was planned (chunk {chunk} differs): "
+        "use a new workspace for the new contents"
+    )

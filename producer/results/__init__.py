@@ -1,0 +1,1 @@
+"""What a job comes to: merged files, status, the index, views."""

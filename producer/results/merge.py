@@ -1,0 +1,173 @@
+"""Stage 8: the parts, in order, to `results.jsonl`, `errors.jsonl`, `summary.json`, then `_SUCCESS`."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from contract.errors import JobError
+from contract.job import Job, Plan
+from contract.records import ChunkStatistics, Failure, failure_of, identity_of
+from contract.workspace import Workspace, intact
+from producer.results.sinks.documents import DocumentExports
+
+MENDING = "a part was removed or exchanged since; submit the source into a new workspace"
+
+READ_AHEAD = 16
+"""Parts in memory at once while merging: some 2 MB of lines at the default chunk size."""
+
+
+JudgedLine = tuple[bytes, Failure | None, int]
+"""A line without its newline, the failure in it if it is an error line, and the number of its chunk."""
+
+
+@dataclass
+class _Totals:
+    completed: int = 0
+    failed: int = 0
+    error_codes: Counter[str] = field(default_factory=Counter)
+    stage_seconds: Counter[str] = field(default_factory=Counter)
+    batches: int = 0
+    places_filled: float = 0.0
+    notes: int = 0
+    models: list[dict[str, str]] = field(default_factory=list)
+    workers: set[str] = field(default_factory=set)
+    fitting_batch_sizes: set[int] = field(default_factory=set)
+
+    def count(self, failure: Failure | None) -> None:
+        if failure is None:
+            self.completed += 1
+        else:
+            self.failed += 1
+            self.error_codes[failure.code.value] += 1
+
+    def add(self, statistics: ChunkStatistics) -> None:
+        self.stage_seconds.update(statistics.stage_seconds)
+        self.batches += statistics.batches
+        self.places_filled += statistics.batches * statistics.batch_fill
+        self.notes += statistics.notes
+        self.workers.add(statistics.worker)
+        if statistics.fitting_batch_size:
+            self.fitting_batch_sizes.add(statistics.fitting_batch_size)
+        for model in (statistics.detection_model, statistics.model):
+            if model and model not in self.models:
+                self.models.append(model)
+
+
+def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str, Any]:
+    """Merge a job whose chunks all have their part; return the summary.
+
+    Merging again gives the same results: every file is written whole over the older one.
+
+    Raises:
+        JobError: the parts do not hold exactly one line per planned item
+        ObjectMissingError: a part is not there
+    """
+    if job.plan is None:
+        raise JobError(f"{workspace.root} is not planned to its end: submit it again to continue")
+    totals = _Totals()
+    with (
+        workspace.store.writer(workspace.results) as results,
+        workspace.store.writer(workspace.errors) as errors,
+        DocumentExports(job, workspace) if job.exports else nullcontext() as exports,
+    ):
+        for line, failure, chunk in final_lines(job, job.plan, workspace, totals):
+            totals.count(failure)
+            (errors if failure else results).write(line + b"\n")
+            if exports and not failure:
+                exports.add(identity_of(line), chunk)
+    summary = _summary(job, job.plan, totals, now if now is not None else time.time())
+    workspace.store.replace(workspace.summary, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
+    workspace.store.replace(workspace.success, b"")
+    return summary
+
+
+def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> Iterator[JudgedLine]:
+    """Yield one line per planned item, in source order: the planned chunks', with each retry's laid over.
+
+    A retry holds the items that had failed before it, in the same order, so its lines replace the failed
+    ones one by one and nothing needs to be looked up.
+    """
+    lines = _lines(workspace, 0, plan.chunks, plan.items, job.chunk_size, totals)
+    for retry in job.retries:
+        anew = _lines(workspace, retry.first_chunk, retry.chunks, retry.items, job.chunk_size, totals)
+        lines = _overlaid(lines, anew)
+    return lines
+
+
+def _overlaid(lines: Iterator[JudgedLine], anew: Iterator[JudgedLine]) -> Iterator[JudgedLine]:
+    for line, failure, chunk in lines:
+        if failure is None:
+            yield line, failure, chunk
+            continue
+        replacement = next(anew, None)
+        if replacement is None or identity_of(replacement[0]) != identity_of(line):
+            raise JobError(f"a retry does not hold {identity_of(line)!r}, which failed: {MENDING}")
+        yield replacement
+    if next(anew, None) is not None:
+        raise JobError(f"a retry holds items that did not fail: {MENDING}")
+
+
+def _lines(
+    workspace: Workspace, first: int, chunks: int, items: int, chunk_size: int, totals: _Totals
+) -> Iterator[JudgedLine]:
+    """Yield the lines of consecutive parts, checking that each holds one line per item."""
+    for index, (lines, statistics) in enumerate(_parts(workspace, first, chunks)):
+        expected = min(chunk_size, items - index * chunk_size)
+        if len(lines) != expected:
+            raise JobError(
+                f"{workspace.part(first + index)} holds {len(lines)} lines for {expected} items: "
+                "delete that part and submit the job again to read its chunk anew"
+            )
+        if statistics:
+            totals.add(statistics)
+        yield from _judge(lines, first + index, workspace)
+
+
+def _judge(lines: list[bytes], chunk: int, workspace: Workspace) -> list[JudgedLine]:
+    with intact(workspace.part(chunk)):
+        return [(line, failure_of(line), chunk) for line in lines]
+
+
+def _parts(
+    workspace: Workspace, first: int, chunks: int
+) -> Iterator[tuple[list[bytes], ChunkStatistics | None]]:
+    """Yield each part's lines and statistics, in order, READ_AHEAD parts at a time: on S3 latency rules."""
+
+    def read(chunk: int) -> tuple[list[bytes], ChunkStatistics | None]:
+        return workspace.lines(workspace.part(chunk)), workspace.load_statistics(chunk)
+
+    with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="merge") as threads:
+        for start in range(first, first + chunks, READ_AHEAD):
+            yield from threads.map(read, range(start, min(start + READ_AHEAD, first + chunks)))
+
+
+def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, Any]:
+    wall = max(ended - job.created_at, 0.001)
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "status": "completed",
+        "request_counts": {"total": plan.items, "completed": totals.completed, "failed": totals.failed},
+        "error_codes": dict(sorted(totals.error_codes.items())),
+        "passed_over": plan.passed_over,
+        "retries": len(job.retries),
+        "read_in_part": totals.notes,
+        "created_at": job.created_at,
+        "completed_at": int(ended),
+        "wall_seconds": round(wall, 3),
+        "items_per_second": round(plan.items / wall, 2),
+        "stage_seconds": {name: round(value, 3) for name, value in totals.stage_seconds.items()},
+        "batches": totals.batches,
+        "batch_fill": round(totals.places_filled / totals.batches, 4) if totals.batches else 0.0,
+        # Where a device's memory was short: the least that one was given at once. Otherwise null.
+        "fitting_batch_size": min(totals.fitting_batch_sizes, default=None),
+        "parameters": job.parameters.model_dump(),
+        "models": totals.models,
+        "workers": sorted(totals.workers),
+    }

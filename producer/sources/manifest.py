@@ -1,0 +1,207 @@
+"""Manifests: JSONL or CSV with `uri`, optional `id` and `label`; local, on S3, or standard input."""
+
+import contextlib
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, dropwhile, islice
+from typing import IO
+
+import msgspec
+
+from contract.errors import SourceError, StorageError
+from contract.records import MAX_TEXT, UNREADABLE, Item, Label, Text
+from contract.storage import Storage, join
+from contract.storage.streams import TranslatedStream
+from producer.sources.seen_ids import SeenIds
+
+MAX_LINE_BYTES = 65_536
+"""Bytes of one line: three texts of the greatest length fit; a binary file named .jsonl does not."""
+
+BLOCK_BYTES = 65_536
+"""Bytes read at once: a few hundred lines, so that a manifest that trickles in is planned as it comes."""
+
+FIRST_ENTRIES, BLOCK_ENTRIES = 1_024, 8_192
+"""Entries whose ids are looked up at once: few at first, so that workers have something; then more, which
+costs a third less for each."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class ManifestEntry(msgspec.Struct, frozen=True, gc=False):
+    """One line of a manifest; further fields are the user's own and are not read."""
+
+    uri: Text
+    id: Text | None = None
+    label: Label | None = None
+
+
+NumberedEntry = tuple[int, ManifestEntry]
+"""An entry and its line, counted from 1."""
+
+
+def read_manifest(
+    uri: str, base: str, storage: Storage, stdin: IO[bytes], passed_over: Counter[str]
+) -> Iterator[Item]:
+    """Yield the manifest's items, in order; relative URIs start from `base`.
+
+    Raises:
+        SourceError: a malformed line, by its number; or an id given twice, by both numbers
+    """
+    prefix = join(base, "")
+    with _opened(uri, storage, stdin) as stream, SeenIds() as seen:
+        for block in _blocks(_entries(uri, stream, passed_over)):
+            repeated = seen.add([(entry.id or entry.uri, number) for number, entry in block])
+            failing = min(repeated, default=0)
+            for number, entry in block:
+                if number == failing:
+                    raise SourceError(
+                        f"{_shown(uri)}: lines {repeated[number]} and {number} have the same id "
+                        f"{entry.id or entry.uri!r}: ids are what results are joined on, so give each line "
+                        "its own"
+                    )
+                yield _item(uri, number, entry, prefix)
+
+
+def _item(uri: str, number: int, entry: ManifestEntry, prefix: str) -> Item:
+    resolved = entry.uri
+    if not resolved.startswith("/") and "://" not in resolved:
+        resolved = prefix + resolved.removeprefix("./")
+    if len(resolved) > MAX_TEXT:
+        raise SourceError(f"{_shown(uri)} line {number}: the URI is longer than {MAX_TEXT:,} characters")
+    return Item(entry.id or entry.uri, resolved, label=entry.label)
+
+
+def _blocks(entries: Iterator[NumberedEntry]) -> Iterator[list[NumberedEntry]]:
+    """Yield lists of entries; those before a malformed line come before its error."""
+    failure: SourceError | None = None
+    size = FIRST_ENTRIES
+    while failure is None:
+        block: list[NumberedEntry] = []
+        try:
+            block.extend(islice(entries, size))
+        except SourceError as error:
+            failure = error
+        if not block and failure is None:
+            return
+        yield block
+        size = BLOCK_ENTRIES
+    raise failure
+
+
+@contextlib.contextmanager
+def _opened(uri: str, storage: Storage, stdin: IO[bytes]) -> Iterator[IO[bytes] | TranslatedStream]:
+    if uri == "-":
+        yield stdin
+        return
+    try:
+        opened = storage.at(uri).reader(uri)
+        stream = opened.__enter__()
+    except StorageError as error:
+        raise SourceError(f"the manifest cannot be read: {error}") from error
+    try:
+        yield stream
+    finally:
+        opened.__exit__(None, None, None)
+
+
+def _entries(
+    uri: str, stream: IO[bytes] | TranslatedStream, passed_over: Counter[str]
+) -> Iterator[NumberedEntry]:
+    """Yield (line number, entry); standard input is JSONL if its first line with text begins with {."""
+    blocks = _line_blocks(uri, stream)
+    for first, data in blocks:
+        if data.strip():
+            rest = chain([(first, data)], blocks)
+            is_csv = not data.lstrip().startswith(b"{") if uri == "-" else uri.endswith(".csv")
+            yield from (
+                _csv_entries(uri, dropwhile(_is_blank, _lines(rest)))
+                if is_csv
+                else _jsonl_entries(uri, rest, passed_over)
+            )
+            return
+        passed_over["blank_line"] += data.count(b"\n") or 1
+    if uri.endswith(".csv"):
+        raise SourceError(f"{_shown(uri)}: the first line must name the columns, `uri` among them")
+
+
+def _line_blocks(uri: str, stream: IO[bytes] | TranslatedStream) -> Iterator[tuple[int, bytes]]:
+    """Yield some whole lines at once with the number of the first, counted from 1."""
+    number, rest = 1, b""
+    while block := stream.read(BLOCK_BYTES):
+        data, newline, left = (rest + block).rpartition(b"\n")
+        # Only the first line may be longer than a block.
+        _check_length(uri, number, data.find(b"\n") + 1 or len(data + newline))
+        _check_length(uri, number + data.count(b"\n") + len(newline), len(left))
+        if newline:
+            yield number, (data if number > 1 else data.removeprefix(BYTE_ORDER_MARK)) + newline
+            number += data.count(b"\n") + 1
+        rest = left
+    if rest:
+        yield number, rest if number > 1 else rest.removeprefix(BYTE_ORDER_MARK)
+
+
+def _check_length(uri: str, number: int, length: int) -> None:
+    if length > MAX_LINE_BYTES:
+        raise SourceError(f"{_shown(uri)} line {number} is longer than {MAX_LINE_BYTES:,} bytes")
+
+
+def _jsonl_entries(
+    uri: str, blocks: Iterator[tuple[int, bytes]], passed_over: Counter[str]
+) -> Iterator[NumberedEntry]:
+    decoder = msgspec.json.Decoder(ManifestEntry)
+    for first, data in blocks:
+        try:
+            entries = decoder.decode_lines(data)
+        except UNREADABLE:
+            entries = []
+        if len(entries) == data.count(b"\n"):
+            yield from enumerate(entries, first)
+            continue
+        # A blank line, the last line without its newline, or a malformed one, whose number is to be told.
+        for number, line in _lines([(first, data)]):
+            if not line.strip():
+                passed_over["blank_line"] += 1
+                continue
+            try:
+                yield number, decoder.decode(line)
+            except UNREADABLE as error:
+                raise SourceError(f"{_shown(uri)} line {number}: {error}") from error
+
+
+def _is_blank(line: tuple[int, bytes]) -> bool:
+    return not line[1].strip()
+
+
+def _lines(blocks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yield (number, line with its newline)."""
+    for first, data in blocks:
+        *lines, last = data.split(b"\n")
+        for number, line in enumerate(lines, first):
+            yield number, line + b"\n"
+        if last:
+            yield first + len(lines), last
+
+
+def _csv_entries(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[NumberedEntry]:
+    reader = csv.DictReader(_decoded(uri, lines), strict=True)
+    try:
+        if "uri" not in (reader.fieldnames or ()):
+            raise SourceError(f"{_shown(uri)}: the first line must name the columns, `uri` among them")
+        for row in reader:
+            known = {name: row[name] for name in ManifestEntry.__struct_fields__ if row.get(name)}
+            yield reader.line_num, msgspec.convert(known, ManifestEntry)
+    except (csv.Error, msgspec.ValidationError) as error:
+        raise SourceError(f"{_shown(uri)} line {reader.reader.line_num}: {error}") from error
+
+
+def _decoded(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
+    for number, line in lines:
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{_shown(uri)} line {number} is not UTF-8") from error
+
+
+def _shown(uri: str) -> str:
+    return "standard input" if uri == "-" else uri

@@ -1,0 +1,93 @@
+"""Uploads wait in Redis for a worker, for as long as their sender does; answers find their sender."""
+
+import uuid
+
+import fakeredis
+import msgspec
+import pytest
+
+from contract.broker.uploads import Answer, Ticket, Upload, Uploads
+from tests.unit.conftest import Clock
+
+SENDER = "a" * 32
+
+
+def upload(data: bytes = b"crop", deadline: float = 1_060.0, sender: str = SENDER) -> Upload:
+    return Upload(Ticket(uuid.uuid4().hex, sender, "crop.png", "image/png", deadline, 64), data)
+
+
+def test_uploads_are_taken_in_the_order_they_came(uploads: Uploads) -> None:
+    first, second, third = upload(b"1"), upload(b"2"), upload(b"3")
+    uploads.send("parseq", [first, second])
+    uploads.send("parseq", [third])
+
+    assert uploads.take("parseq", 2) == [first, second]
+    assert uploads.take("parseq", 2) == [third]
+    assert uploads.take("parseq", 2) == []
+
+
+def test_each_architecture_has_its_own_line(uploads: Uploads) -> None:
+    uploads.send("parseq", [upload()])
+
+    assert uploads.take("master", 8) == []
+    assert uploads.waiting() == 1
+
+
+def test_taken_uploads_leave_nothing_in_redis(uploads: Uploads, fake_redis: fakeredis.FakeRedis) -> None:
+    uploads.send("parseq", [upload(), upload()])
+
+    uploads.take("parseq", 8)
+
+    assert fake_redis.keys() == []
+
+
+def test_an_upload_nobody_waits_for_is_dropped_and_not_counted(uploads: Uploads, clock: Clock) -> None:
+    late, live = upload(deadline=1_010.0), upload()
+    uploads.send("parseq", [late, live])
+    clock.now = 1_020.0
+
+    assert uploads.take("parseq", 1) == [live]
+
+
+def test_what_waits_expires_with_its_sender(uploads: Uploads, fake_redis: fakeredis.FakeRedis) -> None:
+    uploads.send("parseq", [upload(deadline=1_030.0)])
+
+    assert all(0 < fake_redis.ttl(key) <= 30 for key in fake_redis.scan_iter())
+
+
+def test_an_upload_whose_bytes_are_gone_is_passed_over(
+    uploads: Uploads, fake_redis: fakeredis.FakeRedis
+) -> None:
+    gone, there = upload(), upload()
+    uploads.send("parseq", [gone, there])
+    fake_redis.delete(f"trace-ocr:upload:{gone.ticket.id}")
+
+    assert uploads.take("parseq", 2) == [there]
+
+
+@pytest.mark.parametrize("value", ["", "{}", "nonsense", '{"id":"../../x"}', "[" * 10_000])
+def test_what_is_no_ticket_is_passed_over(
+    value: str, uploads: Uploads, fake_redis: fakeredis.FakeRedis
+) -> None:
+    fake_redis.rpush("trace-ocr:uploads:parseq", value)
+    live = upload()
+    uploads.send("parseq", [live])
+
+    assert uploads.take("parseq", 1) == [live]
+
+
+def test_answers_reach_their_sender_alone(uploads: Uploads) -> None:
+    answers = [
+        Answer("1", (msgspec.Raw(b'{"value":"2016"}'),)),
+        Answer("2", error="no image", fault="upload"),
+    ]
+    uploads.answer(SENDER, answers)
+
+    assert uploads.next_answers("b" * 32, timeout=0.01) == []
+    assert uploads.next_answers(SENDER, timeout=0.01) == answers
+
+
+def test_answers_nobody_asks_for_expire(uploads: Uploads, fake_redis: fakeredis.FakeRedis) -> None:
+    uploads.answer(SENDER, [Answer("1")])
+
+    assert 0 < fake_redis.ttl(f"trace-ocr:answers:{SENDER}") <= 60

@@ -1,0 +1,128 @@
+"""Allowed roots: what lies below one may be read, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from contract.errors import OutsideAllowedRootsError, UnsupportedUriError
+from contract.storage.roots import AllowedRoots
+
+
+@pytest.mark.parametrize(
+    ("root", "uri"),
+    [
+        ("/data/crops", "/data/crops"),
+        ("/data/crops/", "/data/crops/a.png"),
+        ("/data/crops", "/data/crops/x/../a.png"),
+        ("/", "/anything/at/all"),
+        ("s3://bucket/crops", "s3://bucket/crops/a.png"),
+        ("s3://bucket/crops/", "s3://bucket/crops"),
+        ("s3://bucket", "s3://bucket/a.png"),
+    ],
+)
+def test_what_lies_at_or_below_a_root_is_allowed(root: str, uri: str) -> None:
+    AllowedRoots((root,)).check(uri)
+
+
+@pytest.mark.parametrize(
+    ("root", "uri"),
+    [
+        ("/data/crops", "/data/crops-private/a.png"),
+        ("/data/crops", "/data"),
+        ("/data/crops", "/data/crops/../secret"),
+        ("s3://bucket/crops", "s3://bucket/crops-private/a.png"),
+        ("s3://bucket", "s3://bucket-2/a.png"),
+        ("s3://bucket/crops", "/bucket/crops/a.png"),
+        ("/data", "s3://data/a.png"),
+    ],
+)
+def test_what_lies_elsewhere_is_refused_and_the_message_says_what_to_set(root: str, uri: str) -> None:
+    with pytest.raises(OutsideAllowedRootsError, match="TRACE_OCR_ALLOWED_ROOTS"):
+        AllowedRoots((root,)).check(uri)
+
+
+def test_no_root_allows_nothing() -> None:
+    with pytest.raises(OutsideAllowedRootsError):
+        AllowedRoots(()).check("/a.png")
+
+
+def test_a_symbolic_link_out_of_the_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"x")
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "crops" / "a.png").symlink_to(tmp_path / "secret.png")
+
+    with pytest.raises(OutsideAllowedRootsError):
+        AllowedRoots((str(tmp_path / "crops"),)).check(str(tmp_path / "crops" / "a.png"))
+
+
+def test_a_root_that_is_a_link_allows_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "crops")
+
+    AllowedRoots((str(tmp_path / "link"),)).check(str(tmp_path / "crops" / "a.png"))
+
+
+@pytest.mark.parametrize("uri", ["https://example.org/a.png", "file:///a.png", "/nul\0byte.png"])
+def test_what_is_neither_a_path_nor_s3_is_not_supported(uri: str) -> None:
+    with pytest.raises(UnsupportedUriError):
+        AllowedRoots(("/",)).check(uri)
+
+
+def test_narrowed_roots_allow_only_the_one_named() -> None:
+    narrowed = AllowedRoots(("/data", "/more")).narrowed("/data/crops")
+
+    narrowed.check("/data/crops/a.png")
+    with pytest.raises(OutsideAllowedRootsError):
+        narrowed.check("/data/other/a.png")
+
+
+def test_roots_cannot_be_narrowed_to_what_is_not_allowed() -> None:
+    with pytest.raises(OutsideAllowedRootsError):
+        AllowedRoots(("/data",)).narrowed("/etc")
+
+
+class TestForOneChunk:
+    """A chunk's roots decide as the others do, though they look a folder up only once."""
+
+    @pytest.fixture
+    def roots(self, tmp_path: Path) -> AllowedRoots:
+        """Roots that allow `in/` alone; beside it lies `out/`, and each has a file."""
+        for name in ("in", "out"):
+            (tmp_path / name / "below").mkdir(parents=True)
+            (tmp_path / name / "a.png").touch()
+        roots = AllowedRoots((str(tmp_path / "in"),)).for_one_chunk()
+        roots.check(str(tmp_path / "in" / "a.png"))
+        return roots
+
+    def test_a_link_among_files_that_were_allowed(self, roots: AllowedRoots, tmp_path: Path) -> None:
+        (tmp_path / "in" / "link.png").symlink_to(tmp_path / "out" / "a.png")
+
+        with pytest.raises(OutsideAllowedRootsError):
+            roots.check(str(tmp_path / "in" / "link.png"))
+
+    def test_a_folder_that_is_a_link(self, roots: AllowedRoots, tmp_path: Path) -> None:
+        (tmp_path / "in" / "linked").symlink_to(tmp_path / "out")
+
+        with pytest.raises(OutsideAllowedRootsError):
+            roots.check(str(tmp_path / "in" / "linked" / "a.png"))
+
+    @pytest.mark.parametrize("name", ["../out/a.png", "below/../../out/a.png", "..", "below/../.."])
+    def test_the_way_up(self, roots: AllowedRoots, tmp_path: Path, name: str) -> None:
+        with pytest.raises(OutsideAllowedRootsError):
+            roots.check(f"{tmp_path}/in/{name}")
+
+    @pytest.mark.parametrize("name", ["a.png", "./a.png", "below/../a.png", "below//b.png", "missing/c.png"])
+    def test_what_lies_below(self, roots: AllowedRoots, tmp_path: Path, name: str) -> None:
+        roots.check(f"{tmp_path}/in/{name}")
+
+    @pytest.mark.parametrize("uri", ["https://example.org/a.png", "/nul\0byte.png", "/nul\0byte/a.png"])
+    def test_what_is_neither_a_path_nor_s3(self, roots: AllowedRoots, uri: str) -> None:
+        with pytest.raises(UnsupportedUriError):
+            roots.check(uri)
+
+    def test_s3_keys_are_compared_as_written(self) -> None:
+        roots = AllowedRoots(("s3://bucket/in",)).for_one_chunk()
+
+        roots.check("s3://bucket/in/../a.png")
+        with pytest.raises(OutsideAllowedRootsError):
+            roots.check("s3://bucket/inner/a.png")

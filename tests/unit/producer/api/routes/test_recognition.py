@@ -1,0 +1,154 @@
+"""The Trace-compatible endpoint: the contract's parameters, answers and refusals."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from contract.broker.uploads import Answer, Ticket, Upload
+from contract.settings import Settings
+from producer.api.services import Services
+from tests.unit.producer.api.conftest import READ_KEY, FakeWorkers, reading
+
+PNG = ("crop.png", b"2016", "image/png")
+
+
+def files(*parts: tuple[Any, ...]) -> list[tuple[str, tuple[Any, ...]]]:
+    return [("files", part) for part in parts]
+
+
+@pytest.mark.usefixtures("a_worker_lives")
+class TestAnswers:
+    def test_one_element_per_file_in_order_rounded_to_two_decimals(self, client: TestClient) -> None:
+        answer = client.post("/recognition/", files=files(PNG, ("b.jpg", b"Hello", "image/jpeg")))
+
+        assert answer.status_code == 200
+        assert answer.json() == [
+            {"name": "crop.png", "value": "2016", "confidence": 0.99},
+            {"name": "b.jpg", "value": "Hello", "confidence": 0.99},
+        ]
+
+    def test_a_pdf_has_one_element_per_page(self, client: TestClient, workers: FakeWorkers) -> None:
+        pages = (reading("one", 1.0), reading("two", 0.5))
+        workers.answer = lambda upload: Answer(upload.ticket.id, pages)
+
+        answer = client.post("/recognition/", files=files(("d.pdf", b"%PDF", "application/pdf")))
+
+        assert [(one["name"], one["value"]) for one in answer.json()] == [("d.pdf", "one"), ("d.pdf", "two")]
+
+    @pytest.mark.parametrize(
+        "names", [("recognition_model", "recognition_batch_size"), ("reco_arch", "reco_bs")]
+    )
+    def test_parameters_go_by_the_contracts_names_and_by_doctrs(
+        self, names: tuple[str, str], client: TestClient, workers: FakeWorkers
+    ) -> None:
+        client.post("/recognition/", params=dict(zip(names, ("parseq", 2), strict=True)), files=files(PNG))
+
+        assert workers.nudges == [{"waited_for": "parseq", "batch_size": 2}]
+
+    def test_defaults_are_the_deployments(
+        self, client: TestClient, workers: FakeWorkers, api_settings: Settings
+    ) -> None:
+        client.post("/recognition/", files=files(PNG))
+
+        assert workers.nudges[0]["waited_for"] == api_settings.recognition_model
+
+    def test_as_many_nudges_as_batches(self, client: TestClient, workers: FakeWorkers) -> None:
+        client.post("/recognition/", params={"recognition_batch_size": 2}, files=files(PNG, PNG, PNG))
+
+        assert len(workers.nudges) == 2
+
+    @pytest.mark.parametrize("media_type", [None, "application/octet-stream"])
+    def test_a_file_without_a_type_is_known_by_its_first_bytes(
+        self, media_type: str | None, client: TestClient
+    ) -> None:
+        part = ("crop", b"\x89PNG...", media_type) if media_type else ("crop", b"\x89PNG...")
+
+        assert client.post("/recognition/", files=files(part)).status_code == 200
+
+
+@pytest.mark.usefixtures("a_worker_lives")
+class TestRefusals:
+    def test_an_unsupported_type_in_the_contracts_words(self, client: TestClient) -> None:
+        answer = client.post("/recognition/", files=files(("a.gif", b"GIF8", "image/gif")))
+
+        assert answer.status_code == 400
+        assert answer.json() == {"detail": "Unsupported file format: image/gif for file a.gif"}
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"recognition_model": "tesseract"},
+            {"recognition_batch_size": 0},
+            {"language": "en"},
+            {"reco_bs": "x"},
+        ],
+    )
+    def test_an_invalid_parameter(self, params: dict[str, Any], client: TestClient) -> None:
+        assert client.post("/recognition/", params=params, files=files(PNG)).status_code == 422
+
+    def test_no_file(self, client: TestClient) -> None:
+        assert client.post("/recognition/").status_code == 422
+
+    def test_too_many_files(self, client: TestClient, api_settings: Settings) -> None:
+        many = files(*[PNG] * (api_settings.api_max_files + 1))
+
+        assert client.post("/recognition/", files=many).status_code == 413
+
+    def test_a_body_that_is_too_large_is_refused_by_its_length(self, client: TestClient) -> None:
+        answer = client.post("/recognition/", files=files(("a.png", b"x" * 20_000, "image/png")))
+
+        assert answer.status_code == 413
+
+    def test_a_body_that_does_not_tell_its_length_is_counted(self, client: TestClient) -> None:
+        head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+        header = {"Content-Type": "multipart/form-data; boundary=b"}
+
+        answer = client.post("/recognition/", content=iter([head, *[b"x" * 1_000] * 20]), headers=header)
+
+        assert answer.status_code == 413
+
+    @pytest.mark.parametrize(("fault", "status"), [("upload", 400), ("server", 503)])
+    def test_whose_fault_it_is_decides_the_status(
+        self, fault: Any, status: int, client: TestClient, workers: FakeWorkers
+    ) -> None:
+        workers.answer = lambda upload: Answer(upload.ticket.id, error="crop.png: cut off", fault=fault)
+
+        answer = client.post("/recognition/", files=files(PNG))
+
+        assert (answer.status_code, answer.json()["detail"]) == (status, "crop.png: cut off")
+
+    def test_a_full_queue(self, client: TestClient, services: Services, api_settings: Settings) -> None:
+        waiting = [
+            Upload(Ticket(f"{n:032x}", "a" * 32, "x", "image/png", 2e9, 1), b"x")
+            for n in range(api_settings.api_queue_limit)
+        ]
+        services.uploads.send("master", waiting)
+
+        answer = client.post("/recognition/", files=files(PNG))
+
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+
+    def test_no_answer_in_time(self, client: TestClient, services: Services, workers: FakeWorkers) -> None:
+        services.desk.settings = services.settings.model_copy(update={"api_request_seconds": 0.05})
+        workers.answer = lambda _: None
+
+        assert client.post("/recognition/", files=files(PNG)).status_code == 504
+
+    def test_a_key_that_may_only_read(self, anyone: TestClient) -> None:
+        header = {"Authorization": f"Bearer {READ_KEY}"}
+
+        assert anyone.post("/recognition/", files=files(PNG), headers=header).status_code == 403
+
+
+def test_no_worker(client: TestClient) -> None:
+    answer = client.post("/recognition/", files=files(PNG))
+
+    assert answer.status_code == 503
+    assert "retry-after" in answer.headers
+
+
+def test_other_origins_are_told_nothing_by_default(client: TestClient) -> None:
+    answer = client.get("/version", headers={"Origin": "https://elsewhere.example"})
+
+    assert not [name for name in answer.headers if name.startswith("access-control")]

@@ -1,0 +1,69 @@
+"""Health tells the truth: each thing that a job needs is looked at."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from contract.broker.reports import Reports
+from contract.settings import Settings
+from producer.api.app import make_app
+from producer.api.monitoring.health import STUCK_SECONDS
+from producer.api.services import Services
+from tests.unit.producer.api.conftest import process
+
+
+@pytest.mark.usefixtures("a_worker_lives")
+def test_all_is_well(anyone: TestClient) -> None:
+    answer = anyone.get("/health")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert set(answer.json()["checks"]) == {"redis", "storage", "worker", "device", "control"}
+
+
+def test_no_worker_is_not_well_but_ready(anyone: TestClient) -> None:
+    checks = anyone.get("/health").json()["checks"]
+
+    assert not checks["worker"]["ok"]
+    assert not checks["control"]["ok"]
+    assert anyone.get("/health").status_code == 503
+    assert anyone.get("/ready").status_code == 200
+
+
+def test_a_device_that_stands_still_is_seen_behind_a_worker_that_reports(
+    anyone: TestClient, services: Services
+) -> None:
+    stuck = process("worker", "gpu0@host", STUCK_SECONDS + 1)
+    Reports(services.client, "trace-ocr").write(stuck)
+
+    checks = anyone.get("/health").json()["checks"]
+
+    assert checks["worker"]["ok"]
+    assert not checks["device"]["ok"]
+    assert "gpu0@host" in checks["device"]["detail"]
+
+
+def test_storage_that_is_gone_is_seen(api_settings: Settings, services: Services) -> None:
+    elsewhere = api_settings.model_copy(update={"allowed_roots": ("/no/such/folder",)})
+
+    with TestClient(make_app(Services(elsewhere, services.keyring))) as client:
+        answer = client.get("/ready")
+
+    assert answer.status_code == 503
+    assert "/no/such/folder" in answer.json()["checks"]["storage"]["detail"]
+
+
+@pytest.mark.usefixtures("a_worker_lives")
+def test_live_processes_are_listed(client: TestClient) -> None:
+    processes = client.get("/workers").json()["data"]
+
+    assert [(one["role"], one["name"]) for one in processes] == [
+        ("control", "control@here"),
+        ("worker", "cpu@here"),
+    ]
+
+
+def test_models_are_listed(client: TestClient) -> None:
+    assert "parseq" in [model["architecture"] for model in client.get("/models").json()["data"]]
+
+
+def test_the_page_may_load_its_own_files_only(anyone: TestClient) -> None:
+    assert "default-src 'self'" in anyone.get("/").headers["content-security-policy"]

@@ -1,0 +1,91 @@
+"""Keys: what lets a request in, and what it may do."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from contract.errors import SettingsError
+from contract.settings import Settings
+from producer.api.app import make_app
+from producer.api.security.keys import load_keyring, new_key, parse_entry
+from producer.api.services import Services
+from tests.unit.producer.api.conftest import ENTRY, KEY, READ_KEY
+
+READING = ["/jobs", "/workers", "/models", "/metrics", "/jobs/x", "/jobs/x/results", "/jobs/x/events"]
+SUBMITTING = ["/jobs", "/jobs/x/cancel", "/jobs/x/pause", "/jobs/x/resume", "/jobs/x/retry-errors"]
+
+
+@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}])
+def test_without_a_valid_key_nothing_is_told(header: dict[str, str], anyone: TestClient) -> None:
+    for path in READING:
+        assert anyone.get(path, headers=header).status_code == 401, path
+    for path in (*SUBMITTING, "/recognition/"):
+        assert anyone.post(path, headers=header).status_code == 401, path
+
+
+@pytest.mark.parametrize("path", SUBMITTING)
+def test_a_key_that_may_read_may_not_submit(path: str, anyone: TestClient) -> None:
+    header = {"Authorization": f"Bearer {READ_KEY}"}
+    assert anyone.get("/jobs", headers=header).status_code == 200
+
+    answer = anyone.post(path, headers=header, json={"source": "/x", "output": "/y"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (403, "the key reader lacks the scope submit")
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/version", "/openapi.json", "/docs"])
+def test_what_probes_and_browsers_need_is_open(path: str, anyone: TestClient) -> None:
+    assert anyone.get(path).status_code in (200, 503)
+
+
+def test_keys_off_lets_everyone_in(services: Services, api_settings: Settings) -> None:
+    off = api_settings.model_copy(update={"api_auth": "off"})
+    with TestClient(make_app(Services(off, load_keyring(off)))) as client:
+        assert client.get("/jobs").status_code == 200
+
+
+def test_keys_on_without_any_key_is_refused(api_settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="asks for keys and has none"):
+        load_keyring(api_settings.model_copy(update={"api_keys": ()}))
+
+
+def test_keys_come_from_a_file_too(api_settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(f"# nightly jobs\n{ENTRY}\n\n")
+    keyring = load_keyring(api_settings.model_copy(update={"api_keys": (), "api_keys_file": str(path)}))
+
+    holder = keyring.holder(KEY)
+
+    assert holder
+    assert holder.name == "nightly"
+    assert keyring.holder(KEY + "x") is None
+
+
+def test_an_unreadable_file_of_keys_says_so(api_settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="TRACE_OCR_API_KEYS_FILE"):
+        load_keyring(api_settings.model_copy(update={"api_keys_file": "/no/such/file"}))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "",
+        "nightly",
+        "nightly:read",
+        "nightly:read:short",
+        f"nightly:write:{'0' * 64}",
+        f"a b:read:{'0' * 64}",
+    ],
+)
+def test_an_entry_of_another_form_is_refused_and_not_repeated(entry: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_entry(entry)
+    assert not entry or entry not in str(caught.value)
+
+
+def test_an_entry_does_not_hold_its_key() -> None:
+    key, entry = new_key("nightly", ["read", "submit"])
+
+    assert key not in entry
+    assert entry.startswith("nightly:read+submit:")

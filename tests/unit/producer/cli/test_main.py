@@ -1,0 +1,411 @@
+"""`trace-ocr` as it is called: exit statuses, messages, and where its settings come from."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import click
+import fakeredis
+import pytest
+import redis
+
+from contract.job import Job
+from contract.parameters import MODEL_TASKS
+from contract.records import ChunkMessage
+from contract.workspace import Workspace
+from producer.cli.main import cli, main
+from producer.results.merge import merge
+
+pytestmark = pytest.mark.usefixtures("restored_logging", "settings")
+
+Crops = Callable[..., Path]
+
+
+@dataclass
+class Outcome:
+    """What a call came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as JSON."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def trace_ocr(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Any:
+    """Call the program in this process, with these arguments and this standard input."""
+
+    def call(*arguments: str, stdin: bytes = b"") -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["trace-ocr", *arguments])
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin)))
+        with pytest.raises(SystemExit) as raised:
+            main()
+        captured = capsysbinary.readouterr()
+        return Outcome(int(raised.value.code or 0), captured.out.decode(), captured.err.decode())
+
+    return call
+
+
+@pytest.fixture
+def sent(fake_redis: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch) -> list[tuple[ChunkMessage, str]]:
+    """Given a Redis; return the messages sent through it, each with its queue."""
+    messages: list[tuple[ChunkMessage, str]] = []
+    monkeypatch.setenv("TRACE_OCR_REDIS_URL", "redis://user:hunter2@broker/0")
+    monkeypatch.setattr("producer.session.make_redis", lambda settings: fake_redis)
+    monkeypatch.setattr(
+        "producer.session.send_chunk",
+        lambda app, message, kind, queue, total: messages.append((message, queue)),
+    )
+    return messages
+
+
+@pytest.fixture
+def merged(planned: Job, workspace: Workspace, write_part: Any) -> Job:
+    """Given a completed job, one of whose items failed."""
+    for number in range(3):
+        write_part(number, failed=("0.png",) if number == 0 else ())
+    merge(planned, workspace)
+    return planned
+
+
+# usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["submit"], "Missing argument 'SOURCE'"),
+        (["submit", "crops"], "Missing option '-o'"),
+        (["fly"], "No such command 'fly'"),
+        (["run", "crops", "-o", "out", "--colour", "red"], "No such option '--colour'"),
+        (["run", "nowhere", "-o", "out"], "there is no folder, file or manifest nowhere"),
+        (["run", "https://host/crops", "-o", "out"], "https://host/crops"),
+        (["run", "crops", "-o", "out", "--job-id", "a b"], "--job-id"),
+        (["status", "nowhere"], "neither a job that Redis knows nor a workspace"),
+        (["results", "nowhere"], "neither a job that Redis knows nor a workspace"),
+    ],
+)
+def test_wrong_usage_exits_2_and_says_what_is_wrong(
+    arguments: list[str], said: str, trace_ocr: Any, crops: Crops
+) -> None:
+    crops("a.png")
+
+    outcome = trace_ocr(*arguments)
+
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "variable", "allowed"),
+    [
+        ("--recognition-model", "crnn", "TRACE_OCR_RECOGNITION_MODEL", "viptr_tiny"),
+        ("--recognition-batch-size", "0", "TRACE_OCR_RECOGNITION_BATCH_SIZE", "greater than or equal to 1"),
+        ("--chunk-size", "many", "TRACE_OCR_CHUNK_SIZE", "valid integer"),
+        ("--log-format", "xml", "TRACE_OCR_LOG_FORMAT", "'json'"),
+    ],
+)
+def test_a_value_that_is_not_allowed_exits_2_with_its_variable_and_what_is(
+    flag: str, value: str, variable: str, allowed: str, trace_ocr: Any, crops: Crops
+) -> None:
+    outcome = trace_ocr("submit", str(crops("a.png")), "-o", "out", flag, value)
+
+    assert outcome.code == 2
+    assert variable in outcome.err
+    assert allowed in outcome.err
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    for name, command in cli.commands.items():
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {below}", each) for below, each in command.commands.items())
+        else:
+            yield name, command
+
+
+NO_SETTINGS = {"output", "kind", "job_id", "json_output", "head", "urgent", "scopes"}
+
+SETTINGS_FLAGS = [
+    pytest.param(option, id=f"{name} {option.opts[0]}")
+    for name, command in commands()
+    for option in command.params
+    if isinstance(option, click.Option) and option.name not in NO_SETTINGS
+]
+
+
+@pytest.mark.parametrize("option", SETTINGS_FLAGS)
+def test_the_help_of_every_setting_names_its_variable_and_its_default(option: click.Option) -> None:
+    assert f"[env: TRACE_OCR_{str(option.name).upper()}; default: " in str(option.help)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_every_command_explains_itself(name: str, trace_ocr: Any) -> None:
+    outcome = trace_ocr(*name.split(), "--help")
+
+    assert outcome.code == 0
+    assert f"trace-ocr {name}" in outcome.out
+
+
+# submit
+
+
+def test_submit_without_a_broker_says_what_to_set_and_writes_nothing(
+    trace_ocr: Any, crops: Crops, tmp_path: Path
+) -> None:
+    outcome = trace_ocr("submit", str(crops("a.png")), "-o", "out")
+
+    assert outcome.code == 3
+    assert "export TRACE_OCR_REDIS_URL" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [["status"], ["control"], ["worker"]])
+def test_what_needs_a_broker_says_what_to_set(command: list[str], trace_ocr: Any) -> None:
+    outcome = trace_ocr(*command)
+
+    assert outcome.code == 3
+    assert "TRACE_OCR_REDIS_URL" in outcome.err
+
+
+def test_submit_plans_and_sends_and_prints_the_jobs_id(
+    trace_ocr: Any, crops: Crops, sent: Any, tmp_path: Path
+) -> None:
+    outcome = trace_ocr("submit", str(crops("a.png", "b.png", "c.png")), "-o", "out", "--chunk-size", "2")
+
+    job = json.loads((tmp_path / "out" / "job.json").read_text())
+    assert outcome.code == 0
+    assert outcome.out == f"{job['id']}\n"
+    assert job["plan"] == {"chunks": 2, "items": 3, "passed_over": {}}
+    assert sent == [
+        (ChunkMessage(job["id"], str(tmp_path / "out"), chunk), "trace-ocr.recognition") for chunk in (0, 1)
+    ]
+
+
+def test_submit_prints_json_for_scripts(trace_ocr: Any, crops: Crops, sent: Any, tmp_path: Path) -> None:
+    outcome = trace_ocr("submit", str(crops("a.png")), "-o", "out", "--job-id", "night", "--json")
+
+    assert outcome.json == {
+        "id": "night",
+        "workspace": str(tmp_path / "out"),
+        "chunks": 1,
+        "items": 1,
+        "passed_over": {},
+    }
+
+
+def test_urgent_work_goes_to_the_urgent_queue(trace_ocr: Any, crops: Crops, sent: Any) -> None:
+    trace_ocr("submit", str(crops("a.png")), "-o", "out", "--urgent")
+
+    assert [queue for _, queue in sent] == ["trace-ocr.urgent"]
+
+
+def test_submit_reads_a_manifest_from_standard_input(trace_ocr: Any, sent: Any, tmp_path: Path) -> None:
+    outcome = trace_ocr("submit", "-", "-o", "out", stdin=b"uri,id\na.png,x\n")
+
+    assert outcome.code == 0
+    assert json.loads((tmp_path / "out/chunks/000000.jsonl").read_text()) == {
+        "id": "x",
+        "uri": str(tmp_path / "a.png"),
+    }
+
+
+def test_submit_into_a_workspace_with_other_parameters_is_refused(
+    trace_ocr: Any, crops: Crops, sent: Any
+) -> None:
+    folder = str(crops("a.png"))
+    trace_ocr("submit", folder, "-o", "out")
+
+    outcome = trace_ocr("submit", folder, "-o", "out", "--recognition-model", "parseq")
+
+    assert outcome.code == 2
+    assert "recognition_model is 'crnn_vgg16_bn', not 'parseq'" in outcome.err
+
+
+def test_an_empty_source_is_an_error_and_not_an_empty_success(
+    trace_ocr: Any, crops: Crops, sent: Any, tmp_path: Path
+) -> None:
+    outcome = trace_ocr("submit", str(crops("notes.txt")), "-o", "out")
+
+    assert outcome.code == 3
+    assert "holds no images (passed over: 1 other_extension)" in outcome.err
+    assert trace_ocr("status", "out", "--json").json["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("flag", "variable", "in_file", "expected"),
+    [
+        (None, None, None, "crnn_vgg16_bn"),
+        (None, None, "master", "master"),
+        (None, "parseq", "master", "parseq"),
+        ("vitstr_base", "parseq", "master", "vitstr_base"),
+    ],
+)
+def test_flags_go_before_the_environment_before_the_file_before_defaults(
+    flag: str | None,
+    variable: str | None,
+    in_file: str | None,
+    expected: str,
+    trace_ocr: Any,
+    crops: Crops,
+    sent: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if in_file:
+        (tmp_path / "trace-ocr.toml").write_text(f'recognition_model = "{in_file}"')
+    if variable:
+        monkeypatch.setenv("TRACE_OCR_RECOGNITION_MODEL", variable)
+
+    trace_ocr("submit", str(crops("a.png")), "-o", "out", *(["--recognition-model", flag] if flag else []))
+
+    job = json.loads((tmp_path / "out" / "job.json").read_text())
+    assert job["parameters"]["recognition_model"] == expected
+
+
+# reading commands
+
+
+def test_status_of_a_job_is_json_for_scripts(trace_ocr: Any, merged: Job, workspace: Workspace) -> None:
+    outcome = trace_ocr("status", workspace.root, "--json")
+
+    assert outcome.code == 0
+    assert outcome.json["id"] == merged.id
+    assert outcome.json["request_counts"] == {"total": 5, "completed": 4, "failed": 1}
+
+
+def test_status_shows_all_that_redis_remembers(trace_ocr: Any, crops: Crops, sent: Any) -> None:
+    folder = str(crops("a.png"))
+    for name in ("one", "two"):
+        trace_ocr("submit", folder, "-o", name, "--job-id", name)
+
+    assert {job["id"] for job in trace_ocr("status", "--json").json} == {"one", "two"}
+    assert "one" in trace_ocr("status").out
+
+
+@pytest.mark.parametrize(("command", "name"), [("results", "results.jsonl"), ("errors", "errors.jsonl")])
+def test_merged_lines_are_printed_as_they_are(
+    command: str, name: str, trace_ocr: Any, merged: Job, workspace: Workspace
+) -> None:
+    outcome = trace_ocr(command, workspace.root)
+
+    assert outcome.code == 0
+    assert outcome.out == Path(workspace.path(name)).read_text()
+    assert outcome.out
+
+
+def test_results_before_the_merge_are_an_error_that_says_where_the_job_is(
+    trace_ocr: Any, planned: Job, workspace: Workspace
+) -> None:
+    outcome = trace_ocr("results", workspace.root)
+
+    assert (outcome.code, outcome.out) == (3, "")
+    assert "crops-1 is in_progress" in outcome.err
+
+
+@pytest.mark.usefixtures("merged")
+def test_watching_a_job_that_ended_exits_as_the_job_did(trace_ocr: Any, workspace: Workspace) -> None:
+    outcome = trace_ocr("watch", workspace.root, "--json")
+
+    assert outcome.code == 1
+    assert outcome.json["request_counts"]["failed"] == 1
+
+
+@pytest.mark.usefixtures("planned")
+def test_watching_a_job_that_failed_exits_3_and_says_why(trace_ocr: Any, workspace: Workspace) -> None:
+    workspace.halt("failed", "no weights")
+
+    outcome = trace_ocr("watch", workspace.root)
+
+    assert outcome.code == 3
+    assert "job crops-1 failed: no weights" in outcome.err
+
+
+def test_running_a_job_that_is_completed_only_reports(
+    trace_ocr: Any, crops: Crops, planned: Job, workspace: Workspace, write_part: Any
+) -> None:
+    for number in range(3):
+        write_part(number)
+    merge(planned, workspace)
+
+    outcome = trace_ocr(
+        *("run", str(crops("a.png")), "-o", workspace.root, "--head", "2"),
+        *("--chunk-size", "2", "--recognition-batch-size", "4"),
+    )
+
+    assert outcome.code == 0
+    assert "5: 5 read, 0 failed" in outcome.out
+    assert [json.loads(line)["id"] for line in outcome.out.splitlines()[-2:]] == ["0.png", "1.png"]
+
+
+def test_models_are_listed_as_json(
+    trace_ocr: Any, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCTR_CACHE_DIR", str(tmp_path))
+
+    entries = trace_ocr("models", "list", "--json", "--model-store", str(samples / "weights")).json
+
+    assert [entry["architecture"] for entry in entries] == list(chain(*MODEL_TASKS.values()))
+    at_hand = {entry["architecture"]: entry["weights"] for entry in entries}
+    assert at_hand["crnn_mobilenet_v3_small"] == "model store"
+    assert at_hand["parseq"] == "download"
+
+
+# the worker, and what goes wrong
+
+
+def test_the_worker_takes_this_processs_place_and_secrets_travel_in_its_environment_only(
+    trace_ocr: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced: list[Any] = []
+    monkeypatch.setenv("TRACE_OCR_REDIS_URL", "redis://user:hunter2@broker/0")
+    monkeypatch.setattr(os, "execve", lambda *arguments: replaced.extend(arguments))
+
+    trace_ocr("worker", "--devices", "0,1")
+
+    program, arguments, environment = replaced
+    assert (program, arguments) == (sys.executable, [sys.executable, "-P", "-m", "worker.app.launcher"])
+    assert environment["TRACE_OCR_DEVICES"] == "0,1"
+    assert environment["TRACE_OCR_REDIS_URL"] == "redis://user:hunter2@broker/0"
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError, RuntimeError])
+def test_what_fails_exits_3_without_a_credential(
+    error: type[Exception], trace_ocr: Any, sent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(settings: object) -> None:
+        raise error("redis://user:hunter2@broker/0 is away")
+
+    monkeypatch.setattr("producer.session.make_redis", fail)
+
+    outcome = trace_ocr("status")
+
+    assert outcome.code == 3
+    assert "is away" in outcome.err
+    assert "hunter2" not in outcome.err
+
+
+def test_ctrl_c_in_run_says_how_to_continue(
+    trace_ocr: Any, crops: Crops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("producer.cli.main.run_job", interrupt)
+    monkeypatch.setattr("producer.cli.main.signal.signal", lambda *_: None)
+    folder = str(crops("a.png"))
+
+    outcome = trace_ocr("run", folder, "-o", "out")
+
+    assert outcome.code == 130
+    assert f"To continue: trace-ocr run {folder} -o out" in outcome.err

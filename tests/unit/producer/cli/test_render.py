@@ -1,0 +1,183 @@
+"""What people see: plain text that names things as they are named."""
+
+import dataclasses
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from contract.broker.progress import Running
+from producer.catalogue import CatalogueEntry
+from producer.cli import render
+from producer.results.status import ChunkCounts, JobStatus, RequestCounts
+
+STATUS = JobStatus(
+    id="crops-1",
+    status="in_progress",
+    kind="recognition",
+    source="/data/crops",
+    workspace="/data/out",
+    request_counts=RequestCounts(total=5_000, completed=1_000, failed=2),
+    chunks=ChunkCounts(total=5, done=1),
+    planning=False,
+    created_at=0.0,
+    updated_at=0.0,
+    items_per_second=1_234.56,
+    eta_seconds=90.0,
+)
+
+SUMMARY: dict[str, Any] = {
+    "request_counts": {"total": 5_000, "completed": 4_998, "failed": 2},
+    "error_codes": {"empty_file": 2},
+    "passed_over": {"hidden": 1},
+    "wall_seconds": 90.0,
+    "items_per_second": 55.56,
+    "stage_seconds": {"fetch": 1.25, "forward": 2.5},
+    "batch_fill": 0.975,
+    "models": [{"architecture": "parseq", "device": "cpu", "source": "/store"}],
+}
+
+MARKUP_LIKE = "/data/[old]/[/b] [red]crops"
+"""A path that rich would take for markup."""
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=StringIO(), width=200, force_terminal=False)
+
+
+@pytest.fixture
+def printed(console: Console) -> Iterator[Any]:
+    return lambda: console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (None, ""),
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (60, "1 min 0 s"),
+        (61.6, "1 min 2 s"),
+        (3_599.4, "59 min 59 s"),
+        (3_600, "1 h 0 min"),
+        (90_000, "25 h 0 min"),
+    ],
+)
+def test_a_length_of_time_is_said_as_a_person_would(seconds: float | None, expected: str) -> None:
+    assert render.duration(seconds) == expected
+
+
+def test_a_moment_is_in_utc() -> None:
+    assert render.moment(1_795_305_600) == "2026-11-22 00:00:00Z"
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(None, ""), (0.0, ""), (1_234.56, "1,234.6 items/s")])
+def test_a_rate_is_empty_while_unknown(rate: float | None, expected: str) -> None:
+    assert render.rate_of(dataclasses.replace(STATUS, items_per_second=rate)) == expected
+
+
+def test_jobs_are_a_line_each(console: Console, printed: Any) -> None:
+    render.print_jobs(console, [STATUS, dataclasses.replace(STATUS, id="crops-2", planning=True)])
+
+    _, first, second = printed().splitlines()
+    assert first.split() == [
+        *("crops-1", "in_progress", "1,002/5,000", "2", "1/5", "1,234.6", "items/s"),
+        *("1", "min", "30", "s", "1970-01-01", "00:00:00Z"),
+    ]
+    assert "1,002/5,000+" in second
+
+
+def test_a_job_is_shown_with_its_workers_and_its_error(console: Console, printed: Any) -> None:
+    running = (Running(3, 128, 0.0, "gpu0@host"),)
+
+    render.print_job(console, dataclasses.replace(STATUS, running=running, error="no [bold] weights"))
+
+    assert "gpu0@host  chunk 3: 128 items read" in printed()
+    assert "error: no [bold] weights" in printed()
+
+
+def test_a_summary_says_what_became_of_the_items(console: Console, printed: Any) -> None:
+    render.print_summary(console, SUMMARY, "/data/out")
+
+    for text in (
+        "5,000: 4,998 read, 2 failed",
+        "2 empty_file",
+        "1 hidden",
+        "1 min 30 s, 55.56 items/s",
+        "fetch 1.2, forward 2.5; batches 98% full",
+        "parseq on cpu, /store",
+        "/data/out",
+    ):
+        assert text in printed()
+
+
+def test_a_summary_without_errors_does_not_speak_of_them(console: Console, printed: Any) -> None:
+    render.print_summary(console, {**SUMMARY, "error_codes": {}, "passed_over": {}}, "/data/out")
+
+    assert "errors" not in printed()
+    assert "passed over" not in printed()
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda console: render.print_job(console, dataclasses.replace(STATUS, source=MARKUP_LIKE)),
+        lambda console: render.print_job(console, dataclasses.replace(STATUS, workspace=MARKUP_LIKE)),
+        lambda console: render.print_summary(console, SUMMARY, MARKUP_LIKE),
+        lambda console: render.print_summary(
+            console, {**SUMMARY, "models": [{**SUMMARY["models"][0], "source": MARKUP_LIKE}]}, "/data/out"
+        ),
+        lambda console: render.print_models(
+            console, [CatalogueEntry("parseq", "recognition", "model store", MARKUP_LIKE)]
+        ),
+    ],
+    ids=["source", "workspace", "summary's workspace", "model's source", "model store"],
+)
+def test_a_path_that_looks_like_markup_is_shown_as_it_is(show: Any, console: Console, printed: Any) -> None:
+    show(console)
+
+    assert MARKUP_LIKE in printed()
+
+
+def test_models_are_a_line_each(console: Console, printed: Any) -> None:
+    render.print_models(console, [CatalogueEntry("parseq", "recognition", "download", "docTR's hub", "MIT")])
+
+    assert printed().splitlines()[1].split() == ["parseq", "recognition", "download", "docTR's", "hub", "MIT"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "reading"),
+        ({"planning": True}, "planning and reading"),
+        ({"request_counts": RequestCounts(5, 0, 0)}, "waiting for a worker"),
+        ({"status": "paused"}, "paused"),
+    ],
+)
+def test_what_a_job_does_is_said_in_words(changes: dict[str, Any], expected: str) -> None:
+    assert render.phase(dataclasses.replace(STATUS, **changes)) == expected
+
+
+def test_off_a_terminal_progress_is_a_line_for_each_change_of_status(console: Console, printed: Any) -> None:
+    with render.progress_shown(console) as show:
+        for _ in range(3):
+            show(STATUS)
+        show(dataclasses.replace(STATUS, status="completed", items_per_second=None))
+
+    assert printed().splitlines() == [
+        "crops-1: reading, 1,002 of 5,000 items, 2 failed 1,234.6 items/s",
+        "crops-1: completed, 1,002 of 5,000 items, 2 failed",
+    ]
+
+
+def test_on_a_terminal_progress_is_a_bar(printed: Any) -> None:
+    terminal = Console(file=StringIO(), width=200, force_terminal=True)
+
+    with render.progress_shown(terminal) as show:
+        show(STATUS)
+
+    assert "1002/5000" in terminal.file.getvalue()  # type: ignore[attr-defined]
+    assert "2 failed" in terminal.file.getvalue()  # type: ignore[attr-defined]

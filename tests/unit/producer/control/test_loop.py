@@ -1,0 +1,323 @@
+"""Control: done jobs are merged, lost ones brought back, broken ones failed."""
+
+import threading
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+
+from contract.broker.ledger import Ledger
+from contract.broker.progress import Progress
+from contract.errors import StorageUnavailableError
+from contract.job import Job
+from contract.records import PartOutcome, RecognitionLine, encode_line
+from contract.settings import Settings
+from contract.storage import Storage
+from contract.workspace import Workspace
+from producer.control.loop import Control
+from producer.control.steer import add_retry
+from producer.planning.submit import Dispatcher, request_job
+from producer.results.merge import merge
+
+
+@pytest.fixture
+def make_control(
+    fake_redis: fakeredis.FakeRedis,
+    ledger: Ledger,
+    storage: Storage,
+    dispatcher: Dispatcher,
+    settings: Settings,
+) -> Any:
+    return lambda: Control(fake_redis, ledger, storage, dispatcher, settings)
+
+
+@pytest.fixture
+def control(make_control: Any) -> Control:
+    made: Control = make_control()
+    return made
+
+
+@pytest.fixture
+def running(planned: Job, workspace: Workspace, ledger: Ledger) -> Job:
+    """Given a planned job that the ledger knows."""
+    ledger.open(planned.id, workspace.root, planned.kind, planned.source.uri, planned.created_at)
+    ledger.plan_done(planned.id, 3, 5)
+    return planned
+
+
+@pytest.fixture
+def read_to_the_end(running: Job, write_part: Any) -> Job:
+    """Given a job whose parts are all there, not one of them marked."""
+    for number in range(3):
+        write_part(number)
+    return running
+
+
+def progress_of(job: Job, ledger: Ledger) -> Progress:
+    progress = ledger.load(job.id)
+    assert progress
+    return progress
+
+
+def test_a_job_whose_chunks_are_done_is_merged_and_completed(
+    read_to_the_end: Job, workspace: Workspace, control: Control, ledger: Ledger
+) -> None:
+    control.look_at_all()
+
+    assert progress_of(read_to_the_end, ledger).status == "completed"
+    assert workspace.store.exists(workspace.success)
+    assert len(workspace.lines(workspace.results)) == 5
+
+
+def test_a_job_that_is_not_done_is_left_to_the_workers(
+    running: Job, workspace: Workspace, control: Control, ledger: Ledger, write_part: Any
+) -> None:
+    write_part(0)
+
+    control.look_at_all()
+
+    assert progress_of(running, ledger).status == "in_progress"
+    assert not workspace.store.exists(workspace.success)
+
+
+def test_lost_messages_are_sent_again(running: Job, control: Control, queue: Any) -> None:
+    control.look_at_all()
+    control.look_at_all()
+
+    assert queue.sent == [0, 1, 2]
+
+
+@pytest.mark.parametrize("status", ["paused", "cancelling"])
+def test_a_job_that_does_not_run_is_not_sent_again(
+    status: str, running: Job, control: Control, queue: Any, fake_redis: fakeredis.FakeRedis
+) -> None:
+    fake_redis.hset(f"trace-ocr:job:{running.id}", "status", status)
+
+    for _ in range(3):
+        control.look_at_all()
+
+    assert queue.sent == []
+
+
+def test_a_job_that_ended_is_left_alone(
+    running: Job, workspace: Workspace, control: Control, ledger: Ledger, queue: Any
+) -> None:
+    ledger.finish(running.id, "failed", 60, "no weights")
+
+    for _ in range(3):
+        control.look_at_all()
+
+    assert queue.sent == []
+    assert workspace.load_halt() is None
+
+
+def test_a_job_that_was_merged_and_not_noted_is_completed_without_a_second_merge(
+    read_to_the_end: Job, workspace: Workspace, control: Control, ledger: Ledger
+) -> None:
+    workspace.store.replace(workspace.success, b"")
+
+    control.look_at_all()
+
+    assert progress_of(read_to_the_end, ledger).status == "completed"
+    assert not workspace.store.exists(workspace.results)
+
+
+def test_a_job_that_redis_lost_is_entered_again_and_goes_on(
+    running: Job, control: Control, ledger: Ledger, fake_redis: fakeredis.FakeRedis, write_part: Any
+) -> None:
+    control.look_at_all()
+    fake_redis.flushall()
+    write_part(0)
+
+    control.look_at_all()
+
+    progress = progress_of(running, ledger)
+    assert (progress.status, progress.source, progress.created_at) == (
+        "in_progress",
+        running.source.uri,
+        1_000,
+    )
+    assert (progress.chunks_done, progress.chunks_total) == (1, 3)
+
+
+def test_an_ended_job_that_redis_forgot_stays_forgotten(
+    read_to_the_end: Job, control: Control, ledger: Ledger, fake_redis: fakeredis.FakeRedis
+) -> None:
+    control.look_at_all()
+    control.look_at_all()
+    fake_redis.flushall()
+
+    control.look_at_all()
+
+    assert ledger.load(read_to_the_end.id) is None
+
+
+def too_few_lines(workspace: Workspace) -> None:
+    workspace.store.replace(workspace.part(1), b'{"id":"2.png"}\n')
+
+
+def no_json(workspace: Workspace) -> None:
+    workspace.store.replace(workspace.part(1), b"\0\0\0\0\n\0\0\0\0\n")
+
+
+def no_job(workspace: Workspace) -> None:
+    workspace.store.delete(workspace.job_json)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [(too_few_lines, "holds 1 lines for 2 items"), (no_json, "000001"), (no_job, "holds no job.json")],
+)
+def test_a_job_whose_files_are_wrong_fails_and_its_workspace_says_why(
+    break_it: Any, said: str, read_to_the_end: Job, workspace: Workspace, control: Control, ledger: Ledger
+) -> None:
+    break_it(workspace)
+
+    control.look_at_all()
+
+    progress = progress_of(read_to_the_end, ledger)
+    assert progress.status == "failed"
+    assert said in progress.error
+    halt = workspace.load_halt()
+    assert halt
+    assert halt.status == "failed"
+    assert said in halt.message
+    assert not workspace.store.exists(workspace.success)
+
+
+@pytest.mark.parametrize("break_it", [too_few_lines, no_json, no_job])
+def test_a_broken_job_does_not_keep_others_from_their_merge(
+    break_it: Any,
+    read_to_the_end: Job,
+    workspace: Workspace,
+    tmp_path: Any,
+    storage: Storage,
+    control: Control,
+    ledger: Ledger,
+) -> None:
+    other = Workspace(str(tmp_path / "other"), workspace.store)
+    other.save_job(read_to_the_end.model_copy(update={"id": "crops-2"}))
+    for number in range(3):
+        data = workspace.store.read(workspace.part(number), 10_000)
+        other.store.replace(other.part(number), data)
+    ledger.open("crops-2", other.root, "recognition", "/crops", 2_000)
+    break_it(workspace)
+
+    control.look_at_all()
+
+    progress = ledger.load("crops-2")
+    assert progress
+    assert progress.status == "completed"
+
+
+def test_a_job_whose_storage_is_away_is_looked_at_again(
+    read_to_the_end: Job, control: Control, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(self: Workspace) -> None:
+        raise StorageUnavailableError("S3 cannot be reached")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(Workspace, "require_job", away)
+        control.look_at_all()
+    assert progress_of(read_to_the_end, ledger).status == "in_progress"
+
+    control.look_at_all()
+
+    assert progress_of(read_to_the_end, ledger).status == "completed"
+
+
+def test_a_round_of_retries_that_is_asked_for_while_control_ends_the_job_is_read(
+    running: Job,
+    workspace: Workspace,
+    control: Control,
+    ledger: Ledger,
+    queue: Any,
+    write_part: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a job with a failed item, and somebody who asks for it as soon as the marker is there
+    for number, failed in enumerate(((), ("3.png",), ())):
+        write_part(number, failed=failed)
+
+    def merge_then_retry(job: Job, workspace: Workspace) -> dict[str, Any]:
+        monkeypatch.undo()
+        summary = merge(job, workspace)
+        request_job(add_retry(job, workspace), workspace, ledger)
+        return summary
+
+    monkeypatch.setattr("producer.control.loop.merge", merge_then_retry)
+    control.look_at_all()
+
+    # then the job goes on, its round is sent and its result is merged
+    assert progress_of(running, ledger).status == "in_progress"
+    control.look_at_all()
+    control.look_at_all()
+    assert queue.sent == [3]
+    line = RecognitionLine("3.png", "3.png", "anew", 0.5)
+    workspace.store.replace(workspace.part(3), encode_line(line))
+    control.look_at_all()
+    assert progress_of(running, ledger).status == "completed"
+    assert b"anew" in workspace.lines(workspace.results)[3]
+    assert workspace.lines(workspace.errors) == []
+
+
+def test_of_two_controls_one_has_the_job_in_hand(
+    read_to_the_end: Job,
+    workspace: Workspace,
+    make_control: Any,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    merges = []
+    first, second = make_control(), make_control()
+
+    def merge(job: Job, workspace: Workspace) -> dict[str, Any]:
+        merges.append(job.id)
+        second.look_at_all()  # while the first one merges
+        return {"request_counts": {}}
+
+    monkeypatch.setattr("producer.control.loop.merge", merge)
+
+    first.look_at_all()
+
+    assert merges == [read_to_the_end.id]
+    assert progress_of(read_to_the_end, ledger).status == "completed"
+
+
+def test_the_loop_takes_up_a_finished_job_and_ends_when_told(
+    read_to_the_end: Job, control: Control, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    monkeypatch.setattr(control, "look_at_all", lambda: None)
+    for number, items in enumerate((2, 2, 1)):
+        ledger.mark(read_to_the_end.id, number, PartOutcome(items, 0))
+    wait = ledger.next_finished
+
+    def wait_once(timeout: float) -> str | None:
+        stop.set()
+        return wait(0.01)
+
+    monkeypatch.setattr(Ledger, "next_finished", lambda self, timeout: wait_once(timeout))
+
+    control.run(stop)
+
+    assert progress_of(read_to_the_end, ledger).status == "completed"
+
+
+def test_the_loop_outlives_an_outage_of_redis(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    looks = []
+
+    def away() -> None:
+        looks.append("look")
+        if len(looks) == 2:
+            stop.set()
+        raise redis.ConnectionError("connection refused")
+
+    monkeypatch.setattr(control, "look_at_all", away)
+    monkeypatch.setattr("producer.control.loop.PAUSE_SECONDS", 0)
+
+    control.run(stop)
+
+    assert len(looks) == 2

@@ -1,0 +1,227 @@
+"""Submitting: a new job, a job continued, and a job that cannot be planned."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from contract.broker.ledger import Ledger
+from contract.errors import JobError, SourceError, WorkspaceConflictError
+from contract.job import Job, Source
+from contract.parameters import RecognitionParameters
+from contract.records import Item
+from contract.workspace import Workspace
+from producer.planning.plan import write_chunk
+from producer.planning.submit import Dispatcher, settle_job, submit_job
+from producer.sources.base import Listing
+
+
+def listing(*ids: str) -> Listing:
+    return Listing((Item(identity, f"/crops/{identity}") for identity in ids), Counter())
+
+
+# settle_job
+
+
+def test_a_new_workspace_takes_the_job(job: Job, workspace: Workspace) -> None:
+    assert settle_job(job, workspace) == job
+    assert workspace.load_job() == job
+
+
+def test_the_same_parameters_continue_the_job_that_lives_there(job: Job, workspace: Workspace) -> None:
+    settle_job(job, workspace)
+
+    again = settle_job(job.model_copy(update={"id": "crops-2", "created_at": 2_000}), workspace)
+
+    assert again == job
+
+
+@pytest.mark.parametrize(
+    ("update", "said"),
+    [
+        (
+            {"parameters": RecognitionParameters(recognition_model="parseq", recognition_batch_size=4)},
+            "recognition_model is 'crnn_vgg16_bn', not 'parseq'",
+        ),
+        (
+            {"parameters": RecognitionParameters(recognition_batch_size=8)},
+            "recognition_batch_size is 4, not 8",
+        ),
+        ({"chunk_size": 3}, "chunk_size is 2, not 3"),
+        ({"source": Source(type="s3", uri="s3://bucket/b/")}, "not 's3://bucket/b/'"),
+    ],
+)
+def test_other_parameters_are_refused_and_named(
+    update: dict[str, Any], said: str, job: Job, workspace: Workspace
+) -> None:
+    settle_job(job, workspace)
+
+    with pytest.raises(WorkspaceConflictError) as raised:
+        settle_job(job.model_copy(update=update), workspace)
+
+    assert said in str(raised.value)
+    assert f"{workspace.root} belongs to job crops-1" in str(raised.value)
+    assert workspace.load_job() == job
+
+
+def test_only_what_differs_is_named(job: Job, workspace: Workspace) -> None:
+    settle_job(job, workspace)
+
+    with pytest.raises(WorkspaceConflictError) as raised:
+        settle_job(job.model_copy(update={"chunk_size": 3}), workspace)
+
+    assert "recognition_model" not in str(raised.value)
+
+
+def test_a_damaged_job_is_not_overwritten(job: Job, workspace: Workspace) -> None:
+    workspace.store.replace(workspace.job_json, b"{")
+
+    with pytest.raises(JobError):
+        settle_job(job, workspace)
+
+    assert workspace.store.read(workspace.job_json, 10) == b"{"
+
+
+# submit_job
+
+
+def test_a_new_job_is_planned_and_all_of_it_is_sent(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
+) -> None:
+    planned = submit_job(job, workspace, listing("a", "b", "c"), ledger, dispatcher)
+
+    assert queue.sent == [0, 1]
+    assert planned.plan
+    assert (planned.plan.chunks, planned.plan.items) == (2, 3)
+    assert workspace.load_job() == planned
+    progress = ledger.load(job.id)
+    assert progress
+    assert (progress.status, progress.chunks_total, progress.items_total) == ("in_progress", 2, 3)
+
+
+def test_the_first_chunk_is_sent_while_the_source_is_still_listed(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
+) -> None:
+    sent_when_listed = []
+
+    def slow() -> Iterator[Item]:
+        for n in range(4):
+            sent_when_listed.append(list(queue.sent))
+            yield Item(str(n), f"/{n}")
+
+    submit_job(job, workspace, Listing(slow(), Counter()), ledger, dispatcher)
+
+    assert sent_when_listed == [[], [], [0], [0]]
+
+
+def test_a_chunk_that_another_submission_writes_meanwhile_is_left_to_that_one(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
+) -> None:
+    def beside_another() -> Iterator[Item]:
+        for item in (Item(name, f"/crops/{name}") for name in "abcd"):
+            if item.id == "c":
+                write_chunk(workspace, 1, [Item("c", "/crops/c"), Item("d", "/crops/d")])
+            yield item
+
+    submit_job(job, workspace, Listing(beside_another(), Counter()), ledger, dispatcher)
+
+    assert queue.sent == [0]
+
+
+def test_continuing_sends_only_what_has_no_part_and_does_not_wait(
+    planned: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any, write_part: Any
+) -> None:
+    write_part(0, failed=("1.png",))
+    queue.waiting = {1}
+
+    submit_job(planned, workspace, listing(), ledger, dispatcher)
+
+    assert queue.sent == [2]
+    progress = ledger.load(planned.id)
+    assert progress
+    assert (progress.chunks_done, progress.completed, progress.failed) == (1, 1, 1)
+    assert (progress.chunks_total, progress.items_planned) == (3, 5)
+
+
+def test_continuing_a_job_whose_parts_are_all_there_finishes_it(
+    planned: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any, write_part: Any
+) -> None:
+    for number in range(3):
+        write_part(number)
+
+    submit_job(planned, workspace, listing(), ledger, dispatcher)
+
+    assert queue.sent == []
+    assert ledger.next_finished(0.01) == planned.id
+
+
+def test_continuing_an_interrupted_plan_sends_the_rest(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
+) -> None:
+    def broken() -> Iterator[Item]:
+        yield from listing("a", "b", "c")
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        submit_job(job, workspace, Listing(broken(), Counter()), ledger, dispatcher)
+    queue.waiting, queue.sent = {0}, []
+
+    submit_job(job, workspace, listing("a", "b", "c"), ledger, dispatcher)
+
+    assert queue.sent == [1]
+
+
+def test_a_part_that_was_deleted_is_read_anew(
+    planned: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any, write_part: Any
+) -> None:
+    for number in range(3):
+        write_part(number)
+    submit_job(planned, workspace, listing(), ledger, dispatcher)
+    ledger.finish(planned.id, "failed", 60, "a part holds too few lines")
+    workspace.store.delete(workspace.part(1))
+
+    submit_job(planned, workspace, listing(), ledger, dispatcher)
+
+    assert queue.sent == [1]
+    progress = ledger.load(planned.id)
+    assert progress
+    assert (progress.status, progress.chunks_done) == ("in_progress", 2)
+    assert ledger.begin(planned.id, 1, "cpu0@host").attempt == 1
+
+
+def broken_source() -> Iterator[Item]:
+    yield Item("a", "/a")
+    raise SourceError("list.jsonl line 2: no uri")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"), [(broken_source, "line 2: no uri"), (lambda: iter(()), "holds no images")]
+)
+def test_a_source_that_fails_marks_the_job_failed(
+    make: Any, said: str, job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher
+) -> None:
+    with pytest.raises(SourceError, match=said):
+        submit_job(job, workspace, Listing(make(), Counter()), ledger, dispatcher)
+
+    progress = ledger.load(job.id)
+    assert progress
+    assert progress.status == "failed"
+    assert said in progress.error
+    halt = workspace.load_halt()
+    assert halt
+    assert (halt.status, said in halt.message) == ("failed", True)
+
+
+def test_a_job_that_failed_runs_again_when_its_source_is_mended(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
+) -> None:
+    with pytest.raises(SourceError):
+        submit_job(job, workspace, listing(), ledger, dispatcher)
+
+    submit_job(job, workspace, listing("a"), ledger, dispatcher)
+
+    progress = ledger.load(job.id)
+    assert progress
+    assert (progress.status, progress.error, workspace.load_halt()) == ("in_progress", "", None)
+    assert queue.sent == [0]

@@ -1,0 +1,347 @@
+"""An item to look at: found with the last of its lines and its picture, drawn so that nothing in it runs."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
+
+from contract.errors import ItemError, StorageError, UsageError
+from contract.job import Job, Plan, Retry, Source
+from contract.parameters import OcrParameters
+from contract.records import ErrorCode, ErrorLine, Failure, Item, encode_lines
+from contract.settings import Settings
+from contract.storage import Storage
+from contract.workspace import Workspace
+from producer.cli.main import cli
+from producer.results.drawing import Mark, document_html, marks_of
+from producer.results.view import FORMATS, Found, Pictures, find, words_of
+from tests.unit.conftest import MockBucket
+from worker.images import decode
+
+ATTACK = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def job() -> Job:
+    """Given a job over a document of three pages in two chunks."""
+    return Job(
+        id="pages-1",
+        kind="ocr",
+        parameters=OcrParameters(),
+        source=Source(type="folder", uri="/scans"),
+        chunk_size=2,
+        created_at=1_000,
+        plan=Plan(chunks=2, items=4),
+    )
+
+
+def word(value: str, geometry: list[float], confidence: float = 0.9) -> dict[str, Any]:
+    return {"value": value, "geometry": geometry, "detection_score": 0.8, "confidence": confidence}
+
+
+def ocr_line(identity: str, *words: dict[str, Any]) -> dict[str, Any]:
+    return {"id": identity, "pages": [{"blocks": [{"lines": [{"words": list(words)}]}]}]}
+
+
+def write_chunk(workspace: Workspace, number: int, *items: Item) -> None:
+    workspace.store.replace(workspace.chunk(number), encode_lines(items))
+
+
+def write_part(workspace: Workspace, number: int, *lines: dict[str, Any]) -> None:
+    data = "".join(json.dumps(line) + "\n" for line in lines)
+    workspace.store.replace(workspace.part(number), data.encode())
+
+
+@pytest.fixture
+def planned(job: Job, workspace: Workspace) -> Workspace:
+    """Given its chunks, of which the first is read."""
+    workspace.save_job(job)
+    pages = [Item(f"a.pdf#page={page}", "/scans/a.pdf", page=page) for page in (1, 2, 3)]
+    write_chunk(workspace, 0, Item("0.png", "/scans/0.png"), pages[0])
+    write_chunk(workspace, 1, *pages[1:])
+    write_part(workspace, 0, ocr_line("0.png"), ocr_line("a.pdf#page=1"))
+    return workspace
+
+
+class TestFinding:
+    def test_an_item_comes_with_its_line(self, job: Job, planned: Workspace) -> None:
+        (found,) = find(planned, job, "a.pdf#page=1")
+
+        assert (found.item.page, found.line) == (1, ocr_line("a.pdf#page=1"))
+
+    def test_a_document_comes_with_all_its_pages_read_or_not(self, job: Job, planned: Workspace) -> None:
+        found = find(planned, job, "a.pdf")
+
+        assert [one.item.id for one in found] == ["a.pdf#page=1", "a.pdf#page=2", "a.pdf#page=3"]
+        assert [one.line is None for one in found] == [False, True, True]
+
+    def test_of_an_item_that_was_retried_the_last_line_stands(self, job: Job, planned: Workspace) -> None:
+        failed = {"id": "a.pdf#page=2", "error": {"code": "damaged_page", "message": "no"}}
+        write_part(planned, 1, failed, ocr_line("a.pdf#page=3"))
+        write_chunk(planned, 2, Item("a.pdf#page=2", "/scans/a.pdf", page=2))
+        job = job.model_copy(update={"retries": (Retry(first_chunk=2, chunks=1, items=1),)})
+
+        before = find(planned, job, "a.pdf#page=2")
+        write_part(planned, 2, ocr_line("a.pdf#page=2"))
+        after = find(planned, job, "a.pdf#page=2")
+
+        assert [one.line for one in before + after] == [failed, ocr_line("a.pdf#page=2")]
+
+    def test_a_document_that_a_manifest_gave_a_name_goes_by_it(self, job: Job, planned: Workspace) -> None:
+        pages = [Item(f"invoice-7#page={page}", "/scans/b.pdf", page=page) for page in (1, 2)]
+        # and others whose names are like it: an image's, and another document's
+        others = Item("invoice-7#page=3", "/scans/c.png"), Item("invoice-70#page=1", "/scans/d.pdf", page=1)
+        write_chunk(planned, 1, *others, *pages)
+
+        assert [one.item for one in find(planned, job, "invoice-7")] == pages
+
+    def test_an_item_that_is_not_there_is_an_error_that_says_how_items_are_called(
+        self, job: Job, planned: Workspace
+    ) -> None:
+        with pytest.raises(UsageError, match=r"no item 'b\.pdf'.*ledger\.pdf#page=2"):
+            find(planned, job, "b.pdf")
+
+
+@pytest.fixture
+def pictures(storage: Storage, settings: Settings) -> Iterator[Pictures]:
+    with Pictures(storage, settings) as pictures:
+        yield pictures
+
+
+def found(path: Path | str, page: int | None = None, line: dict[str, Any] | None = None) -> Found:
+    return Found(Item("a", str(path), page=page), line)
+
+
+def gradient(*, kind: type[np.generic], top: float) -> Image.Image:
+    """Return an image of 256 x 64 pixels that rises from 0 to `top`."""
+    return Image.fromarray(np.tile(np.linspace(0, top, 256).astype(kind), (64, 1)))
+
+
+class TestPicture:
+    def test_an_image_is_shown_upright_and_no_larger_than_a_screen(
+        self, pictures: Pictures, tmp_path: Path
+    ) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees
+        Image.new("RGB", (4000, 1000)).save(tmp_path / "a.jpg", exif=exif)
+
+        image = pictures.of(found(tmp_path / "a.jpg"))
+
+        assert (image.mode, image.size) == ("RGB", (400, 1600))
+
+    @pytest.mark.parametrize(
+        "image",
+        [
+            gradient(kind=np.uint16, top=65_535),
+            gradient(kind=np.int32, top=65_535),
+            gradient(kind=np.int32, top=255),
+            gradient(kind=np.float32, top=1.0),
+            gradient(kind=np.float32, top=255.0),
+            gradient(kind=np.uint8, top=255).convert("LA"),
+        ],
+        ids=["16-bit", "32-bit", "32-bit-dark", "share", "float", "alpha"],
+    )
+    def test_samples_of_any_depth_look_as_the_worker_saw_them(
+        self, image: Image.Image, pictures: Pictures, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a.tiff"
+        image.save(path)
+
+        shown = np.asarray(pictures.of(found(path)), dtype=int)
+
+        assert np.abs(shown - decode.decode_image(path.read_bytes(), 10**6).pixels).max() <= 1
+
+    def test_pages_of_documents_are_found_by_their_number(self, samples: Path, pictures: Pictures) -> None:
+        sizes = [pictures.of(found(samples / "pages" / name, 2)).size for name in ("ledger.pdf", "scan.tiff")]
+
+        with Image.open(samples / "pages/scan.tiff") as scan:
+            scan.seek(1)
+            ratio = scan.width / scan.height
+        assert [round(width / height, 2) for width, height in sizes] == [round(600 / 780, 2), round(ratio, 2)]
+
+    def test_a_document_of_s3_is_copied_once_for_all_its_pages(
+        self, samples: Path, s3_bucket: MockBucket, pictures: Pictures
+    ) -> None:
+        uri = s3_bucket.put("ledger.pdf", (samples / "pages/ledger.pdf").read_bytes())
+
+        first = pictures.of(found(uri, 1))
+        s3_bucket.client.delete_object(Bucket=s3_bucket.name, Key="ledger.pdf")
+        third = pictures.of(found(uri, 3))
+
+        assert first.tobytes() != third.tobytes()
+
+    def test_of_two_documents_each_shows_its_own_pages(
+        self, samples: Path, s3_bucket: MockBucket, pictures: Pictures
+    ) -> None:
+        names = ("ledger.pdf", "scan.tiff")
+        uris = [s3_bucket.put(name, (samples / "pages" / name).read_bytes()) for name in names]
+
+        shown = [pictures.of(found(uri, 1)).tobytes() for uri in (*uris, uris[0])]
+
+        assert shown[0] == shown[2] != shown[1]
+
+    def test_what_is_too_large_is_not_decoded(
+        self, samples: Path, storage: Storage, settings: Settings
+    ) -> None:
+        small = settings.model_copy(update={"max_pixels": 100, "max_document_bytes": 100})
+
+        with Pictures(storage, small) as pictures:
+            with pytest.raises(StorageError, match=r"larger than 100 bytes.*TRACE_OCR_MAX_DOCUMENT_BYTES"):
+                pictures.of(found(samples / "pages/ledger.pdf", 1))
+            with pytest.raises(ItemError, match=r"too many.*TRACE_OCR_MAX_PIXELS"):
+                pictures.of(found(samples / "pages/letter.jpg"))
+
+    def test_no_format_is_tried_that_runs_a_program(self, pictures: Pictures, tmp_path: Path) -> None:
+        # given PostScript under an image's name, which Pillow would hand to Ghostscript
+        (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+        with EpsImagePlugin.EpsImageFile(tmp_path / "a.png") as image:
+            assert image.size == (9, 9)
+
+        with pytest.raises(UnidentifiedImageError):
+            pictures.of(found(tmp_path / "a.png"))
+        assert FORMATS == decode.FORMATS
+
+    @pytest.mark.parametrize("code", ["worker_crashed", "timed_out"])
+    def test_what_broke_a_worker_does_not_get_to_break_the_command(
+        self, code: str, samples: Path, pictures: Pictures
+    ) -> None:
+        line = {"error": {"code": code, "message": "no"}}
+
+        with pytest.raises(ItemError, match="not opened here"):
+            pictures.of(found(samples / "pages/ledger.pdf", 1, line))
+
+
+class TestDrawing:
+    @pytest.mark.parametrize(
+        ("line", "texts"),
+        [
+            (ocr_line("a", word("one", [0, 0, 1, 1]), word("two", [0, 0, 1, 1])), ["one", "two"]),
+            ({"bounding_boxes": [[0, 0, 1, 1]]}, [""]),
+            ({"extracted_fields": [{"field_type": "words", "values": [word("x", [0, 0, 1, 1])]}]}, ["x"]),
+            ({"value": "a crop", "confidence": 1.0}, []),
+        ],
+    )
+    def test_every_kind_of_line_has_its_marks(self, line: dict[str, Any], texts: list[str]) -> None:
+        assert [mark.text for mark in marks_of(line)] == texts
+
+    def test_boxes_and_polygons_have_four_corners(self) -> None:
+        line = {"bounding_boxes": [[0.1, 0.2, 0.3, 0.4], [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]]}
+
+        assert marks_of(line) == [
+            Mark(((0.1, 0.2), (0.3, 0.2), (0.3, 0.4), (0.1, 0.4))),
+            Mark(((0, 0.1), (0.2, 0.3), (0.4, 0.5), (0.6, 0.7))),
+        ]
+
+    def test_words_stand_where_they_were_found(self, job: Job) -> None:
+        line = ocr_line("a.png", word("sure", [0.1, 0.2, 0.6, 0.4]), word("hardly", [0, 0, 1, 1], 0.3))
+
+        sides = list(drawing(job, line).iter("svg"))
+
+        assert [side.get("viewBox") for side in sides] == ["0 0 200 100"] * 2
+        boxes, texts = (list(side.iter("g")) for side in sides)
+        assert next(box.find("polygon").get("points") for box in boxes) == (  # type: ignore[union-attr]
+            "20.0,20.0 120.0,20.0 120.0,40.0 20.0,40.0"
+        )
+        assert [text.findtext("text") for text in texts] == ["sure", "hardly"]
+        assert [box.findtext("title") for box in boxes] == ["sure (0.90)", "hardly (0.30)"]
+        assert [box.get("class") for box in boxes] == [None, "unsure"]
+
+    def test_nothing_that_an_image_says_is_run(self, job: Job) -> None:
+        line = ocr_line(ATTACK, word(ATTACK, [0, 0, 1, 1]))
+
+        html = document_html(job, ATTACK, [(Found(Item(ATTACK, "/a.png"), line), Image.new("RGB", (9, 9)))])
+        failed = {"error": {"code": "truncated", "message": ATTACK}}
+        html += document_html(job, "a", [(Found(Item("a", "/a.png"), failed), ATTACK)])
+
+        assert "<script" not in html
+        assert html.count("&lt;script&gt;") >= 5
+
+    def test_an_item_without_a_result_or_a_picture_says_why(self, job: Job) -> None:
+        failure = ErrorLine("a", "/a", Failure(ErrorCode.ENCRYPTED, "asks for a password"), 1)
+        failed = json.loads(encode_lines([failure]))
+
+        html = document_html(
+            job,
+            "a",
+            [(Found(Item("a", "/a"), failed), "no such file"), (Found(Item("b", "/b"), None), "gone")],
+        )
+
+        assert "encrypted: asks for a password" in html
+        assert "no picture: no such file" in html
+        assert "Not read yet." in html
+
+    def test_pages_that_were_straightened_are_not_taken_for_what_was_read(self, job: Job) -> None:
+        turned = job.model_copy(update={"parameters": OcrParameters(straighten_pages=True)})
+
+        shown = [document_html(one, "a", [(Found(Item("a", "/a"), None), "")]) for one in (job, turned)]
+
+        assert ["boxes may lie beside their words" in html for html in shown] == [False, True]
+
+
+def test_words_of_a_crop_are_none() -> None:
+    assert list(words_of({"value": "x", "confidence": 1.0})) == []
+
+
+@pytest.fixture
+def view(planned: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run `trace-ocr view` on the planned job in an empty directory."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return lambda *words: CliRunner().invoke(cli, ["view", planned.root, *words], standalone_mode=False)
+
+
+class TestCommand:
+    def test_it_writes_a_file_named_after_the_item(self, view: Callable[..., Any]) -> None:
+        done = view("a.pdf#page=1")
+
+        assert done.exception is None
+        assert "a.pdf-page-1.html: 1 page," in done.output
+        assert "no picture: ObjectMissingError" in Path("a.pdf-page-1.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("item", "name"),
+        [
+            ("/scans/b.png", "scans-b.png.html"),
+            ("счёт.pdf#page=1", "счёт.pdf-page-1.html"),
+            ("-rf.png", "rf.png.html"),
+            ("../#", "page.html"),
+            ("я" * 4_000 + ".pdf#page=2", "я" * 49 + ".pdf-page-2.html"),
+        ],
+    )
+    def test_any_id_makes_a_name_of_a_file_in_this_directory(
+        self, item: str, name: str, planned: Workspace, view: Callable[..., Any]
+    ) -> None:
+        write_chunk(planned, 1, Item(item, "/scans/b.png"))
+
+        done = view("--", item)
+
+        assert done.exception is None
+        assert [path.name for path in Path().iterdir()] == [name]
+
+    def test_a_place_where_nothing_can_be_written_is_an_error_that_names_it(
+        self, view: Callable[..., Any]
+    ) -> None:
+        done = view("a.pdf", "-o", "missing/look.html")
+
+        assert isinstance(done.exception, UsageError)
+        assert re.search(r"missing/look\.html cannot be written .*-o", str(done.exception))
+
+    def test_or_as_it_is_told(self, view: Callable[..., Any]) -> None:
+        view("a.pdf", "-o", "look.html")
+
+        html = Path("look.html").read_text()
+        assert html.count("<section>") == 3
+        assert "<title>a.pdf - pages-1</title>" in html
+
+
+def drawing(job: Job, line: dict[str, Any]) -> ElementTree.Element:
+    """Return the section of one page, 200 pixels wide and 100 high."""
+    html = document_html(job, "a.png", [(Found(Item("a.png", "/a.png"), line), Image.new("RGB", (200, 100)))])
+    return ElementTree.fromstring(html[html.index("<section>") : html.index("</section>") + 10])

@@ -1,0 +1,379 @@
+"""Documents to pages: in the source's order, counted ahead within bounds, whatever a document does.
+
+The processes that count are real ones; a poisoned Pillow in them crashes, hangs or floods over files that
+hold a marker.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.errors import StorageUnavailableError
+from contract.records import Item
+from contract.storage import Storage
+from contract.storage.roots import AllowedRoots
+from producer.sources.base import Listing
+from producer.sources.document_pages import COUNTED_AHEAD, PageCounter, pages_of
+from tests.unit.documents import encrypted_pdf, pdf, tiff
+
+SIZE = (30, 20)
+MAX_BYTES = 100_000
+
+CRASH, HANG, FLOOD = b"poison:crash", b"poison:hang", b"poison:flood"
+
+POISONED = """
+import os, threading
+from pathlib import Path
+from PIL import Image
+
+real = Image.open
+
+def open_poisoned(file, *args, **options):
+    data = Path(file).read_bytes()
+    if b"poison:crash" in data:
+        os._exit(1)
+    if b"poison:hang" in data:
+        threading.Event().wait()
+    if b"poison:flood" in data:
+        bytearray(3 << 30)
+    return real(file, *args, **options)
+
+Image.open = open_poisoned
+"""
+
+Put = Callable[[str, bytes], Item]
+Plan = Callable[..., list[tuple[str, int | None]]]
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def put(scans: Path) -> Put:
+    """Write a file; return its item."""
+
+    def write(name: str, data: bytes) -> Item:
+        (scans / name).write_bytes(data)
+        return Item(name, str(scans / name))
+
+    return write
+
+
+@pytest.fixture
+def poisoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given processes whose Pillow has bugs."""
+    (tmp_path / "sitecustomize.py").write_text(POISONED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.fixture
+def make_counter(storage: Storage) -> Callable[[], PageCounter]:
+    return lambda: PageCounter(storage, None, MAX_BYTES)
+
+
+@pytest.fixture
+def plan(make_counter: Callable[[], PageCounter]) -> Plan:
+    """Return the id and the page of each item that comes of some."""
+    return lambda *items: [(item.id, item.page) for item in pages_of(listing(items), make_counter)]
+
+
+@pytest.fixture
+def counter(make_counter: Callable[[], PageCounter]) -> Iterator[PageCounter]:
+    counter = make_counter()
+    yield counter
+    counter.close()
+
+
+def listing(items: Any) -> Listing:
+    return Listing(iter(items), Counter())
+
+
+@dataclass
+class FakeCounter:
+    """Says that each document has two pages, or does what `behave` does; notes whether it was closed."""
+
+    behave: Callable[[str], int | None] = lambda uri: 2
+    closed: bool = False
+    counted: list[str] = field(default_factory=list)
+
+    def count(self, uri: str) -> int | None:
+        pages = self.behave(uri)
+        self.counted.append(uri)
+        return pages
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def pages_by(counter: FakeCounter, items: Any) -> Iterator[Item]:
+    return iter(pages_of(listing(items), lambda: counter))  # type: ignore[arg-type, return-value]
+
+
+class TestItems:
+    def test_an_image_is_one_item_and_a_document_one_for_each_page_in_the_sources_order(
+        self, put: Put, plan: Plan
+    ) -> None:
+        items = [
+            put("b.png", b"not looked at"),
+            put("c.pdf", pdf(SIZE, SIZE, SIZE)),
+            put("a.TIFF", tiff(SIZE, SIZE)),
+            put("d.jpg", b""),
+            put("one.pdf", pdf(SIZE)),
+            put("one.tif", tiff(SIZE)),
+        ]
+
+        assert plan(*items) == [
+            ("b.png", None),
+            ("c.pdf#page=1", 1),
+            ("c.pdf#page=2", 2),
+            ("c.pdf#page=3", 3),
+            ("a.TIFF#page=1", 1),
+            ("a.TIFF#page=2", 2),
+            ("d.jpg", None),
+            ("one.pdf#page=1", 1),
+            ("one.tif#page=1", 1),
+        ]
+
+    def test_a_page_keeps_its_documents_place_and_label(self) -> None:
+        item = Item("my id", "/scans/a.pdf", label="truth")
+
+        first, second = pages_by(FakeCounter(), [item])
+
+        assert (first.id, first.uri, first.label) == ("my id#page=1", "/scans/a.pdf", "truth")
+        assert (second.id, second.uri, second.label) == ("my id#page=2", "/scans/a.pdf", "truth")
+
+    def test_it_is_the_place_that_tells_a_document_and_not_the_id(self) -> None:
+        items = [Item("a.pdf", "/scans/1.png"), Item("b.png", "/scans/2.pdf")]
+
+        assert [item.id for item in pages_by(FakeCounter(), items)] == [
+            "a.pdf",
+            "b.png#page=1",
+            "b.png#page=2",
+        ]
+
+    def test_what_was_passed_over_stays_told(self) -> None:
+        source = Listing(iter([]), Counter(hidden=3))
+
+        assert pages_of(source, PageCounter).passed_over == {"hidden": 3}  # type: ignore[arg-type]
+
+
+class TestUncountable:
+    """A document that cannot be counted is one item, so that it ends as the error line of its worker."""
+
+    @pytest.mark.parametrize(
+        ("name", "data"),
+        [
+            ("empty.pdf", b""),
+            ("garbage.pdf", b"%PDF-1.7 garbage"),
+            ("encrypted.pdf", encrypted_pdf()),
+            ("no-pages.pdf", pdf()),
+            ("garbage.tiff", b"garbage"),
+            ("large.pdf", pdf(SIZE) + b"\n" * MAX_BYTES),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_a_broken_document_is_one_item(self, name: str, data: bytes, put: Put, plan: Plan) -> None:
+        assert plan(put(name, data)) == [(name, None)]
+
+    @pytest.mark.parametrize(
+        "uri",
+        ["/nowhere/a.pdf", "ftp://host/a.pdf", "/a\0b.pdf", f"/{'x' * 300}.pdf", "s3://no-bucket/a.pdf"],
+    )
+    @pytest.mark.usefixtures("s3_bucket")
+    def test_one_that_is_not_there_is_one_item(self, uri: str, plan: Plan) -> None:
+        assert plan(Item("a", uri)) == [("a", None)]
+
+    def test_one_outside_the_allowed_roots_is_not_opened(
+        self, put: Put, storage: Storage, tmp_path: Path
+    ) -> None:
+        item = put("a.pdf", pdf(SIZE, SIZE))
+        counters = {
+            allowed: PageCounter(storage, AllowedRoots((str(tmp_path / allowed),)), MAX_BYTES)
+            for allowed in ("scans", "other")
+        }
+
+        counts = {allowed: counter.count(item.uri) for allowed, counter in counters.items()}
+        for counter in counters.values():
+            counter.close()
+
+        assert counts == {"scans": 2, "other": None}
+
+    def test_a_folder_named_like_a_document_is_one_item(self, scans: Path, plan: Plan) -> None:
+        (scans / "a.pdf").mkdir()
+
+        assert plan(Item("a.pdf", str(scans / "a.pdf"))) == [("a.pdf", None)]
+
+    def test_nothing_is_said_of_damage_but_by_the_worker(
+        self, put: Put, plan: Plan, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        # given a TIFF that ends within its second page's directory, of which Pillow warns
+        cut = tiff(SIZE, SIZE)[: len(tiff(SIZE)) + 20]
+
+        assert len(plan(put("cut.tiff", cut))) == 2
+        assert capfd.readouterr().err == ""
+
+
+class TestS3:
+    def test_a_document_is_copied_to_be_counted_and_nothing_stays(
+        self, s3_bucket: Any, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        items = [
+            Item("a.PDF", s3_bucket.put("a.PDF", pdf(SIZE, SIZE))),
+            Item("b.tif", s3_bucket.put("x.y/b.tif", tiff(SIZE))),
+        ]
+
+        assert plan(*items) == [("a.PDF#page=1", 1), ("a.PDF#page=2", 2), ("b.tif#page=1", 1)]
+        assert list(tmp_path.glob("trace-ocr-*")) == []
+
+    def test_storage_that_is_away_ends_the_plan_which_is_tried_again(self) -> None:
+        def away(uri: str) -> int:
+            raise StorageUnavailableError("s3 is away")
+
+        counter = FakeCounter(away)
+
+        with pytest.raises(StorageUnavailableError):
+            list(pages_by(counter, [Item("a.pdf", "s3://bucket/a.pdf")]))
+        assert counter.closed
+
+    def test_storage_that_is_away_is_not_taken_for_a_broken_document(
+        self, counter: PageCounter, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(uri: str) -> Any:
+            raise StorageUnavailableError("s3 is away")
+
+        monkeypatch.setattr(storage, "at", away)
+
+        with pytest.raises(StorageUnavailableError):
+            counter.count("s3://bucket/a.pdf")
+
+
+@pytest.mark.usefixtures("poisoned")
+class TestPoison:
+    def test_a_document_that_crashes_its_process_costs_only_itself(self, put: Put, plan: Plan) -> None:
+        good = [put(f"{n}.tif", tiff(SIZE, SIZE)) for n in range(6)]
+        bad = put("bad.tif", tiff(SIZE) + CRASH)
+
+        planned = plan(*good[:3], bad, *good[3:])
+
+        pages = [(f"{n}.tif#page={page}", page) for n in range(6) for page in (1, 2)]
+        assert planned == [*pages[:6], ("bad.tif", None), *pages[6:]]
+
+    def test_documents_that_flood_the_memory_are_one_item_each(self, put: Put, plan: Plan) -> None:
+        items = [put("flood.tif", tiff(SIZE) + FLOOD), put("good.tif", tiff(SIZE))]
+
+        assert plan(*items) == [("flood.tif", None), ("good.tif#page=1", 1)]
+
+    def test_documents_that_hang_are_one_item_each_also_those_that_wait_behind_others(
+        self, put: Put, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("producer.sources.document_pages.COUNT_SECONDS", 0.2)
+        # given more than there are processes
+        items = [put(f"{n:02}.tif", tiff(SIZE) + HANG) for n in range(COUNTED_AHEAD)]
+
+        assert plan(*items) == [(item.id, None) for item in items]
+
+    def test_after_one_that_hangs_others_are_counted(self, put: Put, counter: PageCounter) -> None:
+        with pytest.MonkeyPatch.context() as impatient:
+            impatient.setattr("producer.sources.document_pages.COUNT_SECONDS", 0.2)
+            assert counter.count(put("hangs.tif", tiff(SIZE) + HANG).uri) is None
+
+        assert counter.count(put("good.tif", tiff(SIZE, SIZE)).uri) == 2
+
+
+class TestAhead:
+    def test_nothing_is_read_before_the_first_item_is_asked_for(self) -> None:
+        def source() -> Iterator[Item]:
+            raise AssertionError("read")
+            yield
+
+        pages_by(FakeCounter(), source())
+
+    def test_a_document_that_is_counted_first_waits_for_its_turn(self) -> None:
+        second_is_counted = threading.Event()
+
+        def behave(uri: str) -> int:
+            if uri == "/b.pdf":
+                second_is_counted.set()
+            else:
+                second_is_counted.wait()
+            return 1
+
+        items = [Item("a", "/a.pdf"), Item("b", "/b.pdf"), Item("c", "/c.png")]
+
+        planned = [item.id for item in pages_by(FakeCounter(behave), items)]
+
+        assert planned == ["a#page=1", "b#page=1", "c"]
+
+    def test_images_are_not_read_ahead(self) -> None:
+        taken: list[int] = []
+
+        def source() -> Iterator[Item]:
+            for n in range(1_000):
+                taken.append(n)
+                yield Item(str(n), f"/{n}.png")
+
+        planned = list(islice(pages_by(FakeCounter(), source()), 5))
+
+        assert (len(planned), len(taken)) == (5, 5)
+
+    @pytest.mark.parametrize("behind", ["pdf", "png"])
+    def test_a_source_without_end_is_read_ahead_within_bounds(self, behind: str) -> None:
+        # given a first document that takes its time
+        taken: list[int] = []
+
+        def source() -> Iterator[Item]:
+            yield Item("slow", "/slow.pdf")
+            for n in range(10_000):
+                taken.append(n)
+                yield Item(str(n), f"/{n}.{behind}")
+
+        def behave(uri: str) -> int:
+            if uri == "/slow.pdf":
+                # Nobody sets it: time for the source to be read to its end, were there no bound.
+                threading.Event().wait(0.3)
+            return 1
+
+        first = next(pages_by(FakeCounter(behave), source()))
+
+        assert first.id == "slow#page=1"
+        assert len(taken) == COUNTED_AHEAD
+
+    def test_pages_are_made_as_they_are_asked_for(self) -> None:
+        counter = FakeCounter(lambda uri: 10**12)
+
+        planned = pages_by(counter, [Item("a.pdf", "/a.pdf")])
+
+        assert next(planned).page == 1
+        assert next(planned).page == 2
+
+    @pytest.mark.parametrize("stop", ["ended", "left", "failed"])
+    def test_the_processes_end_with_the_plan_however_it_ends(self, stop: str) -> None:
+        def source() -> Iterator[Item]:
+            yield Item("a", "/a.pdf")
+            if stop == "failed":
+                raise StorageUnavailableError("s3 is away")
+
+        counter = FakeCounter()
+        planned = pages_of(listing(source()), lambda: counter)._items  # type: ignore[arg-type, return-value]
+
+        if stop == "failed":
+            with pytest.raises(StorageUnavailableError):
+                list(planned)
+        elif stop == "left":
+            next(planned)
+            planned.close()  # type: ignore[attr-defined]
+        else:
+            list(planned)
+
+        assert counter.closed

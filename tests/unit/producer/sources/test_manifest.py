@@ -1,0 +1,216 @@
+"""Manifests: what each line becomes, and by which numbers a faulty one is named."""
+
+from collections import Counter
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.errors import SourceError
+from contract.records import Item
+from contract.storage import Storage
+from producer.sources.manifest import MAX_LINE_BYTES, read_manifest
+
+BOM = b"\xef\xbb\xbf"
+JSONL = b'{"uri": "/a.png", "id": "a", "label": "2016"}\n{"uri": "/b.png"}\n'
+CSV = b"uri,id,label\n/a.png,a,2016\n/b.png,,\n"
+ITEMS = [Item("a", "/a.png", "2016"), Item("/b.png", "/b.png")]
+
+
+@pytest.fixture
+def passed_over() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+def read(tmp_path: Path, storage: Storage, passed_over: Counter[str]) -> Any:
+    """Return the items of a manifest of this name and content; `-` is standard input."""
+
+    def read(name: str, content: bytes, base: str = "/data") -> list[Item]:
+        uri = "-" if name == "-" else str(tmp_path / name)
+        if name != "-":
+            Path(uri).write_bytes(content)
+        return list(read_manifest(uri, base, storage, BytesIO(content), passed_over))
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("list.jsonl", JSONL), ("list.csv", CSV), ("-", JSONL), ("-", CSV)]
+)
+@pytest.mark.parametrize("variation", ["as it is", "byte order mark", "CRLF", "no newline at its end"])
+def test_a_line_is_an_item_with_uri_id_and_label(
+    name: str, content: bytes, variation: str, read: Any
+) -> None:
+    varied = {
+        "as it is": content,
+        "byte order mark": BOM + content,
+        "CRLF": content.replace(b"\n", b"\r\n"),
+        "no newline at its end": content[:-1],
+    }[variation]
+
+    assert read(name, varied) == ITEMS
+
+
+def test_a_manifest_on_s3_is_read(s3_bucket: Any, storage: Storage) -> None:
+    uri = s3_bucket.put("lists/a.jsonl", JSONL)
+
+    assert list(read_manifest(uri, "s3://bucket/lists", storage, BytesIO(), Counter())) == ITEMS
+
+
+@pytest.mark.parametrize("content", [b"\n" + JSONL, b'  {"uri": "/a.png"}\n'])
+def test_standard_input_that_begins_with_space_is_still_jsonl(content: bytes, read: Any) -> None:
+    assert read("-", content)[0].uri == "/a.png"
+
+
+def test_other_fields_are_the_users_own(read: Any) -> None:
+    assert read("list.jsonl", b'{"uri": "/a.png", "page": [1], "colour": "red"}\n') == [
+        Item("/a.png", "/a.png")
+    ]
+    assert read("list.csv", b"colour,uri\nred,/a.png\n") == [Item("/a.png", "/a.png")]
+
+
+def test_a_csv_field_may_hold_commas_quotes_and_newlines(read: Any) -> None:
+    assert read("list.csv", b'uri,label\n"/a,b.png","say ""2016""\nand 2017"\n') == [
+        Item("/a,b.png", "/a,b.png", 'say "2016"\nand 2017')
+    ]
+
+
+def test_blank_lines_are_passed_over_and_counted(read: Any, passed_over: Counter[str]) -> None:
+    assert len(read("list.jsonl", b'\n{"uri": "/a.png"}\n  \n{"uri": "/b.png"}\n\n')) == 2
+    assert passed_over == {"blank_line": 3}
+
+
+def test_blank_lines_of_a_csv_are_passed_over(read: Any) -> None:
+    assert len(read("list.csv", b"\n\nuri\n\n/a.png\n\n/b.png\n")) == 2
+
+
+@pytest.mark.parametrize(
+    ("uri", "base", "expected"),
+    [
+        ("a.png", "/data", "/data/a.png"),
+        ("./a.png", "/data", "/data/a.png"),
+        ("x/a b.png", "/", "/x/a b.png"),
+        ("/elsewhere/a.png", "/data", "/elsewhere/a.png"),
+        ("a.png", "s3://bucket/lists", "s3://bucket/lists/a.png"),
+        ("s3://other/a.png", "/data", "s3://other/a.png"),
+        ("https://host/a.png", "/data", "https://host/a.png"),
+    ],
+)
+def test_relative_uris_start_from_the_manifest(uri: str, base: str, expected: str, read: Any) -> None:
+    (item,) = read("list.csv", f"uri\n{uri}\n".encode(), base)
+
+    assert (item.id, item.uri) == (uri, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "lines"),
+    [
+        ("list.jsonl", b'{"uri":"/a","id":"x"}\n\n{"uri":"/b"}\n{"uri":"/c","id":"x"}\n', "1 and 4"),
+        ("list.csv", b"uri,id\n/a,x\n/b,y\n/c,x\n", "2 and 4"),
+        ("list.csv", b"uri\n/a\n/a\n", "2 and 3"),
+        ("list.jsonl", b'{"uri":"/a"}\n{"uri":"/b","id":"/a"}\n', "1 and 2"),
+    ],
+)
+def test_an_id_that_is_given_twice_is_an_error_that_names_both_lines(
+    name: str, content: bytes, lines: str, read: Any
+) -> None:
+    with pytest.raises(SourceError, match=f"lines {lines} have the same id"):
+        read(name, content)
+
+
+def many(count: int, **others: str) -> bytes:
+    """JSONL of so many lines, over several of the blocks that are read at once; `line_7` replaces a line."""
+    lines = [f'{{"uri": "/crops/{number:07d}.png"}}' for number in range(1, count + 1)]
+    for name, text in others.items():
+        lines[int(name.removeprefix("line_")) - 1] = text
+    return "\n".join([*lines, ""]).encode()
+
+
+def test_every_line_of_a_long_manifest_is_an_item_in_its_order(read: Any) -> None:
+    items = read("list.jsonl", many(10_000))
+
+    assert [item.id for item in items] == [f"/crops/{number:07d}.png" for number in range(1, 10_001)]
+
+
+@pytest.mark.parametrize("first", [3, 900, 1_024, 1_025, 5_000])
+def test_an_id_given_twice_is_found_however_far_apart_its_lines_are(first: int, read: Any) -> None:
+    content = many(9_000, **{f"line_{first}": '{"uri": "/x"}', "line_8999": '{"uri": "/y", "id": "/x"}'})
+
+    with pytest.raises(SourceError, match=f"lines {first} and 8999 have the same id '/x'"):
+        read("list.jsonl", content)
+
+
+def test_numbers_count_blank_lines_far_into_a_manifest(read: Any, passed_over: Counter[str]) -> None:
+    content = many(6_000, line_2000="", line_4000="", line_5999='{"uri": 5}')
+
+    with pytest.raises(SourceError, match=r"list\.jsonl line 5999"):
+        read("list.jsonl", content)
+    assert passed_over == {"blank_line": 2}
+
+
+def test_ids_that_differ_behind_a_nul_are_two_ids(read: Any) -> None:
+    content = rb"""{"uri": "/a", "id": "x\u0000a"}
+{"uri": "/b", "id": "x\u0000b"}
+"""
+
+    assert [item.id for item in read("list.jsonl", content)] == ["x\0a", "x\0b"]
+
+
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        b"not json",
+        b"[]",
+        b"{}",
+        b'{"uri": 5}',
+        b'{"uri": ""}',
+        b'{"uri": "/a", "id": ""}',
+        b'{"uri": "%s"}' % (b"x" * 4097),
+        b'{"uri": "/\xff.png"}',
+        b'{"uri": "\\ud800"}',
+        b'{"uri": "/a"} {"uri": "/b"}',
+        b'{"uri":\n"/a"}',
+    ],
+)
+def test_a_faulty_line_of_jsonl_is_named_by_its_number(faulty: bytes, read: Any) -> None:
+    with pytest.raises(SourceError, match=r"list\.jsonl line 2"):
+        read("list.jsonl", b'{"uri": "/a.png"}\n' + faulty + b"\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [
+        (b"uri,id\n/a,1\n,2\n", 3),
+        (b"uri\n/a\n/\xff.png\n", 3),
+        (b'uri\n/a\n"/b\n', 3),
+        (b'uri\n/a\n"/b"c\n/d\n', 3),
+        (b"uri\n/a\n" + b"x" * 4097 + b"\n", 3),
+    ],
+)
+def test_a_faulty_line_of_csv_is_named_by_its_number(content: bytes, number: int, read: Any) -> None:
+    with pytest.raises(SourceError, match=rf"list\.csv line {number}"):
+        read("list.csv", content)
+
+
+def test_standard_input_is_called_by_its_name(read: Any) -> None:
+    with pytest.raises(SourceError, match="standard input line 1"):
+        read("-", b'{"id": "a"}\n')
+
+
+@pytest.mark.parametrize("content", [b"", b"id,label\na,b\n", b"/a.png\n/b.png\n"])
+def test_a_csv_must_name_its_columns(content: bytes, read: Any) -> None:
+    with pytest.raises(SourceError, match="the first line must name the columns, `uri` among them"):
+        read("list.csv", content)
+
+
+@pytest.mark.parametrize(("before", "number"), [(b"", 1), (b'{"uri": "/a"}\n', 2)])
+def test_a_line_that_is_too_long_is_refused_and_not_held(before: bytes, number: int, read: Any) -> None:
+    with pytest.raises(SourceError, match=f"line {number} is longer than 65,536 bytes"):
+        read("list.jsonl", before + b"\0" * (MAX_LINE_BYTES + 1))
+
+
+def test_a_manifest_that_is_not_there_is_an_error_of_the_source(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="manifest cannot be read"):
+        list(read_manifest(str(tmp_path / "none.csv"), "/", storage, BytesIO(), Counter()))

@@ -1,0 +1,256 @@
+"""The one place that decides what an error means: drop, put back, let go, or fail the job."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from celery.exceptions import Reject
+
+from contract.broker.ledger import Ledger
+from contract.errors import (
+    InterruptedChunkError,
+    JobError,
+    MessageError,
+    ModelUnavailableError,
+    StorageUnavailableError,
+)
+from contract.records import ChunkMessage
+from contract.workspace import Workspace
+from worker.app import tasks
+from worker.app.tasks import MAX_ATTEMPTS, run_message, run_nudge
+from worker.jobs.chunk import WorkerContext
+
+Deliver = Callable[..., dict[str, object]]
+
+
+@pytest.fixture
+def payload(message: ChunkMessage) -> dict[str, Any]:
+    return {"job": message.job, "workspace": message.workspace, "chunk": message.chunk}
+
+
+@pytest.fixture
+def deliver(payload: dict[str, Any], context: WorkerContext) -> Deliver:
+    """Deliver the chunk's message, with some of its fields changed."""
+
+    def run(*args: object, **changes: object) -> dict[str, object]:
+        return run_message("recognition", args, {**payload, **changes}, context, lambda: None)
+
+    return run
+
+
+@pytest.fixture
+def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    """Let every run of a chunk begin and then end with an error."""
+
+    def arrange(error: Exception) -> None:
+        def read(message: ChunkMessage, context: WorkerContext, renew: object) -> dict[str, object]:
+            context.ledger.begin(message.job, message.chunk, context.name)
+            raise error
+
+        monkeypatch.setattr(tasks, "read_chunk", read)
+
+    return arrange
+
+
+def status_of(ledger: Ledger, message: ChunkMessage) -> str:
+    progress = ledger.load(message.job)
+    assert progress is not None
+    return progress.status
+
+
+class TestDone:
+    def test_a_chunk_that_is_read_returns_what_flower_shows(self, deliver: Deliver) -> None:
+        outcome = deliver()
+
+        assert (outcome["ok"], outcome["failed"]) == (2, 0)
+
+
+class TestDropped:
+    """Acknowledged and forgotten: no retry would make the message a good one."""
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"chunk": -1},
+            {"chunk": "0"},
+            {"chunk": 1_000_000},
+            {"job": "../../etc"},
+            {"job": ""},
+            {"workspace": ""},
+            {"workspace": "x" * 5000},
+            {"callback": "os.system"},
+        ],
+        ids=str,
+    )
+    def test_malformed(self, deliver: Deliver, changes: dict[str, object], recognisers: Any) -> None:
+        assert "dropped" in deliver(**changes)
+        assert recognisers.asked == []
+
+    def test_positional_arguments(self, deliver: Deliver, recognisers: Any) -> None:
+        assert "dropped" in deliver("crops-1")
+        assert recognisers.asked == []
+
+    def test_forbidden(self, deliver: Deliver, ledger: Ledger, message: ChunkMessage) -> None:
+        assert "allowed roots" in str(deliver(workspace="/etc")["dropped"])
+        assert status_of(ledger, message) == "in_progress"
+
+    def test_refused_by_the_chunk(self, deliver: Deliver, ends_with: Callable[[Exception], None]) -> None:
+        ends_with(MessageError("for another job"))
+
+        assert deliver() == {"dropped": "for another job"}
+
+
+class TestPutBack:
+    def test_a_stopping_worker_puts_the_message_back_and_the_run_does_not_count(
+        self, deliver: Deliver, ends_with: Callable[[Exception], None], ledger: Ledger, message: ChunkMessage
+    ) -> None:
+        ends_with(InterruptedChunkError("stopping"))
+
+        with pytest.raises(Reject) as rejected:
+            deliver()
+
+        assert rejected.value.requeue
+        assert ledger.attempts(message.job, message.chunk) == 0
+        assert status_of(ledger, message) == "in_progress"
+
+
+class TestLetGo:
+    """Rejected without requeue: the reconciler sends the chunk again."""
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            StorageUnavailableError("S3 cannot be reached"),
+            redis.ConnectionError("Redis is away"),
+            redis.TimeoutError("Redis is slow"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_what_is_away_is_waited_for_however_long(
+        self,
+        deliver: Deliver,
+        ends_with: Callable[[Exception], None],
+        ledger: Ledger,
+        message: ChunkMessage,
+        error: Exception,
+    ) -> None:
+        ends_with(error)
+
+        for _ in range(2 * MAX_ATTEMPTS):
+            with pytest.raises(Reject) as rejected:
+                deliver()
+            assert not rejected.value.requeue
+
+        assert status_of(ledger, message) == "in_progress"
+
+    def test_what_nobody_foresaw_is_tried_again_and_then_fails_the_job(
+        self,
+        deliver: Deliver,
+        ends_with: Callable[[Exception], None],
+        ledger: Ledger,
+        message: ChunkMessage,
+        workspace: Workspace,
+    ) -> None:
+        ends_with(ZeroDivisionError("a bug"))
+
+        statuses = []
+        for _ in range(MAX_ATTEMPTS):
+            with pytest.raises(Reject) as rejected:
+                deliver()
+            assert not rejected.value.requeue
+            statuses.append(status_of(ledger, message))
+
+        assert statuses == ["in_progress"] * (MAX_ATTEMPTS - 1) + ["failed"]
+        halt = workspace.load_halt()
+        assert halt is not None
+        assert halt.status == "failed"
+        assert "chunk 0 failed 5 times (ZeroDivisionError: a bug)" in halt.message
+
+    def test_outages_do_not_count_towards_the_unforeseen(
+        self, deliver: Deliver, ends_with: Callable[[Exception], None], ledger: Ledger, message: ChunkMessage
+    ) -> None:
+        # given a long outage
+        ends_with(StorageUnavailableError("S3 cannot be reached"))
+        for _ in range(MAX_ATTEMPTS):
+            with pytest.raises(Reject):
+                deliver()
+
+        # when one run then ends in an error nobody foresaw
+        ends_with(ZeroDivisionError("a bug"))
+        with pytest.raises(Reject):
+            deliver()
+
+        # then the job goes on
+        assert status_of(ledger, message) == "in_progress"
+
+
+class TestJobFails:
+    @pytest.mark.parametrize("error", [JobError("damaged job.json"), ModelUnavailableError("no weights")])
+    def test_at_once_with_the_message(
+        self,
+        deliver: Deliver,
+        ends_with: Callable[[Exception], None],
+        ledger: Ledger,
+        message: ChunkMessage,
+        workspace: Workspace,
+        error: Exception,
+    ) -> None:
+        ends_with(error)
+
+        assert deliver() == {"job_failed": str(error)}
+
+        progress = ledger.load(message.job)
+        assert progress is not None
+        assert (progress.status, progress.error) == ("failed", str(error))
+        halt = workspace.load_halt()
+        assert halt is not None
+        assert (halt.status, halt.message) == ("failed", str(error))
+
+    def test_its_other_chunks_are_let_go(self, deliver: Deliver, recognisers: Any) -> None:
+        recognisers.error = ModelUnavailableError("no weights")
+        deliver()
+        recognisers.error = None
+
+        assert deliver(chunk=1) == {"skipped": "job is failed"}
+        assert recognisers.asked == ["crnn_vgg16_bn"]
+
+
+class TestNudges:
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            {},
+            {"waited_for": "tesseract", "batch_size": 4},
+            {"waited_for": "parseq", "batch_size": 0},
+            {"waited_for": "parseq", "batch_size": 4, "more": 1},
+        ],
+    )
+    def test_a_malformed_nudge_is_dropped(self, payload: dict[str, Any], context: WorkerContext) -> None:
+        assert "dropped" in run_nudge((), payload, context)
+
+    def test_a_nudge_of_a_worker_that_stops_goes_back(
+        self, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stopping(*_: Any) -> None:
+            raise InterruptedChunkError("stopping")
+
+        monkeypatch.setattr(tasks, "read_uploads", stopping)
+
+        with pytest.raises(Reject) as rejected:
+            run_nudge((), {"waited_for": "parseq", "batch_size": 4}, context)
+
+        assert rejected.value.requeue
+
+    def test_a_nudge_that_fails_is_let_go(
+        self, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_: Any) -> None:
+            raise redis.ConnectionError
+
+        monkeypatch.setattr(tasks, "read_uploads", away)
+
+        with pytest.raises(Reject) as rejected:
+            run_nudge((), {"waited_for": "parseq", "batch_size": 4}, context)
+
+        assert not rejected.value.requeue

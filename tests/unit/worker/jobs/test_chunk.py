@@ -1,0 +1,286 @@
+"""A chunk from its message to its durable part and its mark; storage decides what is done."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from contract.broker.ledger import Ledger
+from contract.errors import InterruptedChunkError, JobError, MessageError, ModelUnavailableError
+from contract.job import Job
+from contract.records import ChunkMessage, Item, encode_line
+from contract.storage.roots import AllowedRoots
+from contract.workspace import Workspace
+from worker.jobs.chunk import WorkerContext, read_chunk
+
+
+def renew() -> None:
+    """Renew nothing: there is no broker."""
+
+
+def lines_of(workspace: Workspace, chunk: int) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(line) for line in workspace.lines(workspace.part(chunk))]
+
+
+class TestDone:
+    def test_the_part_is_written_and_the_chunk_marked(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, ledger: Ledger
+    ) -> None:
+        outcome = read_chunk(message, context, renew)
+
+        assert [line["value"] for line in lines_of(workspace, 0)] == ["10", "20"]
+        assert (outcome["ok"], outcome["failed"]) == (2, 0)
+        progress = ledger.load(message.job)
+        assert progress is not None
+        assert (progress.chunks_done, progress.completed, progress.running) == (1, 2, ())
+
+    def test_bad_items_are_counted_and_the_chunk_is_done(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, ledger: Ledger, job: Job
+    ) -> None:
+        Path(job.source.uri, "20.png").write_bytes(b"no image")
+
+        outcome = read_chunk(message, context, renew)
+
+        assert (outcome["ok"], outcome["failed"]) == (1, 1)
+        assert lines_of(workspace, 0)[1]["error"]["code"] == "not_an_image"
+        progress = ledger.load(message.job)
+        assert progress is not None
+        assert (progress.completed, progress.failed) == (1, 1)
+
+    def test_the_last_chunk_finishes_the_job(
+        self, message: ChunkMessage, context: WorkerContext, ledger: Ledger
+    ) -> None:
+        read_chunk(message, context, renew)
+        assert ledger.next_finished(timeout=0.01) is None
+
+        read_chunk(msgspec.structs.replace(message, chunk=1), context, renew)
+
+        assert ledger.next_finished(timeout=0.01) == message.job
+
+    def test_statistics_say_which_model_and_worker(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, recognisers: Any, job: Job
+    ) -> None:
+        read_chunk(message, context, renew)
+
+        statistics = workspace.load_statistics(0)
+        assert statistics is not None
+        assert (statistics.model, statistics.worker) == ({"architecture": "fake"}, "cpu@here")
+        assert recognisers.asked == [job.parameters.recognition_model]
+
+    def test_the_attempt_is_told_in_error_lines(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, ledger: Ledger, job: Job
+    ) -> None:
+        # given a chunk whose first run was lost with its worker
+        ledger.begin(job.id, 0, "lost@there")
+        Path(job.source.uri, "10.png").unlink()
+
+        read_chunk(message, context, renew)
+
+        assert lines_of(workspace, 0)[0]["attempts"] == 2
+
+    def test_images_of_a_chunk_that_lost_its_worker_are_decoded_apart(
+        self, message: ChunkMessage, context: WorkerContext, ledger: Ledger, isolated: Any
+    ) -> None:
+        # given one chunk run for the first time, and one whose first run was lost with its worker
+        ledger.begin(message.job, 1, "lost@there")
+
+        decoded = []
+        for chunk in (0, 1):
+            read_chunk(msgspec.structs.replace(message, chunk=chunk), context, renew)
+            decoded.append(isolated.decoded)
+
+        assert decoded == [0, 2]
+
+
+class TestNothingTwice:
+    def test_a_chunk_whose_part_exists_is_only_marked(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, recognisers: Any
+    ) -> None:
+        # given the part of a worker that died before its mark
+        part = b'{"id":"a","name":"a","value":"theirs","confidence":1.0}\n' * 2
+        workspace.store.create(workspace.part(0), part)
+
+        outcome = read_chunk(message, context, renew)
+
+        assert outcome == {"ok": 2, "failed": 0}
+        assert recognisers.asked == []
+        assert [line["value"] for line in lines_of(workspace, 0)] == ["theirs"] * 2
+
+    def test_a_second_delivery_counts_nothing(
+        self, message: ChunkMessage, context: WorkerContext, ledger: Ledger, reader: Any
+    ) -> None:
+        read_chunk(message, context, renew)
+        read_chunk(message, context, renew)
+
+        progress = ledger.load(message.job)
+        assert progress is not None
+        assert (progress.chunks_done, progress.completed) == (1, 2)
+        assert reader.batch_sizes == [2]
+
+    def test_who_comes_second_marks_what_storage_holds(
+        self,
+        message: ChunkMessage,
+        context: WorkerContext,
+        workspace: Workspace,
+        ledger: Ledger,
+        recognisers: Any,
+        reader: Any,
+    ) -> None:
+        # given another worker whose part, with one failed item, appears while this one reads
+        part = (
+            b'{"id":"10.png","name":"10.png","value":"10","confidence":0.1}\n'
+            b'{"id":"20.png","uri":"u","error":{"code":"not_found","message":"gone"},"attempts":1}\n'
+        )
+
+        def appear(architecture: str) -> Any:
+            workspace.store.create(workspace.part(0), part)
+            return reader
+
+        recognisers.get = appear
+
+        assert read_chunk(message, context, renew)["failed"] == 1
+        progress = ledger.load(message.job)
+        assert progress is not None
+        assert (progress.completed, progress.failed) == (1, 1)
+
+    @pytest.mark.parametrize("status", ["cancelled", "failed", "completed"])
+    def test_a_job_that_does_not_run_is_let_go(
+        self,
+        message: ChunkMessage,
+        context: WorkerContext,
+        workspace: Workspace,
+        ledger: Ledger,
+        recognisers: Any,
+        status: str,
+    ) -> None:
+        ledger.finish(message.job, status, 3600)
+
+        outcome = read_chunk(message, context, renew)
+
+        assert outcome == {"skipped": f"job is {status}"}
+        assert recognisers.asked == []
+        assert workspace.part_numbers() == set()
+
+    @pytest.mark.parametrize("status", ["paused", "cancelling"])
+    def test_a_job_that_is_held_is_let_go(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, ledger: Ledger, status: str
+    ) -> None:
+        ledger.hold(message.job, status)
+
+        assert read_chunk(message, context, renew) == {"skipped": f"job is {status}"}
+        assert workspace.part_numbers() == set()
+
+    def test_a_job_that_redis_lost_is_entered_again_and_read(
+        self,
+        message: ChunkMessage,
+        context: WorkerContext,
+        workspace: Workspace,
+        fake_redis: Any,
+        ledger: Ledger,
+    ) -> None:
+        fake_redis.flushall()
+
+        read_chunk(message, context, renew)
+
+        assert workspace.part_numbers() == {0}
+        progress = ledger.load(message.job)
+        assert progress is not None
+        assert (progress.items_total, progress.completed) == (4, 2)
+
+    def test_a_halted_job_that_redis_lost_stays_halted(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, fake_redis: Any
+    ) -> None:
+        workspace.halt("cancelled")
+        fake_redis.flushall()
+
+        assert read_chunk(message, context, renew) == {"skipped": "job is cancelled"}
+
+
+class TestRefused:
+    """A message is a stranger's: it is believed only as far as storage and the roots confirm it."""
+
+    def test_a_workspace_outside_the_roots(
+        self, message: ChunkMessage, context: WorkerContext, tmp_path: Path
+    ) -> None:
+        narrowed = replace(context, roots=AllowedRoots((str(tmp_path / "crops"),)))
+
+        with pytest.raises(MessageError, match="TRACE_OCR_ALLOWED_ROOTS"):
+            read_chunk(message, narrowed, renew)
+
+    @pytest.mark.parametrize("workspace_uri", ["ftp://host/out", "https://host/out"])
+    def test_a_workspace_nowhere(
+        self, message: ChunkMessage, context: WorkerContext, workspace_uri: str
+    ) -> None:
+        with pytest.raises(MessageError, match="s3://"):
+            read_chunk(msgspec.structs.replace(message, workspace=workspace_uri), context, renew)
+
+    def test_a_workspace_of_another_job(self, message: ChunkMessage, context: WorkerContext) -> None:
+        with pytest.raises(MessageError, match=r"other-1.*crops-1"):
+            read_chunk(msgspec.structs.replace(message, job="other-1"), context, renew)
+
+    def test_a_folder_that_is_no_workspace(
+        self, message: ChunkMessage, context: WorkerContext, tmp_path: Path
+    ) -> None:
+        stray = msgspec.structs.replace(message, workspace=str(tmp_path / "crops"))
+
+        with pytest.raises(MessageError, match="is no job's"):
+            read_chunk(stray, context, renew)
+
+    @pytest.mark.parametrize("name", ["secret.png", "../secret.png"])
+    def test_an_item_that_leads_out_of_the_source_folder(
+        self,
+        message: ChunkMessage,
+        context: WorkerContext,
+        workspace: Workspace,
+        job: Job,
+        tmp_path: Path,
+        png: Callable[..., bytes],
+        name: str,
+    ) -> None:
+        # given a file within the allowed roots but not in the job's folder, linked to from there
+        (tmp_path / "secret.png").write_bytes(png(99))
+        Path(job.source.uri, "secret.png").symlink_to(tmp_path / "secret.png")
+        items = [Item(id="ok", uri=f"{job.source.uri}/30.png"), Item(id="s", uri=f"{job.source.uri}/{name}")]
+        workspace.store.replace(workspace.chunk(1), b"".join(map(encode_line, items)))
+
+        outcome = read_chunk(msgspec.structs.replace(message, chunk=1), context, renew)
+
+        assert (outcome["ok"], outcome["failed"]) == (1, 1)
+        good, refused = lines_of(workspace, 1)
+        assert good["value"] == "30"
+        assert refused["error"]["code"] == "outside_allowed_roots"
+
+    def test_a_source_outside_the_workers_roots_fails_the_job_not_each_item(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace
+    ) -> None:
+        narrowed = replace(context, roots=AllowedRoots((workspace.root,)))
+
+        with pytest.raises(JobError, match="TRACE_OCR_ALLOWED_ROOTS"):
+            read_chunk(message, narrowed, renew)
+
+
+class TestNotDone:
+    """What ends a chunk early leaves no part and no mark."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_is_left(self, message: ChunkMessage, workspace: Workspace, ledger: Ledger) -> Any:
+        yield
+        assert workspace.part_numbers() == set()
+        assert ledger.done_among(message.job, [message.chunk]) == set()
+
+    def test_a_worker_that_stops(self, message: ChunkMessage, context: WorkerContext) -> None:
+        context.stop.set()
+
+        with pytest.raises(InterruptedChunkError):
+            read_chunk(message, context, renew)
+
+    def test_a_model_that_is_not_to_be_had(
+        self, message: ChunkMessage, context: WorkerContext, recognisers: Any
+    ) -> None:
+        recognisers.error = ModelUnavailableError("no weights")
+
+        with pytest.raises(ModelUnavailableError):
+            read_chunk(message, context, renew)

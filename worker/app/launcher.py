@@ -1,0 +1,192 @@
+"""`trace-ocr worker`: one process per device, pinned before torch is imported, restarted when it dies."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+import structlog
+
+from contract.child_processes import die_with_parent, python_module
+from contract.errors import SettingsError, TraceOcrError, WorkerLostError
+from contract.logs import configure_logging
+from contract.settings import load_settings, variable_of
+from worker.monitoring.watchdog import STALLED_STATUS
+
+POLL_SECONDS = 0.2
+"""Seconds between looks at the children."""
+
+FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS = 1.0, 15.0
+"""Wait before a restart; doubles with every early death, so that a broken machine is not spun on."""
+
+STEADY_SECONDS = 60.0
+"""A process that lived this long was healthy: its next death starts the backoff anew."""
+
+MAX_FAILED_STARTS = 5
+"""Early exits in a row, of the process's own accord, after which the launcher gives up: some 30 seconds of
+trying. A process that a signal or its watchdog ended has met a bad image, not a bad installation, and is
+restarted however often."""
+
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+"""Bytes up to which glibc's allocator keeps what is freed. By default it gives a batch's memory back at once,
+and the kernel clears it anew for the next one: 20 us of processor time per crop. Others ignore it."""
+
+
+@dataclass
+class Child:
+    """One device's worker process, and how its restarts have gone."""
+
+    device: str
+    process: subprocess.Popen[bytes]
+    started: float
+    early_deaths: int = 0
+    failed_starts: int = 0
+    restart_at: float | None = field(default=None)
+
+
+def devices_of(setting: str, environment: Mapping[str, str]) -> list[str]:
+    """Return the devices to start a process for: ['cpu'], or CUDA device numbers.
+
+    `auto` takes every GPU that the environment shows, and the CPU where there is none.
+
+    Raises:
+        SettingsError: the setting names something else
+    """
+    if setting == "cpu":
+        return ["cpu"]
+    if setting == "auto":
+        return _visible_gpus(environment) or ["cpu"]
+    devices = [part.strip() for part in setting.split(",")]
+    if not all(device.isdigit() for device in devices) or len(set(devices)) < len(devices):
+        raise SettingsError(
+            f"devices ({variable_of('devices')}): '{setting}' is neither 'cpu', 'auto' nor a list such as 0,1"
+        )
+    return devices
+
+
+def child_environment(device: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that pins a process to its device."""
+    visible = "" if device == "cpu" else device
+    return {
+        **MALLOC,
+        **environment,
+        # CUDA's own order puts the fastest first; this is the order of nvidia-smi and NVML.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": visible,
+        variable_of("devices"): device,
+    }
+
+
+def supervise(devices: list[str], stop: threading.Event, hurry: threading.Event) -> None:
+    """Keep one process per device alive until `stop` is set; then end them all.
+
+    They get SIGTERM and the time they need; once `hurry` is set, SIGKILL.
+
+    Raises:
+        WorkerLostError: a process does not stay up
+    """
+    children = [_start(device) for device in devices]
+    try:
+        while not stop.wait(POLL_SECONDS):
+            for child in children:
+                _look_after(child)
+    finally:
+        _end([child.process for child in children], hurry)
+
+
+def main() -> None:
+    """Run the launcher until SIGTERM or SIGINT; a second signal kills the processes at once."""
+    stop, hurry = threading.Event(), threading.Event()
+
+    def on_signal(*_: object) -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    try:
+        settings = load_settings()
+        configure_logging(settings)
+        devices = devices_of(settings.devices, os.environ)
+        signal.signal(signal.SIGTERM, on_signal)
+        signal.signal(signal.SIGINT, on_signal)
+        supervise(devices, stop, hurry)
+    except TraceOcrError as error:
+        structlog.get_logger().error("launcher_failed", error=str(error))
+        sys.exit(error.exit_code)
+
+
+def _start(device: str) -> Child:
+    process = subprocess.Popen(
+        python_module("worker"),
+        env=child_environment(device, os.environ),
+        stdin=subprocess.DEVNULL,
+        # A terminal's Ctrl-C goes to a whole group: the launcher alone answers it, with SIGTERM.
+        process_group=0,
+        preexec_fn=die_with_parent,
+    )
+    return Child(device, process, time.monotonic())
+
+
+def _end(processes: list[subprocess.Popen[bytes]], hurry: threading.Event) -> None:
+    if not hurry.is_set():
+        for process in processes:
+            process.terminate()
+    while any(process.poll() is None for process in processes):
+        if hurry.wait(POLL_SECONDS):
+            for process in processes:
+                process.kill()
+
+
+def _look_after(child: Child) -> None:
+    """Note a death and set the time of the restart; restart when that has come."""
+    now = time.monotonic()
+    if child.restart_at is None:
+        if child.process.poll() is None:
+            return
+        _count_death(child, early=now - child.started < STEADY_SECONDS)
+        wait = min(LAST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** (child.early_deaths - 1))
+        child.restart_at = now + wait
+        structlog.get_logger().warning(
+            "worker_died", device=child.device, status=child.process.returncode, restart_in_seconds=wait
+        )
+    elif now >= child.restart_at:
+        fresh = _start(child.device)
+        child.process, child.started, child.restart_at = fresh.process, fresh.started, None
+
+
+def _count_death(child: Child, *, early: bool) -> None:
+    status = child.process.returncode
+    by_itself = status > 0 and status != STALLED_STATUS
+    child.early_deaths = child.early_deaths + 1 if early else 1
+    child.failed_starts = child.failed_starts + 1 if early and by_itself else 0
+    if child.failed_starts > MAX_FAILED_STARTS:
+        raise WorkerLostError(
+            f"the worker on {child.device} failed {child.failed_starts} times in a row, last with status "
+            f"{status}: its log above says why"
+        )
+
+
+def _visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    if "CUDA_VISIBLE_DEVICES" in environment:
+        # CUDA itself stops at the first entry that is no device; -1 is the customary one.
+        named = (part.strip() for part in environment["CUDA_VISIBLE_DEVICES"].split(","))
+        return list(takewhile(lambda part: part and not part.startswith("-"), named))
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return []
+    answer = subprocess.run(
+        [command, "--query-gpu=index", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return answer.stdout.split() if answer.returncode == 0 else []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""One worker process on one device; the launcher starts it."""
+
+import os
+import socket
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+from celery.exceptions import SecurityWarning
+
+from contract.broker.app import make_app, make_redis, queue_names
+from contract.broker.ledger import Ledger
+from contract.broker.reports import Reporter, make_reporter
+from contract.broker.uploads import Uploads
+from contract.errors import SettingsError, TraceOcrError, UnfitWorkerError
+from contract.logs import configure_logging
+from contract.model_store import ModelStore
+from contract.settings import Settings, load_settings
+from contract.storage import Storage
+from contract.storage.roots import AllowedRoots
+from worker.app.tasks import register_tasks
+from worker.images.isolation import DecoderPool, IsolatedDecoder
+from worker.jobs.chunk import WorkerContext
+from worker.kinds.reading import Models
+from worker.models.detection import load_detector
+from worker.models.orientation import load_orientation
+from worker.models.pool import ModelPool
+from worker.models.recognition import load_recogniser
+from worker.models.runtimes import RuntimeOptions
+from worker.models.weights import select_device
+from worker.monitoring.device import Device
+from worker.monitoring.metrics import WorkerMetrics
+from worker.monitoring.watchdog import Watchdog
+
+CHUNKS_IN_FLIGHT = 2
+"""While one chunk is on the device, the next is fetched and decoded."""
+
+
+def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext:
+    """Return what the process holds for all its chunks.
+
+    Raises:
+        SettingsError: no allowed roots are set, or the device is not there
+    """
+    if not settings.allowed_roots:
+        raise SettingsError(
+            "no allowed roots: set TRACE_OCR_ALLOWED_ROOTS to the folders and s3:// prefixes that this "
+            "worker may read sources from and write workspaces to, e.g. s3://scans/,s3://results/"
+        )
+    metrics = WorkerMetrics(Device(settings.devices))
+    storage = Storage(settings, metrics.s3)
+    return WorkerContext(
+        name=name,
+        settings=settings,
+        storage=storage,
+        roots=AllowedRoots(settings.allowed_roots),
+        ledger=ledger,
+        models=_models(settings, storage, metrics),
+        executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
+        fetchers=ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch"),
+        stop=threading.Event(),
+        unfit=threading.Event(),
+        decoders=DecoderPool(
+            lambda: IsolatedDecoder(settings.max_pixels, settings.decode_seconds, settings.decode_memory)
+        ),
+        uploads=Uploads(make_redis(settings, raw=True), settings.namespace),
+        watchdog=Watchdog(settings.stall_seconds),
+        metrics=metrics,
+    )
+
+
+def _models(settings: Settings, storage: Storage, metrics: WorkerMetrics) -> Models:
+    store = ModelStore(settings.model_store, storage) if settings.model_store else None
+    device = select_device(settings.devices)
+    options = RuntimeOptions(settings.runtime, settings.precision, settings.torch_compile)
+    loaded = metrics.model_loaded
+    return Models(
+        ModelPool(lambda name: load_recogniser(name, store, device, options), loaded),
+        ModelPool(lambda name: load_detector(name, store, device, options), loaded),
+        ModelPool(lambda name: load_orientation(name, store, device), loaded),
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Consume chunks until a signal ends the process.
+
+    On SIGTERM: Celery stops consuming; running chunks have `shutdown_grace_seconds` to finish, then are
+    handed back at their next batch; the pool ends; the connection closes.
+
+    Raises:
+        SettingsError: as `make_context`
+        UnfitWorkerError: the process cannot run any chunk
+    """
+    name = f"{_device_name(settings.devices)}@{socket.gethostname()}"
+    client = make_redis(settings)
+    context = make_context(settings, name, Ledger(client, settings.namespace))
+    app = make_app(settings)
+    register_tasks(app, context, client)
+    device = context.metrics.device.label()
+    reporter = make_reporter(settings, "worker", name, device, lambda: _figures(context))
+    _connect_signals(context, reporter)
+    context.watchdog.start()
+    structlog.get_logger().info("worker_started", worker=name, pid=os.getpid())
+    try:
+        _consume(app, settings, name)
+    finally:
+        reporter.close()
+        if context.unfit.is_set():
+            # Instead of Celery's clean exit: the launcher must count this as a failure.
+            raise UnfitWorkerError("the worker ended because it cannot run any chunk: its log says why")
+
+
+def _consume(app: Celery, settings: Settings, name: str) -> None:
+    app.worker_main(
+        [
+            "--quiet",
+            "worker",
+            "--pool=threads",
+            f"--concurrency={CHUNKS_IN_FLIGHT}",
+            f"--hostname={name}",
+            f"--queues={','.join(queue_names(settings.namespace))}",
+            "--without-gossip",
+            "--without-mingle",
+            "--task-events",
+        ]
+    )
+
+
+def main() -> None:
+    """Run the process; exit status 3 with one log line if it cannot start."""
+    # Celery warns of running as root because a pickled message could run code; ours are JSON alone.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    try:
+        settings = load_settings()
+        configure_logging(settings)
+        serve(settings)
+    except TraceOcrError as error:
+        structlog.get_logger().error("worker_failed", error=str(error))
+        sys.exit(error.exit_code)
+
+
+def _connect_signals(context: WorkerContext, reporter: Reporter) -> None:
+    def keep_our_logging(**_: Any) -> None:
+        """Celery configures no logging of its own where a receiver is connected."""
+
+    def start_grace(**_: Any) -> None:
+        timer = threading.Timer(context.settings.shutdown_grace_seconds, context.stop.set)
+        timer.daemon = True
+        timer.start()
+
+    def say_ready(**_: Any) -> None:
+        reporter.start()
+        structlog.get_logger().info("worker_ready", worker=context.name)
+
+    signals.worker_ready.connect(say_ready, weak=False)
+    signals.setup_logging.connect(keep_our_logging, weak=False)
+    signals.worker_shutting_down.connect(start_grace, weak=False)
+
+
+def _figures(context: WorkerContext) -> dict[str, Any]:
+    """What a report says anew each time."""
+    age, metrics = context.watchdog.progress_age(), context.metrics.exposition()
+    return {"progress_age_seconds": age, "metrics": metrics}
+
+
+def _device_name(devices: str) -> str:
+    return "cpu" if devices == "cpu" else f"gpu{devices}"

@@ -1,0 +1,174 @@
+"""The Celery shell of a worker, and the one place that turns an error into retry, drop or job failure."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery import Celery, Task
+from celery.exceptions import Reject
+from redis import Redis, RedisError
+
+from contract.broker.app import UPLOADS_TASK, task_for
+from contract.errors import (
+    InterruptedChunkError,
+    JobError,
+    MessageError,
+    StorageError,
+    StorageUnavailableError,
+    UnfitWorkerError,
+)
+from contract.parameters import KINDS
+from contract.parameters import Kind as JobKind
+from contract.records import ChunkMessage, M, Nudge, parse_message
+from contract.workspace import open_workspace
+from worker.jobs.chunk import WorkerContext, read_chunk
+from worker.jobs.heartbeat import renew_lease
+from worker.jobs.uploads import read_uploads
+from worker.monitoring.metrics import Kind
+
+MAX_ATTEMPTS = 5
+"""Runs of one chunk that may end in an error nobody foresaw before the job is failed. Storage and Redis
+being away do not count towards it: they are waited for however long they take."""
+
+NOT_THE_CHUNKS_DOING = (InterruptedChunkError, UnfitWorkerError, StorageUnavailableError, RedisError)
+"""Errors after which the run is not counted."""
+
+
+def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:
+    """Register the worker's tasks; their functions only translate between Celery and `read_chunk`."""
+
+    def register(kind: JobKind) -> None:
+        @app.task(name=task_for(kind), bind=True, acks_late=True)
+        def chunk(self: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
+            tag = str(self.request.properties["delivery_tag"])  # type: ignore[index]
+            return run_message(kind, args, payload, context, lambda: renew_lease(client, tag))
+
+    for kind in KINDS:
+        register(kind)
+
+    @app.task(name=UPLOADS_TASK, bind=True, acks_late=True)
+    def uploads(_: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
+        return run_nudge(args, payload, context)
+
+
+def run_message(
+    kind: JobKind,
+    args: tuple[Any, ...],
+    payload: dict[str, Any],
+    context: WorkerContext,
+    renew: Callable[[], None],
+) -> dict[str, object]:
+    """Run one message of that kind of job and decide what an error means for it.
+
+    - malformed or forbidden: dropped with a log line
+    - the worker is stopping: back to the queue, the run not counted
+    - the worker cannot run any chunk: back to the queue, and the process ends, so that it takes no more
+    - the job cannot run: the job fails with the message, and its other chunks are let go
+    - storage or Redis away: let go, the run not counted; the reconciler sends it again
+    - anything else: likewise, until MAX_ATTEMPTS; then the job fails
+
+    Raises:
+        Reject: the message is let go (requeue=False) or put back (requeue=True)
+    """
+    log = structlog.get_logger().bind(worker=context.name)
+    try:
+        message = _parse(args, payload, ChunkMessage)
+        shown = read_chunk(message, context, renew)
+        context.metrics.chunk(kind, "skipped" if "skipped" in shown else "done")
+        return shown
+    except MessageError as error:
+        return _drop(kind, error, context)
+    except JobError as error:
+        context.metrics.chunk(kind, "job_failed")
+        _fail_job(message, context, str(error))
+        log.error("job_failed", job=message.job, chunk=message.chunk, error=str(error))
+        return {"job_failed": str(error)}
+    except Exception as error:
+        requeue = _let_go(error, message, context, log.bind(job=message.job, chunk=message.chunk))
+        context.metrics.chunk(kind, "handed_back" if requeue else "let_go")
+        raise Reject(str(error), requeue=requeue) from error
+
+
+def run_nudge(args: tuple[Any, ...], payload: dict[str, Any], context: WorkerContext) -> dict[str, object]:
+    """Read the uploads that wait, and decide what an error means for the nudge.
+
+    - malformed: dropped with a log line
+    - the worker is stopping, or cannot read any: back to the queue
+    - anything else: let go; its uploads are answered already, or time out
+
+    Raises:
+        Reject: the nudge is let go (requeue=False) or put back (requeue=True)
+    """
+    log = structlog.get_logger().bind(worker=context.name)
+    try:
+        shown = read_uploads(_parse(args, payload, Nudge), context)
+        context.metrics.chunk("upload", "done")
+        return shown
+    except MessageError as error:
+        return _drop("upload", error, context)
+    except Exception as error:
+        requeue = isinstance(error, InterruptedChunkError | UnfitWorkerError)
+        context.metrics.chunk("upload", "handed_back" if requeue else "let_go")
+        if isinstance(error, UnfitWorkerError):
+            _retire(error, context, log)
+        elif not requeue:
+            log.error("nudge_failed", exc_info=error)
+        raise Reject(str(error), requeue=requeue) from error
+
+
+def _parse(args: tuple[Any, ...], payload: dict[str, Any], kind: type[M]) -> M:
+    if args:
+        raise MessageError("the message has positional arguments and was dropped")
+    return parse_message(payload, kind)
+
+
+def _drop(kind: Kind, error: MessageError, context: WorkerContext) -> dict[str, object]:
+    context.metrics.chunk(kind, "dropped")
+    structlog.get_logger().error("message_dropped", worker=context.name, error=str(error))
+    return {"dropped": str(error)}
+
+
+def _retire(error: Exception, context: WorkerContext, log: structlog.stdlib.BoundLogger) -> None:
+    """End this process, which cannot run anything, so that it takes no more messages."""
+    log.error("worker_unfit", error=str(error))
+    context.unfit.set()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _let_go(
+    error: Exception, message: ChunkMessage, context: WorkerContext, log: structlog.stdlib.BoundLogger
+) -> bool:
+    """Do what an error asks for besides letting the message go; return whether it goes back to the queue."""
+    if isinstance(error, NOT_THE_CHUNKS_DOING):
+        _uncount(message, context)
+    if isinstance(error, InterruptedChunkError):
+        log.info("chunk_handed_back")
+        return True
+    if isinstance(error, UnfitWorkerError):
+        _retire(error, context, log)
+        return True
+    if isinstance(error, NOT_THE_CHUNKS_DOING):
+        log.warning("chunk_let_go", error=str(error))
+        return False
+    log.error("chunk_failed", exc_info=error)
+    if context.ledger.attempts(message.job, message.chunk) >= MAX_ATTEMPTS:
+        reason = f"chunk {message.chunk} failed {MAX_ATTEMPTS} times ({type(error).__name__}: {error})"
+        _fail_job(message, context, f"{reason}: see the worker's log")
+    return False
+
+
+def _uncount(message: ChunkMessage, context: WorkerContext) -> None:
+    """An outage is not the chunk's doing; if Redis is what is out, the count stays, and costs only care."""
+    with contextlib.suppress(RedisError):
+        context.ledger.hand_back(message.job, message.chunk)
+
+
+def _fail_job(message: ChunkMessage, context: WorkerContext, reason: str) -> None:
+    try:
+        open_workspace(message.workspace, context.storage).halt("failed", reason)
+    except StorageError as error:
+        structlog.get_logger().error("failure_not_recorded", job=message.job, error=str(error))
+    context.ledger.finish(message.job, "failed", context.settings.retention_seconds, reason)

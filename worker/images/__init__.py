@@ -1,0 +1,1 @@
+"""From an item's file to its pixels."""

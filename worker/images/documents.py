@@ -1,0 +1,157 @@
+"""One page of a document to an RGB array; and where its file lies on this machine while it is read."""
+
+import contextlib
+import os
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from contract.documents import POINTS_PER_INCH, opened_frames, opened_pdf, page_count
+from contract.errors import ErrorCode, ItemError, TooManyBytesError
+from contract.storage import Storage, copy, is_s3
+from contract.storage.roots import AllowedRoots
+from worker.images.decode import DecodedImage, as_item_errors, check_pixels, pixels_of
+
+
+class PageReader:
+    """Reads pages of documents, one at a time, keeping the last PDF open: a chunk's pages follow one another.
+
+    For one thread of a process of its own, since pdfium is not thread-safe.
+    """
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+        self._open = contextlib.ExitStack()
+        self._opened: tuple[str, int] | None = None
+        self._document: Any = None
+
+    def page(self, path: Path, number: int, resolution: int) -> DecodedImage:
+        """Return page `number`, counted from 1, as RGB (height, width, 3) uint8.
+
+        Args:
+            resolution: dots per inch, for PDFs
+
+        Raises:
+            ItemError: document or page are damaged, or the page is larger than `max_pixels`
+        """
+        if path.suffix.lower() != ".pdf":
+            return read_frame(path, number, self._max_pixels)
+        document = self._pdf(path)
+        if number > len(document):
+            raise _no_such_page(number, len(document))
+        try:
+            page = document[number - 1]
+            scale = resolution / POINTS_PER_INCH
+            width, height = (round(side * scale) for side in page.get_size())
+            check_pixels(width, height, self._max_pixels, f"page {number}: ")
+            bitmap = page.render(scale=scale, rev_byteorder=True)
+            # A copy: what is kept of the page is these bytes, not its bitmap.
+            return DecodedImage(np.array(bitmap.to_numpy()[:, :, :3]))
+        except (ItemError, MemoryError):
+            raise
+        # Any exception: pypdfium2 raises its own error, and ValueError or OSError for what it trips over.
+        except Exception as error:
+            raise _damaged_page(number, error) from error
+
+    def _pdf(self, path: Path) -> Any:
+        key = str(path), path.stat().st_mtime_ns
+        if key != self._opened:
+            self._open.close()
+            self._opened = None
+            self._document = self._open.enter_context(opened_pdf(path))
+            self._opened = key
+        return self._document
+
+
+def read_frame(path: Path, number: int, max_pixels: int) -> DecodedImage:
+    """Return one page of a TIFF, counted from 1; raises ItemError as `PageReader.page`."""
+    with opened_frames(path) as image:
+        try:
+            image.seek(number - 1)
+        except EOFError as error:
+            # Counted anew: Pillow takes the page that it was asked for last for the document's last.
+            raise _no_such_page(number, page_count(path)) from error
+        # Any exception: Pillow's plugins raise whatever they trip over.
+        except Exception as error:
+            raise _damaged_page(number, error) from error
+        check_pixels(*image.size, max_pixels, f"page {number}: ")
+        try:
+            return DecodedImage(pixels_of(image))
+        except MemoryError:
+            raise
+        # Any exception, as above.
+        except Exception as error:
+            raise _damaged_page(number, error) from error
+
+
+class DocumentFiles:
+    """The documents of one chunk as local files; those of S3 are copied, once, and removed at the end.
+
+    Args:
+        max_bytes: of one document
+    """
+
+    def __init__(self, storage: Storage, roots: AllowedRoots, max_bytes: int) -> None:
+        self._storage, self._roots, self._max_bytes = storage, roots, max_bytes
+        self._lock = threading.Lock()
+        self._paths: dict[str, Path] = {}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "DocumentFiles":
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="trace-ocr-")))
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def path(self, uri: str) -> Path:
+        """Return where the document lies.
+
+        Raises:
+            ItemError: missing, denied, outside the roots, empty, or too large
+            StorageUnavailableError: storage is away; the chunk is to be tried again
+        """
+        with as_item_errors("TRACE_OCR_MAX_DOCUMENT_BYTES"), self._lock:
+            self._roots.check(uri)
+            if not is_s3(uri):
+                return self._local(uri)
+            if uri not in self._paths:
+                self._check_size(uri, self._storage.at(uri).size(uri))
+                self._paths[uri] = self._copied(uri)
+            return self._paths[uri]
+
+    def _local(self, uri: str) -> Path:
+        self._check_size(uri, self._storage.at(uri).size(uri))
+        # Opened here too, before each page: what opens it next takes what it may not read for damaged.
+        with self._storage.at(uri).reader(uri):
+            return Path(uri)
+
+    def _check_size(self, uri: str, size: int) -> None:
+        if size > self._max_bytes:
+            raise TooManyBytesError(f"{uri} is larger than {self._max_bytes:,} bytes")
+        if not size:
+            raise ItemError(ErrorCode.EMPTY_FILE, f"{uri} has zero bytes: was its upload cut off?")
+
+    def _copied(self, uri: str) -> Path:
+        # The name ends as the key does: it is what tells a PDF from a TIFF.
+        target = self._folder / f"{len(self._paths)}{os.path.splitext(uri)[1].lower()}"  # noqa: PTH122 - no path
+        copy(self._storage.at(uri), uri, target)
+        return target
+
+
+def _no_such_page(number: int, pages: int) -> ItemError:
+    return ItemError(
+        ErrorCode.NO_SUCH_PAGE, f"the document has {pages:,} pages, and no page {number:,}: plan it anew"
+    )
+
+
+def _damaged_page(number: int, error: Exception) -> ItemError:
+    return ItemError(
+        ErrorCode.DAMAGED_PAGE, f"page {number} cannot be read ({error}): save the document anew"
+    )

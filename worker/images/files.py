@@ -1,0 +1,49 @@
+"""One chunk's files: from an item to its bytes, or to its document's place; and from there to its image."""
+
+from pathlib import Path
+
+from contract.errors import ErrorCode, ItemError
+from contract.records import Item
+from worker.images.decode import DecodedImage, File, decode_crop, decode_image
+from worker.images.documents import read_frame
+from worker.images.isolation import CROP, IMAGE, DecoderPool, Request
+
+
+class Decoder:
+    """Decodes a chunk's images: in the calling thread, or in a process of its own where that is safer.
+
+    Args:
+        decoders: processes for PDFs, and for everything in careful mode
+        max_pixels: of one image
+        pages: items are pages, not crops
+        careful: the chunk's worker died the last time, so its images are not trusted
+        resolution: dots per inch, for PDFs
+    """
+
+    def __init__(
+        self, decoders: DecoderPool, max_pixels: int, *, pages: bool, careful: bool, resolution: int
+    ) -> None:
+        self._decoders, self._max_pixels = decoders, max_pixels
+        self._pages, self._careful, self._resolution = pages, careful, resolution
+
+    def __call__(self, item: Item, file: File) -> DecodedImage:
+        """Return an item's image; raises ItemError if there is none to be had."""
+        if isinstance(file, Path):
+            return self._page(item, file)
+        if self._careful:
+            with self._decoders.lent() as decoder:
+                return decoder.decode(IMAGE if self._pages else CROP, file)
+        return (decode_image if self._pages else decode_crop)(file, self._max_pixels)
+
+    def _page(self, item: Item, path: Path) -> DecodedImage:
+        if item.page and path.suffix.lower() != ".pdf" and not self._careful:
+            return read_frame(path, item.page, self._max_pixels)
+        with self._decoders.lent() as decoder:
+            if item.page:
+                return decoder.decode(Request("page", str(path), item.page, self._resolution))
+            pages = decoder.page_count(path)
+        raise ItemError(
+            ErrorCode.DAMAGED_DOCUMENT,
+            f"the document's pages could not be counted when the job was planned; now they are {pages:,}: "
+            "submit it in a new job",
+        )

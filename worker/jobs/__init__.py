@@ -1,0 +1,1 @@
+"""Chunks and uploads from their message to their durable lines."""

@@ -1,0 +1,214 @@
+"""One chunk from its message to its part and its mark in the ledger; plain functions, no Celery."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+import structlog
+
+from contract.broker.ledger import UNKNOWN, Ledger
+from contract.broker.restore import enter_job
+from contract.broker.uploads import Uploads
+from contract.documents import is_document
+from contract.errors import JobError, MessageError, OutsideAllowedRootsError, StorageError
+from contract.job import Job
+from contract.parameters import PDF_RESOLUTION, DetectionParameters
+from contract.records import ChunkMessage, Item
+from contract.settings import Settings
+from contract.storage import Storage, is_s3
+from contract.storage.roots import AllowedRoots
+from contract.workspace import Workspace, open_workspace
+from worker.images.decode import File, fetch
+from worker.images.documents import DocumentFiles
+from worker.images.files import Decoder
+from worker.images.isolation import DecoderPool
+from worker.jobs.exports import write_exports
+from worker.jobs.heartbeat import Heartbeat
+from worker.jobs.parts import summarise, write_part
+from worker.kinds.reading import Models, Reading, make_reading
+from worker.monitoring.metrics import WorkerMetrics
+from worker.monitoring.watchdog import Watchdog
+from worker.pipeline.run import ChunkRun, process_chunk
+
+FETCHED_AHEAD = 2
+"""Objects under way or waiting to be decoded, per thread that fetches: while one waits the next comes."""
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """What one worker process holds for all its chunks; made once at start, shared by its threads."""
+
+    name: str
+    settings: Settings
+    storage: Storage
+    roots: AllowedRoots
+    ledger: Ledger
+    models: Models
+    executor: Executor
+    fetchers: Executor
+    stop: threading.Event
+    unfit: threading.Event
+    decoders: DecoderPool
+    uploads: Uploads
+    watchdog: Watchdog
+    metrics: WorkerMetrics
+
+
+def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[], None]) -> dict[str, object]:
+    """Bring one chunk to its durable part and mark it; return what Flower shows of it.
+
+    A chunk whose part exists is only marked. A chunk of a job that does not run now is let go: its message
+    is disposable, and is sent again when the job runs.
+
+    Args:
+        renew: renews the message's lease
+
+    Raises:
+        MessageError: the message names a workspace outside the allowed roots, or of another job
+        JobError: the job cannot run
+        InterruptedChunkError: the worker is stopping
+        StorageUnavailableError: to be tried again later
+    """
+    workspace, job = _open(message, context)
+    begin = context.ledger.begin(job.id, message.chunk, context.name)
+    if begin.status == UNKNOWN:
+        enter_job(job, workspace, context.ledger, context.settings.retention_seconds)
+        begin = context.ledger.begin(job.id, message.chunk, context.name)
+    if begin.attempt < 0:
+        return {"skipped": f"job is {begin.status}"}
+    if begin.attempt == 0 or workspace.store.exists(workspace.part(message.chunk)):
+        return _mark(workspace, job, message.chunk, context)
+    log = structlog.get_logger().bind(job=job.id, chunk=message.chunk, worker=context.name)
+    log.info("chunk_started", attempt=begin.attempt)
+    started = time.perf_counter()
+    with Heartbeat(
+        renew,
+        lambda items: context.ledger.progress(job.id, message.chunk, items, context.name),
+        context.settings.lease_seconds,
+    ) as heartbeat:
+        _read_and_write(workspace, job, message.chunk, begin.attempt, context, heartbeat.advance)
+        outcome = _mark(workspace, job, message.chunk, context)
+    seconds = time.perf_counter() - started
+    outcome["per_second"] = round(sum(v for v in outcome.values() if isinstance(v, int)) / seconds, 1)
+    log.info("chunk_done", seconds=round(seconds, 2), **outcome)
+    return outcome
+
+
+def _open(message: ChunkMessage, context: WorkerContext) -> tuple[Workspace, Job]:
+    try:
+        context.roots.check(message.workspace)
+    except StorageError as error:
+        raise MessageError(f"the message's workspace is refused: {error}") from error
+    workspace = open_workspace(message.workspace, context.storage)
+    try:
+        job = workspace.load_job()
+    except JobError as error:
+        # Whose job that is cannot be told, so nothing is written there; control fails it if it knows it.
+        raise MessageError(str(error)) from error
+    if job is None or job.id != message.job:
+        owner = f"is {job.id}'s" if job else "is no job's"
+        raise MessageError(f"the message is for job {message.job}, but {workspace.root} {owner}")
+    if job.plan and message.chunk >= job.chunks:
+        raise MessageError(f"job {job.id} has no chunk {message.chunk}")
+    return workspace, job
+
+
+def _read_and_write(
+    workspace: Workspace,
+    job: Job,
+    chunk: int,
+    attempt: int,
+    context: WorkerContext,
+    on_progress: Callable[[int], None],
+) -> None:
+    started = time.perf_counter()
+    reading = make_reading(job.parameters, context.models)
+    items = workspace.items(chunk)
+    with contextlib.ExitStack() as stack:
+        run = _run(items, job, attempt, reading, context, stack)
+        alive = stack.enter_context(context.watchdog.watching())
+        run = replace(run, on_alive=alive, on_progress=on_progress)
+        lines, timings = process_chunk(items, run, reading.stage)
+        if job.exports:
+            exporting = time.perf_counter()
+            write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run)
+            timings.add("export", time.perf_counter() - exporting)
+    statistics = summarise(lines, timings, time.perf_counter() - started, reading, context.name)
+    writing = time.perf_counter()
+    written = write_part(workspace, chunk, lines, statistics)
+    context.metrics.read(job.kind, timings, reading.batch_size)
+    context.metrics.stages(job.kind, {"write": time.perf_counter() - writing})
+    if written:
+        context.metrics.items(job.kind, statistics.completed, statistics.failed)
+
+
+def _run(
+    items: list[Item],
+    job: Job,
+    attempt: int,
+    reading: Reading,
+    context: WorkerContext,
+    stack: contextlib.ExitStack,
+) -> ChunkRun:
+    """Return the run of a chunk; what it keeps open is closed with the stack."""
+    settings, roots = context.settings, _roots_of(job, context.roots)
+    pages = isinstance(job.parameters, DetectionParameters)
+    documents = stack.enter_context(DocumentFiles(context.storage, roots, settings.max_document_bytes))
+
+    def fetch_file(item: Item) -> File:
+        if pages and is_document(item.uri):
+            return documents.path(item.uri)
+        return fetch(item.uri, context.storage, roots, settings.max_bytes)
+
+    return ChunkRun(
+        fetch=fetch_file,
+        decode=Decoder(
+            context.decoders,
+            settings.max_pixels,
+            pages=pages,
+            # The run before this one ended without a word: its worker died, so its images are not trusted.
+            careful=attempt > 1,
+            resolution=getattr(job.parameters, "pdf_resolution", PDF_RESOLUTION),
+        ),
+        reader=reading.reader,
+        batch_size=reading.batch_size,
+        attempt=attempt,
+        pool=context.executor,
+        window=max(reading.prefetch, settings.decode_threads),
+        # A file of this machine is there sooner than another thread.
+        fetchers=context.fetchers if any(is_s3(item.uri) for item in items) else None,
+        fetch_window=FETCHED_AHEAD * settings.fetch_threads,
+        on_progress=lambda _: None,
+        stop=context.stop,
+    )
+
+
+def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
+    """Return the roots of a job's items: for a folder or prefix that itself, so that no link leads out of it.
+
+    Raises:
+        JobError: the source lies outside this worker's roots, so that every item would fail alike
+    """
+    if job.source.type == "manifest":
+        return allowed.for_one_chunk()
+    try:
+        return allowed.narrowed(job.source.uri).for_one_chunk()
+    except OutsideAllowedRootsError as error:
+        raise JobError(f"the source {error}") from error
+
+
+def _mark(workspace: Workspace, job: Job, chunk: int, context: WorkerContext) -> dict[str, object]:
+    """Mark what storage holds, not what this run found: another worker's part may have been first."""
+    outcome, statistics = workspace.outcome(chunk), workspace.load_statistics(chunk)
+    context.ledger.mark(
+        job.id,
+        chunk,
+        outcome,
+        again=job.is_retry(chunk),
+        worker=statistics.worker if statistics else "",
+        stage_seconds=statistics.stage_seconds if statistics else None,
+    )
+    return {"ok": outcome.completed, "failed": outcome.failed}

@@ -1,0 +1,48 @@
+"""Stage 7: the lines of one chunk to its part, written once; whoever comes second changes nothing."""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from contract.records import ChunkStatistics, ErrorLine, Line, encode_lines
+from contract.workspace import Workspace
+from worker.kinds.reading import Reading
+from worker.pipeline.run import Timings
+
+
+def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statistics: ChunkStatistics) -> bool:
+    """Make a chunk's lines durable; return whether this call's lines are the ones that stay.
+
+    The statistics go first, since the part is what says that a chunk is done; once the part is there they are
+    completed with what writing it took.
+    """
+    store, uri = workspace.store, workspace.statistics(chunk)
+    store.create(uri, msgspec.json.encode(statistics))
+    started = time.perf_counter()
+    written = store.create(workspace.part(chunk), encode_lines(lines))
+    if written:
+        seconds = {**statistics.stage_seconds, "write": time.perf_counter() - started}
+        store.replace(uri, msgspec.json.encode(msgspec.structs.replace(statistics, stage_seconds=seconds)))
+    return written
+
+
+def summarise(
+    lines: Sequence[Line], timings: Timings, wall_seconds: float, reading: Reading, worker: str
+) -> ChunkStatistics:
+    """Return what a chunk cost; `batch_fill` is pieces read over places in the batches, 0..1."""
+    failed = sum(isinstance(line, ErrorLine) for line in lines)
+    places = timings.batches * reading.batch_size
+    return ChunkStatistics(
+        completed=len(lines) - failed,
+        failed=failed,
+        wall_seconds=wall_seconds,
+        stage_seconds=timings.seconds,
+        batches=timings.batches,
+        batch_fill=timings.pieces / places if places else 0.0,
+        model=reading.model,
+        detection_model=reading.detection_model,
+        worker=worker,
+        fitting_batch_size=timings.fitting_batch_size,
+        notes=sum(not isinstance(line, ErrorLine) and line.note is not None for line in lines),
+    )

@@ -1,0 +1,181 @@
+"""Uploads from the queue to their answers: a chunk's stages, with Redis in the place of storage."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from contract.broker.uploads import Answer, Upload
+from contract.errors import (
+    ErrorCode,
+    InterruptedChunkError,
+    ItemError,
+    ModelUnavailableError,
+    UnfitWorkerError,
+)
+from contract.parameters import (
+    PARAMETERS,
+    PDF_RESOLUTION,
+    DetectionParameters,
+    Parameters,
+    RecognitionParameters,
+)
+from contract.records import ErrorLine, Item, Line, Nudge
+from worker.images.files import Decoder
+from worker.jobs.chunk import WorkerContext
+from worker.kinds.reading import Reading, make_reading
+from worker.pipeline.run import ChunkRun, process_chunk
+
+MAX_ROUNDS = 16
+"""Batches of uploads read for one nudge. Further ones have nudges of their own; a bound keeps jobs from
+waiting for as long as uploads keep coming."""
+
+
+def read_uploads(nudge: Nudge, context: WorkerContext) -> dict[str, object]:
+    """Read the uploads that wait for the same, batch by batch; return what Flower shows of it.
+
+    A nudge whose worker died leaves its uploads behind, so each one reads what it finds, not only its own.
+
+    Raises:
+        InterruptedChunkError: the worker is stopping; the uploads in hand wait again
+        UnfitWorkerError: likewise, and this process cannot read any
+    """
+    counts: Counter[str] = Counter(ok=0, failed=0)
+    for _ in range(MAX_ROUNDS):
+        uploads = context.uploads.take(nudge.waited_for, nudge.batch_size)
+        if not uploads:
+            break
+        for sender, answers in _by_sender(uploads, _answers(uploads, nudge, context)).items():
+            context.uploads.answer(sender, answers)
+            for answer in answers:
+                counts["failed" if answer.error else "ok"] += 1
+    return dict(counts)
+
+
+def _answers(uploads: list[Upload], nudge: Nudge, context: WorkerContext) -> list[Answer]:
+    """Return one answer per upload; whatever goes wrong, nobody is left waiting for theirs."""
+    try:
+        answers: dict[str, Answer] = {}
+        for parameters, alike in _alike(uploads, nudge):
+            answers.update((answer.id, answer) for answer in _read(alike, parameters, context))
+        return [answers[upload.ticket.id] for upload in uploads]
+    except (InterruptedChunkError, UnfitWorkerError):
+        context.uploads.send(nudge.waited_for, uploads)
+        raise
+    except ModelUnavailableError as error:
+        return [Answer(upload.ticket.id, error=str(error), fault="server") for upload in uploads]
+    except Exception:
+        structlog.get_logger().exception("uploads_failed", worker=context.name, uploads=len(uploads))
+        reason = "reading the file failed: the worker's log says why"
+        return [Answer(upload.ticket.id, error=reason, fault="server") for upload in uploads]
+
+
+def _alike(uploads: list[Upload], nudge: Nudge) -> Iterator[tuple[Parameters, list[Upload]]]:
+    """Yield the uploads that are read with the same parameters, together."""
+    if nudge.kind == "recognition":
+        crops = RecognitionParameters.model_validate(
+            {"recognition_model": nudge.waited_for, "recognition_batch_size": nudge.batch_size}
+        )
+        yield crops, uploads
+        return
+    alike: dict[bytes, list[Upload]] = {}
+    for upload in uploads:
+        alike.setdefault(msgspec.json.encode(upload.ticket.parameters, order="sorted"), []).append(upload)
+    for given, same in alike.items():
+        yield PARAMETERS[nudge.kind].model_validate_json(given), same
+
+
+def _read(uploads: list[Upload], parameters: Parameters, context: WorkerContext) -> list[Answer]:
+    reading = make_reading(parameters, context.models)
+    refusals: dict[int, Answer] = {}
+    items: list[Item] = []
+    with tempfile.TemporaryDirectory(prefix="trace-ocr-upload-") as folder:
+        documents: dict[int, Path] = {}
+        for index, upload in enumerate(uploads):
+            if upload.ticket.media_type == "application/pdf":
+                documents[index] = Path(folder, f"{index}.pdf")
+                documents[index].write_bytes(upload.data)
+            try:
+                items += _pages(index, upload, documents.get(index), context)
+            except ItemError as error:
+                refusals[index] = _refusal(upload, error.message)
+        lines = _lines(items, uploads, documents, parameters, reading, context)
+    owned: dict[int, list[Line]] = {index: [] for index in range(len(uploads))}
+    for item, line in zip(items, lines, strict=True):
+        owned[int(item.id)].append(line)
+    return [refusals.get(index) or _answer(uploads[index], read) for index, read in owned.items()]
+
+
+def _pages(index: int, upload: Upload, document: Path | None, context: WorkerContext) -> Iterator[Item]:
+    """Yield the upload's pages as items, the id of each saying whose it is; an image is one page."""
+    ticket = upload.ticket
+    if document is None:
+        yield Item(str(index), ticket.name)
+        return
+    with context.decoders.lent() as decoder:
+        count = decoder.page_count(document)
+    if count > ticket.max_pages:
+        raise ItemError(
+            ErrorCode.TOO_MANY_PIXELS,
+            f"the PDF has {count:,} pages, and from 1 to {ticket.max_pages:,} are read: "
+            "split it, raise TRACE_OCR_API_MAX_PAGES, or submit it as a job",
+        )
+    yield from (Item(str(index), ticket.name, page=page) for page in range(1, count + 1))
+
+
+def _lines(
+    items: list[Item],
+    uploads: list[Upload],
+    documents: dict[int, Path],
+    parameters: Parameters,
+    reading: Reading,
+    context: WorkerContext,
+) -> list[Line]:
+    of_pages = parameters if isinstance(parameters, DetectionParameters) else None
+    run = ChunkRun(
+        fetch=lambda item: documents.get(int(item.id)) or uploads[int(item.id)].data,
+        decode=Decoder(
+            context.decoders,
+            context.settings.max_pixels,
+            pages=of_pages is not None,
+            careful=False,
+            resolution=of_pages.pdf_resolution if of_pages else PDF_RESOLUTION,
+        ),
+        reader=reading.reader,
+        batch_size=reading.batch_size,
+        attempt=1,
+        pool=context.executor,
+        window=reading.prefetch,
+        on_progress=lambda _: None,
+        stop=context.stop,
+    )
+    with context.watchdog.watching() as alive:
+        lines, timings = process_chunk(items, replace(run, on_alive=alive), reading.stage)
+    context.metrics.read("upload", timings, run.batch_size)
+    failed = sum(isinstance(line, ErrorLine) for line in lines)
+    context.metrics.items("upload", len(lines) - failed, failed)
+    return lines
+
+
+def _answer(upload: Upload, lines: list[Line]) -> Answer:
+    read = []
+    for line in lines:
+        if isinstance(line, ErrorLine):
+            return _refusal(upload, line.error.message)
+        read.append(msgspec.Raw(msgspec.json.encode(line)))
+    return Answer(upload.ticket.id, tuple(read))
+
+
+def _refusal(upload: Upload, message: str) -> Answer:
+    return Answer(upload.ticket.id, error=f"{upload.ticket.name}: {message}", fault="upload")
+
+
+def _by_sender(uploads: list[Upload], answers: list[Answer]) -> dict[str, list[Answer]]:
+    grouped: dict[str, list[Answer]] = {}
+    for upload, answer in zip(uploads, answers, strict=True):
+        grouped.setdefault(upload.ticket.sender, []).append(answer)
+    return grouped

@@ -1,0 +1,1 @@
+"""Compiled arithmetic that computes docTR's and Pillow's own bits."""

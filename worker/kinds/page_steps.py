@@ -1,0 +1,191 @@
+"""Stage 6 of pages: docTR's steps between its models, page by page, so that batches may span pages.
+
+docTR's `OCRPredictor` takes a call's pages through detection, then cuts its words out, then reads them. Here
+each step is a call of its own, and it is docTR's own code that runs in it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from doctr.models._utils import get_language
+from doctr.models.builder import DocumentBuilder, KIEDocumentBuilder
+from doctr.models.detection._utils import _remove_padding
+from doctr.models.predictor.base import _OCRPredictor
+from doctr.utils.geometry import detach_scores
+from langdetect import DetectorFactory
+
+from contract.parameters import DetectionParameters, KieParameters, OcrParameters
+from worker.images.decode import Pixels
+from worker.models.detection import Map, PageResize
+from worker.pipeline.batching import Prediction
+
+Boxes = npt.NDArray[np.float32]
+"""(n, 4), or (n, 4, 2) where pages are not assumed to be straight; relative to the page."""
+
+
+class Classify(Protocol):
+    """An orientation classifier; `worker.models.orientation.OrientationClassifier` is the real one."""
+
+    def __call__(self, images: list[Pixels]) -> Any: ...
+
+
+class MapModel(Protocol):
+    """What the detection model offers; `worker.models.detection.Detector` is the real one."""
+
+    input_shape: tuple[int, int, int]
+    class_names: list[str]
+
+    def postprocessor(
+        self, binary_threshold: float, box_threshold: float, *, assume_straight_pages: bool
+    ) -> Any: ...
+
+    def maps(self, batch: Pixels) -> list[Map]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundClass:
+    """The words of one class on a page: boxes, their scores, the words' pixels, how each was turned."""
+
+    boxes: Boxes
+    scores: npt.NDArray[np.float32]
+    crops: list[Pixels]
+    orientations: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A page after detection; `dimensions` are (height, width) in pixels, after it was straightened."""
+
+    dimensions: tuple[int, int]
+    orientation: dict[str, Any] | None
+    classes: dict[str, FoundClass]
+
+    def without_pixels(self) -> "FoundPage":
+        """Return what `build` needs: the crops are views that hold the whole page."""
+        classes = {name: replace(found, crops=[]) for name, found in self.classes.items()}
+        return FoundPage(self.dimensions, self.orientation, classes)
+
+
+class PageSteps:
+    """The steps of one job's parameters; stateless, so that threads may share it.
+
+    Args:
+        detector: the detection model
+        parameters: the job's
+        text_orientation, page_orientation: classifiers, where the parameters ask for them
+    """
+
+    def __init__(
+        self,
+        detector: MapModel,
+        parameters: DetectionParameters,
+        text_orientation: Classify | None = None,
+        page_orientation: Classify | None = None,
+    ) -> None:
+        self._detector, self._parameters = detector, parameters
+        self._straight = parameters.assume_straight_pages
+        self.resize = PageResize(
+            detector.input_shape,
+            preserve_aspect_ratio=parameters.preserve_aspect_ratio,
+            symmetric_padding=parameters.symmetric_padding,
+        )
+        self._boxes_of = detector.postprocessor(
+            parameters.binary_threshold, parameters.box_threshold, assume_straight_pages=self._straight
+        )
+        steps: Any = _OCRPredictor()
+        self._steps = steps
+        self._steps.crop_orientation_predictor = text_orientation
+        self._steps.page_orientation_predictor = page_orientation
+        self._builder = _builder(parameters)
+        # Or langdetect draws at random: a chunk read twice must give the same lines.
+        DetectorFactory.seed = 0
+
+    def boxes(self, page: Pixels, found: Map) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the boxes of each class with their scores, (n, 5) or (n, 5, 2), relative to the page."""
+        per_class = dict(zip(self._detector.class_names, self._boxes_of(found[None])[0], strict=True))
+        boxes: dict[str, npt.NDArray[np.float32]] = _remove_padding(
+            [page],
+            [per_class],
+            preserve_aspect_ratio=self._parameters.preserve_aspect_ratio,
+            symmetric_pad=self._parameters.symmetric_padding,
+            assume_straight_pages=self._straight,
+        )[0]
+        return boxes
+
+    def find(self, page: Pixels, found: Map) -> FoundPage:
+        """Return the words of a page, cut out and upright, from the detection model's map of it."""
+        parameters = self._parameters
+        assert isinstance(parameters, KieParameters)
+        angle = None
+        if parameters.detect_orientation or parameters.straighten_pages:
+            page, found, angle = self._turned(page, found, parameters)
+        classes = {name: self._cut(page, boxes) for name, boxes in self.boxes(page, found).items()}
+        orientation = None if angle is None else {"value": angle, "confidence": None}
+        return FoundPage(page.shape[:2], orientation, classes)
+
+    def build(self, found: FoundPage, words: Mapping[str, Sequence[Prediction]]) -> Any:
+        """Return docTR's page of the words found and what each of them reads."""
+        empty = np.zeros((0, 0, 3), np.uint8)
+        columns: dict[str, tuple[Any, ...]] = {
+            name: (one.boxes, one.scores, list(words[name]), one.orientations)
+            for name, one in found.classes.items()
+        }
+        if isinstance(self._parameters, OcrParameters):
+            # One class, as docTR asserts too.
+            (page,) = columns.values()
+        else:
+            page = tuple({name: column[i] for name, column in columns.items()} for i in range(4))
+        boxes, scores, texts, turned = page
+        language = self._language(words)
+        return self._builder(
+            [empty], [boxes], [scores], [texts], [found.dimensions], [turned],
+            [found.orientation] if found.orientation else None, [language] if language else None,
+        ).pages[0]  # fmt: skip
+
+    def _language(self, words: Mapping[str, Sequence[Prediction]]) -> dict[str, Any] | None:
+        if not (isinstance(self._parameters, KieParameters) and self._parameters.detect_language):
+            return None
+        value, confidence = get_language(" ".join(value for read in words.values() for value, _ in read))
+        return {"value": value, "confidence": confidence}
+
+    def _turned(self, page: Pixels, found: Map, parameters: KieParameters) -> tuple[Pixels, Map, int | None]:
+        """Return the page, straightened if asked for, its map then, and its angle if asked for."""
+        likely = np.amax(found, axis=-1, keepdims=True) > parameters.binary_threshold
+        bitmap = likely.astype(np.uint8) * 255
+        general = angles = None
+        if parameters.detect_orientation:
+            general, angles = self._steps._get_orientations([page], [bitmap])
+        if parameters.straighten_pages:
+            (page,), _ = self._steps._straighten_pages([page], [bitmap], general, angles)
+            (found,) = self._detector.maps(self.resize(page)[None])
+        return page, found, angles[0] if angles else None
+
+    def _cut(self, page: Pixels, boxes: npt.NDArray[np.float32]) -> FoundClass:
+        """Cut a class's words out of the page, and turn them upright."""
+        places, scores = detach_scores([boxes])
+        crops, places = self._steps._prepare_crops(
+            [page],
+            places,
+            assume_straight_pages=self._straight,
+            assume_horizontal=getattr(self._parameters, "disable_page_orientation", False),
+        )
+        turned: list[dict[str, Any]] = [{"value": 0, "confidence": None} for _ in crops[0]]
+        if not self._straight:
+            crops, places, orientations = self._steps._rectify_crops(crops, places)
+            turned = [{"value": value, "confidence": sure} for value, sure in orientations]
+        return FoundClass(places[0], scores[0], crops[0], turned)
+
+
+def _builder(parameters: DetectionParameters) -> Callable[..., Any]:
+    if isinstance(parameters, OcrParameters):
+        builder: Callable[..., Any] = DocumentBuilder(
+            resolve_lines=parameters.group_lines,
+            resolve_blocks=parameters.group_blocks,
+            paragraph_break=parameters.paragraph_break,
+        )
+        return builder
+    kie: Callable[..., Any] = KIEDocumentBuilder()
+    return kie

@@ -1,0 +1,1 @@
+"""docTR's models on a device."""

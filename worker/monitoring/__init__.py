@@ -1,0 +1,1 @@
+"""What a worker process counts, and what watches it."""

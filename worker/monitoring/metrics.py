@@ -1,0 +1,129 @@
+"""What one worker process counts, in a registry of its own; reported as Prometheus text."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from worker.monitoring.device import Device
+    from worker.pipeline.run import Timings
+
+Kind = Literal["recognition", "ocr", "detection", "kie", "upload"]
+"""What was read for: a job of a kind, or files that were sent over HTTP."""
+
+Outcome = Literal["done", "skipped", "handed_back", "let_go", "job_failed", "dropped"]
+"""What became of a message; `done` covers a chunk that another run had read already."""
+
+
+class WorkerMetrics:
+    """Counters of one process, safe for its threads.
+
+    Args:
+        device: whose use is told with them
+    """
+
+    def __init__(self, device: "Device") -> None:
+        self.device = device
+        self._registry = registry = CollectorRegistry()
+        self._items = Counter("trace_ocr_items", "Items read.", ["kind", "outcome"], registry=registry)
+        self._chunks = Counter(
+            "trace_ocr_chunks", "Messages, by what became of them.", ["kind", "outcome"], registry=registry
+        )
+        self._stages = Counter(
+            "trace_ocr_stage_seconds",
+            "Seconds per stage, summed over threads.",
+            ["kind", "stage"],
+            registry=registry,
+        )
+        self._batches = Counter(
+            "trace_ocr_batches", "Batches that the model read.", ["kind"], registry=registry
+        )
+        self._pieces = Counter(
+            "trace_ocr_batch_pieces", "Pieces in those batches.", ["kind"], registry=registry
+        )
+        self._places = Counter(
+            "trace_ocr_batch_places", "Pieces that would have fitted.", ["kind"], registry=registry
+        )
+        self._loads = Gauge(
+            "trace_ocr_model_load_seconds",
+            "Seconds that loading a model took.",
+            ["architecture"],
+            registry=registry,
+        )
+        self._requests = Counter(
+            "trace_ocr_s3_requests", "Requests to S3.", ["operation", "outcome"], registry=registry
+        )
+        self._retries = Counter(
+            "trace_ocr_s3_retries", "Requests to S3 that were tried again.", ["operation"], registry=registry
+        )
+        self._begin_at_zero()
+        ProcessCollector(registry=registry)
+        registry.register(_DeviceCollector(device))
+
+    def _begin_at_zero(self) -> None:
+        """Make the series there are from the start: a rate needs a first value to grow from."""
+        for kind in get_args(Kind):
+            for outcome in ("completed", "failed"):
+                self._items.labels(kind, outcome)
+            for message in get_args(Outcome):
+                self._chunks.labels(kind, message)
+            for counter in (self._batches, self._pieces, self._places):
+                counter.labels(kind)
+
+    def chunk(self, kind: Kind, outcome: Outcome) -> None:
+        """Count one message."""
+        self._chunks.labels(kind, outcome).inc()
+
+    def items(self, kind: Kind, completed: int, failed: int) -> None:
+        """Count items whose lines are durable, or answered."""
+        self._items.labels(kind, "completed").inc(completed)
+        self._items.labels(kind, "failed").inc(failed)
+
+    def stages(self, kind: Kind, seconds: Mapping[str, float]) -> None:
+        """Add to the seconds of each stage."""
+        for stage, spent in seconds.items():
+            self._stages.labels(kind, stage).inc(spent)
+
+    def read(self, kind: Kind, timings: "Timings", batch_size: int) -> None:
+        """Count what one run of the stages took: seconds, batches, and the pieces that were in them."""
+        self.stages(kind, timings.seconds)
+        self._batches.labels(kind).inc(timings.batches)
+        self._pieces.labels(kind).inc(timings.pieces)
+        self._places.labels(kind).inc(timings.batches * batch_size)
+
+    def model_loaded(self, architecture: str, seconds: float) -> None:
+        """Note what loading a model took."""
+        self._loads.labels(architecture).set(seconds)
+
+    def s3(self, operation: str, outcome: Literal["ok", "error", "retried"], retries: int) -> None:
+        """Count one request to S3; a `contract.storage.s3.OnS3`."""
+        self._requests.labels(operation, outcome).inc()
+        self._retries.labels(operation).inc(retries)
+
+    def exposition(self) -> str:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self._registry).decode()
+
+
+class _DeviceCollector(Collector):
+    def __init__(self, device: "Device") -> None:
+        self._device = device
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the device's use; nothing where it is not known."""
+        use = self._device.use()
+        if use is None:
+            return
+        memory = GaugeMetricFamily("trace_ocr_device_memory_bytes", "The GPU's memory.", labels=["state"])
+        memory.add_metric(["used"], use.memory_used)
+        memory.add_metric(["total"], use.memory_total)
+        yield memory
+        if use.utilisation is not None:
+            yield GaugeMetricFamily(
+                "trace_ocr_device_utilisation_ratio",
+                "Share of the last moments in which the GPU was busy.",
+                value=use.utilisation,
+            )

@@ -1,0 +1,1 @@
+"""Items to full batches and back to lines."""
