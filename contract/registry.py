@@ -1,0 +1,37 @@
+"""A registry: the implementations of one interface, by name, a module each."""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """The implementations that a package holds, in a fixed order; each is imported at its first use.
+
+    So a command pays only for what it touches, and a new implementation is one module and one name.
+
+    Args:
+        package: the package of the modules
+        attribute: what each module calls its implementation
+        names: the modules, which are also the implementations' names
+    """
+
+    def __init__(self, package: str, attribute: str, names: tuple[str, ...]) -> None:
+        self._package, self._attribute, self._names = package, attribute, names
+
+    def __getitem__(self, name: str) -> T:
+        """Return an implementation; raises KeyError for a name that is not registered."""
+        if name not in self._names:
+            raise KeyError(name)
+        return cast("T", getattr(importlib.import_module(f"{self._package}.{name}"), self._attribute))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
