@@ -14,6 +14,8 @@ def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[str]:
     (tmp_path / "shapes").mkdir()
     for name in ("round", "flat"):
         (tmp_path / "shapes" / f"{name}.py").write_text(f"SHAPE = '{name} one'")
+        monkeypatch.delitem(sys.modules, f"shapes.{name}", raising=False)
+    monkeypatch.delitem(sys.modules, "shapes", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     return Registry("shapes", "SHAPE", ("round", "flat"))
 
