@@ -14,8 +14,9 @@ from pydantic import SecretStr
 
 from benchmarks.rows import Row, peak_mebibytes
 from contract.job import Job
-from contract.parameters import RecognitionParameters
-from contract.records import PartOutcome, RecognitionLine, encode_lines
+from contract.kinds.recognition import RecognitionParameters
+from contract.lines import RecognitionLine, encode_lines
+from contract.records import PartOutcome
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace

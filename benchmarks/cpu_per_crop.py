@@ -19,7 +19,8 @@ from doctr.models.recognition.crnn.pytorch import CTCPostProcessor
 
 from benchmarks.end_to_end import BATCH, Scene
 from benchmarks.rows import Row, interleaved, median_ratio
-from contract.records import Item, encode_lines
+from contract.lines import encode_lines
+from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots

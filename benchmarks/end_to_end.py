@@ -18,8 +18,8 @@ from benchmarks.ray_data import ray_loop
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.service import serving
 from contract.job import Job
+from contract.kinds.recognition import RecognitionParameters
 from contract.model_store import ModelStore
-from contract.parameters import RecognitionParameters
 from contract.settings import Settings
 from contract.storage import Storage
 from producer.sources.base import identify_source

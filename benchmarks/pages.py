@@ -17,9 +17,12 @@ from PIL import Image, ImageSequence
 from benchmarks.end_to_end import MOBILENET, SAMPLES, rate
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.service import Service, serving
-from contract.job import DEFAULT_CHUNK_SIZE, Job
+from contract.job import Job
+from contract.kinds import KINDS
+from contract.kinds.base import Parameters
+from contract.kinds.detection import DetectionParameters
+from contract.kinds.ocr import OcrParameters
 from contract.model_store import ModelStore
-from contract.parameters import DetectionParameters, Kind, OcrParameters, Parameters
 from contract.settings import Settings
 from contract.storage import Storage
 from producer.sources.base import identify_source
@@ -121,13 +124,13 @@ def words_of(out: Path) -> list[list[str]]:
     ]
 
 
-def _job(kind: Kind, parameters: Parameters, source: Path, out: Path) -> Job:
+def _job(kind: str, parameters: Parameters, source: Path, out: Path) -> Job:
     return Job(
         id=out.name,
         kind=kind,
         parameters=parameters,
         source=identify_source(str(source)),
-        chunk_size=DEFAULT_CHUNK_SIZE[kind],
+        chunk_size=KINDS[kind].chunk_size,
         created_at=int(time.time()),
     )
 

@@ -8,13 +8,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
 from contract.errors import JobError
-from contract.parameters import KINDS, PARAMETERS, Kind, Parameters
+from contract.kinds import DEFAULT_KIND, KINDS, KindName
+from contract.kinds.base import Parameters
 
 Export = Literal["txt", "hocr", "pdf"]
 EXPORTS: tuple[Export, ...] = get_args(Export)
-
-DEFAULT_CHUNK_SIZE: dict[Kind, int] = {"recognition": 1024, "ocr": 32, "detection": 32, "kie": 32}
-"""Items in a chunk: a minute or less of work, so a killed worker costs little and Redis stays small."""
 
 MAX_CHUNK_SIZE = 65_536
 """Items in a chunk at most: one chunk's items and lines are held in memory."""
@@ -66,7 +64,7 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, Field(pattern=JOB_ID)]
-    kind: Kind = "recognition"
+    kind: KindName = DEFAULT_KIND
     parameters: SerializeAsAny[Parameters]
     exports: tuple[Export, ...] = ()
     source: Source
@@ -81,20 +79,20 @@ class Job(BaseModel):
     @classmethod
     def _parameters_of_its_kind(cls, values: Any) -> Any:
         """Read the parameters as those of the job's kind, since several kinds share names."""
-        kind = values.get("kind", "recognition") if isinstance(values, dict) else None
-        if kind not in KINDS:
+        kind = values.get("kind", DEFAULT_KIND) if isinstance(values, dict) else None
+        if not isinstance(kind, str) or kind not in KINDS:
             return values
-        given = {"chunk_size": DEFAULT_CHUNK_SIZE[kind], **values}
+        given = {"chunk_size": KINDS[kind].chunk_size, **values}
         if isinstance(given.get("parameters"), dict):
-            given["parameters"] = PARAMETERS[kind].model_validate(given["parameters"])
+            given["parameters"] = KINDS[kind].parameters.model_validate(given["parameters"])
         return given
 
     @model_validator(mode="after")
     def _agree(self) -> "Job":
-        if type(self.parameters) is not PARAMETERS[self.kind]:
+        if type(self.parameters) is not KINDS[self.kind].parameters:
             raise ValueError(f"the parameters are not those of the kind {self.kind}")
-        if self.exports and self.kind != "ocr":
-            raise ValueError(f"exports are made of ocr jobs, not of {self.kind}")
+        if self.exports and not KINDS[self.kind].page_exports:
+            raise ValueError(f"{self.kind} jobs have no exports")
         return self
 
     @property
@@ -107,14 +105,19 @@ class Job(BaseModel):
         return self.plan is not None and chunk >= self.plan.chunks
 
     def identity(self) -> dict[str, object]:
-        """Return what two jobs must share to be one job: all that decides the results' lines."""
+        """Return what two jobs must share to be one job: everything that decides what the lines hold."""
         return {
             "kind": self.kind,
             "source": self.source.uri,
             "chunk_size": self.chunk_size,
             "exports": self.exports,
-            **self.parameters.model_dump(),
+            **KINDS[self.kind].identity(self.parameters),
         }
+
+    def tuned_as(self, other: "Job") -> "Job":
+        """Return this job with another's tuning, such as its batch sizes."""
+        tuning = {name: getattr(other.parameters, name) for name in KINDS[self.kind].tuning}
+        return self.model_copy(update={"parameters": self.parameters.model_copy(update=tuning)})
 
     def to_json(self) -> bytes:
         """Return the bytes of `job.json`."""

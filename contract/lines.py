@@ -1,12 +1,52 @@
-"""The lines of page jobs, in the shapes of the contract.
+"""The lines of results, in the shapes of the Trace OCR API, and of errors.
 
-Geometry is relative to the page, in 0..1: `[x_min, y_min, x_max, y_max]`, or the four corners as eight
-numbers where pages are not assumed to be straight. Scores are in 0..1 and not rounded.
+msgspec rather than pydantic: these are written and read once per item, ten million times a night. Geometry is
+relative to the page, in 0..1: `[x_min, y_min, x_max, y_max]`, or the four corners as eight numbers where
+pages are not assumed to be straight. Scores are in 0..1 and not rounded.
 """
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
+from contract.errors import ErrorCode
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON asked for."""
+
 Geometry = tuple[float, ...]
+
+
+class ResultLine(Protocol):
+    """What the results of all kinds have in common.
+
+    `id` is the item's, `name` its file's name without folders, `label` what the manifest said of it; `note`
+    appears only where the image was not read whole.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def label(self) -> str | None: ...
+
+    @property
+    def note(self) -> str | None: ...
+
+
+class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One crop's text; `confidence` is in 0..1, not rounded."""
+
+    id: str
+    name: str
+    value: str
+    confidence: float
+    label: str | None = None
+    note: str | None = None
 
 
 class Estimate(msgspec.Struct, frozen=True, gc=False):
@@ -102,4 +142,46 @@ class PageExport(msgspec.Struct, frozen=True):
     hocr: str
 
 
-PageLine = OcrLine | DetectionLine | KieLine
+class WordBox(msgspec.Struct, frozen=True, gc=False):
+    """A word where it stands, or a box alone: what views and samples show of a page's line."""
+
+    geometry: Geometry
+    value: str = ""
+    confidence: float | None = None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why an item has no result."""
+
+    code: ErrorCode
+    message: str
+
+
+class ErrorLine(msgspec.Struct, frozen=True):
+    """One item that could not be read; `attempts` counts the runs of its chunk."""
+
+    id: str
+    uri: str
+    error: Failure
+    attempts: int
+
+
+Line = ResultLine | ErrorLine
+
+
+def word_box(word: Word) -> WordBox:
+    """Return what is shown of a word."""
+    return WordBox(word.geometry, word.value, word.confidence)
+
+
+def encode_line(record: object) -> bytes:
+    r"""Return the record as one JSON line, `\n` included."""
+    return msgspec.json.encode(record) + b"\n"
+
+
+def encode_lines(records: Sequence[object]) -> bytes:
+    """Return the records as JSON lines, in one call: a tenth of the time of one for each."""
+    return _ENCODER.encode_lines(records)
+
+
+_ENCODER = msgspec.json.Encoder()

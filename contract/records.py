@@ -1,24 +1,17 @@
-"""The lines of a workspace's JSONL files and the message of the queue, with their bounds.
+"""The records of a workspace besides its lines, and the messages of the queue, with their bounds.
 
 msgspec rather than pydantic: these are read and written once per item, ten million times a night.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, TypeVar
 
 import msgspec
 
-from contract.errors import ErrorCode, MessageError
-from contract.lines import PageLine
-from contract.parameters import (
-    MAX_BATCH_SIZE,
-    PAGE_KINDS,
-    RECOGNITION_MODELS,
-    Kind,
-    PageKind,
-    RecognitionModel,
-)
+from contract.errors import MessageError
+from contract.kinds import KindName
+from contract.lines import Failure
 
 MAX_TEXT = 4096
 """Characters in an id, a URI or a label; S3 keys end at 1,024 bytes, POSIX paths at 4,096."""
@@ -26,14 +19,11 @@ MAX_TEXT = 4096
 SHOWN = 200
 """Characters of a stranger's text that logs and statuses repeat."""
 
+MAX_NUDGED = 4096
+"""Uploads that one message may have taken at once: the largest batch of any kind."""
+
 FIRST_ERRORS = 5
 """Failed items of one chunk that the ledger is told of."""
-
-WAITED_FOR = (*RECOGNITION_MODELS, *PAGE_KINDS)
-"""What uploads may wait for."""
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not the JSON asked for."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
@@ -49,36 +39,6 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     uri: Text
     label: Label | None = None
     page: Annotated[int, msgspec.Meta(ge=1)] | None = None
-
-
-class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One crop's text in the shape of the contract.
-
-    `confidence` is in 0..1, not rounded; `note` appears only where the image was not read whole.
-    """
-
-    id: str
-    name: str
-    value: str
-    confidence: float
-    label: str | None = None
-    note: str | None = None
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """Why an item has no result."""
-
-    code: ErrorCode
-    message: str
-
-
-class ErrorLine(msgspec.Struct, frozen=True):
-    """One item that could not be read; `attempts` counts the runs of its chunk."""
-
-    id: str
-    uri: str
-    error: Failure
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +88,10 @@ class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Nudge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Word that uploads wait: for a recognition architecture, or for a kind of pages.
+    """A message that uploads of a kind wait; `batch_size` is how many are taken at once."""
 
-    `batch_size` is how many are taken at once.
-    """
-
-    waited_for: RecognitionModel | PageKind
-    batch_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH_SIZE)]
-
-    @property
-    def kind(self) -> Kind:
-        """What its uploads are read as."""
-        return "recognition" if self.waited_for in RECOGNITION_MODELS else cast("PageKind", self.waited_for)
+    kind: KindName
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_NUDGED)]
 
 
 class _Outcome(msgspec.Struct):
@@ -148,19 +100,7 @@ class _Outcome(msgspec.Struct):
     error: Failure | None = None
 
 
-ResultLine = RecognitionLine | PageLine
-Line = ResultLine | ErrorLine
 M = TypeVar("M", ChunkMessage, Nudge)
-
-
-def encode_line(record: msgspec.Struct) -> bytes:
-    r"""Return the record as one JSON line, `\n` included."""
-    return msgspec.json.encode(record) + b"\n"
-
-
-def encode_lines(records: Sequence[msgspec.Struct]) -> bytes:
-    """Return the records as JSON lines, in one call: a tenth of the time of one for each."""
-    return _ENCODER.encode_lines(records)
 
 
 def decode_item(line: bytes) -> Item:
@@ -208,6 +148,5 @@ def parse_message(payload: object, kind: type[M]) -> M:
         ) from error
 
 
-_ENCODER = msgspec.json.Encoder()
 _ITEMS = msgspec.json.Decoder(Item)
 _OUTCOMES = msgspec.json.Decoder(_Outcome)

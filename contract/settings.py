@@ -5,9 +5,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -17,8 +25,9 @@ from pydantic_settings import (
 )
 
 from contract.errors import BrokerError, SettingsError, UsageError
-from contract.job import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, Export
-from contract.parameters import PARAMETERS, Kind, OcrParameters, Parameters
+from contract.job import MAX_CHUNK_SIZE, Export
+from contract.kinds import KINDS, defaults
+from contract.kinds.base import Parameters
 from contract.storage import is_s3
 
 PREFIX = "TRACE_OCR_"
@@ -32,7 +41,14 @@ SHOWN = 200
 DEFAULT_CONFIG = "trace-ocr.toml"
 
 
-class Settings(BaseSettings, OcrParameters):
+if TYPE_CHECKING:
+    JobDefaults = BaseModel
+else:
+    JobDefaults = create_model("JobDefaults", **defaults())
+"""The parameters of all kinds of jobs, each with its default."""
+
+
+class Settings(BaseSettings, JobDefaults):
     """Deployment settings, and the defaults that new jobs take their parameters from."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
@@ -205,7 +221,7 @@ class Settings(BaseSettings, OcrParameters):
             )
         return self.redis_url.get_secret_value()
 
-    def parameters_of(self, kind: Kind, given: Mapping[str, Any] = MappingProxyType({})) -> Parameters:
+    def parameters_of(self, kind: str, given: Mapping[str, Any] = MappingProxyType({})) -> Parameters:
         """Return the parameters that a new job of a kind takes.
 
         Args:
@@ -214,16 +230,16 @@ class Settings(BaseSettings, OcrParameters):
         Raises:
             UsageError: one of those given means nothing to that kind
         """
-        wanted = PARAMETERS[kind]
+        wanted = KINDS[kind].parameters
         strange = [name for name in given if name not in wanted.model_fields]
         if strange:
             allowed = ", ".join(wanted.model_fields)
             raise UsageError(f"{', '.join(strange)}: no parameter of {kind} jobs, which take {allowed}")
         return wanted(**{name: given.get(name, getattr(self, name)) for name in wanted.model_fields})
 
-    def chunk_size_of(self, kind: Kind) -> int:
+    def chunk_size_of(self, kind: str) -> int:
         """Return how many items a chunk of such a job has."""
-        return self.chunk_size or DEFAULT_CHUNK_SIZE[kind]
+        return self.chunk_size or KINDS[kind].chunk_size
 
 
 def load_settings(**flags: Any) -> Settings:

@@ -13,7 +13,8 @@ import msgspec
 
 from contract.errors import JobError, ObjectMissingError
 from contract.job import Job, parse_job
-from contract.records import UNREADABLE, ChunkStatistics, Item, PartOutcome, decode_item, part_outcome
+from contract.lines import UNREADABLE
+from contract.records import ChunkStatistics, Item, PartOutcome, decode_item, part_outcome
 from contract.storage import Storage, Store, is_s3, join
 
 MAX_JSON_BYTES = 1 << 20

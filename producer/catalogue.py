@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.architectures import MODEL_TASKS
 from contract.model_store import ModelStore, doctr_cache
-from contract.parameters import MODEL_TASKS
 
 DOCTRS_LICENCE = "Apache-2.0"
 """Of docTR's own weights."""

@@ -10,6 +10,7 @@ from contract.broker.app import make_app, make_redis, queue_for, send_chunk
 from contract.broker.depths import waiting_chunks
 from contract.broker.ledger import Ledger
 from contract.job import Job
+from contract.kinds import KINDS
 from contract.records import ChunkMessage
 from contract.settings import Settings
 from contract.storage import Storage
@@ -76,7 +77,7 @@ class Session:
 
     def listing(self, job: Job, stdin: IO[bytes]) -> Listing:
         """Return the items of a job's source: of a page job, its pages."""
-        if job.kind == "recognition":
+        if KINDS[job.kind].unit == "crop":
             return list_source(job.source, self.storage, stdin)
         roots = self.roots if self.settings.allowed_roots else None
         listing = list_source(job.source, self.storage, stdin, PAGE_EXTENSIONS)

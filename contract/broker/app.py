@@ -14,7 +14,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from contract.errors import BrokerError
-from contract.parameters import KINDS, Kind
+from contract.kinds import DEFAULT_KIND, KINDS
 from contract.records import ChunkMessage, Nudge
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def make_app(settings: "Settings") -> Celery:
         task_reject_on_worker_lost=True,
         task_queues=[Queue(name) for name in queue_names(settings.namespace)],
         task_create_missing_queues=False,
-        task_default_queue=queue_for(settings.namespace, KINDS[0], urgent=False),
+        task_default_queue=queue_for(settings.namespace, DEFAULT_KIND, urgent=False),
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         worker_send_task_events=True,
@@ -106,12 +106,12 @@ def make_redis(settings: "Settings", *, retries: int = RETRIES, raw: bool = Fals
         ) from None
 
 
-def task_for(kind: Kind) -> str:
+def task_for(kind: str) -> str:
     """Return the name of the task that reads a chunk of a job of that kind, which is what Flower shows."""
     return f"trace_ocr.{kind}"
 
 
-def send_chunk(app: Celery, message: ChunkMessage, kind: Kind, queue: str, total: int | None) -> None:
+def send_chunk(app: Celery, message: ChunkMessage, kind: str, queue: str, total: int | None) -> None:
     """Publish the pointer to one chunk of a job of that kind.
 
     The task's id is the chunk's name, so that what waits in Redis can be told apart without decoding it.
@@ -149,7 +149,7 @@ def send_nudge(app: Celery, namespace: str, nudge: Nudge) -> None:
             # Asked before the urgent chunks too: somebody waits for each of these.
             queue=queue_names(namespace)[0],
             headers=_headers(),
-            argsrepr=f"uploads {nudge.waited_for}",
+            argsrepr=f"uploads {nudge.kind}",
             kwargsrepr="",
         )
     except OperationalError as error:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from contract.records import UNREADABLE, FailedItem
+from contract.lines import UNREADABLE
+from contract.records import FailedItem
 
 ENDED_STATUSES = frozenset({"completed", "failed", "cancelled"})
 

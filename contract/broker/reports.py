@@ -21,7 +21,7 @@ import structlog
 from redis.client import NEVER_DECODE
 
 from contract.broker.app import make_redis
-from contract.records import UNREADABLE
+from contract.lines import UNREADABLE
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -6,7 +6,7 @@ its batch holds: that is how small requests share batches. The queue carries onl
 there.
 
 Keys, below the namespace:
-  uploads:<waiting for>    list    one Ticket each, as JSON; sent on the right, taken on the left
+  uploads:<kind>           list    one Ticket each, as JSON; sent on the right, taken on the left
   upload:<id>              string  the file's bytes; expires with the ticket
   answers:<sender>         list    one Answer each, as JSON; expires when nobody asks for it
 """
@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import msgspec
 
-from contract.records import UNREADABLE, WAITED_FOR, Text
+from contract.kinds import KINDS
+from contract.lines import UNREADABLE
+from contract.records import Text
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -36,7 +38,7 @@ Token = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 class Ticket(msgspec.Struct, frozen=True):
     """One upload that waits; `deadline` in Unix seconds, after which nobody waits for its answer.
 
-    `parameters` are those of its kind of pages; crops are read with the nudge's.
+    `parameters` are its kind's, all of them.
     """
 
     id: Token
@@ -84,29 +86,29 @@ class Uploads:
     def waiting(self) -> int:
         """Return how many uploads wait for a worker, whatever for."""
         pipeline = self._redis.pipeline(transaction=False)
-        for waited_for in WAITED_FOR:
-            pipeline.llen(self._list(waited_for))
+        for kind in KINDS:
+            pipeline.llen(self._list(kind))
         return sum(cast("list[int]", pipeline.execute()))
 
-    def send(self, waited_for: str, uploads: list[Upload]) -> None:
+    def send(self, kind: str, uploads: list[Upload]) -> None:
         """Add uploads to those that wait for the same."""
         pipeline = self._redis.pipeline(transaction=True)
         for upload in uploads:
             ticket = upload.ticket
             seconds = max(1, math.ceil(ticket.deadline - self._clock()))
             pipeline.set(self._data(ticket.id), upload.data, ex=seconds)
-            pipeline.rpush(self._list(waited_for), msgspec.json.encode(ticket))
+            pipeline.rpush(self._list(kind), msgspec.json.encode(ticket))
         # A list that no worker takes from must not outlive its tickets.
         last = max((upload.ticket.deadline for upload in uploads), default=0.0)
-        pipeline.expire(self._list(waited_for), max(1, math.ceil(last - self._clock())))
+        pipeline.expire(self._list(kind), max(1, math.ceil(last - self._clock())))
         pipeline.execute()
 
-    def take(self, waited_for: str, count: int) -> list[Upload]:
+    def take(self, kind: str, count: int) -> list[Upload]:
         """Return up to `count` uploads, oldest first; those that nobody waits for any more are dropped."""
         taken: list[Upload] = []
         while len(taken) < count:
             asked = count - len(taken)
-            tickets = self._tickets(waited_for, asked)
+            tickets = self._tickets(kind, asked)
             if tickets is None:
                 break
             taken += self._with_data([ticket for ticket in tickets if ticket.deadline > self._clock()])
@@ -129,9 +131,9 @@ class Uploads:
         more = cast("list[bytes] | None", self._redis.lpop(key, most)) or []
         return [msgspec.json.decode(value, type=Answer) for value in (first[1], *more)]
 
-    def _tickets(self, waited_for: str, count: int) -> list[Ticket] | None:
+    def _tickets(self, kind: str, count: int) -> list[Ticket] | None:
         """Return the next tickets, None if there are none; what is no ticket is passed over."""
-        values = cast("list[bytes] | None", self._redis.lpop(self._list(waited_for), count))
+        values = cast("list[bytes] | None", self._redis.lpop(self._list(kind), count))
         if not values:
             return None
         tickets = []
@@ -152,8 +154,8 @@ class Uploads:
             if data is not None
         ]
 
-    def _list(self, waited_for: str) -> str:
-        return f"{self._prefix}uploads:{waited_for}"
+    def _list(self, kind: str) -> str:
+        return f"{self._prefix}uploads:{kind}"
 
     def _data(self, identity: str) -> str:
         return f"{self._prefix}upload:{identity}"

@@ -33,9 +33,8 @@ from contract.errors import (
 from contract.logs import redacted
 from producer.api.monitoring.metrics import UploadCounter
 from producer.api.routes.jobs import jobs_router
-from producer.api.routes.pages import pages_router
-from producer.api.routes.recognition import recognition_router
 from producer.api.routes.system import system_router
+from producer.api.routes.uploads import uploads_router
 from producer.api.security.access import KeyGate
 from producer.api.security.bounds import BodyLimit, SafeHeaders
 from producer.api.services import NoWorkerError, Services
@@ -87,7 +86,7 @@ def make_app(services: Services) -> FastAPI:
         redoc_url=None,
         lifespan=life,
     )
-    routers = jobs_router, recognition_router, pages_router, system_router
+    routers = jobs_router, uploads_router, system_router
     for router in (make(services) for make in routers):
         app.include_router(router)
     app.add_exception_handler(TraceOcrError, _answer_error)

@@ -4,16 +4,17 @@ import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import redis
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from contract.errors import TraceOcrError, UsageError
 from contract.job import JOB_ID, MAX_CHUNK_SIZE, Export, Job, new_job_id
-from contract.parameters import GivenParameters, Kind, OcrParameters
-from contract.records import MAX_TEXT, SHOWN, UNREADABLE
+from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, optional
+from contract.lines import UNREADABLE
+from contract.records import MAX_TEXT, SHOWN
 from contract.settings import Settings
 from contract.storage import is_s3
 from contract.workspace import Workspace, open_workspace
@@ -28,12 +29,21 @@ class IdempotencyConflictError(TraceOcrError):
     """The key was used for another request."""
 
 
+if TYPE_CHECKING:
+    GivenParameters = BaseModel
+else:
+    GivenParameters = create_model("GivenParameters", **optional(job_parameters()))
+"""Those parameters of a request that it names; any may be left out."""
+
+
 class JobRequest(GivenParameters):
     """What to read and where to write; what is left out has the deployment's default."""
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Kind = Field("recognition", description="what is read: crops; or pages, to text, boxes or fields")
+    kind: KindName = Field(
+        DEFAULT_KIND, description="; ".join(f"{kind.name}: {kind.help}" for kind in KINDS.values())
+    )
 
     source: Uri = Field(description="folder, s3:// prefix or manifest (.jsonl, .csv); an absolute path")
     output: Uri = Field(description="the job's workspace: a folder or s3:// prefix")
@@ -115,13 +125,13 @@ class Submission:
             self.jobs.roots.check(uri)
         _check_folder(request.output)
         found = identify_source(request.source)
-        given = request.model_dump(include=set(OcrParameters.model_fields), exclude_none=True)
+        given = request.model_dump(include=set(job_parameters()), exclude_none=True)
         exports = self.settings.exports if request.exports is None else request.exports
         return Job(
             id=request.job_id or new_job_id(found.uri),
             kind=request.kind,
             parameters=self.settings.parameters_of(request.kind, given),
-            exports=exports if request.kind == "ocr" else (),
+            exports=exports if KINDS[request.kind].page_exports else (),
             source=found,
             chunk_size=request.chunk_size or self.settings.chunk_size_of(request.kind),
             urgent=request.urgent,

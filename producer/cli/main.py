@@ -18,8 +18,8 @@ from contract.broker.reports import make_reporter
 from contract.child_processes import python_module
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError, UsageError, WorkspaceConflictError
 from contract.job import JOB_ID, Job, new_job_id
+from contract.kinds import DEFAULT_KIND, KINDS
 from contract.logs import configure_logging, redacted
-from contract.parameters import KINDS, Kind
 from contract.settings import Settings, environment_of
 from contract.workspace import Workspace, open_workspace
 from producer.cli import flower as flower_command
@@ -41,10 +41,10 @@ source = click.argument("source")
 output = click.option("-o", "--output", required=True, help="The job's workspace: a folder or s3:// prefix.")
 kind = click.option(
     "--kind",
-    type=click.Choice(KINDS),
-    default="recognition",
+    type=click.Choice(tuple(KINDS)),
+    default=DEFAULT_KIND,
     show_default=True,
-    help="What is read: crops; or pages, to text, to boxes, to fields.",
+    help="; ".join(f"{one.name}: {one.help}" for one in KINDS.values()) + ".",
 )
 job_id = click.option("--job-id", help="Name of a new job; made from the source's name by default.")
 
@@ -70,7 +70,7 @@ def run(
     settings: Settings,
     source: str,
     output: str,
-    kind: Kind,
+    kind: str,
     job_id: str | None,
     head: int,
     json_output: bool,
@@ -117,7 +117,7 @@ def submit(
     settings: Settings,
     source: str,
     output: str,
-    kind: Kind,
+    kind: str,
     job_id: str | None,
     urgent: bool,
     json_output: bool,
@@ -213,7 +213,7 @@ def main() -> None:
 
 
 def _settle(
-    session: Session, source: str, output: str, kind: Kind, job_id: str | None, *, urgent: bool
+    session: Session, source: str, output: str, kind: str, job_id: str | None, *, urgent: bool
 ) -> tuple[Job, Workspace]:
     if job_id and not re.fullmatch(JOB_ID, job_id):
         raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
@@ -223,7 +223,7 @@ def _settle(
         id=job_id or new_job_id(found.uri),
         kind=kind,
         parameters=settings.parameters_of(kind),
-        exports=settings.exports if kind == "ocr" else (),
+        exports=settings.exports if KINDS[kind].page_exports else (),
         source=found,
         chunk_size=settings.chunk_size_of(kind),
         urgent=urgent,

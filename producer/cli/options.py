@@ -10,11 +10,11 @@ import click
 from pydantic.fields import FieldInfo
 
 from contract.errors import UsageError
+from contract.kinds import KINDS, job_parameters
 from contract.logs import configure_logging
-from contract.parameters import Kind, OcrParameters
 from contract.settings import Settings, load_settings, variable_of
 
-JOB = (*OcrParameters.model_fields, "exports", "chunk_size")
+JOB = (*job_parameters(), "exports", "chunk_size")
 STORAGE = ("s3_endpoint_url", "s3_region", "s3_path_style")
 WORKER = (
     "devices",
@@ -56,12 +56,12 @@ def with_settings(*fields: str) -> Callable[[F], F]:
     return decorate
 
 
-def _check_kind(settings: Settings, kind: Kind, flags: dict[str, Any]) -> None:
+def _check_kind(settings: Settings, kind: str, flags: dict[str, Any]) -> None:
     """Raise UsageError for a flag that means nothing to the kind of job; the environment may set any."""
     given = {name: value for name, value in flags.items() if value is not None}
-    settings.parameters_of(kind, {name: given[name] for name in OcrParameters.model_fields if name in given})
-    if "exports" in given and kind != "ocr":
-        raise UsageError(f"--exports: made of ocr jobs, not of {kind}")
+    settings.parameters_of(kind, {name: given[name] for name in job_parameters() if name in given})
+    if "exports" in given and not KINDS[kind].page_exports:
+        raise UsageError(f"--exports: {kind} jobs have none")
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[F], F]:

@@ -11,8 +11,8 @@ import msgspec
 import tenacity
 
 from contract.errors import UsageError
+from contract.lines import UNREADABLE
 from contract.logs import redacted
-from contract.records import UNREADABLE
 from producer.client.errors import ApiError, UnexpectedAnswerError, UnreachableError, api_error
 
 ATTEMPTS = 6

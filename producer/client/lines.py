@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from contract.records import UNREADABLE
+from contract.lines import UNREADABLE
 from producer.client.connection import ATTEMPTS, Connection
 from producer.client.errors import ConflictError, RefusedError, UnexpectedAnswerError
 

@@ -8,7 +8,8 @@ import msgspec
 from contract.broker.ledger import Ledger
 from contract.errors import JobStateError
 from contract.job import Job, Retry
-from contract.records import ErrorLine, Item
+from contract.lines import ErrorLine
+from contract.records import Item
 from contract.workspace import FOLDERS, Workspace
 from producer.planning.plan import chunks_of, write_chunk
 from producer.results.sinks.documents import remove_exports

@@ -7,7 +7,8 @@ from itertools import count, islice
 
 from contract.errors import SourceError, TraceOcrError, WorkspaceConflictError
 from contract.job import Job, Plan
-from contract.records import Item, encode_lines
+from contract.lines import encode_lines
+from contract.records import Item
 from contract.workspace import MAX_CHUNK_BYTES, Workspace
 from producer.sources.base import Listing
 

@@ -32,6 +32,8 @@ class Dispatcher:
 def settle_job(wanted: Job, workspace: Workspace) -> Job:
     """Return the job that lives in the workspace: the wanted one if there was none.
 
+    A job that is there takes the wanted one's tuning: chunks from now on are read in batches of its size.
+
     Raises:
         UsageError: exports and parameters do not go together
         WorkspaceConflictError: another job lives there
@@ -49,6 +51,9 @@ def settle_job(wanted: Job, workspace: Workspace) -> Job:
             f"{workspace.root} belongs to job {job.id} with other parameters ({'; '.join(differing)}): "
             "use another workspace, or the same parameters to continue it"
         )
+    if job.parameters != wanted.parameters:
+        job = job.tuned_as(wanted)
+        workspace.save_job(job)
     return job
 
 

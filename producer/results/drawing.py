@@ -4,15 +4,16 @@ import base64
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from PIL import Image
 
 from contract.job import Job
-from contract.parameters import KieParameters
-from producer.results.view import Found, words_of
+from contract.kinds import KINDS
+from contract.kinds.base import Kind
+from contract.lines import ErrorLine, WordBox
+from producer.results.view import Found
 
 UNSURE = 0.5
 """Confidence below which a word is drawn as unsure."""
@@ -33,15 +34,6 @@ g:hover polygon { fill: #2b6cb033; } text { fill: #1a202c; font-family: system-u
 """
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A word, or a box alone: its corners in 0..1, clockwise from the text's upper left."""
-
-    corners: tuple[tuple[float, float], ...]
-    text: str = ""
-    confidence: float | None = None
-
-
 def document_html(job: Job, wanted: str, pages: Iterable[tuple[Found, Image.Image | str]]) -> str:
     """Return one file of HTML with every page; of a page that has no picture, why that is.
 
@@ -50,14 +42,10 @@ def document_html(job: Job, wanted: str, pages: Iterable[tuple[Found, Image.Imag
         pages: taken one by one, so that one picture is in memory at a time
     """
     title = escape(f"{wanted} - {job.id}")
-    straightened = isinstance(job.parameters, KieParameters) and job.parameters.straighten_pages
-    note = (
-        "<p>The job straightened pages before reading; here they are as they came, so that boxes may lie "
-        "beside their words.</p>"
-        if straightened
-        else ""
-    )
-    sections = "\n".join(_section(found, image) for found, image in pages)
+    kind = KINDS[job.kind]
+    said = kind.view_note(job.parameters)
+    note = f"<p>{escape(said)}</p>" if said else ""
+    sections = "\n".join(_section(kind, found, image) for found, image in pages)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         '<meta name="viewport" content="width=device-width">'
@@ -65,48 +53,44 @@ def document_html(job: Job, wanted: str, pages: Iterable[tuple[Found, Image.Imag
     )
 
 
-def marks_of(line: dict[str, Any]) -> list[Mark]:
-    """Return the boxes of a page's line of any kind, in its order; none of a crop's."""
-    marks = [Mark(_corners(geometry)) for geometry in line.get("bounding_boxes", ())]
-    return marks + [
-        Mark(_corners(word["geometry"]), word["value"], word["confidence"]) for word in words_of(line)
-    ]
-
-
-def _section(found: Found, image: Image.Image | str) -> str:
+def _section(kind: Kind, found: Found, image: Image.Image | str) -> str:
     head = f"<h2>{escape(found.item.id)}</h2>"
-    line = found.line
-    if line is None:
-        said = "<p>Not read yet.</p>"
-    elif "error" in line:
-        error = line["error"]
-        said = f'<p class="failed">{escape(error["code"])}: {escape(error["message"])}</p>'
-    elif "value" in line:
-        said = f"<p>{escape(line['value'])} ({line['confidence']:.2f})</p>"
-    else:
-        said = ""
+    said = _said(kind, found.line)
     if isinstance(image, str):
         return f'<section>{head}{said}<p class="failed">no picture: {escape(image)}</p></section>'
-    marks = marks_of(line or {})
-    sides = _side(image, marks, f'<image href="{_data(image)}" width="100%" height="100%"/>', texts=False)
-    if any(mark.text for mark in marks):
-        sides += _side(image, marks, "", texts=True)
+    read = found.line is not None and not isinstance(found.line, ErrorLine)
+    words = list(kind.words(found.line)) if read else []
+    sides = _side(image, words, f'<image href="{_data(image)}" width="100%" height="100%"/>', texts=False)
+    if any(word.value for word in words):
+        sides += _side(image, words, "", texts=True)
     return f'<section>{head}{said}<div class="sides">{sides}</div></section>'
 
 
-def _side(image: Image.Image, marks: Sequence[Mark], ground: str, *, texts: bool) -> str:
+def _said(kind: Kind, line: Any | ErrorLine | None) -> str:
+    """Return an item's line in words, where its picture does not show them."""
+    if line is None:
+        return "<p>Not read yet.</p>"
+    if isinstance(line, ErrorLine):
+        return f'<p class="failed">{escape(line.error.code)}: {escape(line.error.message)}</p>'
+    if kind.unit == "page":
+        return ""
+    value, confidence = kind.excerpt(line)
+    return f"<p>{escape(value)}{'' if confidence is None else f' ({confidence:.2f})'}</p>"
+
+
+def _side(image: Image.Image, words: Sequence[WordBox], ground: str, *, texts: bool) -> str:
     width, height = image.size
-    drawn = "".join(_drawn(mark, width, height, texts=texts) for mark in marks)
+    drawn = "".join(_drawn(word, width, height, texts=texts) for word in words)
     return f'<svg viewBox="0 0 {width} {height}">{ground}{drawn}</svg>'
 
 
-def _drawn(mark: Mark, width: int, height: int, *, texts: bool) -> str:
-    corners = [(x * width, y * height) for x, y in mark.corners]
-    sure = "" if mark.confidence is None else f" ({mark.confidence:.2f})"
-    kind = ' class="unsure"' if mark.confidence is not None and mark.confidence < UNSURE else ""
-    title = f"<title>{escape(mark.text)}{sure}</title>" if mark.text else ""
+def _drawn(word: WordBox, width: int, height: int, *, texts: bool) -> str:
+    corners = [(x * width, y * height) for x, y in _corners(word.geometry)]
+    sure = "" if word.confidence is None else f" ({word.confidence:.2f})"
+    kind = ' class="unsure"' if word.confidence is not None and word.confidence < UNSURE else ""
+    title = f"<title>{escape(word.value)}{sure}</title>" if word.value else ""
     if texts:
-        return f"<g{kind}>{title}{_text(mark.text, corners)}</g>"
+        return f"<g{kind}>{title}{_text(word.value, corners)}</g>"
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
     return f'<g{kind}>{title}<polygon points="{points}"/></g>'
 
@@ -126,6 +110,7 @@ def _text(text: str, corners: Sequence[tuple[float, float]]) -> str:
 
 
 def _corners(geometry: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    """Return the corners of a geometry, clockwise from the text's upper left."""
     if len(geometry) == 4:
         left, top, right, bottom = geometry
         return (left, top), (right, top), (right, bottom), (left, bottom)

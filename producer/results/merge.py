@@ -12,7 +12,8 @@ import msgspec
 
 from contract.errors import JobError
 from contract.job import Job, Plan
-from contract.records import ChunkStatistics, Failure, failure_of, identity_of
+from contract.lines import Failure
+from contract.records import ChunkStatistics, failure_of, identity_of
 from contract.workspace import Workspace, intact
 from producer.results.sinks.documents import DocumentExports
 

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 from random import Random
-from statistics import fmean
 from typing import Any
 
 import msgspec
 
 from contract.errors import ObjectMissingError
+from contract.kinds import KINDS
+from contract.kinds.base import Kind
 from contract.records import SHOWN, Item, failure_of
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, intact
-from producer.results.view import words_of
 
 IMAGE_TYPES = {
     b"\x89PNG": "image/png",
@@ -27,7 +27,7 @@ hold scripts."""
 
 @dataclass(frozen=True)
 class Sample:
-    """One item that was read, where it stands in its job, and its text, of a page up to SHOWN characters.
+    """One item that was read, where it stands in its job, and up to SHOWN characters of its text.
 
     `confidence` is in 0..1, of a page its words' mean; None where no word was read.
     """
@@ -44,29 +44,22 @@ def samples(workspace: Workspace, count: int) -> list[Sample]:
     parts = workspace.part_numbers()
     if not parts:
         return []
+    kind = KINDS[workspace.require_job().kind]
     chunk = max(parts)
     uri = workspace.part(chunk)
     with intact(uri):
         found = [
-            (index, msgspec.json.decode(line, type=dict[str, Any]))
+            (index, msgspec.json.decode(line, type=kind.line))
             for index, line in enumerate(workspace.lines(uri))
             if failure_of(line) is None
         ]
     chosen = sorted(Random(chunk).sample(range(len(found)), min(count, len(found))))  # noqa: S311
-    return [
-        Sample(line["id"], *_said(line), chunk, index)
-        for index, line in (found[position] for position in chosen)
-    ]
+    return [_sample(kind, *found[position], chunk) for position in chosen]
 
 
-def _said(line: dict[str, Any]) -> tuple[str, float | None]:
-    if "value" in line:
-        return line["value"], line["confidence"]
-    if "bounding_boxes" in line:
-        return f"{len(line['bounding_boxes'])} words found", None
-    words = list(words_of(line))
-    text = " ".join(word["value"] for word in words)[:SHOWN]
-    return text, fmean(word["confidence"] for word in words) if words else None
+def _sample(kind: Kind, index: int, line: Any, chunk: int) -> Sample:
+    value, confidence = kind.excerpt(line)
+    return Sample(line.id, value[:SHOWN], confidence, chunk, index)
 
 
 def item_of(workspace: Workspace, chunk: int, index: int) -> Item:

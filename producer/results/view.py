@@ -23,7 +23,9 @@ from contract.errors import (
     UsageError,
 )
 from contract.job import Job
-from contract.records import Item
+from contract.kinds import KINDS
+from contract.lines import ErrorLine
+from contract.records import Item, failure_of
 from contract.settings import Settings
 from contract.storage import Storage, copy, is_s3
 from contract.workspace import Workspace, intact
@@ -43,10 +45,10 @@ MAX_SIDE = 1600
 
 @dataclass(frozen=True)
 class Found:
-    """An item and its line, a result or an error as JSON holds it; None if it is not read yet."""
+    """An item and its line: a result of the job's kind, an error, or None if it is not read yet."""
 
     item: Item
-    line: dict[str, Any] | None
+    line: Any | ErrorLine | None
 
 
 def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
@@ -58,7 +60,7 @@ def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
     found: dict[str, Found] = {}
     for chunk, index, item in _matches(workspace, job, wanted):
         # Of an item that was retried the last line stands.
-        line = _line(workspace, chunk, index)
+        line = _line(workspace, job, chunk, index)
         found[item.id] = Found(item, line or (found[item.id].line if item.id in found else None))
     if not found:
         raise UsageError(
@@ -66,16 +68,6 @@ def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
             "documents are called like ledger.pdf#page=2, and ledger.pdf is all of them"
         )
     return list(found.values())
-
-
-def words_of(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the words of a page's line, of kind ocr or kie, as JSON holds them."""
-    for page in line.get("pages", ()):
-        for block in page["blocks"]:
-            for part in block["lines"]:
-                yield from part["words"]
-    for field in line.get("extracted_fields", ()):
-        yield from field["values"]
 
 
 class Pictures:
@@ -104,9 +96,8 @@ class Pictures:
             StorageError, ItemError, OSError: it cannot be read, or broke the process that tried
         """
         item = found.item
-        code = (found.line or {}).get("error", {}).get("code")
-        if code in BREAKING:
-            raise ItemError(ErrorCode(code), "what broke a worker's process is not opened here")
+        if isinstance(found.line, ErrorLine) and found.line.error.code in BREAKING:
+            raise ItemError(found.line.error.code, "what broke a worker's process is not opened here")
         if item.page and is_document(item.uri):
             return _page(self._path(item.uri), item.page, self._settings.max_pixels)
         data = self._storage.at(item.uri).read(item.uri, self._settings.max_bytes)
@@ -168,7 +159,7 @@ def _is(item: Item, wanted: str) -> bool:
     return item.id == wanted or (item.page is not None and item.id == page_id(wanted, item.page))
 
 
-def _line(workspace: Workspace, chunk: int, index: int) -> dict[str, Any] | None:
+def _line(workspace: Workspace, job: Job, chunk: int, index: int) -> Any | ErrorLine | None:
     uri = workspace.part(chunk)
     try:
         lines = workspace.lines(uri)
@@ -177,7 +168,8 @@ def _line(workspace: Workspace, chunk: int, index: int) -> dict[str, Any] | None
     if index >= len(lines):
         raise JobError(f"{uri} holds {len(lines)} lines: delete it and submit the job again")
     with intact(uri):
-        return msgspec.json.decode(lines[index], type=dict[str, Any])
+        line = lines[index]
+        return msgspec.json.decode(line, type=ErrorLine if failure_of(line) else KINDS[job.kind].line)
 
 
 def _page(path: Path, number: int, max_pixels: int) -> Image.Image:

@@ -10,7 +10,8 @@ from typing import IO
 import msgspec
 
 from contract.errors import SourceError, StorageError
-from contract.records import MAX_TEXT, UNREADABLE, Item, Label, Text
+from contract.lines import UNREADABLE
+from contract.records import MAX_TEXT, Item, Label, Text
 from contract.storage import Storage, join
 from contract.storage.streams import TranslatedStream
 from producer.sources.seen_ids import SeenIds

@@ -13,8 +13,8 @@ from doctr.io import Document
 from doctr.models import ocr_predictor
 
 from contract.documents import document_of
-from contract.parameters import OcrParameters
-from contract.records import encode_line
+from contract.kinds.ocr import OcrParameters
+from contract.lines import encode_line
 from tests.integration.processes import TRACE_OCR, Bucket, Run, Start
 from tests.integration.test_pages_parity import (
     MODELS,

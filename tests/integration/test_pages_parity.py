@@ -25,9 +25,12 @@ from doctr.models import (
 )
 from PIL import Image
 
+from contract.kinds.base import Parameters
+from contract.kinds.detection import DetectionParameters
+from contract.kinds.kie import KieParameters
+from contract.kinds.ocr import OcrParameters
 from contract.lines import OcrLine
 from contract.model_store import ModelStore
-from contract.parameters import DetectionParameters, KieParameters, OcrParameters, Parameters
 from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage

@@ -20,9 +20,10 @@ from doctr.io import DocumentFile
 from doctr.models import recognition, recognition_predictor
 from PIL import Image
 
+from contract.architectures import RECOGNITION_MODELS
+from contract.lines import RecognitionLine
 from contract.model_store import ModelStore
-from contract.parameters import RECOGNITION_MODELS
-from contract.records import Item, RecognitionLine
+from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots

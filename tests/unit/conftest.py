@@ -16,7 +16,7 @@ from moto import mock_aws
 from contract.broker.ledger import Ledger
 from contract.broker.uploads import Uploads
 from contract.job import Job, Source
-from contract.parameters import RecognitionParameters
+from contract.kinds.recognition import RecognitionParameters
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace

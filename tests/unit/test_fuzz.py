@@ -23,7 +23,8 @@ from PIL import Image
 
 from contract.errors import ErrorCode, ItemError, TraceOcrError
 from contract.job import Job, parse_job
-from contract.records import ChunkMessage, Item, decode_item, encode_line
+from contract.lines import encode_line
+from contract.records import ChunkMessage, Item, decode_item
 from contract.settings import Settings, environment_of, load_settings, variable_of
 from contract.storage import Storage
 from contract.workspace import Workspace

@@ -20,14 +20,13 @@ from contract.errors import (
     StorageUnavailableError,
     UnfitWorkerError,
 )
-from contract.parameters import KINDS
-from contract.parameters import Kind as JobKind
+from contract.kinds import KINDS
 from contract.records import ChunkMessage, M, Nudge, parse_message
 from contract.workspace import open_workspace
 from worker.jobs.chunk import WorkerContext, read_chunk
 from worker.jobs.heartbeat import renew_lease
 from worker.jobs.uploads import read_uploads
-from worker.monitoring.metrics import Kind
+from worker.monitoring.metrics import UPLOAD
 
 MAX_ATTEMPTS = 5
 """Runs of one chunk that may end in an error nobody foresaw before the job is failed. Storage and Redis
@@ -40,7 +39,7 @@ NOT_THE_CHUNKS_DOING = (InterruptedChunkError, UnfitWorkerError, StorageUnavaila
 def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:
     """Register the worker's tasks; their functions only translate between Celery and `read_chunk`."""
 
-    def register(kind: JobKind) -> None:
+    def register(kind: str) -> None:
         @app.task(name=task_for(kind), bind=True, acks_late=True)
         def chunk(self: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
             tag = str(self.request.properties["delivery_tag"])  # type: ignore[index]
@@ -55,7 +54,7 @@ def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:
 
 
 def run_message(
-    kind: JobKind,
+    kind: str,
     args: tuple[Any, ...],
     payload: dict[str, Any],
     context: WorkerContext,
@@ -105,13 +104,13 @@ def run_nudge(args: tuple[Any, ...], payload: dict[str, Any], context: WorkerCon
     log = structlog.get_logger().bind(worker=context.name)
     try:
         shown = read_uploads(_parse(args, payload, Nudge), context)
-        context.metrics.chunk("upload", "done")
+        context.metrics.chunk(UPLOAD, "done")
         return shown
     except MessageError as error:
-        return _drop("upload", error, context)
+        return _drop(UPLOAD, error, context)
     except Exception as error:
         requeue = isinstance(error, InterruptedChunkError | UnfitWorkerError)
-        context.metrics.chunk("upload", "handed_back" if requeue else "let_go")
+        context.metrics.chunk(UPLOAD, "handed_back" if requeue else "let_go")
         if isinstance(error, UnfitWorkerError):
             _retire(error, context, log)
         elif not requeue:
@@ -125,7 +124,7 @@ def _parse(args: tuple[Any, ...], payload: dict[str, Any], kind: type[M]) -> M:
     return parse_message(payload, kind)
 
 
-def _drop(kind: Kind, error: MessageError, context: WorkerContext) -> dict[str, object]:
+def _drop(kind: str, error: MessageError, context: WorkerContext) -> dict[str, object]:
     context.metrics.chunk(kind, "dropped")
     structlog.get_logger().error("message_dropped", worker=context.name, error=str(error))
     return {"dropped": str(error)}

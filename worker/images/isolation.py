@@ -21,7 +21,7 @@ import numpy as np
 
 from contract.documents import page_count
 from contract.errors import ErrorCode, ItemError
-from contract.parameters import PDF_RESOLUTION
+from contract.kinds.detection import PDF_RESOLUTION
 from worker.images.decode import DecodedImage, decode_crop, decode_image
 from worker.images.documents import PageReader
 

@@ -15,7 +15,8 @@ from contract.broker.uploads import Uploads
 from contract.documents import is_document
 from contract.errors import JobError, MessageError, OutsideAllowedRootsError, StorageError
 from contract.job import Job
-from contract.parameters import PDF_RESOLUTION, DetectionParameters
+from contract.kinds import KINDS
+from contract.kinds.detection import PDF_RESOLUTION
 from contract.records import ChunkMessage, Item
 from contract.settings import Settings
 from contract.storage import Storage, is_s3
@@ -155,7 +156,7 @@ def _run(
 ) -> ChunkRun:
     """Return the run of a chunk; what it keeps open is closed with the stack."""
     settings, roots = context.settings, _roots_of(job, context.roots)
-    pages = isinstance(job.parameters, DetectionParameters)
+    pages = KINDS[job.kind].unit == "page"
     documents = stack.enter_context(DocumentFiles(context.storage, roots, settings.max_document_bytes))
 
     def fetch_file(item: Item) -> File:

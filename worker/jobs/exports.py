@@ -16,10 +16,10 @@ from doctr.io.elements import Block, Line, Page, Word
 from PIL import Image
 
 from contract.job import Job
-from contract.lines import Estimate, Geometry, OcrLine, PageExport
-from contract.parameters import OcrParameters
-from contract.records import Item, encode_lines
-from contract.records import Line as ItemLine
+from contract.kinds.ocr import OcrParameters
+from contract.lines import Estimate, Geometry, OcrLine, PageExport, encode_lines
+from contract.lines import Line as ItemLine
+from contract.records import Item
 from contract.workspace import Workspace
 from worker.pipeline.run import ChunkRun
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from contract.records import ChunkStatistics, ErrorLine, Line, encode_lines
+from contract.lines import ErrorLine, Line, encode_lines
+from contract.records import ChunkStatistics
 from contract.workspace import Workspace
 from worker.kinds.reading import Reading
 from worker.pipeline.run import Timings

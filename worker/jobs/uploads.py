@@ -17,17 +17,15 @@ from contract.errors import (
     ModelUnavailableError,
     UnfitWorkerError,
 )
-from contract.parameters import (
-    PARAMETERS,
-    PDF_RESOLUTION,
-    DetectionParameters,
-    Parameters,
-    RecognitionParameters,
-)
-from contract.records import ErrorLine, Item, Line, Nudge
+from contract.kinds import KINDS
+from contract.kinds.base import Kind, Parameters
+from contract.kinds.detection import PDF_RESOLUTION, DetectionParameters
+from contract.lines import ErrorLine, Line
+from contract.records import Item, Nudge
 from worker.images.files import Decoder
 from worker.jobs.chunk import WorkerContext
 from worker.kinds.reading import Reading, make_reading
+from worker.monitoring.metrics import UPLOAD
 from worker.pipeline.run import ChunkRun, process_chunk
 
 MAX_ROUNDS = 16
@@ -46,7 +44,7 @@ def read_uploads(nudge: Nudge, context: WorkerContext) -> dict[str, object]:
     """
     counts: Counter[str] = Counter(ok=0, failed=0)
     for _ in range(MAX_ROUNDS):
-        uploads = context.uploads.take(nudge.waited_for, nudge.batch_size)
+        uploads = context.uploads.take(nudge.kind, nudge.batch_size)
         if not uploads:
             break
         for sender, answers in _by_sender(uploads, _answers(uploads, nudge, context)).items():
@@ -60,11 +58,11 @@ def _answers(uploads: list[Upload], nudge: Nudge, context: WorkerContext) -> lis
     """Return one answer per upload; whatever goes wrong, nobody is left waiting for theirs."""
     try:
         answers: dict[str, Answer] = {}
-        for parameters, alike in _alike(uploads, nudge):
+        for parameters, alike in _alike(uploads, KINDS[nudge.kind]):
             answers.update((answer.id, answer) for answer in _read(alike, parameters, context))
         return [answers[upload.ticket.id] for upload in uploads]
     except (InterruptedChunkError, UnfitWorkerError):
-        context.uploads.send(nudge.waited_for, uploads)
+        context.uploads.send(nudge.kind, uploads)
         raise
     except ModelUnavailableError as error:
         return [Answer(upload.ticket.id, error=str(error), fault="server") for upload in uploads]
@@ -74,19 +72,14 @@ def _answers(uploads: list[Upload], nudge: Nudge, context: WorkerContext) -> lis
         return [Answer(upload.ticket.id, error=reason, fault="server") for upload in uploads]
 
 
-def _alike(uploads: list[Upload], nudge: Nudge) -> Iterator[tuple[Parameters, list[Upload]]]:
-    """Yield the uploads that are read with the same parameters, together."""
-    if nudge.kind == "recognition":
-        crops = RecognitionParameters.model_validate(
-            {"recognition_model": nudge.waited_for, "recognition_batch_size": nudge.batch_size}
-        )
-        yield crops, uploads
-        return
-    alike: dict[bytes, list[Upload]] = {}
+def _alike(uploads: list[Upload], kind: Kind) -> Iterator[tuple[Parameters, list[Upload]]]:
+    """Yield the uploads that are read with the same parameters; the oldest one's tuning is that of all."""
+    alike: dict[bytes, tuple[Parameters, list[Upload]]] = {}
     for upload in uploads:
-        alike.setdefault(msgspec.json.encode(upload.ticket.parameters, order="sorted"), []).append(upload)
-    for given, same in alike.items():
-        yield PARAMETERS[nudge.kind].model_validate_json(given), same
+        parameters = kind.parameters.model_validate(upload.ticket.parameters)
+        key = msgspec.json.encode(kind.identity(parameters), order="sorted")
+        alike.setdefault(key, (parameters, []))[1].append(upload)
+    yield from alike.values()
 
 
 def _read(uploads: list[Upload], parameters: Parameters, context: WorkerContext) -> list[Answer]:
@@ -155,9 +148,9 @@ def _lines(
     )
     with context.watchdog.watching() as alive:
         lines, timings = process_chunk(items, replace(run, on_alive=alive), reading.stage)
-    context.metrics.read("upload", timings, run.batch_size)
+    context.metrics.read(UPLOAD, timings, run.batch_size)
     failed = sum(isinstance(line, ErrorLine) for line in lines)
-    context.metrics.items("upload", len(lines) - failed, failed)
+    context.metrics.items(UPLOAD, len(lines) - failed, failed)
     return lines
 
 

@@ -17,7 +17,9 @@ from doctr.models.predictor.base import _OCRPredictor
 from doctr.utils.geometry import detach_scores
 from langdetect import DetectorFactory
 
-from contract.parameters import DetectionParameters, KieParameters, OcrParameters
+from contract.kinds.detection import DetectionParameters
+from contract.kinds.kie import KieParameters
+from contract.kinds.ocr import OcrParameters
 from worker.images.decode import Pixels
 from worker.models.detection import Map, PageResize
 from worker.pipeline.batching import Prediction

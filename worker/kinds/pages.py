@@ -10,7 +10,7 @@ import numpy.typing as npt
 import structlog
 
 from contract.errors import ErrorCode, ItemError, TraceOcrError
-from contract.lines import DetectionLine, PageLine
+from contract.lines import DetectionLine, ResultLine
 from contract.records import Item
 from worker.images.decode import Pixels
 from worker.kinds.page_lines import boxes_of, kie_line, ocr_line
@@ -92,7 +92,7 @@ class DetectionStage:
             run.pool, lambda page: self._prepared(page, run), detected, FOUND_AHEAD * self._batch_size
         )
 
-    def line(self, item: Item, ready: Prepared, _predictions: list[Prediction], _run: ChunkRun) -> PageLine:
+    def line(self, item: Item, ready: Prepared, _predictions: list[Prediction], _run: ChunkRun) -> ResultLine:
         """Return the boxes of a page."""
         assert isinstance(ready.outcome, BoxedPage)
         boxes = boxes_of(ready.outcome.boxes)
@@ -197,7 +197,7 @@ class WordStage(DetectionStage):
         super().__init__(steps, detector, batch_size)
         self._to_line = ocr_line if group else kie_line
 
-    def line(self, item: Item, ready: Prepared, predictions: list[Prediction], run: ChunkRun) -> PageLine:
+    def line(self, item: Item, ready: Prepared, predictions: list[Prediction], run: ChunkRun) -> ResultLine:
         """Return the text of a page of which all pieces were read."""
         page = ready.outcome
         assert isinstance(page, ReadablePage)

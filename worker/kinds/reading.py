@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from contract.parameters import (
-    DetectionParameters,
-    KieParameters,
-    OcrParameters,
-    Parameters,
-    RecognitionParameters,
-)
+from contract.kinds.base import Parameters
+from contract.kinds.detection import DetectionParameters
+from contract.kinds.kie import KieParameters
+from contract.kinds.ocr import OcrParameters
+from contract.kinds.recognition import RecognitionParameters
 from worker.kinds.page_steps import PageSteps
 from worker.kinds.pages import DetectionStage, NothingToRead, WordStage
 from worker.kinds.recognition import CropStage
@@ -58,6 +56,7 @@ def make_reading(parameters: Parameters, models: Models) -> Reading:
     """
     if isinstance(parameters, DetectionParameters):
         return _pages(parameters, models)
+    assert isinstance(parameters, RecognitionParameters)
     recogniser = models.recognisers.get(parameters.recognition_model)
     size = parameters.recognition_batch_size
     return Reading(CropStage(), recogniser, size, PREFETCH_BATCHES * size, recogniser.identity)

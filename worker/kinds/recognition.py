@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from contract.errors import ItemError
-from contract.records import Item, RecognitionLine
+from contract.lines import RecognitionLine
+from contract.records import Item
 from worker.images.decode import File
 from worker.pipeline.ahead import ahead
 from worker.pipeline.batching import Prediction, PreparedCrop

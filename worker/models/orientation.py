@@ -8,8 +8,8 @@ import torch
 from doctr.models.classification.predictor import OrientationPredictor
 from doctr.models.preprocessor import PreProcessor
 
+from contract.architectures import ORIENTATION_MODELS
 from contract.model_store import ModelStore
-from contract.parameters import ORIENTATION_MODELS
 from worker.images.decode import Pixels
 from worker.models.weights import load_model
 

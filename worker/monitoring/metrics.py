@@ -7,12 +7,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollecto
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from contract.kinds import KINDS
+
 if TYPE_CHECKING:
     from worker.monitoring.device import Device
     from worker.pipeline.run import Timings
 
-Kind = Literal["recognition", "ocr", "detection", "kie", "upload"]
-"""What was read for: a job of a kind, or files that were sent over HTTP."""
+UPLOAD = "upload"
+"""The label of files that were sent over HTTP, next to those of jobs, which are their kinds."""
 
 Outcome = Literal["done", "skipped", "handed_back", "let_go", "job_failed", "dropped"]
 """What became of a message; `done` covers a chunk that another run had read already."""
@@ -65,7 +67,7 @@ class WorkerMetrics:
 
     def _begin_at_zero(self) -> None:
         """Make the series there are from the start: a rate needs a first value to grow from."""
-        for kind in get_args(Kind):
+        for kind in (*KINDS, UPLOAD):
             for outcome in ("completed", "failed"):
                 self._items.labels(kind, outcome)
             for message in get_args(Outcome):
@@ -73,21 +75,21 @@ class WorkerMetrics:
             for counter in (self._batches, self._pieces, self._places):
                 counter.labels(kind)
 
-    def chunk(self, kind: Kind, outcome: Outcome) -> None:
+    def chunk(self, kind: str, outcome: Outcome) -> None:
         """Count one message."""
         self._chunks.labels(kind, outcome).inc()
 
-    def items(self, kind: Kind, completed: int, failed: int) -> None:
+    def items(self, kind: str, completed: int, failed: int) -> None:
         """Count items whose lines are durable, or answered."""
         self._items.labels(kind, "completed").inc(completed)
         self._items.labels(kind, "failed").inc(failed)
 
-    def stages(self, kind: Kind, seconds: Mapping[str, float]) -> None:
+    def stages(self, kind: str, seconds: Mapping[str, float]) -> None:
         """Add to the seconds of each stage."""
         for stage, spent in seconds.items():
             self._stages.labels(kind, stage).inc(spent)
 
-    def read(self, kind: Kind, timings: "Timings", batch_size: int) -> None:
+    def read(self, kind: str, timings: "Timings", batch_size: int) -> None:
         """Count what one run of the stages took: seconds, batches, and the pieces that were in them."""
         self.stages(kind, timings.seconds)
         self._batches.labels(kind).inc(timings.batches)

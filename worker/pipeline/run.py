@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from contract.errors import ErrorCode, InterruptedChunkError, ItemError
-from contract.records import ErrorLine, Failure, Item, Line, ResultLine
+from contract.lines import ErrorLine, Failure, Line, ResultLine
+from contract.records import Item
 from worker.images.decode import DecodedImage, File, Pixels
 from worker.pipeline.batching import Batch, Prediction, PreparedCrop, batches
 

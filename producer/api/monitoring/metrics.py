@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from contract.broker.ledger import Ledger
 from contract.broker.reports import Reports
 from contract.broker.uploads import Uploads
-from contract.parameters import KINDS, Kind
+from contract.kinds import KINDS
 from contract.settings import Settings
 from producer.api.monitoring.collector import StorageWatch, SystemCollector
 
-UPLOAD_KINDS: dict[str, Kind] = {f"/{kind}/": kind for kind in KINDS}
+UPLOAD_KINDS: dict[str, str] = {f"/{kind}/": kind for kind in KINDS}
 """The paths that take files, and what they read."""
 
 UPLOAD_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0)
@@ -56,11 +56,11 @@ class ApiMetrics:
         """Return everything in Prometheus' text format; never raises because something is away."""
         return generate_latest(self._registry)
 
-    def upload_timed(self, kind: Kind) -> contextlib.AbstractContextManager[object]:
+    def upload_timed(self, kind: str) -> contextlib.AbstractContextManager[object]:
         """Measure a block: an upload's files from their arrival to their text."""
         return self._uploads.seconds.labels(kind).time()
 
-    def upload_answered(self, kind: Kind, status: int) -> None:
+    def upload_answered(self, kind: str, status: int) -> None:
         """Count a request with uploads by its HTTP status."""
         self._uploads.requests.labels(kind, str(status)).inc()
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from contract.broker.ledger import Ledger
 from contract.errors import JobStateError
 from contract.job import JOB_ID, STANDARD_INPUT, Job
-from contract.parameters import Kind
+from contract.kinds import KindName
 from contract.workspace import Workspace
 from producer.api.jobs import Jobs, Page
 from producer.api.lines import Selection, lines_response
@@ -91,7 +91,7 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
         after: Annotated[str | None, Query(pattern=JOB_ID)] = None,
         status: Status | None = None,
-        kind: Kind | None = None,
+        kind: KindName | None = None,
     ) -> JobList:
         """List jobs, newest first; `after` is the last id of the page before."""
 

@@ -13,6 +13,7 @@ from celery import Celery
 from contract.broker.app import send_nudge
 from contract.broker.uploads import Answer, MediaType, Ticket, Upload, Uploads
 from contract.errors import TraceOcrError
+from contract.kinds.base import Kind, Parameters
 from contract.records import MAX_TEXT, Nudge
 from contract.settings import Settings
 
@@ -67,11 +68,8 @@ class UploadDesk:
         """Stop fetching answers."""
         self._stop.set()
 
-    async def read(self, files: list[File], nudge: Nudge, parameters: dict[str, object]) -> list[Answer]:
+    async def read(self, files: list[File], kind: Kind, parameters: Parameters) -> list[Answer]:
         """Return the answers to the files, in order.
-
-        Args:
-            parameters: those of a kind of pages; crops are read with the nudge's
 
         Raises:
             BusyError: too many uploads wait already
@@ -82,7 +80,8 @@ class UploadDesk:
         if self._held_bytes and self._held_bytes + size > self.settings.api_queue_bytes:
             raise BusyError("too many bytes wait for workers: try again in a while")
         self._held_bytes += size
-        uploads = self._tickets(files, parameters)
+        uploads = self._tickets(files, parameters.model_dump(mode="json"))
+        nudge = Nudge(kind.name, getattr(parameters, kind.batch))
         loop = asyncio.get_running_loop()
         waiting = [self._pending.setdefault(one.ticket.id, loop.create_future()) for one in uploads]
         try:
@@ -120,7 +119,7 @@ class UploadDesk:
     def _send(self, uploads: list[Upload], nudge: Nudge) -> None:
         if self.uploads.waiting() + len(uploads) > self.settings.api_queue_limit:
             raise BusyError("too many files wait for workers: try again in a while")
-        self.uploads.send(nudge.waited_for, uploads)
+        self.uploads.send(nudge.kind, uploads)
         # As many as their batches: several workers then share them.
         for _ in range(0, len(uploads), nudge.batch_size):
             send_nudge(self.app, self.settings.namespace, nudge)

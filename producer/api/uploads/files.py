@@ -6,8 +6,7 @@ from typing import cast
 from fastapi import HTTPException, UploadFile
 
 from contract.broker.uploads import MEDIA_TYPES, Answer, MediaType
-from contract.parameters import Kind
-from contract.records import Nudge
+from contract.kinds.base import Kind, Parameters
 from contract.settings import Settings
 from producer.api.services import Services
 from producer.api.uploads.desk import File
@@ -22,7 +21,7 @@ UNTYPED = (None, "", "application/octet-stream")
 
 
 async def lines_of(
-    files: list[UploadFile], kind: Kind, nudge: Nudge, parameters: dict[str, object], services: Services
+    files: list[UploadFile], kind: Kind, parameters: Parameters, services: Services
 ) -> list[tuple[str, bytes]]:
     """Return each page's file name and line of JSON, an image being one page, in the order of the files.
 
@@ -35,8 +34,8 @@ async def lines_of(
         raise HTTPException(413, f"more than {settings.api_max_files:,} files: send fewer at once")
     read = [await _file(file, settings) for file in files]
     await asyncio.to_thread(services.require_worker)
-    with services.metrics.upload_timed(kind):
-        answers = await services.desk.read(read, nudge, parameters)
+    with services.metrics.upload_timed(kind.name):
+        answers = await services.desk.read(read, kind, parameters)
     return [(file.name, line) for file, answer in zip(read, answers, strict=True) for line in _lines(answer)]
 
 

@@ -20,8 +20,8 @@ import pikepdf
 from contract.documents import document_of
 from contract.errors import JobError, UsageError
 from contract.job import Export, Job
+from contract.kinds.ocr import OcrParameters
 from contract.lines import PageExport
-from contract.parameters import OcrParameters
 from contract.storage import COPY_BYTES, copy, is_s3
 from contract.storage.streams import TranslatedStream
 from contract.workspace import Workspace, intact
@@ -39,8 +39,8 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 def check_exports(job: Job) -> None:
     """Raise UsageError if a job asks for an export that its parameters leave no way to make."""
-    wanted, parameters = set(job.exports), job.parameters
-    if not isinstance(parameters, OcrParameters):
+    wanted, parameters = set(job.exports), cast("OcrParameters", job.parameters)
+    if not wanted:
         return
     if {"hocr", "pdf"} & wanted and not parameters.assume_straight_pages:
         raise UsageError(

@@ -12,12 +12,13 @@ from contract.lines import (
     Field,
     KieLine,
     OcrLine,
-    PageLine,
     PageText,
+    ResultLine,
     TextLine,
     Word,
+    encode_line,
 )
-from contract.records import encode_line, failure_of, identity_of, part_outcome
+from contract.records import failure_of, identity_of, part_outcome
 
 BOX = (0.1, 0.2, 0.30000000000000004, 1.0)
 CORNERS = (0.1, 0.2, 0.9, 0.2, 0.9, 0.4, 0.1, 0.4)
@@ -40,27 +41,27 @@ KIE = KieLine(
     "a.png", "a.png", 1, NOTHING, NOTHING, (297, 210), (Field("words", (WORD,)), Field("dates", ()))
 )
 
-LINES: tuple[PageLine, ...] = (OCR, DETECTION, KIE)
+LINES: tuple[ResultLine, ...] = (OCR, DETECTION, KIE)
 
 
 @pytest.mark.parametrize("line", LINES, ids=["ocr", "detection", "kie"])
 class TestEveryKind:
-    def test_a_line_gives_back_the_same_page(self, line: PageLine) -> None:
+    def test_a_line_gives_back_the_same_page(self, line: ResultLine) -> None:
         assert msgspec.json.decode(encode_line(line), type=type(line)) == line
 
-    def test_it_is_one_line_whatever_stands_on_the_page(self, line: PageLine) -> None:
+    def test_it_is_one_line_whatever_stands_on_the_page(self, line: ResultLine) -> None:
         encoded = encode_line(line)
 
         assert encoded.count(b"\n") == 1
         assert encoded.endswith(b"\n")
 
-    def test_it_is_a_result_of_its_item(self, line: PageLine) -> None:
+    def test_it_is_a_result_of_its_item(self, line: ResultLine) -> None:
         encoded = encode_line(line)
 
         assert (identity_of(encoded), failure_of(encoded)) == (line.id, None)
         assert part_outcome([encoded]).completed == 1
 
-    def test_label_and_note_are_there_only_where_there_are_any(self, line: PageLine) -> None:
+    def test_label_and_note_are_there_only_where_there_are_any(self, line: ResultLine) -> None:
         told = msgspec.structs.replace(line, label="truth", note="not read whole")
 
         assert {"label", "note"}.isdisjoint(msgspec.json.decode(encode_line(line)))
@@ -68,7 +69,7 @@ class TestEveryKind:
         assert msgspec.json.decode(encode_line(told), type=type(line)) == told
 
 
-def shape_of(line: PageLine) -> Any:
+def shape_of(line: ResultLine) -> Any:
     return msgspec.json.decode(encode_line(line))
 
 

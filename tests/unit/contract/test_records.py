@@ -6,17 +6,8 @@ import msgspec
 import pytest
 
 from contract.errors import ErrorCode, MessageError
-from contract.records import (
-    ChunkMessage,
-    ErrorLine,
-    Failure,
-    Item,
-    RecognitionLine,
-    decode_item,
-    encode_line,
-    failure_of,
-    parse_message,
-)
+from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
+from contract.records import ChunkMessage, Item, decode_item, failure_of, parse_message
 
 MESSAGE = {"job": "crops-1", "workspace": "/data/out", "chunk": 17}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import BrokerError, SettingsError, UsageError
-from contract.parameters import KINDS, PARAMETERS, Kind
+from contract.kinds import KINDS
 from contract.settings import environment_of, load_settings
 
 
@@ -210,15 +210,15 @@ def test_a_job_takes_its_parameters_from_the_settings() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_job_of_each_kind_takes_its_own_parameters_and_no_others(kind: Kind) -> None:
-    assert load_settings().parameters_of(kind) == PARAMETERS[kind]()
+def test_a_job_of_each_kind_takes_its_own_parameters_and_no_others(kind: str) -> None:
+    assert load_settings().parameters_of(kind) == KINDS[kind].parameters()
 
 
 def test_a_page_job_takes_its_parameters_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACE_OCR_DETECTION_MODEL", "fast_tiny")
     monkeypatch.setenv("TRACE_OCR_ASSUME_STRAIGHT_PAGES", "false")
 
-    assert load_settings().parameters_of("detection") == PARAMETERS["detection"](
+    assert load_settings().parameters_of("detection") == KINDS["detection"].parameters(
         detection_model="fast_tiny", assume_straight_pages=False
     )
 
@@ -228,7 +228,7 @@ def test_what_is_given_goes_before_the_settings() -> None:
 
     found = settings.parameters_of("ocr", {"box_threshold": 0.0, "group_lines": False})
 
-    assert found == PARAMETERS["ocr"](detection_model="fast_tiny", box_threshold=0.0, group_lines=False)
+    assert found == KINDS["ocr"].parameters(detection_model="fast_tiny", box_threshold=0.0, group_lines=False)
 
 
 @pytest.mark.parametrize(
@@ -242,12 +242,12 @@ def test_what_is_given_goes_before_the_settings() -> None:
     ],
 )
 def test_a_parameter_that_means_nothing_to_the_kind_is_a_usage_error_that_names_those_that_do(
-    kind: Kind, strange: str
+    kind: str, strange: str
 ) -> None:
     with pytest.raises(UsageError) as raised:
         load_settings().parameters_of(kind, {strange: 1})
 
-    allowed = ", ".join(PARAMETERS[kind].model_fields)
+    allowed = ", ".join(KINDS[kind].parameters.model_fields)
     assert str(raised.value) == f"{strange}: no parameter of {kind} jobs, which take {allowed}"
 
 
@@ -259,12 +259,12 @@ def test_all_that_mean_nothing_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_chunk_size_that_is_set_is_that_of_every_kind(kind: Kind) -> None:
+def test_a_chunk_size_that_is_set_is_that_of_every_kind(kind: str) -> None:
     assert load_settings(chunk_size=7).chunk_size_of(kind) == 7
 
 
 @pytest.mark.parametrize(
     ("kind", "size"), [("recognition", 1024), ("ocr", 32), ("detection", 32), ("kie", 32)]
 )
-def test_a_chunk_size_that_is_not_set_is_the_kinds_own(kind: Kind, size: int) -> None:
+def test_a_chunk_size_that_is_not_set_is_the_kinds_own(kind: str, size: int) -> None:
     assert load_settings().chunk_size_of(kind) == size

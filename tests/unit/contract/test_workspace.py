@@ -7,7 +7,8 @@ import pytest
 
 from contract.errors import JobError
 from contract.job import Job
-from contract.records import ChunkStatistics, encode_line
+from contract.lines import encode_line
+from contract.records import ChunkStatistics
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 

@@ -8,7 +8,8 @@ import pytest
 
 from contract.errors import ErrorCode
 from contract.job import Job, Plan
-from contract.records import ChunkStatistics, ErrorLine, Failure, Item, RecognitionLine, encode_line
+from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
+from contract.records import ChunkStatistics, Item
 from contract.workspace import Workspace
 from producer.planning.submit import Dispatcher
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from contract.architectures import DETECTION_MODELS, ORIENTATION_MODELS, RECOGNITION_MODELS
 from contract.errors import ModelUnavailableError
 from contract.model_store import ModelStore
-from contract.parameters import DETECTION_MODELS, ORIENTATION_MODELS, RECOGNITION_MODELS
 from contract.storage import Storage
 from producer.catalogue import CatalogueEntry, list_models
 

@@ -18,7 +18,8 @@ from contract.broker.ledger import Ledger
 from contract.broker.uploads import Uploads
 from contract.documents import page_count
 from contract.job import Job, Plan
-from contract.records import ChunkMessage, Item, encode_line
+from contract.lines import encode_line
+from contract.records import ChunkMessage, Item
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots

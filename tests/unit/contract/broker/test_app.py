@@ -105,13 +105,13 @@ def test_a_message_is_a_pointer_of_about_1_kb(sent: Any) -> None:
 def test_a_nudge_goes_to_the_queue_asked_first_as_no_chunk(
     app: Celery, fake_redis: fakeredis.FakeRedis
 ) -> None:
-    send_nudge(app, "trace-ocr", Nudge("parseq", 64))
+    send_nudge(app, "trace-ocr", Nudge("recognition", 64))
     with app.connection_for_read() as connection:
         message = connection.default_channel._get("trace-ocr.uploads")
 
     assert message["headers"]["task"] == UPLOADS_TASK
     _, payload, _ = json.loads(base64.b64decode(message["body"]))
-    assert payload == {"waited_for": "parseq", "batch_size": 64}
+    assert payload == {"kind": "recognition", "batch_size": 64}
     # given that it waits, no job is thought to have a chunk there
     fake_redis.lpush("trace-ocr.uploads", json.dumps(message))
     assert waiting_chunks(fake_redis, "trace-ocr", "uploads") == set()
@@ -305,7 +305,7 @@ def test_a_message_says_when_it_was_sent(sent: Any) -> None:
 
 
 def test_so_does_a_nudge(app: Celery) -> None:
-    send_nudge(app, "trace-ocr", Nudge("parseq", 8))
+    send_nudge(app, "trace-ocr", Nudge("recognition", 8))
 
     with app.connection_for_read() as connection:
         message: dict[str, Any] = connection.default_channel._get("trace-ocr.uploads")

@@ -18,39 +18,39 @@ def upload(data: bytes = b"crop", deadline: float = 1_060.0, sender: str = SENDE
 
 def test_uploads_are_taken_in_the_order_they_came(uploads: Uploads) -> None:
     first, second, third = upload(b"1"), upload(b"2"), upload(b"3")
-    uploads.send("parseq", [first, second])
-    uploads.send("parseq", [third])
+    uploads.send("recognition", [first, second])
+    uploads.send("recognition", [third])
 
-    assert uploads.take("parseq", 2) == [first, second]
-    assert uploads.take("parseq", 2) == [third]
-    assert uploads.take("parseq", 2) == []
+    assert uploads.take("recognition", 2) == [first, second]
+    assert uploads.take("recognition", 2) == [third]
+    assert uploads.take("recognition", 2) == []
 
 
-def test_each_architecture_has_its_own_line(uploads: Uploads) -> None:
-    uploads.send("parseq", [upload()])
+def test_each_kind_has_its_own_list(uploads: Uploads) -> None:
+    uploads.send("recognition", [upload()])
 
-    assert uploads.take("master", 8) == []
+    assert uploads.take("ocr", 8) == []
     assert uploads.waiting() == 1
 
 
 def test_taken_uploads_leave_nothing_in_redis(uploads: Uploads, fake_redis: fakeredis.FakeRedis) -> None:
-    uploads.send("parseq", [upload(), upload()])
+    uploads.send("recognition", [upload(), upload()])
 
-    uploads.take("parseq", 8)
+    uploads.take("recognition", 8)
 
     assert fake_redis.keys() == []
 
 
 def test_an_upload_nobody_waits_for_is_dropped_and_not_counted(uploads: Uploads, clock: Clock) -> None:
     late, live = upload(deadline=1_010.0), upload()
-    uploads.send("parseq", [late, live])
+    uploads.send("recognition", [late, live])
     clock.now = 1_020.0
 
-    assert uploads.take("parseq", 1) == [live]
+    assert uploads.take("recognition", 1) == [live]
 
 
 def test_what_waits_expires_with_its_sender(uploads: Uploads, fake_redis: fakeredis.FakeRedis) -> None:
-    uploads.send("parseq", [upload(deadline=1_030.0)])
+    uploads.send("recognition", [upload(deadline=1_030.0)])
 
     assert all(0 < fake_redis.ttl(key) <= 30 for key in fake_redis.scan_iter())
 
@@ -59,10 +59,10 @@ def test_an_upload_whose_bytes_are_gone_is_passed_over(
     uploads: Uploads, fake_redis: fakeredis.FakeRedis
 ) -> None:
     gone, there = upload(), upload()
-    uploads.send("parseq", [gone, there])
+    uploads.send("recognition", [gone, there])
     fake_redis.delete(f"trace-ocr:upload:{gone.ticket.id}")
 
-    assert uploads.take("parseq", 2) == [there]
+    assert uploads.take("recognition", 2) == [there]
 
 
 @pytest.mark.parametrize("value", ["", "{}", "nonsense", '{"id":"../../x"}', "[" * 10_000])
@@ -71,9 +71,9 @@ def test_what_is_no_ticket_is_passed_over(
 ) -> None:
     fake_redis.rpush("trace-ocr:uploads:parseq", value)
     live = upload()
-    uploads.send("parseq", [live])
+    uploads.send("recognition", [live])
 
-    assert uploads.take("parseq", 1) == [live]
+    assert uploads.take("recognition", 1) == [live]
 
 
 def test_answers_reach_their_sender_alone(uploads: Uploads) -> None:

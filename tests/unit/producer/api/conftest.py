@@ -10,8 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from contract.broker.reports import ProcessReport, Reports
-from contract.broker.uploads import Answer, Uploads
-from contract.records import RecognitionLine, encode_line
+from contract.broker.uploads import Answer, Upload, Uploads
+from contract.lines import RecognitionLine, encode_line
 from contract.settings import Settings
 from producer.api.app import make_app
 from producer.api.security.keys import load_keyring, new_key
@@ -37,13 +37,15 @@ class FakeWorkers:
     def __init__(self, uploads: Uploads) -> None:
         self.uploads = uploads
         self.nudges: list[dict[str, Any]] = []
+        self.uploads_read: list[Upload] = []
         self.answer: Callable[[Any], Answer | None] = lambda upload: Answer(
             upload.ticket.id, (reading(upload.data.decode(errors="replace"), 0.98765),)
         )
 
     def send_task(self, name: str, kwargs: dict[str, Any], **_: Any) -> None:
         self.nudges.append(kwargs)
-        for upload in self.uploads.take(kwargs["waited_for"], kwargs["batch_size"]):
+        for upload in self.uploads.take(kwargs["kind"], kwargs["batch_size"]):
+            self.uploads_read.append(upload)
             answer = self.answer(upload)
             if answer:
                 self.uploads.answer(upload.ticket.sender, [answer])

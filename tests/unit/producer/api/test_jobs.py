@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from contract.broker.ledger import Ledger
 from contract.job import Job
-from contract.records import ErrorLine, Failure, RecognitionLine, encode_line
+from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace

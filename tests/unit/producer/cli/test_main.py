@@ -15,8 +15,8 @@ import fakeredis
 import pytest
 import redis
 
+from contract.architectures import MODEL_TASKS
 from contract.job import Job
-from contract.parameters import MODEL_TASKS
 from contract.records import ChunkMessage
 from contract.workspace import Workspace
 from producer.cli.main import cli, main

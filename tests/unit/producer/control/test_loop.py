@@ -11,7 +11,8 @@ from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
 from contract.errors import StorageUnavailableError
 from contract.job import Job
-from contract.records import PartOutcome, RecognitionLine, encode_line
+from contract.lines import RecognitionLine, encode_line
+from contract.records import PartOutcome
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace

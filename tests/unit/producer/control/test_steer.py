@@ -11,7 +11,8 @@ import pytest
 from contract.broker.ledger import Ledger
 from contract.errors import JobError, StorageUnavailableError, UsageError
 from contract.job import Job, Retry
-from contract.records import ErrorLine, Failure, RecognitionLine, decode_item, encode_line
+from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
+from contract.records import decode_item
 from contract.workspace import Workspace
 from producer.control.steer import add_retry, cancel_job, pause_job, remove_job
 from producer.planning.submit import Dispatcher, submit_job

@@ -1,48 +1,80 @@
 """Some of a job's results, with what each says in short."""
 
-import json
 from typing import Any
 
 import pytest
 
+from contract.errors import ErrorCode
+from contract.job import Job
+from contract.kinds import KINDS
+from contract.lines import (
+    Block,
+    DetectionLine,
+    ErrorLine,
+    Estimate,
+    Failure,
+    Field,
+    KieLine,
+    OcrLine,
+    PageText,
+    RecognitionLine,
+    TextLine,
+    Word,
+    encode_line,
+)
 from contract.workspace import Workspace
 from producer.results.samples import samples
 
-
-def word(value: str, confidence: float) -> dict[str, Any]:
-    return {"value": value, "confidence": confidence}
-
-
-WORDS = [word("two", 0.5), word("words", 1.0)]
+BOX = (0.0, 0.0, 1.0, 1.0)
+NONE = Estimate()
 
 
-def ocr(words: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"pages": [{"blocks": [{"lines": [{"words": words}]}]}]}
+def word(value: str, confidence: float) -> Word:
+    return Word(value, BOX, 0.8, confidence, NONE)
+
+
+WORDS = (word("two", 0.5), word("words", 1.0))
+
+
+def ocr(words: tuple[Word, ...]) -> OcrLine:
+    text = PageText((Block(BOX, 0.8, (TextLine(BOX, 0.8, words),)),))
+    return OcrLine("a", "a", 1, NONE, NONE, (10, 10), (text,))
+
+
+@pytest.fixture
+def workspace(workspace: Workspace, job: Job) -> Workspace:
+    """Given a workspace of a recognition job."""
+    return job_of("recognition", job, workspace)
+
+
+def job_of(kind: str, job: Job, workspace: Workspace) -> Workspace:
+    workspace.save_job(job.model_copy(update={"kind": kind, "parameters": KINDS[kind].parameters()}))
+    return workspace
 
 
 @pytest.mark.parametrize(
-    ("line", "value", "confidence"),
+    ("kind", "line", "value", "confidence"),
     [
-        ({"value": "a crop", "confidence": 0.25}, "a crop", 0.25),
-        (ocr(WORDS), "two words", 0.75),
-        (ocr([]), "", None),
-        ({"extracted_fields": [{"field_type": "words", "values": WORDS}]}, "two words", 0.75),
-        ({"bounding_boxes": [[0, 0, 1, 1]] * 7}, "7 words found", None),
+        ("recognition", RecognitionLine("a", "a", "a crop", 0.25), "a crop", 0.25),
+        ("ocr", ocr(WORDS), "two words", 0.75),
+        ("ocr", ocr(()), "", None),
+        ("kie", KieLine("a", "a", 1, NONE, NONE, (10, 10), (Field("words", WORDS),)), "two words", 0.75),
+        ("detection", DetectionLine("a", "a", 1, (BOX,) * 7), "7 words found", None),
     ],
 )
 def test_each_kind_of_result_is_told_in_short(
-    line: dict[str, Any], value: str, confidence: float | None, workspace: Workspace
+    kind: str, line: Any, value: str, confidence: float | None, job: Job, workspace: Workspace
 ) -> None:
-    workspace.store.replace(workspace.part(0), json.dumps({"id": "a", **line}).encode() + b"\n")
+    job_of(kind, job, workspace).store.replace(workspace.part(0), encode_line(line))
 
     (sample,) = samples(workspace, 5)
 
     assert (sample.id, sample.value, sample.confidence) == ("a", value, confidence)
 
 
-def test_a_long_page_is_cut(workspace: Workspace) -> None:
-    line = {"id": "a", **ocr([word("word", 1.0)] * 1000)}
-    workspace.store.replace(workspace.part(0), json.dumps(line).encode() + b"\n")
+def test_a_long_page_is_cut(job: Job, workspace: Workspace) -> None:
+    line = ocr((word("word", 1.0),) * 1000)
+    job_of("ocr", job, workspace).store.replace(workspace.part(0), encode_line(line))
 
     (sample,) = samples(workspace, 5)
 
@@ -51,7 +83,7 @@ def test_a_long_page_is_cut(workspace: Workspace) -> None:
 
 def test_failed_items_and_unfinished_jobs_show_nothing(workspace: Workspace) -> None:
     assert samples(workspace, 5) == []
-    failed = {"id": "a", "uri": "/a", "error": {"code": "truncated", "message": "no"}, "attempts": 1}
-    workspace.store.replace(workspace.part(0), json.dumps(failed).encode() + b"\n")
+    failed = ErrorLine("a", "/a", Failure(ErrorCode.TRUNCATED, "no"), 1)
+    workspace.store.replace(workspace.part(0), encode_line(failed))
 
     assert samples(workspace, 5) == []

@@ -1,6 +1,5 @@
 """An item to look at: found with the last of its lines and its picture, drawn so that nothing in it runs."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,16 +11,32 @@ import pytest
 from click.testing import CliRunner
 from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 
-from contract.errors import ItemError, StorageError, UsageError
+from contract.errors import ErrorCode, ItemError, StorageError, UsageError
 from contract.job import Job, Plan, Retry, Source
-from contract.parameters import OcrParameters
-from contract.records import ErrorCode, ErrorLine, Failure, Item, encode_lines
+from contract.kinds.detection import DetectionParameters
+from contract.kinds.ocr import OcrParameters
+from contract.kinds.recognition import RecognitionParameters
+from contract.lines import (
+    Block,
+    DetectionLine,
+    ErrorLine,
+    Estimate,
+    Failure,
+    Geometry,
+    OcrLine,
+    PageText,
+    RecognitionLine,
+    TextLine,
+    Word,
+    encode_lines,
+)
+from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace
 from producer.cli.main import cli
-from producer.results.drawing import Mark, document_html, marks_of
-from producer.results.view import FORMATS, Found, Pictures, find, words_of
+from producer.results.drawing import document_html
+from producer.results.view import FORMATS, Found, Pictures, find
 from tests.unit.conftest import MockBucket
 from worker.images import decode
 
@@ -42,21 +57,29 @@ def job() -> Job:
     )
 
 
-def word(value: str, geometry: list[float], confidence: float = 0.9) -> dict[str, Any]:
-    return {"value": value, "geometry": geometry, "detection_score": 0.8, "confidence": confidence}
+NONE = Estimate()
+EVERYWHERE = (0.0, 0.0, 1.0, 1.0)
 
 
-def ocr_line(identity: str, *words: dict[str, Any]) -> dict[str, Any]:
-    return {"id": identity, "pages": [{"blocks": [{"lines": [{"words": list(words)}]}]}]}
+def word(value: str, geometry: Geometry, confidence: float = 0.9) -> Word:
+    return Word(value, geometry, 0.8, confidence, NONE)
+
+
+def ocr_line(identity: str, *words: Word) -> OcrLine:
+    text = PageText((Block(EVERYWHERE, 0.8, (TextLine(EVERYWHERE, 0.8, words),)),))
+    return OcrLine(identity, identity, 1, NONE, NONE, (10, 10), (text,))
+
+
+def failed_line(identity: str, code: ErrorCode, message: str = "no") -> ErrorLine:
+    return ErrorLine(identity, f"/{identity}", Failure(code, message), 1)
 
 
 def write_chunk(workspace: Workspace, number: int, *items: Item) -> None:
     workspace.store.replace(workspace.chunk(number), encode_lines(items))
 
 
-def write_part(workspace: Workspace, number: int, *lines: dict[str, Any]) -> None:
-    data = "".join(json.dumps(line) + "\n" for line in lines)
-    workspace.store.replace(workspace.part(number), data.encode())
+def write_part(workspace: Workspace, number: int, *lines: OcrLine | ErrorLine) -> None:
+    workspace.store.replace(workspace.part(number), encode_lines(lines))
 
 
 @pytest.fixture
@@ -83,7 +106,7 @@ class TestFinding:
         assert [one.line is None for one in found] == [False, True, True]
 
     def test_of_an_item_that_was_retried_the_last_line_stands(self, job: Job, planned: Workspace) -> None:
-        failed = {"id": "a.pdf#page=2", "error": {"code": "damaged_page", "message": "no"}}
+        failed = failed_line("a.pdf#page=2", ErrorCode.DAMAGED_PAGE)
         write_part(planned, 1, failed, ocr_line("a.pdf#page=3"))
         write_chunk(planned, 2, Item("a.pdf#page=2", "/scans/a.pdf", page=2))
         job = job.model_copy(update={"retries": (Retry(first_chunk=2, chunks=1, items=1),)})
@@ -208,39 +231,38 @@ class TestPicture:
             pictures.of(found(tmp_path / "a.png"))
         assert FORMATS == decode.FORMATS
 
-    @pytest.mark.parametrize("code", ["worker_crashed", "timed_out"])
+    @pytest.mark.parametrize("code", [ErrorCode.WORKER_CRASHED, ErrorCode.TIMED_OUT])
     def test_what_broke_a_worker_does_not_get_to_break_the_command(
-        self, code: str, samples: Path, pictures: Pictures
+        self, code: ErrorCode, samples: Path, pictures: Pictures
     ) -> None:
-        line = {"error": {"code": code, "message": "no"}}
+        line = failed_line("a", code)
 
         with pytest.raises(ItemError, match="not opened here"):
             pictures.of(found(samples / "pages/ledger.pdf", 1, line))
 
 
 class TestDrawing:
-    @pytest.mark.parametrize(
-        ("line", "texts"),
-        [
-            (ocr_line("a", word("one", [0, 0, 1, 1]), word("two", [0, 0, 1, 1])), ["one", "two"]),
-            ({"bounding_boxes": [[0, 0, 1, 1]]}, [""]),
-            ({"extracted_fields": [{"field_type": "words", "values": [word("x", [0, 0, 1, 1])]}]}, ["x"]),
-            ({"value": "a crop", "confidence": 1.0}, []),
-        ],
-    )
-    def test_every_kind_of_line_has_its_marks(self, line: dict[str, Any], texts: list[str]) -> None:
-        assert [mark.text for mark in marks_of(line)] == texts
+    def test_boxes_and_polygons_are_drawn_with_four_corners(self, job: Job) -> None:
+        boxed = job.model_copy(update={"kind": "detection", "parameters": DetectionParameters()})
+        boxes = (0.1, 0.2, 0.3, 0.4), (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
-    def test_boxes_and_polygons_have_four_corners(self) -> None:
-        line = {"bounding_boxes": [[0.1, 0.2, 0.3, 0.4], [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]]}
+        (side,) = drawing(boxed, DetectionLine("a", "a", 1, boxes)).iter("svg")
 
-        assert marks_of(line) == [
-            Mark(((0.1, 0.2), (0.3, 0.2), (0.3, 0.4), (0.1, 0.4))),
-            Mark(((0, 0.1), (0.2, 0.3), (0.4, 0.5), (0.6, 0.7))),
+        assert [polygon.get("points") for polygon in side.iter("polygon")] == [
+            "20.0,20.0 60.0,20.0 60.0,40.0 20.0,40.0",
+            "0.0,10.0 40.0,30.0 80.0,50.0 120.0,70.0",
         ]
 
+    def test_a_crop_is_shown_with_its_text(self, job: Job) -> None:
+        crops = job.model_copy(update={"kind": "recognition", "parameters": RecognitionParameters()})
+
+        section = drawing(crops, RecognitionLine("a", "a", "05-09-88", 0.993))
+
+        assert section.findtext("p") == "05-09-88 (0.99)"
+        assert list(section.iter("polygon")) == []
+
     def test_words_stand_where_they_were_found(self, job: Job) -> None:
-        line = ocr_line("a.png", word("sure", [0.1, 0.2, 0.6, 0.4]), word("hardly", [0, 0, 1, 1], 0.3))
+        line = ocr_line("a.png", word("sure", (0.1, 0.2, 0.6, 0.4)), word("hardly", EVERYWHERE, 0.3))
 
         sides = list(drawing(job, line).iter("svg"))
 
@@ -254,18 +276,17 @@ class TestDrawing:
         assert [box.get("class") for box in boxes] == [None, "unsure"]
 
     def test_nothing_that_an_image_says_is_run(self, job: Job) -> None:
-        line = ocr_line(ATTACK, word(ATTACK, [0, 0, 1, 1]))
+        line = ocr_line(ATTACK, word(ATTACK, EVERYWHERE))
 
         html = document_html(job, ATTACK, [(Found(Item(ATTACK, "/a.png"), line), Image.new("RGB", (9, 9)))])
-        failed = {"error": {"code": "truncated", "message": ATTACK}}
+        failed = failed_line("a", ErrorCode.TRUNCATED, ATTACK)
         html += document_html(job, "a", [(Found(Item("a", "/a.png"), failed), ATTACK)])
 
         assert "<script" not in html
         assert html.count("&lt;script&gt;") >= 5
 
     def test_an_item_without_a_result_or_a_picture_says_why(self, job: Job) -> None:
-        failure = ErrorLine("a", "/a", Failure(ErrorCode.ENCRYPTED, "asks for a password"), 1)
-        failed = json.loads(encode_lines([failure]))
+        failed = failed_line("a", ErrorCode.ENCRYPTED, "asks for a password")
 
         html = document_html(
             job,
@@ -282,11 +303,7 @@ class TestDrawing:
 
         shown = [document_html(one, "a", [(Found(Item("a", "/a"), None), "")]) for one in (job, turned)]
 
-        assert ["boxes may lie beside their words" in html for html in shown] == [False, True]
-
-
-def test_words_of_a_crop_are_none() -> None:
-    assert list(words_of({"value": "x", "confidence": 1.0})) == []
+        assert ["boxes may lie next to their words" in html for html in shown] == [False, True]
 
 
 @pytest.fixture
@@ -341,7 +358,7 @@ class TestCommand:
         assert "<title>a.pdf - pages-1</title>" in html
 
 
-def drawing(job: Job, line: dict[str, Any]) -> ElementTree.Element:
+def drawing(job: Job, line: Any) -> ElementTree.Element:
     """Return the section of one page, 200 pixels wide and 100 high."""
     html = document_html(job, "a.png", [(Found(Item("a.png", "/a.png"), line), Image.new("RGB", (200, 100)))])
     return ElementTree.fromstring(html[html.index("<section>") : html.index("</section>") + 10])

@@ -221,9 +221,9 @@ class TestNudges:
         "payload",
         [
             {},
-            {"waited_for": "tesseract", "batch_size": 4},
-            {"waited_for": "parseq", "batch_size": 0},
-            {"waited_for": "parseq", "batch_size": 4, "more": 1},
+            {"kind": "tesseract", "batch_size": 4},
+            {"kind": "recognition", "batch_size": 0},
+            {"kind": "recognition", "batch_size": 4, "more": 1},
         ],
     )
     def test_a_malformed_nudge_is_dropped(self, payload: dict[str, Any], context: WorkerContext) -> None:
@@ -238,7 +238,7 @@ class TestNudges:
         monkeypatch.setattr(tasks, "read_uploads", stopping)
 
         with pytest.raises(Reject) as rejected:
-            run_nudge((), {"waited_for": "parseq", "batch_size": 4}, context)
+            run_nudge((), {"kind": "recognition", "batch_size": 4}, context)
 
         assert rejected.value.requeue
 
@@ -251,6 +251,6 @@ class TestNudges:
         monkeypatch.setattr(tasks, "read_uploads", away)
 
         with pytest.raises(Reject) as rejected:
-            run_nudge((), {"waited_for": "parseq", "batch_size": 4}, context)
+            run_nudge((), {"kind": "recognition", "batch_size": 4}, context)
 
         assert not rejected.value.requeue

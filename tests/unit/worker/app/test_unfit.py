@@ -45,7 +45,7 @@ def test_an_unfit_worker_puts_a_nudge_back_and_ends(
     monkeypatch.setattr("worker.app.tasks.os.kill", lambda _, number: signals.append(number))
 
     with pytest.raises(Reject) as rejected:
-        run_nudge((), {"waited_for": "parseq", "batch_size": 4}, context)
+        run_nudge((), {"kind": "recognition", "batch_size": 4}, context)
 
     assert rejected.value.requeue
     assert context.unfit.is_set()

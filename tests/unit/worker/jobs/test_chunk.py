@@ -11,7 +11,8 @@ import pytest
 from contract.broker.ledger import Ledger
 from contract.errors import InterruptedChunkError, JobError, MessageError, ModelUnavailableError
 from contract.job import Job
-from contract.records import ChunkMessage, Item, encode_line
+from contract.lines import encode_line
+from contract.records import ChunkMessage, Item
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
 from worker.jobs.chunk import WorkerContext, read_chunk

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from contract.errors import ErrorCode
-from contract.records import ChunkStatistics, ErrorLine, Failure, Line, PartOutcome, RecognitionLine
+from contract.lines import ErrorLine, Failure, Line, RecognitionLine
+from contract.records import ChunkStatistics, PartOutcome
 from contract.workspace import Workspace
 from worker.jobs.parts import summarise, write_part
 from worker.kinds.reading import Reading

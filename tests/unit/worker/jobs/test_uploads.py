@@ -15,7 +15,7 @@ from worker.jobs.chunk import WorkerContext
 from worker.jobs.uploads import read_uploads
 
 ONE, OTHER = "1" * 32, "2" * 32
-NUDGE = Nudge("parseq", 4)
+NUDGE = Nudge("recognition", 4)
 
 
 def texts_of(answer: Answer) -> list[str]:
@@ -23,7 +23,8 @@ def texts_of(answer: Answer) -> list[str]:
 
 
 def upload(data: bytes, sender: str = ONE, media_type: str = "image/png", max_pages: int = 64) -> Upload:
-    ticket = Ticket(uuid.uuid4().hex, sender, "crop", media_type, 2_000.0, max_pages)  # type: ignore[arg-type]
+    parameters = {"recognition_model": "parseq", "recognition_batch_size": 4}
+    ticket = Ticket(uuid.uuid4().hex, sender, "crop", media_type, 2_000.0, max_pages, parameters)  # type: ignore[arg-type]
     return Upload(ticket, data)
 
 
@@ -34,8 +35,8 @@ def answers_of(uploads: Uploads, sender: str = ONE) -> list[Answer]:
 def test_uploads_of_several_senders_share_a_batch(
     uploads: Uploads, context: WorkerContext, reader: FakeReader, png: Callable[..., bytes]
 ) -> None:
-    uploads.send("parseq", [upload(png(10)), upload(png(20))])
-    uploads.send("parseq", [upload(png(30), OTHER)])
+    uploads.send("recognition", [upload(png(10)), upload(png(20))])
+    uploads.send("recognition", [upload(png(30), OTHER)])
 
     assert read_uploads(NUDGE, context) == {"ok": 3, "failed": 0}
 
@@ -47,7 +48,7 @@ def test_uploads_of_several_senders_share_a_batch(
 def test_a_nudge_also_reads_what_a_lost_nudge_left_behind(
     uploads: Uploads, context: WorkerContext, png: Callable[..., bytes]
 ) -> None:
-    uploads.send("parseq", [upload(png(level)) for level in range(9)])
+    uploads.send("recognition", [upload(png(level)) for level in range(9)])
 
     assert read_uploads(NUDGE, context) == {"ok": 9, "failed": 0}
 
@@ -60,7 +61,7 @@ def test_a_nudge_for_nothing_loads_no_model(context: WorkerContext, recognisers:
 def test_a_bad_file_costs_its_own_answer_alone(
     uploads: Uploads, context: WorkerContext, png: Callable[..., bytes]
 ) -> None:
-    uploads.send("parseq", [upload(b"no image"), upload(png(20))])
+    uploads.send("recognition", [upload(b"no image"), upload(png(20))])
 
     read_uploads(NUDGE, context)
 
@@ -77,7 +78,7 @@ def two_pages(encode: Callable[..., bytes]) -> bytes:
 
 
 def test_a_pdf_is_read_page_by_page(uploads: Uploads, context: WorkerContext, two_pages: bytes) -> None:
-    uploads.send("parseq", [upload(two_pages, media_type="application/pdf")])
+    uploads.send("recognition", [upload(two_pages, media_type="application/pdf")])
 
     read_uploads(NUDGE, context)
 
@@ -92,7 +93,7 @@ def test_a_pdf_is_read_page_by_page(uploads: Uploads, context: WorkerContext, tw
     ("data", "said"), [(b"%PDF-1.7 cut", "Data format error"), (b"", "Data format error")]
 )
 def test_a_damaged_pdf_is_refused(data: bytes, said: str, uploads: Uploads, context: WorkerContext) -> None:
-    uploads.send("parseq", [upload(data, media_type="application/pdf")])
+    uploads.send("recognition", [upload(data, media_type="application/pdf")])
 
     read_uploads(NUDGE, context)
 
@@ -104,7 +105,7 @@ def test_a_damaged_pdf_is_refused(data: bytes, said: str, uploads: Uploads, cont
 def test_a_pdf_of_more_pages_than_allowed_is_refused(
     uploads: Uploads, context: WorkerContext, two_pages: bytes
 ) -> None:
-    uploads.send("parseq", [upload(two_pages, media_type="application/pdf", max_pages=1)])
+    uploads.send("recognition", [upload(two_pages, media_type="application/pdf", max_pages=1)])
 
     read_uploads(NUDGE, context)
 
@@ -116,7 +117,7 @@ def test_without_weights_every_sender_hears_why(
     uploads: Uploads, context: WorkerContext, recognisers: FakePool, png: Callable[..., bytes]
 ) -> None:
     recognisers.error = ModelUnavailableError("no weights for parseq")
-    uploads.send("parseq", [upload(png(1))])
+    uploads.send("recognition", [upload(png(1))])
 
     read_uploads(NUDGE, context)
 
@@ -128,7 +129,7 @@ def test_a_bug_of_ours_leaves_nobody_waiting(
     uploads: Uploads, context: WorkerContext, recognisers: FakePool, png: Callable[..., bytes]
 ) -> None:
     recognisers.error = ZeroDivisionError()
-    uploads.send("parseq", [upload(png(1))])
+    uploads.send("recognition", [upload(png(1))])
 
     read_uploads(NUDGE, context)
 
@@ -141,7 +142,7 @@ def test_a_worker_that_stops_puts_its_uploads_back(
     stopped: str, uploads: Uploads, context: WorkerContext, recognisers: FakePool, png: Callable[..., bytes]
 ) -> None:
     sent = upload(png(1))
-    uploads.send("parseq", [sent])
+    uploads.send("recognition", [sent])
     if stopped == "by its device":
         recognisers.error = UnfitWorkerError("no memory")
     else:
@@ -150,4 +151,4 @@ def test_a_worker_that_stops_puts_its_uploads_back(
     with pytest.raises((InterruptedChunkError, UnfitWorkerError)):
         read_uploads(NUDGE, context)
 
-    assert uploads.take("parseq", 1) == [sent]
+    assert uploads.take("recognition", 1) == [sent]

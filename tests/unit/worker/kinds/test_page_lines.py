@@ -8,8 +8,8 @@ import pytest
 from doctr.io import KIEPage, Page
 from doctr.io.elements import Block, Line, Prediction, Word
 
-from contract.lines import DetectionLine, Estimate
-from contract.records import Item, encode_line
+from contract.lines import DetectionLine, Estimate, encode_line
+from contract.records import Item
 from worker.kinds.page_lines import boxes_of, kie_line, ocr_line
 
 STRAIGHT = ((0.1, 0.2), (0.3, 0.4))

@@ -15,9 +15,11 @@ from contract.errors import (
     StorageUnavailableError,
     UnfitWorkerError,
 )
-from contract.lines import DetectionLine, KieLine, OcrLine
-from contract.parameters import DetectionParameters, KieParameters, OcrParameters
-from contract.records import ErrorLine, Item, Line
+from contract.kinds.detection import DetectionParameters
+from contract.kinds.kie import KieParameters
+from contract.kinds.ocr import OcrParameters
+from contract.lines import DetectionLine, ErrorLine, KieLine, Line, OcrLine
+from contract.records import Item
 from tests.unit.worker.conftest import FakeDetector, FakeReader
 from worker.images.decode import DecodedImage, Pixels
 from worker.kinds.page_steps import PageSteps

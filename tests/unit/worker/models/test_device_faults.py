@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from contract.errors import UnfitWorkerError
-from contract.records import Item, RecognitionLine
+from contract.lines import RecognitionLine
+from contract.records import Item
 from worker.images.decode import DecodedImage, Pixels
 from worker.kinds.recognition import CropStage
 from worker.models.recognition import Recogniser

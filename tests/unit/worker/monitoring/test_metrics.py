@@ -141,11 +141,14 @@ class TestItems:
         self, context: WorkerContext, uploads: Uploads, clock: Any, png: Callable[..., bytes]
     ) -> None:
         tickets = [
-            Ticket(f"{n:032x}", "0" * 32, "a.png", "image/png", clock.now + 60, max_pages=1) for n in range(2)
+            Ticket(
+                f"{n:032x}", "0" * 32, "a.png", "image/png", clock.now + 60, 1, {"recognition_batch_size": 8}
+            )
+            for n in range(2)
         ]
-        uploads.send("parseq", [Upload(tickets[0], png(10)), Upload(tickets[1], b"no image")])
+        uploads.send("recognition", [Upload(tickets[0], png(10)), Upload(tickets[1], b"no image")])
 
-        run_nudge((), msgspec.to_builtins(Nudge("parseq", 8)), context)
+        run_nudge((), msgspec.to_builtins(Nudge("recognition", 8)), context)
 
         assert samples_of(context.metrics, "trace_ocr_items_total") == {
             ("upload", "completed"): 1.0,
@@ -224,6 +227,6 @@ class TestMessages:
         monkeypatch.setattr(tasks.os, "kill", lambda *_: None)
 
         with pytest.raises(Reject):
-            run_nudge((), msgspec.to_builtins(Nudge("parseq", 8)), context)
+            run_nudge((), msgspec.to_builtins(Nudge("recognition", 8)), context)
 
         assert samples_of(context.metrics, "trace_ocr_chunks_total") == {("upload", outcome): 1.0}

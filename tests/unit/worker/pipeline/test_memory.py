@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contract.lines import OcrLine
-from contract.parameters import OcrParameters
-from contract.records import Item, Line
+from contract.kinds.ocr import OcrParameters
+from contract.lines import Line, OcrLine
+from contract.records import Item
 from tests.unit.worker.conftest import REDS, FakeDetector, FakeReader
 from worker.images.decode import DecodedImage, File, Pixels
 from worker.images.files import Decoder

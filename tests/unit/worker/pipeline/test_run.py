@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from contract.errors import ErrorCode, InterruptedChunkError, ItemError, StorageUnavailableError
-from contract.records import ErrorLine, Item, RecognitionLine
+from contract.lines import ErrorLine, RecognitionLine
+from contract.records import Item
 from worker.images.decode import DecodedImage
 from worker.kinds.recognition import CropStage
 from worker.pipeline.run import ChunkRun, process_chunk

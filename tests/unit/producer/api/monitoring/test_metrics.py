@@ -66,7 +66,7 @@ class TestQueues:
             fake_redis.lpush(QUEUE, json.dumps({"headers": {"sent_at": sent_at}}))
         fake_redis.hset("unacked", "tag", "[{}]")
         fake_redis.zadd("unacked_index", {"tag": clock.now - 25})
-        fake_redis.rpush("trace-ocr:uploads:parseq", "a", "b", "c")
+        fake_redis.rpush("trace-ocr:uploads:recognition", "a", "b", "c")
 
         text = metrics.exposition()
 

@@ -7,9 +7,9 @@ import pytest
 
 from contract.errors import JobError, UsageError
 from contract.job import Export, Job, Plan, Retry, Source
-from contract.lines import PageExport
-from contract.parameters import OcrParameters
-from contract.records import Item, encode_lines
+from contract.kinds.ocr import OcrParameters
+from contract.lines import PageExport, encode_lines
+from contract.records import Item
 from contract.workspace import Workspace
 from producer.results.sinks.documents import DocumentExports, check_exports, export_uri, remove_exports
 

@@ -15,12 +15,12 @@ from contract.lines import (
     Field,
     KieLine,
     OcrLine,
-    PageLine,
     PageText,
+    ResultLine,
     TextLine,
     Word,
+    encode_line,
 )
-from contract.records import encode_line
 from contract.settings import Settings
 from producer.api.app import make_app
 from producer.api.services import Services
@@ -68,7 +68,7 @@ def detection_page(page: int = 1) -> DetectionLine:
 PAGES = {"/ocr/": ocr_page, "/detection/": detection_page, "/kie/": kie_page}
 
 
-def answer_with(*pages: PageLine) -> Any:
+def answer_with(*pages: ResultLine) -> Any:
     """Return what makes the fake workers answer every upload with these pages."""
     lines = tuple(msgspec.Raw(encode_line(page)) for page in pages)
     return lambda upload: Answer(upload.ticket.id, lines)
@@ -180,7 +180,7 @@ class TestAnswers:
     ) -> None:
         client.post(route, params={"detection_batch_size": 2}, files=files(PNG, JPEG, PNG))
 
-        assert workers.nudges == [{"waited_for": route.strip("/"), "batch_size": 2}] * 2
+        assert workers.nudges == [{"kind": route.strip("/"), "batch_size": 2}] * 2
         assert [ticket.name for ticket in tickets] == ["page.png", "page.jpg", "page.png"]
 
     def test_workers_are_told_all_parameters_those_left_out_being_the_deployments(
@@ -307,7 +307,7 @@ class TestRefusals:
             Upload(Ticket(f"{n:032x}", "a" * 32, "x", "image/png", 2e9, 1), b"x")
             for n in range(api_settings.api_queue_limit)
         ]
-        services.uploads.send("parseq", waiting[:2])
+        services.uploads.send("recognition", waiting[:2])
         services.uploads.send("kie", waiting[2:])
 
         answer = client.post(route, files=files(PNG))

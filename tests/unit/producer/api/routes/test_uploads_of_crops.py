@@ -44,14 +44,17 @@ class TestAnswers:
     ) -> None:
         client.post("/recognition/", params=dict(zip(names, ("parseq", 2), strict=True)), files=files(PNG))
 
-        assert workers.nudges == [{"waited_for": "parseq", "batch_size": 2}]
+        assert workers.nudges == [{"kind": "recognition", "batch_size": 2}]
+        (upload,) = workers.uploads_read
+        assert upload.ticket.parameters == {"recognition_model": "parseq", "recognition_batch_size": 2}
 
     def test_defaults_are_the_deployments(
         self, client: TestClient, workers: FakeWorkers, api_settings: Settings
     ) -> None:
         client.post("/recognition/", files=files(PNG))
 
-        assert workers.nudges[0]["waited_for"] == api_settings.recognition_model
+        (upload,) = workers.uploads_read
+        assert upload.ticket.parameters == api_settings.parameters_of("recognition").model_dump()
 
     def test_as_many_nudges_as_batches(self, client: TestClient, workers: FakeWorkers) -> None:
         client.post("/recognition/", params={"recognition_batch_size": 2}, files=files(PNG, PNG, PNG))
@@ -123,7 +126,7 @@ class TestRefusals:
             Upload(Ticket(f"{n:032x}", "a" * 32, "x", "image/png", 2e9, 1), b"x")
             for n in range(api_settings.api_queue_limit)
         ]
-        services.uploads.send("master", waiting)
+        services.uploads.send("ocr", waiting)
 
         answer = client.post("/recognition/", files=files(PNG))
 

@@ -1,0 +1,57 @@
+"""`detection`: a page in, the boxes of its words out."""
+
+from pydantic import Field
+
+from contract.architectures import DETECTION_MODELS, DetectionModel
+from contract.kinds.base import Excerpt, Kind, Parameters
+from contract.lines import DetectionLine, WordBox
+
+MAX_PAGE_BATCH_SIZE = 256
+"""Pages read at once at most: each is 3 MB as bytes, 12 MB as floats."""
+
+PDF_RESOLUTION = 144
+"""Dots per inch at which PDF pages are rendered: docTR's scale of 2 pixels per point."""
+
+PAGES_PER_CHUNK = 32
+"""A minute or less of work on one GPU."""
+
+TUNING = frozenset({"detection_batch_size"})
+
+
+class DetectionParameters(Parameters):
+    """Parameters of `/detection`; `pdf_resolution` is ours."""
+
+    detection_model: DetectionModel = Field(
+        "db_resnet50", description="detection architecture: " + ", ".join(DETECTION_MODELS)
+    )
+    detection_batch_size: int = Field(
+        2, ge=1, le=MAX_PAGE_BATCH_SIZE, description="pages the detection model reads at once"
+    )
+    assume_straight_pages: bool = Field(
+        True, description="text runs along the page's sides; if not, boxes are polygons of four corners"
+    )
+    preserve_aspect_ratio: bool = Field(True, description="pad pages instead of stretching them")
+    symmetric_padding: bool = Field(True, description="pad pages on both sides instead of one")
+    binary_threshold: float = Field(
+        0.1, ge=0, le=1, allow_inf_nan=False, description="lowest probability of a pixel that belongs to text"
+    )
+    box_threshold: float = Field(
+        0.1, ge=0, le=1, allow_inf_nan=False, description="lowest detection score of a box"
+    )
+    pdf_resolution: int = Field(
+        PDF_RESOLUTION, ge=18, le=1200, description="dots per inch at which PDF pages are rendered"
+    )
+
+
+KIND = Kind(
+    name="detection",
+    help="pages to the boxes of their words",
+    parameters=DetectionParameters,
+    line=DetectionLine,
+    unit="page",
+    chunk_size=PAGES_PER_CHUNK,
+    batch="detection_batch_size",
+    tuning=TUNING,
+    excerpt=lambda line: Excerpt(f"{len(line.bounding_boxes)} words found", None),
+    words=lambda line: map(WordBox, line.bounding_boxes),
+)

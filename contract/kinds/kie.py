@@ -1,0 +1,52 @@
+"""`kie`: a page in, its words by the classes of the detection model out."""
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from contract.kinds import detection, recognition
+from contract.kinds.base import Kind, excerpt_of_words
+from contract.lines import KieLine, WordBox, word_box
+
+TUNING = detection.TUNING | recognition.TUNING
+
+
+class KieParameters(detection.DetectionParameters, recognition.RecognitionParameters):
+    """Parameters of `/kie`."""
+
+    detect_orientation: bool = Field(False, description="report the rotation of each page")
+    detect_language: bool = Field(False, description="report the language of each page")
+    straighten_pages: bool = Field(False, description="turn pages upright before they are read")
+    disable_page_orientation: bool = Field(False, description="take pages for upright instead of classifying")
+    disable_text_orientation: bool = Field(False, description="take words for upright instead of classifying")
+
+
+def words(line: KieLine) -> Iterator[WordBox]:
+    """Yield the words of a page, class by class."""
+    for extracted in line.extracted_fields:
+        yield from map(word_box, extracted.values)
+
+
+def view_note(parameters: KieParameters) -> str:
+    """Return why boxes may lie next to their words; empty where they do not."""
+    if not parameters.straighten_pages:
+        return ""
+    return (
+        "The job straightened pages before it read them. They are shown here as they came, so boxes may lie "
+        "next to their words."
+    )
+
+
+KIND = Kind(
+    name="kie",
+    help="pages to fields",
+    parameters=KieParameters,
+    line=KieLine,
+    unit="page",
+    chunk_size=detection.PAGES_PER_CHUNK,
+    batch="detection_batch_size",
+    tuning=TUNING,
+    excerpt=lambda line: excerpt_of_words(words(line)),
+    words=words,
+    view_note=view_note,
+)

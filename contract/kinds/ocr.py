@@ -1,0 +1,48 @@
+"""`ocr`: a page in, its text in blocks, lines and words out."""
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from contract.kinds import kie
+from contract.kinds.base import Kind, excerpt_of_words
+from contract.kinds.detection import PAGES_PER_CHUNK
+from contract.lines import OcrLine, WordBox, word_box
+
+
+class OcrParameters(kie.KieParameters):
+    """Parameters of `/ocr`."""
+
+    group_lines: bool = Field(True, description="group words into lines")
+    group_blocks: bool = Field(False, description="group lines into blocks")
+    paragraph_break: float = Field(
+        0.035,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="smallest gap between two words that ends a line, as a share of the page's width",
+    )
+
+
+def words(line: OcrLine) -> Iterator[WordBox]:
+    """Yield the words of a page in reading order."""
+    for page in line.pages:
+        for block in page.blocks:
+            for text in block.lines:
+                yield from map(word_box, text.words)
+
+
+KIND = Kind(
+    name="ocr",
+    help="pages to text, in blocks, lines and words",
+    parameters=OcrParameters,
+    line=OcrLine,
+    unit="page",
+    chunk_size=PAGES_PER_CHUNK,
+    batch="detection_batch_size",
+    tuning=kie.TUNING,
+    excerpt=lambda line: excerpt_of_words(words(line)),
+    words=words,
+    page_exports=("txt", "hocr", "pdf"),
+    view_note=kie.view_note,
+)

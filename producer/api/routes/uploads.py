@@ -1,0 +1,110 @@
+"""The Trace OCR API's own calls, a route for each kind: files in, lines out, read by the workers of jobs."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, UploadFile
+from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.fields import FieldInfo
+
+from contract.kinds import KINDS, optional
+from contract.kinds.base import Kind
+from producer.api.routes.problems import problems
+from producer.api.security.access import requires
+from producer.api.services import Services
+from producer.api.uploads.files import DECIMALS, lines_of
+
+SCORES = ("confidence", "detection_score")
+"""What is rounded over HTTP, as the hosted API does; geometry is not."""
+
+Answer = dict[str, Any]
+"""What stands in one file, or on one page of a PDF."""
+
+
+def uploads_router(services: Services) -> APIRouter:
+    """Return a route for each kind of job, at its name."""
+    refusals = problems(400, 401, 403, 413, 429, 503, 504)
+    router = APIRouter(tags=["Trace OCR"], responses=refusals)
+    access = [Depends(requires("submit", services.keyring))]
+    for kind in KINDS.values():
+        router.post(
+            f"/{kind.name}/",
+            name=kind.name,
+            summary=kind.help.capitalize(),
+            description="JPEG, PNG, or PDF page by page. The answer has one element per file or page.",
+            dependencies=access,
+            responses=_described(kind),
+        )(_endpoint(kind, services))
+    return router
+
+
+def _endpoint(kind: Kind, services: Services) -> Callable[..., Awaitable[list[Answer]]]:
+    # Made here, so that FastAPI sees the parameters of each kind by name.
+    query = _query(kind)
+
+    async def read(files: list[UploadFile], given: Annotated[query, Query()]) -> list[Answer]:  # type: ignore[valid-type]
+        named = _named(kind, given)
+        parameters = services.settings.parameters_of(kind.name, named)
+        lines = await lines_of(files, kind, parameters, services)
+        return [_answer(kind, name, line) for name, line in lines]
+
+    return read
+
+
+def _query(kind: Kind) -> type[BaseModel]:
+    """Return a model of a kind's parameters and of their aliases, of which all may be left out."""
+    parameters = kind.parameters.model_fields
+    aliases = {alias: _alias(parameters[name], name) for alias, name in kind.aliases.items()}
+    return create_model(
+        f"{kind.name.title()}Query",
+        __config__=ConfigDict(extra="forbid"),
+        **optional({**parameters, **aliases}),
+    )
+
+
+def _alias(parameter: FieldInfo, name: str) -> FieldInfo:
+    return FieldInfo.merge_field_infos(parameter, description=f"docTR's name of {name}")
+
+
+def _named(kind: Kind, given: BaseModel) -> dict[str, Any]:
+    """Return the parameters that a request gives, under their own names, which go before their aliases."""
+    values = given.model_dump(exclude_none=True)
+    aliased = {kind.aliases[name]: values.pop(name) for name in list(values) if name in kind.aliases}
+    return {**aliased, **values}
+
+
+def _described(kind: Kind) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's description of a kind's answer: its line, without what answers leave out."""
+    _, structs = msgspec.json.schema_components([kind.line], ref_template="{name}")
+    answer = _inlined(structs[kind.line.__name__], structs)
+    answer["properties"] = {
+        name: one for name, one in answer["properties"].items() if name not in kind.unanswered
+    }
+    answer["required"] = [name for name in answer["required"] if name not in kind.unanswered]
+    return {200: {"content": {"application/json": {"schema": {"type": "array", "items": answer}}}}}
+
+
+def _inlined(schema: Any, structs: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(one, structs) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(structs[schema["$ref"]], structs)
+    return {name: _inlined(one, structs) for name, one in schema.items()}
+
+
+def _answer(kind: Kind, name: str, line: bytes) -> Answer:
+    fields = msgspec.json.decode(line, type=Answer)
+    kept = {key: value for key, value in fields.items() if key not in kind.unanswered}
+    rounded: Answer = _rounded({**kept, "name": name})
+    return rounded
+
+
+def _rounded(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(one, name) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(value, DECIMALS) if key in SCORES and value is not None else value
