@@ -24,11 +24,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from contract.errors import BrokerError, SettingsError, UsageError
+from contract.errors import BrokerError, SettingsError, UnsupportedUriError, UsageError
 from contract.job import MAX_CHUNK_SIZE, Export
 from contract.kinds import KINDS, defaults
 from contract.kinds.base import Parameters
-from contract.storage import is_s3
+from contract.storage import absolute
 
 PREFIX = "TRACE_OCR_"
 CONFIG_VARIABLE = "TRACE_OCR_CONFIG"
@@ -192,7 +192,10 @@ class Settings(BaseSettings, JobDefaults):
     @field_validator("model_store")
     @classmethod
     def _absolute(cls, value: str | None) -> str | None:
-        return value if value is None or is_s3(value) else os.path.realpath(value)
+        try:
+            return value if value is None else absolute(value)
+        except UnsupportedUriError as error:
+            raise ValueError(str(error)) from error
 
     @classmethod
     def settings_customise_sources(

@@ -1,6 +1,5 @@
 """The workspace: the output the user named, where a job really lives. Names sort in source order."""
 
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,7 @@ from contract.errors import JobError, ObjectMissingError
 from contract.job import Job, parse_job
 from contract.lines import UNREADABLE
 from contract.records import ChunkStatistics, Item, PartOutcome, decode_item, part_outcome
-from contract.storage import Storage, Store, is_s3, join
+from contract.storage import Storage, Store, absolute, join
 
 MAX_JSON_BYTES = 1 << 20
 """Bytes of job.json, a statistics file or summary.json at most; real ones are a few kilobytes."""
@@ -194,8 +193,7 @@ class Workspace:
 
 def open_workspace(root: str, storage: Storage) -> Workspace:
     """Return the workspace at a root; a local one is made absolute, with its symbolic links followed."""
-    absolute = root.rstrip("/") if is_s3(root) else os.path.realpath(root)
-    return Workspace(absolute, storage.at(root))
+    return Workspace(absolute(root), storage.at(root))
 
 
 @contextmanager

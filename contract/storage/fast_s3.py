@@ -16,13 +16,12 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from contract.storage.base import OnRequest
 from contract.storage.s3 import CONNECT_SECONDS, READ_SECONDS, USER_AGENT
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from obstore.store import ClientConfig
-
-    from contract.storage.s3 import OnS3
 
 CREDENTIALS_LIFE = timedelta(minutes=10)
 """Longest use of credentials before botocore is asked again. It renews those that expire ten minutes ahead;
@@ -38,12 +37,12 @@ class FastReader:
 
     Args:
         client: the boto3 client whose endpoint, region and addressing it shares
-        on_s3: told of every request
+        on_request: told of every request
     """
 
-    def __init__(self, client: "S3Client", on_s3: "OnS3 | None" = None) -> None:
+    def __init__(self, client: "S3Client", on_request: OnRequest | None = None) -> None:
         self._client = client
-        self._on_s3 = on_s3
+        self._on_request = on_request
         self._making = threading.Lock()
         self._credentials: Boto3CredentialProvider | None = None
         self._buckets: dict[str, S3Store | None] = {}
@@ -70,8 +69,8 @@ class FastReader:
             pass  # an answer too; boto3 says it in our words
         except (BaseError, OSError):
             outcome = "retried"
-        if self._on_s3:
-            self._on_s3("GetObject", outcome, int(outcome == "retried"))
+        if self._on_request:
+            self._on_request("GetObject", outcome, int(outcome == "retried"))
         return data
 
     def _bucket(self, bucket: str) -> S3Store | None:

@@ -5,9 +5,10 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from contract.errors import (
     AccessDeniedError,
@@ -15,8 +16,13 @@ from contract.errors import (
     StorageError,
     StorageUnavailableError,
     TooManyBytesError,
+    UnsupportedUriError,
 )
+from contract.storage.base import OnRequest, Store
 from contract.storage.streams import TranslatedStream
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
 
 TEMPORARY_SUFFIX = ".tmp"
 """Marks unfinished files; they are hidden, never listed, and swept when their job ends."""
@@ -41,6 +47,11 @@ class LocalStore:
         if len(data) > limit:
             raise TooManyBytesError(f"{uri} is larger than {limit:,} bytes")
         return data
+
+    def read_range(self, uri: str, start: int, length: int) -> bytes:
+        """Return up to `length` bytes from byte `start` on."""
+        with self.reader(uri, start) as file:
+            return file.read(length)
 
     def replace(self, uri: str, data: bytes) -> None:
         """Write the file whole or not at all."""
@@ -96,6 +107,25 @@ class LocalStore:
         except OSError as error:
             raise _translate(folder, error) from error
 
+    def objects(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield (path, size in bytes) of every finished file below the folder, in the order of their paths.
+
+        The names of one folder are held in memory at a time. Links to files are followed; links to folders
+        are not, since they may lead in a circle.
+        """
+        with _translated(folder):
+            try:
+                with os.scandir(folder) as entries:
+                    found = sorted(filter(None, map(_listed, entries)))
+            except FileNotFoundError:
+                return
+        for name, size in found:
+            uri = f"{folder.rstrip('/')}/{name}"
+            if size is None:
+                yield from self.objects(uri)
+            else:
+                yield uri, size
+
     def sweep(self, folder: str) -> int:
         """Remove the temporary files of writers that died."""
         left = [path for path in Path(folder).glob(f".*{TEMPORARY_SUFFIX}") if _OURS.fullmatch(path.name)]
@@ -127,6 +157,50 @@ class LocalStore:
             with _translated(uri):
                 temporary.replace(path)
                 _sync_folder(path.parent)
+
+    @contextlib.contextmanager
+    def local_copy(self, uri: str) -> Iterator[Path]:
+        """Yield the file's own path.
+
+        It is opened once here, because decoders call a file that they may not read damaged.
+        """
+        with self.reader(uri):
+            pass
+        yield Path(uri)
+
+
+class LocalBackend:
+    """The files of this machine and what is mounted on it; a `contract.storage.Backend`."""
+
+    remote = False
+
+    def absolute(self, uri: str) -> str:
+        """Return the real path, with every symbolic link followed."""
+        try:
+            return os.path.realpath(uri)
+        except ValueError as error:
+            raise UnsupportedUriError(f"{uri!r} can be no file's name: {error}") from error
+
+    def store(self, _settings: "Settings", _on_request: OnRequest | None) -> Store:
+        """Return the store of all paths."""
+        return LocalStore()
+
+
+BACKEND = LocalBackend()
+
+
+def _listed(entry: os.DirEntry[str]) -> tuple[str, int | None] | None:
+    """Return an entry's name and size; of a folder its name with a slash, by which it sorts, and no size."""
+    if entry.is_dir(follow_symlinks=False):
+        return entry.name + "/", None
+    try:
+        found = entry.stat()
+    except OSError:
+        # A link to nowhere is listed, so that reading it is an error and no silent gap.
+        return entry.name, 0
+    if not stat.S_ISREG(found.st_mode) or _OURS.fullmatch(entry.name):
+        return None
+    return entry.name, found.st_size
 
 
 def _read(uri: str, limit: int) -> bytes:

@@ -1,10 +1,10 @@
-"""Allowed roots: the folders and S3 prefixes that job inputs and workspaces must lie below."""
+"""Allowed roots: the folders and remote prefixes that job inputs and workspaces must lie below."""
 
 import os
 from collections.abc import Iterator
 
-from contract.errors import OutsideAllowedRootsError, UnsupportedUriError
-from contract.storage import is_s3
+from contract.errors import OutsideAllowedRootsError
+from contract.storage import absolute
 
 
 class AllowedRoots:
@@ -14,7 +14,7 @@ class AllowedRoots:
     """
 
     def __init__(self, roots: tuple[str, ...]) -> None:
-        self._roots = tuple(_normal(root) for root in roots)
+        self._roots = tuple(absolute(root) for root in roots)
         self._folders: dict[str, str] | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -44,9 +44,9 @@ class AllowedRoots:
 
         Raises:
             OutsideAllowedRootsError: it does not
-            UnsupportedUriError: it is neither a local path nor an s3:// URI
+            UnsupportedUriError: its scheme has no backend, or nothing can have that name
         """
-        location = _normal(uri) if self._folders is None else _remembered(uri, self._folders)
+        location = absolute(uri) if self._folders is None else _remembered(uri, self._folders)
         for root in self._roots:
             if location == root or location.startswith(root.rstrip("/") + "/"):
                 return root
@@ -56,23 +56,12 @@ class AllowedRoots:
         )
 
 
-def _normal(uri: str) -> str:
-    if is_s3(uri):
-        return uri.rstrip("/")
-    if "://" in uri:
-        raise UnsupportedUriError(f"{uri}: only local paths and s3:// URIs can be read")
-    try:
-        return os.path.realpath(uri)
-    except ValueError as error:
-        raise UnsupportedUriError(f"{uri!r} can be no file's name: {error}") from error
-
-
 def _remembered(uri: str, folders: dict[str, str]) -> str:
-    """Return what `_normal` does, with one system call where the file's folder has been met before."""
+    """Return what `absolute` does, with one system call where the file's folder has been met before."""
     folder, slash, name = uri.rpartition("/")
     plain = slash and name not in ("", ".", "..") and "://" not in uri and "\0" not in name
     if not plain or os.path.islink(uri):  # noqa: PTH114 - a Path for each item costs as much as the check
-        return _normal(uri)
+        return absolute(uri)
     if folder not in folders:
-        folders[folder] = _normal(folder or "/")
+        folders[folder] = absolute(folder or "/")
     return f"{folders[folder].rstrip('/')}/{name}"

@@ -1,8 +1,10 @@
 """S3 and its work-alikes through boto3; streams through smart_open's multipart reader and writer."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import smart_open.s3
@@ -18,6 +20,7 @@ from contract.errors import (
     TooManyBytesError,
     UnsupportedUriError,
 )
+from contract.storage.base import OnRequest, Store, temporary_copy
 from contract.storage.streams import TranslatedStream
 
 if TYPE_CHECKING:
@@ -42,14 +45,11 @@ the processor time of a small one."""
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _DENIED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 _TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+_BEYOND = {"416", "InvalidRange"}
 _NOT_CONDITIONAL = {"501", "NotImplemented", "400", "InvalidArgument"}
 
 ANSWERED = frozenset({404, 409, 412})
 """HTTP statuses that answer a question of ours, whether an object is there, and are no errors."""
-
-OnS3 = Callable[[str, Literal["ok", "error", "retried"], int], None]
-"""Told of one request: its operation ("GetObject"), its outcome, and how often it was tried again; "retried"
-is one of the faster client's that boto3 then makes again, and is told of itself."""
 
 
 class _BodyCutError(OSError):
@@ -76,15 +76,15 @@ def make_client(settings: "Settings") -> "S3Client":
     )
 
 
-def observe(client: "S3Client", on_s3: OnS3) -> None:
-    """Tell `on_s3` of every request of the client, once its retries are through; from the caller's thread."""
+def observe(client: "S3Client", on_request: OnRequest) -> None:
+    """Tell `on_request` of every request of the client after its retries, from the caller's thread."""
 
     def answered(model: Any, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         status = parsed.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        on_s3(model.name, "ok" if status < 400 or status in ANSWERED else "error", _retries(context))
+        on_request(model.name, "ok" if status < 400 or status in ANSWERED else "error", _retries(context))
 
     def failed(event_name: str, context: dict[str, Any], **_: Any) -> None:
-        on_s3(event_name.rpartition(".")[2], "error", _retries(context))
+        on_request(event_name.rpartition(".")[2], "error", _retries(context))
 
     client.meta.events.register("after-call.s3", answered)
     client.meta.events.register("after-call-error.s3", failed)
@@ -117,15 +117,28 @@ class S3Store:
             raise TooManyBytesError(f"{uri} is larger than {limit:,} bytes")
         return data
 
+    def read_range(self, uri: str, start: int, length: int) -> bytes:
+        """Return up to `length` bytes from byte `start` on, by a ranged GET."""
+        bucket, key = split(uri)
+        with _translated(uri):
+            try:
+                # A range of no bytes cannot be asked for.
+                last = start + max(length, 1) - 1
+                return self._read(bucket, key, length, Range=f"bytes={start}-{last}")[:length]
+            except ClientError as error:
+                if _code(error) in _BEYOND:
+                    return b""
+                raise
+
     @tenacity.retry(
         retry=tenacity.retry_if_exception_type(_BodyCutError),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
         reraise=True,
     )
-    def _read(self, bucket: str, key: str, limit: int) -> bytes:
+    def _read(self, bucket: str, key: str, limit: int, **asked: Any) -> bytes:
         """botocore retries the request but not the body's transfer; this retries that alone."""
-        answer = self._client.get_object(Bucket=bucket, Key=key)
+        answer = self._client.get_object(Bucket=bucket, Key=key, **asked)
         try:
             with contextlib.closing(answer["Body"]) as body:
                 # Without a size argument botocore checks the length that was promised.
@@ -187,11 +200,14 @@ class S3Store:
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of the objects directly under the prefix, in key order."""
         base = folder.rstrip("/") + "/"
-        for uri, _ in self.objects(base, delimiter="/"):
+        for uri, _ in self._listed(base, delimiter="/"):
             yield uri[len(base) :]
 
-    def objects(self, prefix: str, delimiter: str = "") -> Iterator[tuple[str, int]]:
+    def objects(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield (URI, size in bytes) of every object under the prefix, in key order, page by page."""
+        return self._listed(folder if folder.endswith("/") else folder + "/", delimiter="")
+
+    def _listed(self, prefix: str, delimiter: str) -> Iterator[tuple[str, int]]:
         bucket, key = split(prefix)
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=key, Delimiter=delimiter
@@ -245,6 +261,39 @@ class S3Store:
             # Where aborting failed too, the sweep does it; the stream's end must not complete the upload.
             stream._upload_id = None
             raise
+
+    def local_copy(self, uri: str) -> contextlib.AbstractContextManager[Path]:
+        """Copy the object into a file that is removed at the end."""
+        return temporary_copy(self, uri)
+
+
+class S3Backend:
+    """Amazon's S3 and its work-alikes; a `contract.storage.Backend`."""
+
+    remote = True
+
+    def absolute(self, uri: str) -> str:
+        """Return the URI without slashes at its end; `..` has no meaning in a key."""
+        return uri.rstrip("/")
+
+    def store(self, settings: "Settings", on_request: OnRequest | None) -> Store:
+        """Return the store of all buckets."""
+        client = make_client(settings)
+        if on_request:
+            observe(client, on_request)
+        return S3Store(client, fast_reader(client, on_request))
+
+
+BACKEND = S3Backend()
+
+
+def fast_reader(client: "S3Client", on_request: OnRequest | None) -> "FastReader | None":
+    """Return what reads objects faster than boto3, if the extra `s3-fast` is installed."""
+    if importlib.util.find_spec("obstore") is None:
+        return None
+    from contract.storage.fast_s3 import FastReader
+
+    return FastReader(client, on_request)
 
 
 def split(uri: str) -> tuple[str, str]:

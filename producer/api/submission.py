@@ -16,7 +16,7 @@ from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, option
 from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, SHOWN
 from contract.settings import Settings
-from contract.storage import is_s3
+from contract.storage import is_remote, supported_uris
 from contract.workspace import Workspace, open_workspace
 from producer.api.jobs import Jobs
 from producer.planning.submit import request_job, settle_job
@@ -119,8 +119,8 @@ class Submission:
 
     def _wanted(self, request: JobRequest) -> Job:
         for uri in (request.source, request.output):
-            if not is_s3(uri) and not uri.startswith("/"):
-                raise UsageError(f"{uri!r} is neither an absolute path nor an s3:// URI")
+            if not is_remote(uri) and not uri.startswith("/"):
+                raise UsageError(f"{uri!r} must be absolute: {supported_uris()} can be read")
             # Before anything is looked at, so that nobody learns what lies elsewhere.
             self.jobs.roots.check(uri)
         _check_folder(request.output)
@@ -147,7 +147,7 @@ class Submission:
 
 def _check_folder(output: str) -> None:
     """Raise UsageError where a local workspace cannot be a folder: trying again would not help."""
-    if is_s3(output):
+    if is_remote(output):
         return
     try:
         nearest = next(path for path in (Path(output), *Path(output).parents) if path.exists())

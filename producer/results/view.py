@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, cast
 
@@ -27,7 +26,7 @@ from contract.kinds import KINDS
 from contract.lines import ErrorLine
 from contract.records import Item, failure_of
 from contract.settings import Settings
-from contract.storage import Storage, copy, is_s3
+from contract.storage import Storage
 from contract.workspace import Workspace, intact
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
@@ -71,7 +70,7 @@ def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
 
 
 class Pictures:
-    """Reads items' pictures, one at a time; a document of S3 is copied here once for all its pages.
+    """Reads items' pictures, one at a time; a remote document is copied here once for all its pages.
 
     For commands: pdfium runs in this process, and what the user may read may be read.
     """
@@ -79,7 +78,7 @@ class Pictures:
     def __init__(self, storage: Storage, settings: Settings) -> None:
         self._storage, self._settings = storage, settings
         self._stack = contextlib.ExitStack()
-        self._copied: tuple[str, Path] | None = None
+        self._held: tuple[str, Path] | None = None
 
     def __enter__(self) -> "Pictures":
         return self
@@ -108,23 +107,17 @@ class Pictures:
 
     def _path(self, uri: str) -> Path:
         """Return where a document lies on this machine; the pages of one follow one another."""
-        if self._copied and self._copied[0] == uri:
-            return self._copied[1]
+        if self._held and self._held[0] == uri:
+            return self._held[1]
         store, limit = self._storage.at(uri), self._settings.max_document_bytes
         if store.size(uri) > limit:
             raise TooManyBytesError(
                 f"{uri} is larger than {limit:,} bytes: raise TRACE_OCR_MAX_DOCUMENT_BYTES to see it"
             )
-        if not is_s3(uri):
-            # Opened here too: pdfium takes what it may not read for damaged.
-            with store.reader(uri):
-                return Path(uri)
-        self._copied = None
+        self._held = None
         self._stack.close()
-        folder = self._stack.enter_context(TemporaryDirectory(prefix="trace-ocr-"))
-        path = Path(folder, f"document{Path(uri).suffix}")
-        copy(store, uri, path)
-        self._copied = uri, path
+        path = self._stack.enter_context(store.local_copy(uri))
+        self._held = uri, path
         return path
 
 

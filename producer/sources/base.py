@@ -25,7 +25,7 @@ from contract.errors import (
 )
 from contract.job import Source
 from contract.records import SHOWN, Item
-from contract.storage import Storage, is_s3
+from contract.storage import Storage, is_remote
 from producer.sources.manifest import read_manifest
 
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
@@ -73,7 +73,7 @@ def identify_source(text: str) -> Source:
     """
     if text == "-":
         return Source(type="manifest", uri="-")
-    if is_s3(text):
+    if is_remote(text):
         if text.endswith(MANIFEST_EXTENSIONS):
             return Source(type="manifest", uri=text)
         if _has_extension(text, PAGE_EXTENSIONS):
@@ -195,7 +195,7 @@ def _list_prefix(
 
 def _keys(prefix: str, storage: Storage) -> Iterator[str]:
     try:
-        for uri, _ in storage.s3.objects(prefix):
+        for uri, _ in storage.at(prefix).objects(prefix):
             yield uri
     except (ObjectMissingError, AccessDeniedError) as error:
         raise SourceError(f"the prefix {prefix} cannot be listed: {error}") from error

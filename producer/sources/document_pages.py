@@ -1,9 +1,7 @@
 """Stage 1 of page jobs: documents to their pages, counted ahead, in order, without rendering any."""
 
 import multiprocessing
-import os
 import resource
-import tempfile
 import threading
 import warnings
 from collections import deque
@@ -18,7 +16,7 @@ import structlog
 from contract.documents import is_document, page_count, page_id
 from contract.errors import ItemError, StorageError, StorageUnavailableError
 from contract.records import Item
-from contract.storage import Storage, copy, is_s3
+from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing
 
@@ -63,11 +61,8 @@ class PageCounter:
                 self._roots.check(uri)
             if not 0 < self._storage.at(uri).size(uri) <= self._max_bytes:
                 return None
-            if not is_s3(uri):
-                return self._counted(uri)
-            with tempfile.NamedTemporaryFile(prefix="trace-ocr-", suffix=os.path.splitext(uri)[1]) as local:  # noqa: PTH122 - a key is no path
-                copy(self._storage.at(uri), uri, Path(local.name))
-                return self._counted(local.name)
+            with self._storage.at(uri).local_copy(uri) as path:
+                return self._counted(str(path))
         except StorageUnavailableError:
             raise
         except StorageError:

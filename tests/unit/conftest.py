@@ -121,7 +121,7 @@ def s3_bucket(s3_client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockB
     """Given an empty bucket, and a product that reaches it."""
     monkeypatch.setattr("contract.storage.s3.make_client", lambda settings: s3_client)
     # It opens connections of its own, which moto does not catch within this process.
-    monkeypatch.setattr("contract.storage.fast_reader", lambda client, on_s3: None)
+    monkeypatch.setattr("contract.storage.s3.fast_reader", lambda client, on_s3: None)
     with mock_aws():
         s3_client.create_bucket(Bucket="bucket")
         yield MockBucket("bucket", s3_client)

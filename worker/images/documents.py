@@ -1,8 +1,6 @@
 """One page of a document to an RGB array; and where its file lies on this machine while it is read."""
 
 import contextlib
-import os
-import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +10,7 @@ import numpy as np
 
 from contract.documents import POINTS_PER_INCH, opened_frames, opened_pdf, page_count
 from contract.errors import ErrorCode, ItemError, TooManyBytesError
-from contract.storage import Storage, copy, is_s3
+from contract.storage import Storage, is_remote
 from contract.storage.roots import AllowedRoots
 from worker.images.decode import DecodedImage, as_item_errors, check_pixels, pixels_of
 
@@ -89,7 +87,7 @@ def read_frame(path: Path, number: int, max_pixels: int) -> DecodedImage:
 
 
 class DocumentFiles:
-    """The documents of one chunk as local files; those of S3 are copied, once, and removed at the end.
+    """The documents of one chunk as local files; remote ones are copied, once, and removed at the end.
 
     Args:
         max_bytes: of one document
@@ -98,11 +96,10 @@ class DocumentFiles:
     def __init__(self, storage: Storage, roots: AllowedRoots, max_bytes: int) -> None:
         self._storage, self._roots, self._max_bytes = storage, roots, max_bytes
         self._lock = threading.Lock()
-        self._paths: dict[str, Path] = {}
+        self._copies: dict[str, Path] = {}
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "DocumentFiles":
-        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="trace-ocr-")))
         return self
 
     def __exit__(
@@ -119,30 +116,22 @@ class DocumentFiles:
         """
         with as_item_errors("TRACE_OCR_MAX_DOCUMENT_BYTES"), self._lock:
             self._roots.check(uri)
-            if not is_s3(uri):
-                return self._local(uri)
-            if uri not in self._paths:
-                self._check_size(uri, self._storage.at(uri).size(uri))
-                self._paths[uri] = self._copied(uri)
-            return self._paths[uri]
-
-    def _local(self, uri: str) -> Path:
-        self._check_size(uri, self._storage.at(uri).size(uri))
-        # Opened here too, before each page: what opens it next takes what it may not read for damaged.
-        with self._storage.at(uri).reader(uri):
-            return Path(uri)
+            if uri in self._copies:
+                return self._copies[uri]
+            store = self._storage.at(uri)
+            self._check_size(uri, store.size(uri))
+            if is_remote(uri):
+                self._copies[uri] = self._stack.enter_context(store.local_copy(uri))
+                return self._copies[uri]
+            # A file of this machine may change or go between two pages, so each page looks at it again.
+            with store.local_copy(uri) as path:
+                return path
 
     def _check_size(self, uri: str, size: int) -> None:
         if size > self._max_bytes:
             raise TooManyBytesError(f"{uri} is larger than {self._max_bytes:,} bytes")
         if not size:
             raise ItemError(ErrorCode.EMPTY_FILE, f"{uri} has zero bytes: was its upload cut off?")
-
-    def _copied(self, uri: str) -> Path:
-        # The name ends as the key does: it is what tells a PDF from a TIFF.
-        target = self._folder / f"{len(self._paths)}{os.path.splitext(uri)[1].lower()}"  # noqa: PTH122 - no path
-        copy(self._storage.at(uri), uri, target)
-        return target
 
 
 def _no_such_page(number: int, pages: int) -> ItemError:

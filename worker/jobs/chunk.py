@@ -19,7 +19,7 @@ from contract.kinds import KINDS
 from contract.kinds.detection import PDF_RESOLUTION
 from contract.records import ChunkMessage, Item
 from contract.settings import Settings
-from contract.storage import Storage, is_s3
+from contract.storage import Storage, is_remote
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from worker.images.decode import File, fetch
@@ -180,7 +180,7 @@ def _run(
         pool=context.executor,
         window=max(reading.prefetch, settings.decode_threads),
         # A file of this machine is there sooner than another thread.
-        fetchers=context.fetchers if any(is_s3(item.uri) for item in items) else None,
+        fetchers=context.fetchers if any(is_remote(item.uri) for item in items) else None,
         fetch_window=FETCHED_AHEAD * settings.fetch_threads,
         on_progress=lambda _: None,
         stop=context.stop,

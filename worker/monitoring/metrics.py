@@ -101,7 +101,7 @@ class WorkerMetrics:
         self._loads.labels(architecture).set(seconds)
 
     def s3(self, operation: str, outcome: Literal["ok", "error", "retried"], retries: int) -> None:
-        """Count one request to S3; a `contract.storage.s3.OnS3`."""
+        """Count one request to S3; a `contract.storage.OnRequest`."""
         self._requests.labels(operation, outcome).inc()
         self._retries.labels(operation).inc(retries)
 

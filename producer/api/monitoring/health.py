@@ -9,7 +9,7 @@ import redis
 
 from contract.broker.reports import ProcessReport, Reports
 from contract.errors import TraceOcrError
-from contract.storage import Storage, is_s3, join
+from contract.storage import Storage, is_remote, join
 from contract.storage.roots import AllowedRoots
 
 STUCK_SECONDS = 120.0
@@ -44,7 +44,7 @@ def check_storage(roots: AllowedRoots, storage: Storage) -> Check:
 def _problems(roots: AllowedRoots, storage: Storage) -> Iterator[str]:
     for root in roots:
         try:
-            if is_s3(root):
+            if is_remote(root):
                 storage.at(root).exists(join(root, ".trace-ocr"))
             elif not Path(root).is_dir():
                 yield f"{root} is no folder here"

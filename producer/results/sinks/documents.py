@@ -22,7 +22,7 @@ from contract.errors import JobError, UsageError
 from contract.job import Export, Job
 from contract.kinds.ocr import OcrParameters
 from contract.lines import PageExport
-from contract.storage import COPY_BYTES, copy, is_s3
+from contract.storage import COPY_BYTES
 from contract.storage.streams import TranslatedStream
 from contract.workspace import Workspace, intact
 
@@ -183,7 +183,7 @@ class _PdfWriter:
 
     def add(self, _page: PageExport, chunk: int, number: int) -> None:
         if chunk not in self._sources:
-            self._sources[chunk] = self._stack.enter_context(pikepdf.open(self._local(chunk)))
+            self._sources[chunk] = self._opened(self._workspace.page_pdfs(chunk))
         self._pdf.pages.append(self._sources[chunk].pages[number])
 
     def save(self, target: TranslatedStream) -> None:
@@ -192,13 +192,9 @@ class _PdfWriter:
         with file.open("rb") as saved:
             shutil.copyfileobj(saved, cast("IO[bytes]", target), COPY_BYTES)
 
-    def _local(self, chunk: int) -> Path:
-        uri = self._workspace.page_pdfs(chunk)
-        if not is_s3(uri):
-            return Path(uri)
-        local = self._folder / f"{chunk}.pdf"
-        copy(self._workspace.store, uri, local)
-        return local
+    def _opened(self, uri: str) -> pikepdf.Pdf:
+        path = self._stack.enter_context(self._workspace.store.local_copy(uri))
+        return self._stack.enter_context(pikepdf.open(path))
 
 
 @contextlib.contextmanager

@@ -166,6 +166,11 @@ def test_a_local_model_store_is_made_absolute(tmp_path: Path) -> None:
     assert load_settings(model_store="weights").model_store == str(tmp_path / "weights")
 
 
+def test_a_model_store_in_a_storage_that_there_is_not_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"model_store.*only local paths and s3:// URIs"):
+        load_settings(model_store="gs://bucket/weights")
+
+
 def test_a_model_store_on_s3_stays_as_it_is() -> None:
     assert load_settings(model_store="s3://bucket/weights").model_store == "s3://bucket/weights"
 

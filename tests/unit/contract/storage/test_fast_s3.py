@@ -20,8 +20,8 @@ from contract.errors import (
     TooManyBytesError,
 )
 from contract.settings import Settings
-from contract.storage import Storage, fast_reader
-from contract.storage.s3 import S3Store, make_client, observe
+from contract.storage import Storage
+from contract.storage.s3 import S3Store, fast_reader, make_client, observe
 from tests.chaos.faulty_s3 import (
     Exchange,
     Fault,
@@ -294,7 +294,7 @@ def test_what_has_the_extra_installed_reads_by_it(
 ) -> None:
     uri = served_bucket.put(KEY, b"pixels")
     storage = Storage(Settings())
-    without_boto3(storage.s3._client, monkeypatch)
+    without_boto3(storage.at(uri)._client, monkeypatch)
 
     assert storage.at(uri).read(uri, 100) == b"pixels"
 

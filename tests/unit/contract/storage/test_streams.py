@@ -1,4 +1,4 @@
-"""Streams of storage: what fails in them is storage's error, and nothing is read that was not asked for."""
+"""Streams of storage: what fails in them is storage's error, and what fails between is not."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -59,21 +59,3 @@ def test_a_failure_between_two_lines_is_the_readers_own() -> None:
         read()
 
     assert not isinstance(raised.value, StorageUnavailableError)
-
-
-def test_a_line_is_read_up_to_its_limit_and_the_rest_follows() -> None:
-    stream = TranslatedStream(BytesIO(b"123456\n7"), translated)
-
-    assert [stream.readline(4), stream.readline(4), stream.read(1), stream.read()] == [
-        b"1234",
-        b"56\n",
-        b"7",
-        b"",
-    ]
-
-
-def test_what_is_written_arrives_and_is_counted() -> None:
-    target = BytesIO()
-
-    assert TranslatedStream(target, translated).write(b"text") == 4
-    assert target.getvalue() == b"text"

@@ -396,7 +396,7 @@ class TestFilesOfS3:
         s3_bucket.put("scans/a.PDF", b"second")
 
         assert files.path(uri) == copy
-        assert (copy.read_bytes(), copy.suffix) == (b"first", ".pdf")
+        assert (copy.read_bytes(), copy.suffix) == (b"first", ".PDF")
 
     def test_two_of_one_name_are_two_copies(self, files: DocumentFiles, s3_bucket: Any) -> None:
         copies = [files.path(s3_bucket.put(f"{folder}/a.tiff", folder.encode())) for folder in "xy"]
