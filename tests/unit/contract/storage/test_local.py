@@ -2,7 +2,9 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +25,31 @@ def test_nothing_temporary_is_left(store: LocalStore, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_a_file_in_the_making_is_no_name(store: LocalStore, tmp_path: Path) -> None:
-    with store.writer(str(tmp_path / "a")) as stream:
-        stream.write(b"half")
+def refuse_links(*_: object) -> None:
+    raise OSError(errno.EOPNOTSUPP, "no links here")
 
-        assert list(store.names(str(tmp_path))) == []
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+@pytest.mark.parametrize("write", [LocalStore.replace, LocalStore.create])
+def test_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_call_returns(
+    write: Any, links: bool, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "folder" / "a", []
+
+    def fsync(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if not stat.S_ISDIR(found.st_mode):
+            synced.append(f"{found.st_size} bytes, named: {path.exists()}")
+        elif os.path.samestat(found, path.parent.stat()):
+            synced.append(f"its folder, named: {path.exists()}")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if not links:
+        monkeypatch.setattr(os, "link", refuse_links)
+
+    write(store, str(path), b"12345")
+
+    assert synced == ["5 bytes, named: False", "its folder, named: True"]
 
 
 @pytest.mark.parametrize("name", ["missing", "file/below", "x" * 300, "nul\0byte", "folder"])
@@ -72,10 +94,7 @@ def test_what_the_file_system_says_is_told_in_our_words(
 def test_without_hard_links_a_file_is_created_by_renaming(
     taken: bool, wrote: bool, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EOPNOTSUPP, "no links here")
-
-    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse_links)
     if taken:
         (tmp_path / "a").write_bytes(b"first")
 
@@ -88,6 +107,94 @@ def test_names_of_what_is_no_folder_are_an_error(store: LocalStore, tmp_path: Pa
 
     with pytest.raises(StorageError):
         list(store.names(str(tmp_path / "file")))
+
+
+# listings
+
+
+def test_objects_are_files_and_links_to_files_but_never_what_links_lead_through(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b").write_bytes(b"12")
+    root = tmp_path / "root"
+    (root / "below").mkdir(parents=True)
+    (root / "below" / "circle").symlink_to(root)
+    (root / "folder").symlink_to(tmp_path / "elsewhere")
+    (root / "file").symlink_to(tmp_path / "elsewhere" / "b")
+    os.mkfifo(root / "pipe")
+
+    assert list(store.objects(str(root))) == [(f"{root}/file", 2)]
+
+
+def test_a_link_to_nowhere_is_listed_so_that_it_is_no_silent_gap(store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("nowhere")
+
+    assert list(store.objects(str(tmp_path))) == [(f"{tmp_path}/a", 0)]
+
+
+def test_only_our_own_temporary_files_are_no_objects(store: LocalStore, tmp_path: Path) -> None:
+    leave_half(store, tmp_path / "a")
+    (tmp_path / "draft.tmp").touch()
+
+    assert list(store.objects(str(tmp_path))) == [(f"{tmp_path}/draft.tmp", 0)]
+
+
+def test_objects_below_the_root_of_all_files_have_one_slash(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a").touch()
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: scandir(tmp_path if folder == "/" else folder))
+
+    assert list(store.objects("/")) == [("/a", 0)]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(errno.EACCES, AccessDeniedError), (errno.EIO, StorageUnavailableError)]
+)
+def test_a_folder_that_cannot_be_listed_is_an_error_that_names_it(
+    number: int,
+    expected: type[StorageError],
+    store: LocalStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "a" / "locked").mkdir(parents=True)
+    scandir = os.scandir
+
+    def refuse(folder: str) -> Any:
+        if "locked" in folder:
+            raise OSError(number, os.strerror(number))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    with pytest.raises(expected, match="locked"):
+        list(store.objects(str(tmp_path)))
+
+
+# a file of this machine
+
+
+def test_a_file_is_used_where_it_lies(store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+
+    with store.local_copy(str(tmp_path / "a")) as path:
+        assert path == tmp_path / "a"
+
+
+def test_one_that_may_not_be_read_is_an_error_before_it_is_used(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "a").touch()
+    monkeypatch.setattr(Path, "open", refuse)
+
+    with pytest.raises(AccessDeniedError), store.local_copy(str(tmp_path / "a")):
+        pytest.fail("nobody may read it")
 
 
 # the sweep
@@ -124,7 +231,3 @@ def test_the_sweep_leaves_files_that_are_not_ours(name: str, store: LocalStore, 
 
     assert store.sweep(str(tmp_path)) == 0
     assert (tmp_path / name).exists()
-
-
-def test_a_folder_that_is_not_there_has_nothing_to_sweep(store: LocalStore, tmp_path: Path) -> None:
-    assert store.sweep(str(tmp_path / "nowhere")) == 0

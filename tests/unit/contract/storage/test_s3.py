@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 from botocore.stub import Stubber
 
 from contract.errors import (
@@ -52,6 +52,13 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(S3Store._read.retry, "sleep", lambda seconds: None)  # type: ignore[attr-defined]
 
 
+class CutOff(BytesIO):
+    """A body that does not arrive."""
+
+    def read(self, *_: object) -> bytes:
+        raise ReadTimeoutError(endpoint_url="https://s3")
+
+
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
@@ -90,10 +97,6 @@ def test_without_credentials_the_error_says_which_variables_to_set(
 def test_a_body_cut_off_in_transit_is_fetched_again(
     client: Any, store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class CutOff(BytesIO):
-        def read(self, *_: object) -> bytes:
-            raise ReadTimeoutError(endpoint_url="https://s3")
-
     bodies = [CutOff(), BytesIO(b"12345")]
     monkeypatch.setattr(client, "get_object", lambda **_: {"Body": bodies.pop(0), "ContentLength": 5})
 
@@ -101,6 +104,22 @@ def test_a_body_cut_off_in_transit_is_fetched_again(
 
 
 @pytest.mark.usefixtures("no_waiting")
+@pytest.mark.usefixtures("no_waiting")
+def test_a_range_cut_off_in_transit_is_fetched_again(
+    client: Any, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies, asked = [CutOff(), BytesIO(b"345")], []
+
+    def answer(**request: Any) -> dict[str, Any]:
+        asked.append(request["Range"])
+        return {"Body": bodies.pop(0), "ContentLength": 3}
+
+    monkeypatch.setattr(client, "get_object", answer)
+
+    assert store.read_range(URI, 3, 3) == b"345"
+    assert asked == ["bytes=3-5"] * 2
+
+
 def test_an_endpoint_that_stays_away_is_unavailable(
     client: Any, store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +173,47 @@ def test_a_stream_into_a_bucket_that_is_missing_is_an_error_of_storage(s3_bucket
 
     with pytest.raises(ObjectMissingError), store.writer("s3://no-such-bucket/a"):
         pytest.fail("there is nowhere to write")
+
+
+def refuse_abort(**_: object) -> None:
+    raise ClientError({"Error": {"Code": "InternalError"}}, "AbortMultipartUpload")
+
+
+def test_a_stream_whose_block_raises_aborts_its_own_upload(
+    s3_bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, aborted = s3_bucket.client, []
+    other = client.create_multipart_upload(Bucket="bucket", Key="a")["UploadId"]
+    monkeypatch.setattr(client, "abort_multipart_upload", lambda **asked: aborted.append(asked))
+
+    with contextlib.suppress(RuntimeError), S3Store(client).writer("s3://bucket/a") as stream:
+        stream.write(b"half")
+        raise RuntimeError
+
+    uploads = client.list_multipart_uploads(Bucket="bucket")["Uploads"]
+    [ours] = [upload["UploadId"] for upload in uploads if upload["UploadId"] != other]
+    assert aborted == [{"Bucket": "bucket", "Key": "a", "UploadId": ours}]
+
+
+def test_a_stream_whose_upload_cannot_be_aborted_leaves_it_to_the_sweep_and_never_completes_it(
+    s3_bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = s3_bucket.client
+    store = S3Store(client)
+    with (
+        monkeypatch.context() as broken,
+        contextlib.suppress(RuntimeError),
+        store.writer("s3://bucket/a") as stream,
+    ):
+        broken.setattr(client, "abort_multipart_upload", refuse_abort)
+        stream.write(b"half")
+        raise RuntimeError
+
+    # What smart_open does at the end of a stream that it takes for open, and when Python collects it.
+    stream._stream.close()
+
+    assert s3_bucket.keys() == []
+    assert store.sweep("s3://bucket") == 1
 
 
 def test_objects_come_page_by_page(answers: Stubber, store: S3Store) -> None:
@@ -216,6 +276,15 @@ def test_the_sweep_aborts_uploads_that_dead_writers_left_under_the_prefix(s3_buc
     assert swept == [2, 0]
     assert sorted(upload["Key"] for upload in left) == ["d", "out-2/c"]
     assert s3_bucket.keys() == ["out/finished"]
+
+
+def test_the_sweep_aborts_each_upload_by_its_own_id(answers: Stubber, store: S3Store) -> None:
+    uploads = [{"Key": "out/a", "UploadId": "older"}, {"Key": "out/a", "UploadId": "newer"}]
+    answers.add_response("list_multipart_uploads", {"Uploads": uploads, "IsTruncated": False})
+    for upload in uploads:
+        answers.add_response("abort_multipart_upload", {}, {"Bucket": "bucket", **upload})
+
+    assert store.sweep("s3://bucket/out") == 2
 
 
 def test_a_sweep_that_is_refused_is_an_error_of_storage(answers: Stubber, store: S3Store) -> None:
