@@ -4,12 +4,12 @@ msgspec rather than pydantic: these are read and written once per item, ten mill
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 import msgspec
 
 from contract.errors import MessageError
+from contract.job_status import FailedItem
 from contract.kinds import KindName
 from contract.lines import Failure
 
@@ -39,16 +39,6 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     uri: Text
     label: Label | None = None
     page: Annotated[int, msgspec.Meta(ge=1)] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FailedItem:
-    """One failed item for a first look, its texts cut to SHOWN characters; `errors.jsonl` has them whole."""
-
-    id: str
-    uri: str
-    code: str
-    message: str
 
 
 class PartOutcome(msgspec.Struct, frozen=True):

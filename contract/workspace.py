@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -14,6 +14,7 @@ from contract.errors import JobError, ObjectMissingError
 from contract.job import Job, parse_job
 from contract.lines import UNREADABLE
 from contract.records import ChunkStatistics, Item, PartOutcome, decode_item, part_outcome
+from contract.states import HALTED, State
 from contract.storage import Storage, Store, absolute, join
 
 MAX_JSON_BYTES = 1 << 20
@@ -29,15 +30,17 @@ COUNTERS = 32
 FOLDERS = ("chunks", "parts", "statistics", "page_exports")
 """What has a file per chunk."""
 
-HaltStatus = Literal["failed", "paused", "cancelled"]
-
 
 class Halt(msgspec.Struct, frozen=True):
-    """What stops a job, in `halt.json`; `at` in Unix seconds."""
+    """What stops a job, in `halt.json`; `status` is one of HALTED, `at` in Unix seconds."""
 
-    status: HaltStatus
+    status: State
     message: str
     at: int
+
+    def __post_init__(self) -> None:
+        if self.status not in HALTED:
+            raise ValueError(f"a job is not halted as {self.status}")
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Workspace:
         """Write the job's record over the older one."""
         self.store.replace(self.job_json, job.to_json())
 
-    def halt(self, status: HaltStatus, message: str = "") -> None:
+    def halt(self, status: State, message: str = "") -> None:
         """Write down that the job does not run, for those who come when Redis has forgotten it."""
         self.store.replace(self.halt_json, msgspec.json.encode(Halt(status, message, int(time.time()))))
 

@@ -18,6 +18,12 @@
 -- A job that Redis lost (no status) is not written to, except by open, which enters it again; the reconciler
 -- then marks every chunk whose part exists.
 --
+-- Before this text, the Python side puts what contract/states.py says of a job's states:
+--   TRANSITIONS[event][state]  the state after the event; nil where the event changes nothing
+--   INITIAL                    the state of a job that is opened and not known
+--   ENDED[state]               true if the job has ended
+--   CLAIMABLE[state]           true if workers take up the job's chunks
+--
 -- ARGV[1] is the transition, ARGV[2] the job id, ARGV[3] the time; KEYS[1] is the prefix.
 
 local transition, job, now = ARGV[1], ARGV[2], ARGV[3]
@@ -33,14 +39,18 @@ local function set_status(value)
   redis.call("HSET", record, "status", value, value .. "_at", now, "updated_at", now)
 end
 
-local ENDED = { completed = true, failed = true, cancelled = true }
+-- Moves the job as the event does; returns false where the table has no such transition.
+local function move(event)
+  local target = TRANSITIONS[event][status()]
+  if not target then return false end
+  set_status(target)
+  return true
+end
 
 local function finalize_if_done()
   local total = redis.call("HGET", record, "chunks_total")
-  local current = status()
-  if not total or (current ~= "validating" and current ~= "in_progress") then return 0 end
-  if tonumber(redis.call("HGET", record, "chunks_done") or "0") < tonumber(total) then return 0 end
-  set_status("finalizing")
+  if not total or tonumber(redis.call("HGET", record, "chunks_done") or "0") < tonumber(total) then return 0 end
+  if not move("drain") then return 0 end
   redis.call("RPUSH", prefix .. "finished", job)
   return 1
 end
@@ -60,9 +70,9 @@ function transitions.open()
   redis.call("ZADD", prefix .. "jobs", ARGV[7], job)
   redis.call("HSET", record, "workspace", ARGV[4], "kind", ARGV[5], "source", ARGV[6], "created_at", ARGV[7],
     "planned_at", now, "submissions", submissions)
-  if not current or ENDED[current] or current == "paused" or current == "cancelling" then
-    set_status("validating")
-  end
+  local target = INITIAL
+  if current then target = TRANSITIONS.open[current] end
+  if target then set_status(target) end
   return { 1, ARGV[4] }
 end
 
@@ -77,7 +87,7 @@ function transitions.planned()
   grow("chunks_planned", ARGV[4])
   grow("items_planned", ARGV[5])
   redis.call("HSET", record, "updated_at", now, "planned_at", now)
-  if status() == "validating" then set_status("in_progress") end
+  move("plan")
   return 1
 end
 
@@ -90,7 +100,8 @@ function transitions.plan_done()
   redis.call("HSET", record, "chunks_total", ARGV[4], "items_total", ARGV[5],
     "chunks_planned", ARGV[4], "items_planned", ARGV[5], "updated_at", now)
   local undone = tonumber(redis.call("HGET", record, "chunks_done") or "0") < tonumber(ARGV[4])
-  if status() == "validating" or (status() == "finalizing" and undone) then set_status("in_progress") end
+  move("plan")
+  if undone then move("grow") end
   return finalize_if_done()
 end
 
@@ -100,7 +111,7 @@ function transitions.begin()
   local chunk, current = ARGV[4], status()
   if not current then return { "unknown", -1 } end
   if redis.call("GETBIT", record .. ":done", chunk) == 1 then return { current, 0 } end
-  if current ~= "in_progress" and current ~= "validating" then return { current, -1 } end
+  if not CLAIMABLE[current] then return { current, -1 } end
   redis.call("HSET", record .. ":running", chunk, "0 " .. now .. " " .. ARGV[5])
   return { current, redis.call("HINCRBY", record .. ":attempts", chunk, 1) }
 end
@@ -142,23 +153,20 @@ function transitions.mark()
   return { 1, finalize_if_done() }
 end
 
--- ARGV: status (paused, cancelling). The job's messages are let go from now on; running chunks end.
+-- ARGV: event (pause, cancel). The job's messages are let go from now on; running chunks end.
 function transitions.hold()
-  local current = status()
-  if not current or ENDED[current] or current == ARGV[4] then return 0 end
-  set_status(ARGV[4])
-  return 1
+  return status() and move(ARGV[4]) and 1 or 0
 end
 
--- ARGV: status, message, retention in seconds, submissions that the caller knows of ("" for any). Ends the job;
+-- ARGV: event (complete, fail, stop), message, retention in seconds, submissions that the caller knows of ("" for any). Ends the job;
 -- Redis forgets it after the retention. One that was submitted anew since the caller looked is looked at again.
 function transitions.finish()
-  if not status() or ENDED[status()] then return 0 end
+  if not status() or not TRANSITIONS[ARGV[4]][status()] then return 0 end
   if ARGV[7] ~= "" and (redis.call("HGET", record, "submissions") or "0") ~= ARGV[7] then
     redis.call("RPUSH", prefix .. "finished", job)
     return 0
   end
-  set_status(ARGV[4])
+  move(ARGV[4])
   if ARGV[5] ~= "" then redis.call("HSET", record, "error", ARGV[5]) end
   redis.call("EXPIRE", record, ARGV[6])
   for _, part in ipairs(PARTS) do redis.call("EXPIRE", record .. part, ARGV[6]) end

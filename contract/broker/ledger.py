@@ -11,6 +11,7 @@ import msgspec
 from contract.broker.progress import Progress, parse_progress
 from contract.errors import WorkspaceConflictError
 from contract.records import PartOutcome
+from contract.states import CLAIMABLE, ENDED, ENTERED_BY, INITIAL, TRANSITIONS, State
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -44,9 +45,8 @@ class Ledger:
         self._redis = redis
         self._prefix = namespace + ":"
         self._clock = clock
-        self._script = redis.register_script(
-            resources.files("contract.broker").joinpath("ledger.lua").read_text(encoding="utf-8")
-        )
+        code = resources.files("contract.broker").joinpath("ledger.lua").read_text(encoding="utf-8")
+        self._script = redis.register_script(_lua_tables() + code)
 
     def open(self, job: str, workspace: str, kind: str, source: str, created_at: int) -> None:
         """Register a job, or take up an ended one again.
@@ -114,26 +114,27 @@ class Ledger:
         )
         return bool(counted)
 
-    def hold(self, job: str, status: str) -> bool:
-        """Stop a job for now (paused) or for good (cancelling); return whether this call did it."""
-        return bool(self._run("hold", job, status))
+    def hold(self, job: str, status: State) -> bool:
+        """Stop a job for now (paused) or for good (cancelling); return whether this call did it: not where
+        `TRANSITIONS` does not lead there from the job's state."""
+        return bool(self._run("hold", job, ENTERED_BY[status]))
 
     def finish(
         self,
         job: str,
-        status: str,
+        status: State,
         retention_seconds: float,
         message: str = "",
         submissions: int | None = None,
     ) -> bool:
-        """End the job with a final status; return whether this call ended it.
+        """End the job with a final status; return whether this call ended it, as for `hold`.
 
         Args:
             submissions: as the caller's `Progress` has it: a job that was submitted anew since does not end,
                 and is handed to `next_finished` once more
         """
         known = "" if submissions is None else submissions
-        return bool(self._run("finish", job, status, message, int(retention_seconds), known))
+        return bool(self._run("finish", job, ENTERED_BY[status], message, int(retention_seconds), known))
 
     def attempts(self, job: str, chunk: int) -> int:
         """Return how many runs of a chunk have begun."""
@@ -205,3 +206,24 @@ class Ledger:
     def _run(self, transition: str, job: str, *arguments: object) -> Any:
         now = f"{self._clock():.3f}"
         return self._script(keys=[self._prefix], args=[transition, job, now, *map(str, arguments)])
+
+
+def _lua_tables() -> str:
+    """Return the job's states as the Lua tables that `ledger.lua` reads."""
+    return "\n".join(
+        (
+            f'local INITIAL = "{INITIAL}"',
+            f"local ENDED = {_lua_set(ENDED)}",
+            f"local CLAIMABLE = {_lua_set(CLAIMABLE)}",
+            "local TRANSITIONS = {",
+            *(
+                f"  {event} = {{ " + ", ".join(f'{old} = "{new}"' for old, new in moves.items()) + " },"
+                for event, moves in TRANSITIONS.items()
+            ),
+            "}\n",
+        )
+    )
+
+
+def _lua_set(states: Iterable[State]) -> str:
+    return "{ " + ", ".join(f"{state} = true" for state in sorted(states)) + " }"

@@ -3,32 +3,12 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import msgspec
 
+from contract.job_status import FailedItem, Mark, Running
 from contract.lines import UNREADABLE
-from contract.records import FailedItem
-
-ENDED_STATUSES = frozenset({"completed", "failed", "cancelled"})
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """One chunk in a worker's hands: how many of its items are read, and when it last said so."""
-
-    chunk: int
-    items: int
-    seen_at: float
-    worker: str
-
-
-class Mark(NamedTuple):
-    """One chunk that became durable: when, in Unix seconds, with how many items, and by whom."""
-
-    at: float
-    items: int
-    worker: str = ""
+from contract.states import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +17,7 @@ class Progress:
 
     job: str
     workspace: str
-    status: str
+    status: State
     created_at: float
     kind: str = "recognition"
     source: str = ""
@@ -80,7 +60,7 @@ def parse_progress(
     return Progress(
         job=job,
         workspace=record["workspace"],
-        status=record["status"],
+        status=State(record["status"]),
         created_at=float(record["created_at"]),
         kind=record.get("kind", "recognition"),
         source=record.get("source", ""),

@@ -2,6 +2,7 @@
 
 from contract.broker.ledger import Ledger
 from contract.job import Job
+from contract.states import State
 from contract.workspace import Workspace
 
 
@@ -15,7 +16,7 @@ def enter_job(job: Job, workspace: Workspace, ledger: Ledger, retention_seconds:
     if job.plan:
         ledger.plan_done(job.id, job.chunks, job.plan.items)
     halt = workspace.load_halt()
-    if halt and halt.status == "paused":
-        ledger.hold(job.id, "paused")
+    if halt and halt.status is State.PAUSED:
+        ledger.hold(job.id, State.PAUSED)
     elif halt:
         ledger.finish(job.id, halt.status, retention_seconds, halt.message)

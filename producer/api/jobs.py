@@ -1,7 +1,7 @@
 """Jobs as the HTTP API finds them: by id, in Redis or, where that knows nothing, in storage."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import redis
@@ -10,11 +10,14 @@ import structlog
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
 from contract.errors import TraceOcrError, UnknownJobError
+from contract.job import STANDARD_INPUT
+from contract.job_status import JobStatus
+from contract.states import Action
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from producer.results.index import JobIndex, Listed
-from producer.results.status import JobStatus, status_from_workspace, status_of
+from producer.results.status import status_from_workspace, status_of
 
 T = TypeVar("T")
 
@@ -44,9 +47,9 @@ class Jobs:
         """Return a job's status; raises UnknownJobError."""
         progress = self.progress(job)
         if progress:
-            return status_of(progress)
+            return over_http(status_of(progress))
         workspace = self._indexed(job)
-        return status_from_workspace(workspace.require_job(), workspace)
+        return over_http(status_from_workspace(workspace.require_job(), workspace))
 
     def workspace(self, job: str) -> Workspace:
         """Return a job's workspace.
@@ -91,7 +94,7 @@ class Jobs:
             progress = self.progress(job) if known and job in known else None
             status = status_of(progress) if progress else self._stored(listed.get(job))
             if status and accept(status):
-                data.append(status)
+                data.append(over_http(status))
         return Page(data, last is not None and last != ordered[-1], last)
 
     def _stored(self, entry: Listed | None) -> JobStatus | None:
@@ -109,3 +112,14 @@ class Jobs:
         except redis.RedisError as error:
             structlog.get_logger().warning("redis_away", error=str(error))
             return nothing
+
+
+def over_http(status: JobStatus) -> JobStatus:
+    """Return the status with the actions alone that the HTTP API has.
+
+    Removing files is left to the command; what is left of a plan from standard input, to where that is.
+    """
+    missing = {Action.REMOVE}
+    if status.planning and status.source == STANDARD_INPUT:
+        missing.add(Action.RESUME)
+    return replace(status, actions=tuple(action for action in status.actions if action not in missing))

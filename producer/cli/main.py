@@ -21,6 +21,7 @@ from contract.job import JOB_ID, Job, new_job_id
 from contract.kinds import DEFAULT_KIND, KINDS
 from contract.logs import configure_logging, redacted
 from contract.settings import Settings, environment_of
+from contract.states import State
 from contract.workspace import Workspace, open_workspace
 from producer.cli import flower as flower_command
 from producer.cli import options, render
@@ -100,7 +101,7 @@ def run(
                 err=True,
             )
             sys.exit(INTERRUPTED)
-        if status.status != "completed":
+        if status.status is not State.COMPLETED:
             raise TraceOcrError(f"job {job.id} {status.status}: {status.error or 'see the log'}")
     return report(workspace, head, json_output)
 

@@ -14,14 +14,16 @@ from PIL import Image
 from rich.console import Console
 
 from contract.errors import ExitCode, TraceOcrError, UsageError
+from contract.job_status import JobStatus
 from contract.logs import redacted
 from contract.model_store import ModelStore
 from contract.settings import Settings
+from contract.states import State
 from contract.workspace import Workspace
 from producer.catalogue import list_models
 from producer.cli import options, render
 from producer.results.drawing import document_html
-from producer.results.status import JobStatus, find_status, find_workspace, first_lines, status_of
+from producer.results.status import find_status, find_workspace, first_lines, status_of
 from producer.results.view import Found, Pictures, find
 from producer.session import Session
 
@@ -55,7 +57,7 @@ def watch(settings: Settings, job: str, json_output: bool) -> ExitCode:
     session = Session(settings)
     with render.progress_shown(Console(stderr=True)) as show:
         found = _wait(lambda: find_status(job, session.ledger_if_set, session.storage, session.index), show)
-    if found.status != "completed":
+    if found.status is not State.COMPLETED:
         raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
     return report(find_workspace(job, session.ledger_if_set, session.storage, session.index), 0, json_output)
 

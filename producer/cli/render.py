@@ -14,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
+from contract.job_status import JobStatus
+from contract.states import State
 from producer.catalogue import CatalogueEntry
-from producer.results.status import JobStatus
 
 QUIET_SECONDS = 10.0
 """Seconds between progress lines where standard error is not a terminal: a log, not a film."""
@@ -79,8 +80,8 @@ class _ProgressLines:
 
 def phase(status: JobStatus) -> str:
     """Return what the job is doing, in words: an operator must see when nobody works on it."""
-    if status.status != "in_progress":
-        return status.status
+    if status.status is not State.IN_PROGRESS:
+        return status.status.words
     if not status.running and not status.items_read:
         return "waiting for a worker"
     return "planning and reading" if status.planning else "reading"
@@ -119,6 +120,8 @@ def print_job(console: Console, status: JobStatus) -> None:
     for run in status.running:
         seen = duration(time.time() - run.seen_at)
         console.print(Text(f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago"))
+    if status.actions:
+        console.print(f"actions    {', '.join(status.actions)}", highlight=False)
     if status.error:
         console.print(f"error: {status.error}", style="red", markup=False, soft_wrap=True)
 

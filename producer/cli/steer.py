@@ -9,9 +9,10 @@ from contract.broker.ledger import Ledger
 from contract.errors import ExitCode
 from contract.job import Job
 from contract.settings import Settings
+from contract.states import Action, State
 from contract.workspace import Workspace
 from producer.cli import options
-from producer.control.steer import add_retry, cancel_job, check_not_completed, pause_job, remove_job
+from producer.control.steer import add_retry, cancel_job, check_action, pause_job, remove_job
 from producer.planning.submit import submit_job
 from producer.results.status import find_workspace
 from producer.session import Session
@@ -22,7 +23,7 @@ from producer.session import Session
 @options.with_settings(*options.STORAGE)
 def pause(settings: Settings, job: str) -> ExitCode:
     """Stop a job after the chunks that are running; `resume` continues it."""
-    return _steer(settings, job, pause_job, "paused")
+    return _steer(settings, job, pause_job, State.PAUSED)
 
 
 @click.command()
@@ -30,7 +31,7 @@ def pause(settings: Settings, job: str) -> ExitCode:
 @options.with_settings(*options.STORAGE)
 def cancel(settings: Settings, job: str) -> ExitCode:
     """Stop a job for good; what it has written stays until `gc`."""
-    return _steer(settings, job, cancel_job, "cancelled")
+    return _steer(settings, job, cancel_job, State.CANCELLED)
 
 
 @click.command()
@@ -40,7 +41,7 @@ def resume(settings: Settings, job: str) -> ExitCode:
     """Continue a paused, cancelled or failed job, or one whose planning was cut off."""
     session = Session(settings)
     found, workspace = _find(session, job)
-    check_not_completed(found, workspace)
+    check_action(Action.RESUME, found, workspace, session.ledger_if_set)
     return _resubmit(session, found, workspace)
 
 
@@ -52,7 +53,7 @@ def retry_errors(settings: Settings, job: str) -> ExitCode:
     settings.broker_url()
     session = Session(settings)
     found, workspace = _find(session, job)
-    return _resubmit(session, add_retry(found, workspace), workspace)
+    return _resubmit(session, add_retry(found, workspace, session.ledger_if_set), workspace)
 
 
 @click.command()
@@ -60,8 +61,10 @@ def retry_errors(settings: Settings, job: str) -> ExitCode:
 @options.with_settings(*options.STORAGE)
 def gc(settings: Settings, job: str) -> ExitCode:
     """Remove everything that a cancelled job has written."""
-    found, workspace = _find(Session(settings), job)
-    click.echo(f"removed {remove_job(found, workspace):,} objects from {workspace.root}")
+    session = Session(settings)
+    found, workspace = _find(session, job)
+    removed = remove_job(found, workspace, session.ledger_if_set)
+    click.echo(f"removed {removed:,} objects from {workspace.root}")
     return ExitCode.OK
 
 

@@ -1,7 +1,7 @@
 """What can go wrong between a program and the HTTP API."""
 
 from contract.errors import TraceOcrError, UsageError
-from producer.results.status import JobStatus
+from contract.job_status import JobStatus
 
 
 class ApiError(TraceOcrError):

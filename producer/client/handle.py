@@ -8,11 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
+from contract.job_status import JobStatus
+from contract.states import State
 from producer.cli import render
 from producer.client.connection import Connection
 from producer.client.errors import JobCancelledError, JobFailedError, PandasMissingError, WaitTimeoutError
 from producer.client.lines import json_lines
-from producer.results.status import JobStatus
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks of `wait`."""
@@ -54,9 +55,9 @@ class JobHandle:
         shown = progress and console.is_terminal
         with render.progress_shown(console) if shown else nullcontext(_ignore) as show:
             status = self._ended(timeout, show)
-        if status.status == "failed":
+        if status.status is State.FAILED:
             raise JobFailedError(status)
-        if status.status == "cancelled":
+        if status.status is State.CANCELLED:
             raise JobCancelledError(status)
         return status
 

@@ -9,10 +9,11 @@ import structlog
 from redis.exceptions import LockError
 
 from contract.broker.ledger import Ledger
-from contract.broker.progress import ENDED_STATUSES, Progress
+from contract.broker.progress import Progress
 from contract.broker.restore import enter_job
 from contract.errors import JobError, StorageError, TraceOcrError
 from contract.settings import Settings
+from contract.states import ENDED, RUNNING, State
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.control.reconcile import Reconciler
@@ -85,7 +86,7 @@ class Control:
         progress = self.ledger.load(job)
         if progress is None:
             return
-        if progress.status in ENDED_STATUSES:
+        if progress.status in ENDED:
             self.known.pop(job, None)
             self._reconciler.forget(job)
             return
@@ -116,20 +117,20 @@ class Control:
     def _advance(self, progress: Progress) -> None:
         workspace = open_workspace(progress.workspace, self.storage)
         if workspace.store.exists(workspace.success):
-            self._finish(progress, "completed")
+            self._finish(progress, State.COMPLETED)
             return
         # After the look for the marker, which a round of retries removes last: no round is overlooked.
         job = workspace.require_job()
-        if progress.status == "cancelling" and not self._is_running(progress):
-            self._finish(progress, "cancelled")
-        elif progress.status in ("validating", "in_progress", "finalizing"):
+        if progress.status is State.CANCELLING and not self._is_running(progress):
+            self._finish(progress, State.CANCELLED)
+        elif progress.status in RUNNING:
             self._reconciler.reconcile(job, workspace)
         fresh = self.ledger.load(progress.job)
-        if fresh and fresh.status == "finalizing":
+        if fresh and fresh.status is State.FINALIZING:
             summary = merge(job, workspace)
             swept = workspace.sweep()
             structlog.get_logger().info("job_completed", job=job.id, swept=swept, **summary["request_counts"])
-            self._finish(progress, "completed")
+            self._finish(progress, State.COMPLETED)
 
     def _is_running(self, progress: Progress) -> bool:
         """Whether a worker is still at a chunk; one that has not been heard of for its lease is not."""
@@ -138,12 +139,12 @@ class Control:
 
     def _fail(self, workspace: Workspace, progress: Progress, reason: str) -> None:
         try:
-            workspace.halt("failed", reason)
+            workspace.halt(State.FAILED, reason)
         except StorageError as error:
             structlog.get_logger().error("failure_not_recorded", job=progress.job, error=str(error))
-        self._finish(progress, "failed", reason)
+        self._finish(progress, State.FAILED, reason)
 
-    def _finish(self, progress: Progress, status: str, reason: str = "") -> None:
+    def _finish(self, progress: Progress, status: State, reason: str = "") -> None:
         self.ledger.finish(
             progress.job, status, self.settings.retention_seconds, reason, progress.submissions
         )

@@ -1,58 +1,90 @@
 """Steering a job: pause, cancel, retry-errors, gc. What stops a job is written in its workspace first, so
-that it holds with Redis empty; each may be said twice."""
+that it holds with Redis empty; each is idempotent."""
 
 from collections.abc import Iterator
 
 import msgspec
+import redis
 
 from contract.broker.ledger import Ledger
+from contract.broker.progress import Progress
+from contract.broker.restore import enter_job
 from contract.errors import JobStateError
 from contract.job import Job, Retry
 from contract.lines import ErrorLine
 from contract.records import Item
+from contract.states import ACTIONS, LEADS_TO, Action, State
 from contract.workspace import FOLDERS, Workspace
 from producer.planning.plan import chunks_of, write_chunk
+from producer.planning.submit import FAILED_PLAN_SECONDS
 from producer.results.sinks.documents import remove_exports
+from producer.results.status import state_of
+
+
+def check_action(action: Action, job: Job, workspace: Workspace, ledger: Ledger | None) -> State:
+    """Return the job's state, if the action is allowed in it or has brought the job there already.
+
+    Raises:
+        JobStateError: the action is not allowed now; the message says what is
+    """
+    state = state_of(job, workspace, _known(job, ledger))
+    if action in ACTIONS[state] or state in LEADS_TO[action]:
+        return state
+    raise JobStateError(_refusal(action, job, state))
+
+
+def _refusal(action: Action, job: Job, state: State) -> str:
+    allowed = " or ".join(one.done for one in ACTIONS[state])
+    possible = f"it can be {allowed}, not {action.done}" if allowed else f"it cannot be {action.done}"
+    return f"job {job.id} is {state.words}: {possible}"
+
+
+def _known(job: Job, ledger: Ledger | None) -> Progress | None:
+    """Return what the ledger knows; nothing while Redis is away, so that a halt is written all the same. The
+    caller's own call to the ledger then raises."""
+    try:
+        return ledger.load(job.id) if ledger else None
+    except redis.RedisError:
+        return None
 
 
 def pause_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
     """Stop a job after the chunks that are running; `resume` continues it.
 
     Raises:
-        JobStateError: the job has ended
+        JobStateError: as `check_action`
     """
-    check_not_completed(job, workspace)
-    halt = workspace.load_halt()
-    if halt and halt.status != "paused":
-        raise JobStateError(f"job {job.id} is {halt.status}: submit it again to continue it")
-    workspace.halt("paused")
+    check_action(Action.PAUSE, job, workspace, ledger)
+    workspace.halt(State.PAUSED)
     if ledger:
-        ledger.hold(job.id, "paused")
+        ledger.hold(job.id, State.PAUSED)
 
 
 def cancel_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
     """Stop a job for good, after the chunks that are running; what is read stays until `gc`.
 
     Raises:
-        JobStateError: the job is complete
+        JobStateError: as `check_action`
     """
-    check_not_completed(job, workspace)
-    workspace.halt("cancelled")
-    if ledger:
-        ledger.hold(job.id, "cancelling")
+    state = check_action(Action.CANCEL, job, workspace, ledger)
+    workspace.halt(State.CANCELLED)
+    if ledger and not ledger.hold(job.id, State.CANCELLING) and state is State.FAILED and _known(job, ledger):
+        # An ended job leaves its state only by being entered again.
+        enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
 
 
-def add_retry(job: Job, workspace: Workspace) -> Job:
+def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
     """Return the job with a further round of chunks that hold the items that failed; it is then to be
     submitted again. A round that was begun and has not been merged is continued, not doubled.
 
     Raises:
-        JobStateError: the job is not complete, or nothing failed
+        JobStateError: as `check_action`, or nothing failed
     """
-    if not workspace.store.exists(workspace.success):
+    state = check_action(Action.RETRY_ERRORS, job, workspace, ledger)
+    if state is not State.COMPLETED:
         if job.retries:
             return job
-        raise JobStateError(f"job {job.id} is not complete: its failed items can be read again once it is")
+        raise JobStateError(_refusal(Action.RETRY_ERRORS, job, state))
     if job.retries and workspace.part_numbers() < set(range(job.chunks)):
         workspace.store.delete(workspace.success)
         return job
@@ -73,17 +105,16 @@ def add_retry(job: Job, workspace: Workspace) -> Job:
     return job
 
 
-def remove_job(job: Job, workspace: Workspace) -> int:
+def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
     """Remove everything that a cancelled job wrote; return the number of objects.
 
     Raises:
-        JobStateError: the job is not cancelled
+        JobStateError: as `check_action`
     """
-    halt = workspace.load_halt()
     # An earlier removal that was cut off has taken the halt, and all chunks before it.
-    cut_off = halt is None and job.plan is not None and not workspace.chunk_numbers()
-    if not cut_off and (halt is None or halt.status != "cancelled"):
-        raise JobStateError(f"job {job.id} is not cancelled: `trace-ocr cancel` it first")
+    cut_off = job.plan is not None and not workspace.chunk_numbers() and workspace.load_halt() is None
+    if not cut_off:
+        check_action(Action.REMOVE, job, workspace, ledger)
     store, removed = workspace.store, remove_exports(job, workspace)
     for folder in FOLDERS:
         for name in store.names(workspace.path(folder)):
@@ -116,9 +147,3 @@ def _failed_items(job: Job, workspace: Workspace) -> Iterator[Item]:
                 if item.id == identity:
                     yield item
                     identity = next(wanted, None)
-
-
-def check_not_completed(job: Job, workspace: Workspace) -> None:
-    """Raise JobStateError if the job is complete."""
-    if workspace.store.exists(workspace.success):
-        raise JobStateError(f"job {job.id} is complete")

@@ -15,11 +15,12 @@ from pydantic import SecretStr
 from contract.child_processes import die_with_parent, python_module
 from contract.errors import WorkerLostError
 from contract.job import Job
+from contract.job_status import JobStatus
 from contract.settings import Settings, environment_of
 from contract.workspace import Workspace
 from producer.local.embedded import embedded_broker
 from producer.planning.submit import submit_job
-from producer.results.status import JobStatus, status_of
+from producer.results.status import status_of
 from producer.session import Session
 from producer.sources.base import root_of
 

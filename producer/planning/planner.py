@@ -10,9 +10,10 @@ import redis
 import structlog
 
 from contract.broker.ledger import Ledger
-from contract.broker.progress import ENDED_STATUSES, Progress
+from contract.broker.progress import Progress
 from contract.errors import JobError, SourceError, TraceOcrError, UsageError
 from contract.job import Job
+from contract.states import CLAIMABLE, ENDED, State
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.planning.submit import FAILED_PLAN_SECONDS, Dispatcher, submit_job
@@ -73,7 +74,7 @@ class Planner:
         """Plan one job, unless it has been halted or another thread has it in hand."""
         progress = self._ledger.load(job)
         with self._lock:
-            if progress is None or progress.status in ENDED_STATUSES or job in self._in_hand:
+            if progress is None or progress.status in ENDED or job in self._in_hand:
                 return
             self._in_hand.add(job)
         try:
@@ -93,8 +94,8 @@ class Planner:
         except SourceError as error:
             log.error("source_refused", error=str(error))  # the job has been failed with it
         except (UsageError, JobError) as error:
-            workspace.halt("failed", str(error))
-            self._ledger.finish(job.id, "failed", FAILED_PLAN_SECONDS, str(error))
+            workspace.halt(State.FAILED, str(error))
+            self._ledger.finish(job.id, State.FAILED, FAILED_PLAN_SECONDS, str(error))
             log.error("job_failed", error=str(error))
         else:
             log.info("job_planned", items=job.plan.items if job.plan else 0, chunks=job.chunks)
@@ -115,7 +116,7 @@ class Planner:
         return [progress.job for progress in known if progress and self._is_abandoned(progress)]
 
     def _is_abandoned(self, progress: Progress) -> bool:
-        if progress.items_total is not None or progress.status not in ("validating", "in_progress"):
+        if progress.items_total is not None or progress.status not in CLAIMABLE:
             return False
         if time.time() - progress.timestamps.get("planned_at", 0.0) < ABANDONED_SECONDS:
             return False

@@ -7,6 +7,7 @@ from contract.broker.ledger import Ledger
 from contract.broker.restore import enter_job
 from contract.errors import SourceError, WorkspaceConflictError
 from contract.job import Job, Plan
+from contract.states import State
 from contract.workspace import Workspace
 from producer.planning.plan import OnChunk, write_plan
 from producer.results.sinks.documents import check_exports
@@ -107,6 +108,6 @@ def _plan(job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, disp
     try:
         return write_plan(job, workspace, listing, dispatch)
     except SourceError as error:
-        workspace.halt("failed", str(error))
-        ledger.finish(job.id, "failed", FAILED_PLAN_SECONDS, str(error))
+        workspace.halt(State.FAILED, str(error))
+        ledger.finish(job.id, State.FAILED, FAILED_PLAN_SECONDS, str(error))
         raise

@@ -14,6 +14,7 @@ from contract.errors import JobError
 from contract.job import Job, Plan
 from contract.lines import Failure
 from contract.records import ChunkStatistics, failure_of, identity_of
+from contract.states import State
 from contract.workspace import Workspace, intact
 from producer.results.sinks.documents import DocumentExports
 
@@ -153,7 +154,7 @@ def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, A
     return {
         "id": job.id,
         "kind": job.kind,
-        "status": "completed",
+        "status": State.COMPLETED,
         "request_counts": {"total": plan.items, "completed": totals.completed, "failed": totals.failed},
         "error_codes": dict(sorted(totals.error_codes.items())),
         "passed_over": plan.passed_over,

@@ -2,110 +2,36 @@
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from contract.broker.ledger import Ledger
-from contract.broker.progress import ENDED_STATUSES, Mark, Progress, Running
+from contract.broker.progress import Progress
 from contract.errors import UnknownJobError
 from contract.job import Job
-from contract.records import FailedItem, PartOutcome, part_outcome
+from contract.job_status import TIMESTAMPS, ChunkCounts, FailedItem, JobStatus, RequestCounts, WorkerRate
+from contract.records import PartOutcome, part_outcome
+from contract.states import ENDED, RUNNING, State, actions_of
 from contract.storage import Storage
-from contract.workspace import Workspace, intact, open_workspace
+from contract.workspace import Halt, Workspace, intact, open_workspace
 from producer.results.index import JobIndex
 
 SHOWN_ERRORS = 20
 """Failed items that a status shows; as many as the ledger keeps."""
-
-TIMESTAMPS = frozenset(
-    f"{status}_at"
-    for status in ("in_progress", "finalizing", "completed", "failed", "paused", "cancelling", "cancelled")
-)
-"""When a job entered each status, as the ledger names it and the status shows it."""
-
-
-@dataclass(frozen=True)
-class RequestCounts:
-    """Items of a job; `total` counts what is planned so far until the plan has ended."""
-
-    total: int
-    completed: int
-    failed: int
-
-
-@dataclass(frozen=True)
-class ChunkCounts:
-    """Chunks of a job; `total` likewise."""
-
-    total: int
-    done: int
-
-
-@dataclass(frozen=True)
-class WorkerRate:
-    """What one worker has done for a job lately."""
-
-    name: str
-    items_per_second: float
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """One job after the OpenAI Batch object; times in Unix seconds, `eta_seconds` None while unknown.
-
-    `rate` holds the newest chunks as (time, items, worker), oldest first; `recent_errors` is a first look.
-    """
-
-    id: str
-    status: str
-    kind: str
-    source: str
-    workspace: str
-    request_counts: RequestCounts
-    chunks: ChunkCounts
-    planning: bool
-    created_at: float
-    updated_at: float
-    items_per_second: float | None
-    eta_seconds: float | None
-    in_progress_at: float | None = None
-    finalizing_at: float | None = None
-    completed_at: float | None = None
-    failed_at: float | None = None
-    paused_at: float | None = None
-    cancelling_at: float | None = None
-    cancelled_at: float | None = None
-    running: tuple[Running, ...] = ()
-    workers: tuple[WorkerRate, ...] = ()
-    rate: tuple[Mark, ...] = ()
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-    recent_errors: tuple[FailedItem, ...] = ()
-    error: str = ""
-    object: Literal["job"] = "job"
-
-    @property
-    def items_read(self) -> int:
-        """Items with a line, plus those of running chunks that the model has read."""
-        ended = self.request_counts.completed + self.request_counts.failed
-        return ended + sum(run.items for run in self.running)
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen to the job by itself."""
-        return self.status in ENDED_STATUSES
 
 
 def status_of(progress: Progress) -> JobStatus:
     """Return a job's status from the ledger."""
     total = progress.items_total if progress.items_total is not None else progress.items_planned
     left = total - progress.completed - progress.failed
-    rate = progress.items_per_second if progress.status not in ENDED_STATUSES else None
+    rate = progress.items_per_second if progress.status not in ENDED else None
     status = JobStatus(
         id=progress.job,
         status=progress.status,
+        actions=actions_of(progress.status, progress.failed),
         kind=progress.kind,
         source=progress.source,
         workspace=progress.workspace,
@@ -129,7 +55,7 @@ def status_of(progress: Progress) -> JobStatus:
 
 def _worker_rates(progress: Progress, now: float) -> tuple[WorkerRate, ...]:
     """Items per second of each worker, over the same marks as the job's own rate."""
-    if len(progress.marks) < 2 or progress.status in ENDED_STATUSES:
+    if len(progress.marks) < 2 or progress.status in ENDED:
         return ()
     items: Counter[str] = Counter()
     for mark in progress.marks[1:]:
@@ -141,33 +67,58 @@ def _worker_rates(progress: Progress, now: float) -> tuple[WorkerRate, ...]:
 def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
     """Return a job's status from its files alone; counts before the merge are read from the parts."""
     summary, halt = workspace.load_summary(), workspace.load_halt()
-    ended = summary is not None and workspace.store.exists(workspace.success)
-    outcomes = {} if ended else workspace.outcomes(workspace.part_numbers())
+    merged = summary is not None and workspace.store.exists(workspace.success)
+    status = _stored_state(job, merged, halt)
+    outcomes = {} if merged else workspace.outcomes(workspace.part_numbers())
     completed, failed = _counts(job, outcomes)
-    if ended and summary:
+    if merged and summary:
         completed, failed = summary["request_counts"]["completed"], summary["request_counts"]["failed"]
     chunks = job.chunks or len(workspace.chunk_numbers())
-    status = "completed" if ended else halt.status if halt else "in_progress" if job.plan else "validating"
     return JobStatus(
         id=job.id,
         status=status,
+        actions=actions_of(status, failed, known=False),
         kind=job.kind,
         source=job.source.uri,
         workspace=workspace.root,
         request_counts=RequestCounts(
             job.plan.items if job.plan else chunks * job.chunk_size, completed, failed
         ),
-        chunks=ChunkCounts(chunks, chunks if ended else len(outcomes)),
+        chunks=ChunkCounts(chunks, chunks if merged else len(outcomes)),
         planning=job.plan is None,
         created_at=job.created_at,
-        updated_at=summary["completed_at"] if ended and summary else time.time(),
+        updated_at=summary["completed_at"] if merged and summary else time.time(),
         items_per_second=None,
         eta_seconds=None,
-        completed_at=summary["completed_at"] if ended and summary else None,
+        completed_at=summary["completed_at"] if merged and summary else None,
         stage_seconds=summary["stage_seconds"] if summary else {},
-        recent_errors=_merged_errors(workspace) if ended else _newest_errors(outcomes),
+        recent_errors=_merged_errors(workspace) if merged else _newest_errors(outcomes),
         error=halt.message if halt else "",
     )
+
+
+def state_of(job: Job, workspace: Workspace, progress: Progress | None) -> State:
+    """Return a job's state from its files, and from the ledger where they do not decide it.
+
+    Args:
+        progress: what the ledger knows of the job, if anything
+    """
+    stored = _stored_state(job, workspace.store.exists(workspace.success), workspace.load_halt())
+    known = progress.status if progress and progress.workspace == workspace.root else None
+    if stored is State.CANCELLED and known is State.CANCELLING:
+        return known
+    # Completed without its marker: a round of retries has begun, and the ledger was not told yet.
+    if known is None or known is State.COMPLETED or stored not in RUNNING:
+        return stored
+    return known
+
+
+def _stored_state(job: Job, completed: bool, halt: Halt | None) -> State:
+    if completed:
+        return State.COMPLETED
+    if halt:
+        return halt.status
+    return State.IN_PROGRESS if job.plan else State.VALIDATING
 
 
 def _counts(job: Job, outcomes: dict[int, PartOutcome]) -> tuple[int, int]:

@@ -57,7 +57,7 @@ def test_a_cancelled_job_is_let_go_and_gc_removes_what_it_left(
     removed = trace_ocr("gc", "out")
 
     assert early.returncode == 2
-    assert "is not cancelled" in early.stderr
+    assert "it can be paused or cancelled, not removed" in early.stderr
     assert cancelled.returncode == 0, cancelled.stderr
     assert watched.returncode == 3
     assert "job gone cancelled" in watched.stderr

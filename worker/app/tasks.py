@@ -22,6 +22,7 @@ from contract.errors import (
 )
 from contract.kinds import KINDS
 from contract.records import ChunkMessage, M, Nudge, parse_message
+from contract.states import State
 from contract.workspace import open_workspace
 from worker.jobs.chunk import WorkerContext, read_chunk
 from worker.jobs.heartbeat import renew_lease
@@ -167,7 +168,7 @@ def _uncount(message: ChunkMessage, context: WorkerContext) -> None:
 
 def _fail_job(message: ChunkMessage, context: WorkerContext, reason: str) -> None:
     try:
-        open_workspace(message.workspace, context.storage).halt("failed", reason)
+        open_workspace(message.workspace, context.storage).halt(State.FAILED, reason)
     except StorageError as error:
         structlog.get_logger().error("failure_not_recorded", job=message.job, error=str(error))
-    context.ledger.finish(message.job, "failed", context.settings.retention_seconds, reason)
+    context.ledger.finish(message.job, State.FAILED, context.settings.retention_seconds, reason)

@@ -14,9 +14,10 @@ from prometheus_client.registry import Collector
 
 from contract.broker.depths import oldest_lease_age, oldest_message_age, queue_lengths, unacked_messages
 from contract.broker.ledger import Ledger
-from contract.broker.progress import ENDED_STATUSES, Progress
+from contract.broker.progress import Progress
 from contract.broker.reports import ProcessReport, Reports
 from contract.broker.uploads import Uploads
+from contract.states import ENDED, State
 from producer.api.monitoring.relayed import labels_of, relay
 from producer.results.status import status_of
 
@@ -134,7 +135,7 @@ class SystemCollector(Collector):
             {(status,): count for status, count in sorted(counts.items())},
             "status",
         )
-        shown = sorted(statuses, key=lambda job: statuses[job] in ENDED_STATUSES)[:MAX_JOBS]
+        shown = sorted(statuses, key=lambda job: statuses[job] in ENDED)[:MAX_JOBS]
         progresses = [progress for progress in map(self._progress, shown) if progress]
         now = self._clock()
         yield _gauge(
@@ -143,7 +144,7 @@ class SystemCollector(Collector):
             {
                 (progress.job,): max(0.0, now - progress.updated_at)
                 for progress in progresses
-                if progress.status not in ENDED_STATUSES and progress.status != "paused"
+                if progress.status not in ENDED and progress.status is not State.PAUSED
             },
             "job",
         )

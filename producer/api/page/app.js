@@ -5,7 +5,6 @@ import { count, duration, element, moment, progress, show } from "./dom.js";
 import { jobView } from "./job.js";
 
 const LIST_SECONDS = 2, HEALTH_SECONDS = 10, PAGE = 20, STALE_SECONDS = 120;
-const STATUSES = ["validating", "in_progress", "finalizing", "completed", "failed", "cancelling", "cancelled", "paused"];
 
 const view = document.getElementById("view");
 const notice = document.getElementById("notice");
@@ -54,14 +53,21 @@ async function health() {
   }
 }
 
+// The states that a job may have, as the API's own description names them.
+async function states() {
+  return (await get("/openapi.json")).components.schemas.State.enum;
+}
+
 async function listView(place, signal) {
   const state = { status: "", after: [] };
   const filter = element(
     "select",
     { id: "status" },
     element("option", { value: "" }, "all"),
-    STATUSES.map((status) => element("option", { value: status }, status.replace("_", " "))),
   );
+  states()
+    .then((all) => filter.append(...all.map((state) => element("option", { value: state }, state.replace("_", " ")))))
+    .catch(tell);
   const table = element("div", { class: "jobs" });
   const newer = element("button", { type: "button", onclick: () => turn(() => state.after.pop()) }, "Newer");
   const older = element("button", { type: "button", onclick: () => turn(() => state.after.push(state.last)) }, "Older");

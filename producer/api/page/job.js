@@ -5,13 +5,6 @@ import { count, duration, element, moment, progress, show } from "./dom.js";
 import { ratePlot } from "./plot.js";
 
 const SAMPLES = 12, FIRST_WAIT = 1000, LONGEST_WAIT = 15000;
-const ENDED = ["completed", "failed", "cancelled"];
-const ACTIONS = {
-  pause: ["validating", "in_progress"],
-  resume: ["paused", "failed", "cancelled"],
-  cancel: ["validating", "in_progress", "paused"],
-  "retry-errors": ["completed"],
-};
 
 export async function jobView(place, id, signal, tell) {
   const path = `/jobs/${encodeURIComponent(id)}`;
@@ -58,7 +51,7 @@ export async function jobView(place, id, signal, tell) {
           render((last = job));
           wait = FIRST_WAIT;
         }
-        if (last && ENDED.includes(last.status)) break;
+        if (last?.ended) break;
       } catch (refusal) {
         if (signal.aborted) break;
         tell(refusal);
@@ -76,9 +69,9 @@ export async function jobView(place, id, signal, tell) {
 
 function head(job) {
   const { total, completed, failed } = job.request_counts;
-  const actions = Object.entries(ACTIONS)
-    .filter(([action, when]) => when.includes(job.status) && (action !== "retry-errors" || failed))
-    .map(([action]) => element("button", { type: "button", "data-action": action }, action.replace("-", " ")));
+  const actions = job.actions.map((action) =>
+    element("button", { type: "button", "data-action": action }, action.replace("-", " ")),
+  );
   const files = job.status === "completed" ? ["results", "errors"] : [];
   return [
     element("p", {}, element("a", { href: "#/" }, "All jobs")),

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from contract.broker.ledger import Ledger
 from contract.errors import JobStateError
 from contract.job import JOB_ID, STANDARD_INPUT, Job
+from contract.job_status import JobStatus
 from contract.kinds import KindName
+from contract.states import Action, State
 from contract.workspace import Workspace
 from producer.api.jobs import Jobs, Page
 from producer.api.lines import Selection, lines_response
@@ -19,10 +21,9 @@ from producer.api.routes.problems import problems
 from producer.api.security.access import requires
 from producer.api.services import Services
 from producer.api.submission import JobRequest
-from producer.control.steer import add_retry, cancel_job, check_not_completed, pause_job
+from producer.control.steer import add_retry, cancel_job, check_action, pause_job
 from producer.planning.submit import request_job
 from producer.results.samples import IMAGE_TYPES, image_of, item_of, samples
-from producer.results.status import JobStatus
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at a job whose events are followed."""
@@ -42,10 +43,7 @@ IMAGES: dict[int | str, dict[str, Any]] = {
 """What files are, for the documentation of the API."""
 
 JobId = Annotated[str, Path(pattern=JOB_ID)]
-Status = Literal[
-    "validating", "in_progress", "finalizing", "completed", "failed", "cancelling", "cancelled", "paused"
-]
-Action = Callable[[Job, Workspace, Ledger], None]
+Steer = Callable[[Job, Workspace, Ledger], None]
 
 
 class JobList(BaseModel):
@@ -90,7 +88,7 @@ def _add_reading(router: APIRouter, services: Services) -> None:
     def list_jobs(
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
         after: Annotated[str | None, Query(pattern=JOB_ID)] = None,
-        status: Status | None = None,
+        status: State | None = None,
         kind: KindName | None = None,
     ) -> JobList:
         """List jobs, newest first; `after` is the last id of the page before."""
@@ -230,18 +228,18 @@ def _add_steering(router: APIRouter, services: Services) -> None:
         return _steer(jobs, job_id, _retry)
 
 
-def _steer(jobs: Jobs, job_id: str, action: Action) -> JobStatus:
+def _steer(jobs: Jobs, job_id: str, steer: Steer) -> JobStatus:
     workspace = jobs.workspace(job_id)
-    action(workspace.require_job(), workspace, jobs.ledger)
+    steer(workspace.require_job(), workspace, jobs.ledger)
     return jobs.status(job_id)
 
 
 def _resume(job: Job, workspace: Workspace, ledger: Ledger) -> None:
-    check_not_completed(job, workspace)
+    check_action(Action.RESUME, job, workspace, ledger)
     if job.plan is None and job.source.uri == STANDARD_INPUT:
         raise JobStateError(f"job {job.id} reads standard input: submit it again where that is")
     request_job(job, workspace, ledger)
 
 
 def _retry(job: Job, workspace: Workspace, ledger: Ledger) -> None:
-    request_job(add_retry(job, workspace), workspace, ledger)
+    request_job(add_retry(job, workspace, ledger), workspace, ledger)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from contract.errors import TraceOcrError, UsageError
+from contract.job_status import JobStatus
 from producer.client import (
     ApiError,
     Client,
@@ -28,7 +29,6 @@ from producer.client import (
 )
 from producer.client.connection import ATTEMPTS, LONGEST_PAUSE_SECONDS
 from producer.client.handle import LOOK_SECONDS
-from producer.results.status import JobStatus
 
 URL = "http://ocr.test:8080"
 KEY = "a-secret-key"

@@ -11,9 +11,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from contract.broker.ledger import Ledger
-from contract.job import Job
+from contract.job import STANDARD_INPUT, Job, Source
 from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
 from contract.settings import Settings
+from contract.states import HALTED, LEADS_TO, Action, State
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.api.services import Services
@@ -56,16 +57,9 @@ def complete(
     plan()
     workspace = open_workspace(body["output"], services.storage)
     job = workspace.require_job()
-    lines = [
-        RecognitionLine("1.png", "1.png", "one", 0.9),
-        ErrorLine("2.png", "/crops/2.png", Failure("not_an_image", "no image"), 1),  # type: ignore[arg-type]
-        RecognitionLine("3.tif", "3.tif", "three", 0.8),
-    ]
-    for chunk, part in enumerate((lines[:2], lines[2:])):
-        workspace.store.create(workspace.part(chunk), b"".join(map(encode_line, part)))
-        services.jobs.ledger.mark(job.id, chunk, workspace.outcome(chunk))
+    _read(workspace, services.jobs.ledger)
     merge(job, workspace)
-    services.jobs.ledger.finish(job.id, "completed", 60)
+    services.jobs.ledger.finish(job.id, State.COMPLETED, 60)
     return workspace
 
 
@@ -366,8 +360,100 @@ class TestSteering:
         assert queue.sent == [2]
         assert complete.items(2)[0].id == "2.png"
 
-    @pytest.mark.parametrize("verb", ["pause", "resume", "cancel"])
-    def test_a_complete_job_cannot_be_steered(
-        self, verb: str, client: TestClient, complete: Workspace
+    def test_a_job_from_standard_input_is_not_resumed_here_before_it_is_planned(
+        self, client: TestClient, job: Job, workspace: Workspace, services: Services
     ) -> None:
-        assert client.post(f"/jobs/crops-1/{verb}").status_code == 409
+        job = job.model_copy(update={"source": Source(type="manifest", uri=STANDARD_INPUT)})
+        workspace.save_job(job)
+        workspace.halt(State.FAILED)
+        services.jobs.index.note(job, workspace)
+
+        assert client.get(f"/jobs/{job.id}").json()["actions"] == ["cancel"]
+        answer = client.post(f"/jobs/{job.id}/resume")
+        assert (answer.status_code, "standard input" in answer.json()["detail"]) == (409, True)
+
+
+class TestWhatIsAllowed:
+    """`actions` are what the endpoints do, in every state, with Redis and without."""
+
+    @pytest.fixture
+    def bring(
+        self,
+        client: TestClient,
+        body: dict[str, Any],
+        plan: Callable[[], None],
+        services: Services,
+        fake_redis: fakeredis.FakeRedis,
+        tmp_path: Path,
+    ) -> Callable[[str, State], None]:
+        """Submit a job and bring it into a state, in its workspace as in the ledger."""
+        ledger = services.jobs.ledger
+
+        def bring(identity: str, state: State) -> None:
+            output = str(tmp_path / identity)
+            fake_redis.delete("trace-ocr:submitted")  # what the action before has asked control for
+            client.post("/jobs", json={**body, "job_id": identity, "output": output}).raise_for_status()
+            if state is State.VALIDATING:
+                return
+            plan()
+            workspace = open_workspace(output, services.storage)
+            if state in {State.FINALIZING, State.COMPLETED}:
+                _read(workspace, ledger)
+            if state is State.COMPLETED:
+                merge(workspace.require_job(), workspace)
+                ledger.finish(identity, state, 60)
+            if state in HALTED:
+                workspace.halt(state)
+            if state is State.CANCELLING:
+                workspace.halt(State.CANCELLED)
+            if state in {State.PAUSED, State.CANCELLING}:
+                ledger.hold(identity, state)
+            if state in {State.FAILED, State.CANCELLED}:
+                ledger.finish(identity, state, 60)
+
+        return bring
+
+    @pytest.mark.parametrize("flushed", [False, True], ids=["Redis", "Redis empty"])
+    @pytest.mark.parametrize("state", State)
+    def test_each_action_is_accepted_if_it_is_offered_or_has_happened(
+        self,
+        state: State,
+        flushed: bool,
+        client: TestClient,
+        bring: Callable[[str, State], None],
+        fake_redis: fakeredis.FakeRedis,
+    ) -> None:
+        for action in Action:
+            identity = f"job-{action}"
+            bring(identity, state)
+            if flushed:
+                fake_redis.flushall()
+            job = client.get(f"/jobs/{identity}").json()
+            assert flushed or job["status"] == state
+
+            answer = client.post(f"/jobs/{identity}/{action}")
+
+            now, happened = State(job["status"]), State(job["status"]) in LEADS_TO[action]
+            if action in job["actions"]:
+                assert answer.status_code == 200
+                assert answer.json()["status"] != now or flushed
+            elif happened and action is not Action.RETRY_ERRORS:
+                assert (answer.status_code, answer.json()["status"]) == (200, now)
+            elif action is Action.REMOVE:
+                assert answer.status_code in {404, 405}
+            else:
+                assert answer.status_code == 409
+                assert f"job {identity} is {now.words}: it can be " in answer.json()["detail"]
+                assert client.get(f"/jobs/{identity}").json()["status"] == now
+
+
+def _read(workspace: Workspace, ledger: Ledger) -> None:
+    """Do what workers do with three crops in two chunks; the second crop fails."""
+    lines = [
+        RecognitionLine("1.png", "1.png", "one", 0.9),
+        ErrorLine("2.png", "/crops/2.png", Failure("not_an_image", "no image"), 1),  # type: ignore[arg-type]
+        RecognitionLine("3.tif", "3.tif", "three", 0.8),
+    ]
+    for chunk, part in enumerate((lines[:2], lines[2:])):
+        workspace.store.create(workspace.part(chunk), b"".join(map(encode_line, part)))
+        ledger.mark(workspace.require_job().id, chunk, workspace.outcome(chunk))

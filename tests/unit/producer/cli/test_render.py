@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from contract.broker.progress import Running
+from contract.job_status import ChunkCounts, JobStatus, RequestCounts, Running
+from contract.states import Action, State
 from producer.catalogue import CatalogueEntry
 from producer.cli import render
-from producer.results.status import ChunkCounts, JobStatus, RequestCounts
 
 STATUS = JobStatus(
     id="crops-1",
-    status="in_progress",
+    status=State.IN_PROGRESS,
+    actions=(Action.PAUSE, Action.CANCEL),
     kind="recognition",
     source="/data/crops",
     workspace="/data/out",
@@ -154,7 +155,7 @@ def test_models_are_a_line_each(console: Console, printed: Any) -> None:
         ({}, "reading"),
         ({"planning": True}, "planning and reading"),
         ({"request_counts": RequestCounts(5, 0, 0)}, "waiting for a worker"),
-        ({"status": "paused"}, "paused"),
+        ({"status": State.PAUSED}, "paused"),
     ],
 )
 def test_what_a_job_does_is_said_in_words(changes: dict[str, Any], expected: str) -> None:
@@ -165,7 +166,7 @@ def test_off_a_terminal_progress_is_a_line_for_each_change_of_status(console: Co
     with render.progress_shown(console) as show:
         for _ in range(3):
             show(STATUS)
-        show(dataclasses.replace(STATUS, status="completed", items_per_second=None))
+        show(dataclasses.replace(STATUS, status=State.COMPLETED, items_per_second=None))
 
     assert printed().splitlines() == [
         "crops-1: reading, 1,002 of 5,000 items, 2 failed 1,234.6 items/s",

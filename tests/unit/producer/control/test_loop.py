@@ -244,7 +244,7 @@ def test_a_round_of_retries_that_is_asked_for_while_control_ends_the_job_is_read
     def merge_then_retry(job: Job, workspace: Workspace) -> dict[str, Any]:
         monkeypatch.undo()
         summary = merge(job, workspace)
-        request_job(add_retry(job, workspace), workspace, ledger)
+        request_job(add_retry(job, workspace, ledger), workspace, ledger)
         return summary
 
     monkeypatch.setattr("producer.control.loop.merge", merge_then_retry)

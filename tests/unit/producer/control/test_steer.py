@@ -5,19 +5,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fakeredis
 import msgspec
 import pytest
+import redis
 
 from contract.broker.ledger import Ledger
 from contract.errors import JobError, StorageUnavailableError, UsageError
 from contract.job import Job, Retry
+from contract.job_status import ChunkCounts, RequestCounts
 from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
 from contract.records import decode_item
+from contract.states import State
 from contract.workspace import Workspace
 from producer.control.steer import add_retry, cancel_job, pause_job, remove_job
 from producer.planning.submit import Dispatcher, submit_job
 from producer.results.merge import merge
-from producer.results.status import ChunkCounts, RequestCounts, status_from_workspace
+from producer.results.status import status_from_workspace
 from producer.sources.base import Listing
 
 Steer = Callable[[Job, Workspace, Ledger | None], None]
@@ -83,6 +87,84 @@ def chunk_ids(workspace: Workspace, chunk: int) -> list[str]:
     return [decode_item(line).id for line in workspace.lines(workspace.chunk(chunk))]
 
 
+class TestWhatIsAllowed:
+    """The table decides, with Redis and without; over HTTP, test_jobs.py walks all of it."""
+
+    @pytest.mark.parametrize(
+        ("halted", "steer", "said"),
+        [
+            (State.CANCELLED, pause_job, "is cancelled: it can be resumed or removed, not paused"),
+            (State.FAILED, pause_job, "is failed: it can be resumed or cancelled, not paused"),
+            (State.PAUSED, remove_job, "is paused: it can be resumed or cancelled, not removed"),
+            (State.FAILED, remove_job, "is failed: it can be resumed or cancelled, not removed"),
+            (None, remove_job, "is in progress: it can be paused or cancelled, not removed"),
+            (None, add_retry, "is in progress: it can be paused or cancelled, not retried"),
+            (State.PAUSED, add_retry, "is paused: it can be resumed or cancelled, not retried"),
+        ],
+    )
+    def test_a_refusal_names_what_can_be_done_and_leaves_all_as_it_is(
+        self,
+        halted: State | None,
+        steer: Callable[[Job, Workspace, Ledger | None], object],
+        said: str,
+        planned: Job,
+        workspace: Workspace,
+        ledger_or_none: Ledger | None,
+    ) -> None:
+        if halted:
+            workspace.halt(halted)
+        before = files(workspace)
+
+        with pytest.raises(UsageError, match=f"^job crops-1 {said}$"):
+            steer(planned, workspace, ledger_or_none)
+
+        assert (files(workspace), halt_of(workspace)) == (before, halted)
+
+    @pytest.mark.parametrize("steer", [pause_job, cancel_job, remove_job])
+    def test_a_complete_job_is_left_as_it_is(
+        self,
+        steer: Callable[[Job, Workspace, Ledger | None], object],
+        complete: Job,
+        workspace: Workspace,
+        ledger_or_none: Ledger | None,
+    ) -> None:
+        before = files(workspace)
+
+        with pytest.raises(UsageError, match="is completed: it can be retried, not"):
+            steer(complete, workspace, ledger_or_none)
+
+        assert files(workspace) == before
+
+    def test_chunks_that_still_run_keep_a_cancelled_job_from_its_removal(
+        self, known: Job, workspace: Workspace, ledger: Ledger
+    ) -> None:
+        cancel_job(known, workspace, ledger)
+
+        with pytest.raises(UsageError, match="is cancelling: it can be resumed, not removed"):
+            remove_job(known, workspace, ledger)
+
+    def test_a_failed_job_can_be_cancelled_and_removed(
+        self, known: Job, workspace: Workspace, ledger: Ledger
+    ) -> None:
+        workspace.halt(State.FAILED)
+        ledger.finish(known.id, State.FAILED, 60)
+
+        cancel_job(known, workspace, ledger)
+
+        assert (halt_of(workspace), status_of(known, ledger)) == (State.CANCELLED, State.CANCELLED)
+        assert remove_job(known, workspace, ledger)
+
+    def test_with_redis_away_a_job_is_halted_in_its_workspace_all_the_same(
+        self, known: Job, workspace: Workspace, ledger: Ledger, fake_server: fakeredis.FakeServer
+    ) -> None:
+        fake_server.connected = False
+
+        with pytest.raises(redis.ConnectionError):
+            pause_job(known, workspace, ledger)
+
+        assert halt_of(workspace) == State.PAUSED
+
+
 class TestPauseAndCancel:
     @pytest.mark.parametrize(
         ("steer", "halted", "held"),
@@ -130,27 +212,6 @@ class TestPauseAndCancel:
 
         assert (halt_of(workspace), status_of(known, ledger)) == ("cancelled", "cancelling")
 
-    def test_a_cancelled_job_is_not_paused(
-        self, planned: Job, workspace: Workspace, ledger_or_none: Ledger | None
-    ) -> None:
-        cancel_job(planned, workspace, ledger_or_none)
-
-        with pytest.raises(UsageError, match="is cancelled: submit it again"):
-            pause_job(planned, workspace, ledger_or_none)
-
-        assert halt_of(workspace) == "cancelled"
-
-    @pytest.mark.parametrize("steer", [pause_job, cancel_job])
-    def test_a_complete_job_is_left_as_it_is(
-        self, steer: Steer, complete: Job, workspace: Workspace, ledger_or_none: Ledger | None
-    ) -> None:
-        before = files(workspace)
-
-        with pytest.raises(UsageError, match="is complete"):
-            steer(complete, workspace, ledger_or_none)
-
-        assert files(workspace) == before
-
     @pytest.mark.parametrize("steer", [pause_job, cancel_job])
     def test_submitting_again_continues_the_job(
         self,
@@ -174,7 +235,7 @@ class TestRetryErrors:
     def test_the_failed_items_become_further_chunks_in_source_order(
         self, complete: Job, workspace: Workspace
     ) -> None:
-        job = add_retry(complete, workspace)
+        job = add_retry(complete, workspace, None)
 
         assert job.retries == (Retry(first_chunk=3, chunks=2, items=3),)
         assert [chunk_ids(workspace, 3), chunk_ids(workspace, 4)] == [["1.png", "2.png"], ["4.png"]]
@@ -184,13 +245,13 @@ class TestRetryErrors:
     def test_said_again_before_it_is_merged_it_is_the_same_round(
         self, complete: Job, workspace: Workspace, read_again: Callable[..., None]
     ) -> None:
-        job = add_retry(complete, workspace)
+        job = add_retry(complete, workspace, None)
         before = files(workspace)
-        assert add_retry(job, workspace) == job
+        assert add_retry(job, workspace, None) == job
 
         read_again(job.retries[0])
 
-        assert add_retry(job, workspace) == job
+        assert add_retry(job, workspace, None) == job
         assert [name for name in files(workspace) if "parts" not in name] == [
             name for name in before if "parts" not in name
         ]
@@ -216,10 +277,10 @@ class TestRetryErrors:
             for method in ("create", "replace", "delete"):
                 killed.setattr(type(workspace.store), method, dying(method))
             with pytest.raises(StorageUnavailableError):
-                add_retry(complete, workspace)
+                add_retry(complete, workspace, None)
 
         # when it is said again
-        job = add_retry(workspace.require_job(), workspace)
+        job = add_retry(workspace.require_job(), workspace, None)
 
         # then
         assert job.retries == (Retry(first_chunk=3, chunks=2, items=3),)
@@ -230,11 +291,11 @@ class TestRetryErrors:
     def test_a_second_round_holds_what_failed_in_the_first(
         self, complete: Job, workspace: Workspace, read_again: Callable[..., None]
     ) -> None:
-        job = add_retry(complete, workspace)
+        job = add_retry(complete, workspace, None)
         read_again(job.retries[0], "1.png", "4.png")
         merge(job, workspace)
 
-        job = add_retry(job, workspace)
+        job = add_retry(job, workspace, None)
 
         assert job.retries[1:] == (Retry(first_chunk=5, chunks=1, items=2),)
         assert chunk_ids(workspace, 5) == ["1.png", "4.png"]
@@ -248,7 +309,7 @@ class TestRetryErrors:
         queue: Any,
         read_again: Callable[..., None],
     ) -> None:
-        job = add_retry(complete, workspace)
+        job = add_retry(complete, workspace, None)
         submit_job(job, workspace, Listing(iter(()), Counter()), ledger, dispatcher)
         assert queue.sent == [3, 4]
 
@@ -260,14 +321,6 @@ class TestRetryErrors:
         assert (progress.items_total, progress.completed, progress.failed) == (5, 4, 1)
         assert progress.status == "finalizing"
 
-    def test_a_job_that_is_not_complete_is_refused(self, planned: Job, workspace: Workspace) -> None:
-        before = files(workspace)
-
-        with pytest.raises(UsageError, match="is not complete"):
-            add_retry(planned, workspace)
-
-        assert files(workspace) == before
-
     def test_a_job_without_failures_is_refused_and_stays_complete(
         self, planned: Job, workspace: Workspace, write_part: Any
     ) -> None:
@@ -277,7 +330,7 @@ class TestRetryErrors:
         before = files(workspace)
 
         with pytest.raises(UsageError, match="has no failed items"):
-            add_retry(planned, workspace)
+            add_retry(planned, workspace, None)
 
         assert files(workspace) == before
 
@@ -295,20 +348,20 @@ class TestGc:
     ) -> None:
         written = len(files(workspace))
 
-        assert remove_job(cancelled, workspace) == written
+        assert remove_job(cancelled, workspace, None) == written
         assert files(workspace) == []
 
     def test_what_killed_writers_left_is_removed_too(self, cancelled: Job, workspace: Workspace) -> None:
         Path(workspace.root, "parts", ".000001.jsonl.4711-0badcafe.tmp").write_bytes(b"half")
 
-        remove_job(cancelled, workspace)
+        remove_job(cancelled, workspace, None)
 
         assert files(workspace) == []
 
     def test_files_of_the_users_own_stay(self, cancelled: Job, workspace: Workspace) -> None:
         Path(workspace.root, "notes.txt").touch()
 
-        remove_job(cancelled, workspace)
+        remove_job(cancelled, workspace, None)
 
         assert files(workspace) == ["notes.txt"]
 
@@ -328,32 +381,13 @@ class TestGc:
         with monkeypatch.context() as killed:
             killed.setattr(type(workspace.store), "delete", delete)
             with pytest.raises(StorageUnavailableError):
-                remove_job(cancelled, workspace)
+                remove_job(cancelled, workspace, None)
 
         # when it is said again
-        remove_job(workspace.require_job(), workspace)
+        remove_job(workspace.require_job(), workspace, None)
 
         # then
         assert files(workspace) == []
-
-    @pytest.mark.parametrize("status", [None, "paused", "failed"])
-    def test_a_job_that_is_not_cancelled_is_refused_and_nothing_is_removed(
-        self, status: Any, planned: Job, workspace: Workspace
-    ) -> None:
-        if status:
-            workspace.halt(status)
-        before = files(workspace)
-
-        with pytest.raises(UsageError, match="is not cancelled"):
-            remove_job(planned, workspace)
-
-        assert files(workspace) == before
-
-    def test_a_complete_job_is_refused(self, complete: Job, workspace: Workspace) -> None:
-        with pytest.raises(UsageError, match="is not cancelled"):
-            remove_job(complete, workspace)
-
-        assert workspace.store.exists(workspace.results)
 
 
 class TestMergedWithRetries:
@@ -365,7 +399,7 @@ class TestMergedWithRetries:
     def test_what_was_read_anew_takes_its_place_in_source_order(
         self, complete: Job, workspace: Workspace, read_again: Callable[..., None]
     ) -> None:
-        job = add_retry(complete, workspace)
+        job = add_retry(complete, workspace, None)
         read_again(job.retries[0], "2.png")
 
         summary = merge(job, workspace)
@@ -384,10 +418,10 @@ class TestMergedWithRetries:
     def test_two_rounds_are_laid_over_one_after_the_other(
         self, complete: Job, workspace: Workspace, read_again: Callable[..., None]
     ) -> None:
-        job = add_retry(complete, workspace)
+        job = add_retry(complete, workspace, None)
         read_again(job.retries[0], "1.png", "4.png")
         merge(job, workspace)
-        job = add_retry(job, workspace)
+        job = add_retry(job, workspace, None)
         read_again(job.retries[1], "4.png")
 
         summary = merge(job, workspace)
@@ -410,7 +444,7 @@ class TestMergedWithRetries:
         write_part: Any,
     ) -> None:
         """As after "delete that part and submit the job again": other items may fail than the retry holds."""
-        job = add_retry(complete, workspace)
+        job = add_retry(complete, workspace, None)
         read_again(job.retries[0])
         write_part(1, failed=now_failing)
 
@@ -422,7 +456,7 @@ class TestMergedWithRetries:
     def test_the_status_without_redis_counts_every_item_once(
         self, complete: Job, workspace: Workspace, read_again: Callable[..., None]
     ) -> None:
-        job = add_retry(complete, workspace)
+        job = add_retry(complete, workspace, None)
         begun = status_from_workspace(job, workspace)
         read_again(job.retries[0], "2.png")
         read = status_from_workspace(job, workspace)

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 
 from contract.broker.ledger import Ledger
-from contract.broker.progress import Progress, Running
+from contract.broker.progress import Progress
 from contract.errors import UnknownJobError
 from contract.job import Job
+from contract.job_status import ChunkCounts, RequestCounts, Running
 from contract.records import PartOutcome
+from contract.states import ENDED, State
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
 from producer.results.index import JobIndex
 from producer.results.merge import merge
 from producer.results.status import (
-    ChunkCounts,
-    RequestCounts,
     find_status,
     find_workspace,
     first_lines,
@@ -28,7 +28,7 @@ from producer.results.status import (
 IN_PROGRESS = Progress(
     job="crops-1",
     workspace="/data/out",
-    status="in_progress",
+    status=State.IN_PROGRESS,
     created_at=1_000,
     chunks_planned=2,
     items_planned=4,
@@ -65,8 +65,8 @@ def test_items_of_running_chunks_count_as_read() -> None:
     assert status_of(IN_PROGRESS).items_read == 3
 
 
-@pytest.mark.parametrize("ended", ["completed", "failed", "cancelled"])
-def test_an_ended_job_has_no_rate_and_no_time_left(ended: str) -> None:
+@pytest.mark.parametrize("ended", sorted(ENDED))
+def test_an_ended_job_has_no_rate_and_no_time_left(ended: State) -> None:
     status = status_of(changed(status=ended, items_total=5))
 
     assert status.ended
