@@ -1,11 +1,48 @@
-"""Child processes: Python programs that run only installed code, and end when their parent does."""
+"""Child processes: Python programs that run only installed code, and end when their parent does.
 
+A `ChildProcess` opens strangers' files, which may crash, hang or take over what opens them. So its memory
+and the time of each answer are bounded, and nothing that it says is trusted: an answer is JSON of a known
+type, and raw bytes up to a known size; never a pickle. A frame is two lengths (`_LENGTHS`), JSON, and data.
+"""
+
+import contextlib
 import ctypes
+import queue
+import resource
 import signal
+import socket
+import struct
+import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from contract.errors import ChildCrashedError, ChildTimedOutError
 
 PR_SET_PDEATHSIG = 1
 """From Linux's <sys/prctl.h>: the signal this process gets when the thread that started it ends."""
+
+CRASHES_TO_BLAME = 2
+"""Children that must die over the same request before it is blamed: one may have been killed from outside."""
+
+START_SECONDS = 60.0
+"""Longest wait for a child to start: some tenths of a second are usual, more on a machine that swaps."""
+
+MAX_HEADER = 1 << 20
+"""Bytes of a reply's JSON: a path of 4 KiB and a library's own words for what is wrong fit many times."""
+
+_LENGTHS = struct.Struct("!QQ")
+"""Bytes of the JSON, bytes of the data."""
+
+R = TypeVar("R")
+
+
+class _Ready(msgspec.Struct):
+    """What a child says first, once its program is loaded."""
 
 
 def python_module(module: str) -> list[str]:
@@ -17,9 +54,199 @@ def python_module(module: str) -> list[str]:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent does; run in the child, before its program starts.
+    """Ask the kernel to end this process when the thread that started it ends; run in the child.
 
     Linux only; elsewhere a parent killed outright leaves its children to their own end.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class ChildProcess:
+    """A program that answers one request at a time; started at the first, and replaced when it dies.
+
+    Args:
+        module: runs `serve`
+        arguments: of its command line
+        max_reply: bytes of the data of one answer
+    """
+
+    def __init__(self, module: str, *arguments: object, max_reply: int = 0) -> None:
+        self._command = [*python_module(module), *map(str, arguments)]
+        self._max_reply = max_reply
+        self._lock = threading.Lock()
+        self._running: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process; None while there is none."""
+        return self._running[0].pid if self._running else None
+
+    def ask(
+        self, request: msgspec.Struct, reply: type[R], seconds: float, data: bytes = b""
+    ) -> tuple[R, bytearray]:
+        """Return the answer, and the data that came with it.
+
+        Args:
+            reply: the type of the answer; one of any other type is taken for a crash
+            seconds: longest time for the answer; the start of a process does not count
+            data: what the request is about
+
+        Raises:
+            ChildCrashedError: CRASHES_TO_BLAME processes died over it, or gave no proper answer
+            ChildTimedOutError: it took longer than `seconds`
+        """
+        with self._lock:
+            for _ in range(CRASHES_TO_BLAME):
+                try:
+                    connection = self._connection()
+                except (OSError, msgspec.MsgspecError):
+                    self._end()
+                    continue
+                deadline = time.monotonic() + seconds
+                try:
+                    _send(connection, msgspec.json.encode(request), data, deadline)
+                    return _receive(connection, reply, self._max_reply, deadline)
+                except TimeoutError as error:
+                    self._end()
+                    raise ChildTimedOutError(f"took longer than {seconds:g} s") from error
+                except (OSError, msgspec.MsgspecError, RecursionError):
+                    self._end()
+        raise ChildCrashedError(f"crashed {CRASHES_TO_BLAME} processes in a row")
+
+    def close(self) -> None:
+        """End the process, if there is one; the next request starts another."""
+        with self._lock:
+            self._end()
+
+    def _connection(self) -> socket.socket:
+        if self._running and self._running[0].poll() is not None:
+            # It died between two requests: neither is to blame.
+            self._end()
+        if not self._running:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                # Not forked by Python: a fork after torch has run hangs. A terminal's Ctrl-C is the parent's.
+                process = subprocess.Popen(
+                    self._command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, process_group=0
+                )
+            self._running = process, ours
+            _receive(ours, _Ready, 0, time.monotonic() + START_SECONDS)
+        return self._running[1]
+
+    def _end(self) -> None:
+        if self._running:
+            process, connection = self._running
+            connection.close()
+            process.kill()
+            process.wait()
+            self._running = None
+
+
+class Closeable(Protocol):
+    """What a pool holds: a `ChildProcess`, or what is put around one."""
+
+    def close(self) -> None:
+        """End the process."""
+
+
+C = TypeVar("C", bound=Closeable)
+
+
+class ChildPool(Generic[C]):
+    """Children for several threads; each has one for itself while it asks.
+
+    Args:
+        make: returns one whose process is not started yet
+        most: children at once, for which threads wait; None where the threads are few anyway
+    """
+
+    def __init__(self, make: Callable[[], C], most: int | None = None) -> None:
+        self._make = make
+        # The last one first: its process is running, and may have the same document open.
+        self._idle: queue.LifoQueue[C] = queue.LifoQueue()
+        self._free: contextlib.AbstractContextManager[Any] = (
+            threading.Semaphore(most) if most else contextlib.nullcontext()
+        )
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[C]:
+        """Yield a child that nobody else has for the block."""
+        with self._free:
+            try:
+                child = self._idle.get_nowait()
+            except queue.Empty:
+                child = self._make()
+            try:
+                yield child
+            finally:
+                self._idle.put(child)
+
+    def close(self) -> None:
+        """End the processes of those that nobody has."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+
+def serve(
+    request: type[R], answer: Callable[[R, bytearray], tuple[msgspec.Struct, Any]], max_memory: int
+) -> None:
+    """Answer requests until the parent closes the connection; the program of a child.
+
+    Args:
+        request: the type of requests
+        answer: returns the answer to a request and its data, and the data of the answer, any buffer
+        max_memory: bytes that this process may allocate
+    """
+    die_with_parent()
+    resource.setrlimit(resource.RLIMIT_DATA, (max_memory, max_memory))
+    with socket.socket(fileno=sys.stdin.fileno()) as connection, contextlib.suppress(ConnectionError):
+        _send(connection, msgspec.json.encode(_Ready()), b"")
+        while True:
+            reply, made = answer(*_receive(connection, request, sys.maxsize))
+            _send(connection, msgspec.json.encode(reply), made)
+
+
+def _send(connection: socket.socket, header: bytes, data: Any, deadline: float | None = None) -> None:
+    lengths = _LENGTHS.pack(len(header), memoryview(data).nbytes)
+    for buffer in (lengths + header, data):
+        connection.settimeout(_left(deadline))
+        connection.sendall(buffer)
+
+
+def _receive(
+    connection: socket.socket, header: type[R], max_data: int, deadline: float | None = None
+) -> tuple[R, bytearray]:
+    """Return one frame.
+
+    Raises:
+        TimeoutError, ConnectionError: it is late, or none comes; it is longer than allowed
+        msgspec.MsgspecError, RecursionError: its header is not of the type
+    """
+    header_length, data_length = _LENGTHS.unpack(_read(connection, _LENGTHS.size, deadline))
+    if header_length > MAX_HEADER or data_length > max_data:
+        raise ConnectionAbortedError(f"a frame of {header_length:,} and {data_length:,} bytes")
+    decoded = msgspec.json.decode(_read(connection, header_length, deadline), type=header)
+    return decoded, _read(connection, data_length, deadline)
+
+
+def _read(connection: socket.socket, length: int, deadline: float | None) -> bytearray:
+    buffer = bytearray(length)
+    rest = memoryview(buffer)
+    while rest:
+        connection.settimeout(_left(deadline))
+        read = connection.recv_into(rest)
+        if not read:
+            raise ConnectionAbortedError("the other side has ended")
+        rest = rest[read:]
+    return buffer
+
+
+def _left(deadline: float | None) -> float | None:
+    """Return the seconds that are left; raises TimeoutError if there are none."""
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

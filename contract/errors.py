@@ -101,6 +101,14 @@ class MessageError(TraceOcrError):
     """A queue message is malformed, too large, or names something it may not."""
 
 
+class ChildCrashedError(TraceOcrError):
+    """A request crashed the child processes that were asked it, or made them answer nonsense."""
+
+
+class ChildTimedOutError(TraceOcrError):
+    """A child process did not answer in time."""
+
+
 class StorageError(TraceOcrError):
     """Storage refused or failed."""
 

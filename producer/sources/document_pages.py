@@ -1,24 +1,20 @@
 """Stage 1 of page jobs: documents to their pages, counted ahead, in order, without rendering any."""
 
-import multiprocessing
-import resource
-import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 import structlog
 
-from contract.documents import is_document, page_count, page_id
-from contract.errors import ItemError, StorageError, StorageUnavailableError
+from contract.child_processes import ChildPool, ChildProcess
+from contract.documents import is_document, page_id
+from contract.errors import ChildCrashedError, ChildTimedOutError, StorageError, StorageUnavailableError
 from contract.records import Item
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing
+from producer.sources.page_counting import Reply, Request
 
 COUNTED_AHEAD = 16
 """Documents being counted or waiting for their turn: those of S3 are copied here first, which is latency."""
@@ -43,12 +39,13 @@ class PageCounter:
 
     def __init__(self, storage: Storage, roots: AllowedRoots | None, max_bytes: int) -> None:
         self._storage, self._roots, self._max_bytes = storage, roots, max_bytes
-        self._lock = threading.Lock()
-        self._processes = _make_processes(PROCESSES)
+        self._children = ChildPool(
+            lambda: ChildProcess("producer.sources.page_counting", COUNT_MEMORY), most=PROCESSES
+        )
 
     def close(self) -> None:
         """End the processes."""
-        self._processes.shutdown(cancel_futures=True)
+        self._children.close()
 
     def count(self, uri: str) -> int | None:
         """Return how many pages the document has; None if it cannot be told, which its worker then explains.
@@ -69,25 +66,12 @@ class PageCounter:
             return None
 
     def _counted(self, path: str) -> int | None:
-        with self._lock:
-            processes = self._processes
-        try:
-            return processes.submit(count_pages, path).result(COUNT_SECONDS)
-        except (RuntimeError, CancelledError, TimeoutError):
-            # Some document broke the processes, or another thread has just ended them over one: each document
-            # that was in hand or waited is counted again, in a process for itself.
-            with self._lock:
-                if self._processes is processes:
-                    _kill(processes)
-                    self._processes = _make_processes(PROCESSES)
-        alone = _make_processes(1)
-        try:
-            return alone.submit(count_pages, path).result(COUNT_SECONDS)
-        except (BrokenProcessPool, TimeoutError):
-            structlog.get_logger().warning("pages_not_counted", document=path)
-            return None
-        finally:
-            _kill(alone)
+        with self._children.lent() as child:
+            try:
+                return child.ask(Request(path), Reply, COUNT_SECONDS)[0].pages
+            except (ChildCrashedError, ChildTimedOutError) as error:
+                structlog.get_logger().warning("pages_not_counted", document=path, error=str(error))
+                return None
 
 
 def pages_of(listing: Listing, make_counter: Callable[[], PageCounter]) -> Listing:
@@ -103,14 +87,6 @@ def pages_of(listing: Listing, make_counter: Callable[[], PageCounter]) -> Listi
             counter.close()
 
     return Listing(items(), listing.passed_over)
-
-
-def count_pages(path: str) -> int | None:
-    """Count in this process; None for a document that cannot be opened."""
-    try:
-        return page_count(Path(path))
-    except (ItemError, OSError, MemoryError):
-        return None
 
 
 def _counted_ahead(
@@ -137,22 +113,3 @@ def _pages(item: Item, pages: int | None) -> Iterator[Item]:
         return
     for page in range(1, pages + 1):
         yield msgspec.structs.replace(item, id=page_id(item.id, page), page=page)
-
-
-def _make_processes(count: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: the command has threads.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, context, initializer=_begin)
-
-
-def _begin() -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (COUNT_MEMORY, COUNT_MEMORY))
-    # What Pillow warns of, the worker that reads the page says in its error line.
-    warnings.simplefilter("ignore")
-
-
-def _kill(processes: ProcessPoolExecutor) -> None:
-    """End the processes at once: one of them may hang."""
-    for process in list((processes._processes or {}).values()):
-        process.kill()
-    processes.shutdown(wait=False, cancel_futures=True)

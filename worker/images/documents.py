@@ -1,6 +1,7 @@
 """One page of a document to an RGB array; and where its file lies on this machine while it is read."""
 
 import contextlib
+import math
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +45,7 @@ class PageReader:
         try:
             page = document[number - 1]
             scale = resolution / POINTS_PER_INCH
-            width, height = (round(side * scale) for side in page.get_size())
+            width, height = (math.ceil(side * scale) for side in page.get_size())
             check_pixels(width, height, self._max_pixels, f"page {number}: ")
             bitmap = page.render(scale=scale, rev_byteorder=True)
             # A copy: what is kept of the page is these bytes, not its bitmap.

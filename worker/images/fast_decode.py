@@ -12,8 +12,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worker.kernels.png import decode_small
-
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_PLAIN = frozenset({b"IDAT", b"IEND", b"pHYs", b"sRGB", b"gAMA", b"cHRM", b"tEXt", b"tIME"})
@@ -43,7 +41,7 @@ def decode_plain(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
         size = _png_size(data) or _jpeg_size(data)
         if size is None or not 0 < size[0] * size[1] <= max_pixels:
             return None
-        small = decode_small(data) if data.startswith(_PNG_START) else None
+        small = _small(data) if data.startswith(_PNG_START) else None
     except (struct.error, IndexError):  # the file ends in the middle of its structure
         return None
     if small is not None:
@@ -53,6 +51,13 @@ def decode_plain(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
     except cv2.error:
         return None
     return None if pixels is None else pixels.astype(np.uint8, copy=False)
+
+
+def _small(data: bytes) -> npt.NDArray[np.uint8] | None:
+    # Imported at the first PNG: children that render PDFs start in half the time without numba.
+    from worker.kernels.png import decode_small
+
+    return decode_small(data)
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:

@@ -5,8 +5,9 @@ from pathlib import Path
 from contract.errors import ErrorCode, ItemError
 from contract.records import Item
 from worker.images.decode import DecodedImage, File, decode_crop, decode_image
+from worker.images.decoding import Request
 from worker.images.documents import read_frame
-from worker.images.isolation import CROP, IMAGE, DecoderPool, Request
+from worker.images.isolation import CROP, IMAGE, DecoderPool
 
 
 class Decoder:

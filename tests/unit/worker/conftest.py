@@ -25,8 +25,8 @@ from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
 from worker.images.decode import DecodedImage, Pixels, decode_crop, decode_image
+from worker.images.decoding import Request
 from worker.images.documents import PageReader
-from worker.images.isolation import Request
 from worker.jobs.chunk import WorkerContext
 from worker.kinds.reading import Models
 from worker.models.detection import Map

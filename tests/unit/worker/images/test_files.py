@@ -10,8 +10,9 @@ from contract.errors import ErrorCode, ItemError
 from contract.records import Item
 from tests.unit.worker.conftest import FakeDecoders
 from worker.images.decode import DecodedImage, File
+from worker.images.decoding import Request
 from worker.images.files import Decoder
-from worker.images.isolation import CROP, IMAGE, Request
+from worker.images.isolation import CROP, IMAGE
 
 MAX_PIXELS, RESOLUTION = 1_000_000, 100
 

@@ -6,6 +6,7 @@ poisoned pdfium over pages of certain widths.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pypdfium2
@@ -14,16 +15,18 @@ from PIL import Image
 
 from contract.errors import ErrorCode, ItemError
 from worker.images.decode import decode_crop
+from worker.images.decoding import Request
 from worker.images.documents import PageReader
-from worker.images.isolation import CROP, DecoderPool, IsolatedDecoder, Request
+from worker.images.isolation import CROP, IsolatedDecoder
 
 CRASH, CRASH_ONCE, HANG, FLOOD = b"poison:crash", b"poison:first", b"poison:hang", b"poison:flood"
+LIE = b"poison:lie"
 
 CRASH_WIDE, CRASH_ONCE_WIDE, HANG_WIDE = 101, 102, 103
 """Widths of poisoned pages, in points."""
 
 POISONED = """
-import os, threading, time
+import os, struct, threading, time
 from pathlib import Path
 from PIL import Image
 from pypdfium2 import PdfPage
@@ -48,6 +51,10 @@ def poison(data):
         (folder / "crashed").touch()
         os._exit(1)
     if b"poison:hang" in data:
+        threading.Event().wait()
+    if b"poison:lie" in data:
+        header = b'{"shape": [2, 2, 3]}'
+        os.write(0, struct.pack("!QQ", len(header), 11) + header + bytes(11))
         threading.Event().wait()
     if b"poison:flood" in data:
         bytearray(1 << 40)
@@ -85,14 +92,24 @@ def make_decoder() -> Iterator[Callable[..., IsolatedDecoder]]:
         decoder.close()
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[IsolatedDecoder]:
+    decoder = IsolatedDecoder(MAX_PIXELS, PATIENCE, MEMORY)
+    yield decoder
+    decoder.close()
+
+
 @pytest.fixture
-def decoder(make_decoder: Callable[..., IsolatedDecoder]) -> IsolatedDecoder:
-    return make_decoder()
+def decoder(request: pytest.FixtureRequest) -> IsolatedDecoder:
+    """One decoder for all tests that give their children no poison; else one whose child is not started."""
+    if "poisoned" in request.fixturenames:
+        return cast("IsolatedDecoder", request.getfixturevalue("make_decoder")())
+    return cast("IsolatedDecoder", request.getfixturevalue("shared"))
 
 
 def child_of(decoder: IsolatedDecoder) -> int | None:
     """Return the process id of the decoder's child."""
-    return decoder._child[0].pid if decoder._child else None
+    return decoder._child.pid
 
 
 def refusal(decoder: IsolatedDecoder, data: bytes) -> ItemError:
@@ -211,14 +228,14 @@ class TestPoison:
     ) -> None:
         assert decoder.decode(CROP, png(7) + CRASH_ONCE).pixels[0, 0, 0] == 7
 
-    def test_a_child_that_is_killed_between_two_images_costs_neither(
+    def test_an_image_that_makes_a_child_lie_is_to_blame_and_the_next_is_read_by_a_new_child(
         self, decoder: IsolatedDecoder, png: Encode
     ) -> None:
-        decoder.decode(CROP, png(1))
-        assert decoder._child
-        decoder._child[0].kill()
-        decoder._child[0].join()
+        # when a child that an image took over sends fewer pixels than it says
+        blamed = refusal(decoder, png(1) + LIE)
 
+        assert blamed.code == ErrorCode.WORKER_CRASHED
+        assert child_of(decoder) is None
         assert decoder.decode(CROP, png(7)).pixels[0, 0, 0] == 7
 
     def test_an_image_that_hangs_is_timed_out_and_the_next_is_read_by_a_new_child(
@@ -407,42 +424,3 @@ def test_a_page_whose_pixels_do_not_fit_the_memory_is_to_blame_and_costs_no_chil
     assert "more than 536,870,912 bytes" in blamed.message
     assert decoder.decode(last).pixels.shape == (20, 60, 3)
     assert child_of(decoder) == child
-
-
-class TestPool:
-    @pytest.fixture
-    def decoders(self, make_decoder: Callable[..., IsolatedDecoder]) -> DecoderPool:
-        return DecoderPool(make_decoder)
-
-    def test_two_that_decode_at_once_have_a_child_each(self, decoders: DecoderPool, png: Encode) -> None:
-        with decoders.lent() as one, decoders.lent() as other:
-            levels = [
-                decoder.decode(CROP, png(level)).pixels[0, 0, 0] for level, decoder in ((1, one), (2, other))
-            ]
-
-            assert levels == [1, 2]
-            assert child_of(one) != child_of(other)
-
-    def test_the_one_given_back_last_is_lent_first(self, decoders: DecoderPool) -> None:
-        with decoders.lent() as one:
-            with decoders.lent() as other:
-                pass
-            with decoders.lent() as again:
-                assert again is other
-        with decoders.lent() as first:
-            assert first is one
-
-    def test_one_is_given_back_whatever_its_image_does(self, decoders: DecoderPool) -> None:
-        with pytest.raises(ItemError), decoders.lent() as one:
-            one.decode(CROP, b"no image")
-
-        with decoders.lent() as again:
-            assert again is one
-
-    def test_closing_ends_the_children(self, decoders: DecoderPool, png: Encode) -> None:
-        with decoders.lent() as one:
-            one.decode(CROP, png(1))
-
-        decoders.close()
-
-        assert child_of(one) is None

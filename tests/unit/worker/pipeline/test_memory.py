@@ -16,8 +16,9 @@ from contract.lines import Line, OcrLine
 from contract.records import Item
 from tests.unit.worker.conftest import REDS, FakeDetector, FakeReader
 from worker.images.decode import DecodedImage, File, Pixels
+from worker.images.decoding import Request
 from worker.images.files import Decoder
-from worker.images.isolation import DecoderPool, IsolatedDecoder, Request
+from worker.images.isolation import DecoderPool, IsolatedDecoder
 from worker.kinds.page_steps import PageSteps
 from worker.kinds.pages import FOUND_AHEAD, WordStage
 from worker.pipeline.batching import PreparedCrop
@@ -163,7 +164,6 @@ def most_memory(decoder: IsolatedDecoder, document: Path, pages: range) -> int:
     """Return the most kilobytes of memory that the decoder's child has had once it has rendered the pages."""
     for number in pages:
         decoder.decode(Request("page", str(document), number, RESOLUTION))
-    assert decoder._child
-    status = Path(f"/proc/{decoder._child[0].pid}/status").read_text(encoding="ascii")
+    status = Path(f"/proc/{decoder._child.pid}/status").read_text(encoding="ascii")
     (most,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(most.split()[1])

@@ -1,0 +1,43 @@
+"""The program of a child that counts pages: `python -P -m producer.sources.page_counting MAX_MEMORY`."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from contract.child_processes import serve
+from contract.documents import MAX_PAGES, page_count
+from contract.errors import ItemError
+
+
+class Request(msgspec.Struct):
+    """Which document to count."""
+
+    path: str
+
+
+class Reply(msgspec.Struct):
+    """How many pages it has; None for a document that cannot be opened."""
+
+    pages: Annotated[int, msgspec.Meta(ge=0, le=MAX_PAGES)] | None
+
+
+def count(request: Request, _: bytearray) -> tuple[Reply, bytes]:
+    """Return what to say of a document."""
+    try:
+        return Reply(page_count(Path(request.path))), b""
+    except (ItemError, OSError, MemoryError):
+        return Reply(None), b""
+
+
+def main() -> None:
+    """Serve until the planner closes the connection."""
+    # What Pillow warns of, the worker that reads the page says in its error line.
+    warnings.simplefilter("ignore")
+    serve(Request, count, int(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

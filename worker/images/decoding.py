@@ -1,0 +1,94 @@
+"""The program of a child that decodes: `python -P -m worker.images.decoding MAX_PIXELS MAX_MEMORY`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from contract.child_processes import serve
+from contract.documents import MAX_PAGES, POINTS_PER_INCH, page_count
+from contract.errors import ErrorCode, ItemError
+from worker.images.decode import Pixels, decode_crop, decode_image
+from worker.images.documents import PageReader
+
+CHANNELS = 3
+"""Bytes of a pixel: RGB."""
+
+_Side = Annotated[int, msgspec.Meta(gt=0)]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What to decode: an image whose bytes follow, or a page of a document.
+
+    Args:
+        page: counted from 1; 0 asks how many there are
+        resolution: dots per inch, for PDFs
+    """
+
+    kind: Literal["crop", "image", "page"]
+    path: str = ""
+    page: int = 0
+    resolution: int = POINTS_PER_INCH
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        if self.kind != "page":
+            return "the image"
+        return f"page {self.page}" if self.page else "the document"
+
+
+class Reply(msgspec.Struct):
+    """What the child says: an image's shape, (height, width, 3), a count of pages, or why there is none."""
+
+    shape: tuple[_Side, _Side, Literal[3]] | None = None
+    pages: Annotated[int, msgspec.Meta(ge=0, le=MAX_PAGES)] = 0
+    note: str | None = None
+    code: ErrorCode | None = None
+    message: str = ""
+
+
+class Decoding:
+    """Answers requests, one at a time.
+
+    Args:
+        max_pixels: as `decode_crop`
+        max_memory: bytes that this process may allocate, to say so
+    """
+
+    def __init__(self, max_pixels: int, max_memory: int) -> None:
+        self._max_pixels, self._max_memory = max_pixels, max_memory
+        self._documents = PageReader(max_pixels)
+
+    def __call__(self, request: Request, data: bytearray) -> tuple[Reply, Pixels | bytes]:
+        """Return what to say, and the pixels of an image."""
+        try:
+            return self._answer(request, data)
+        except ItemError as error:
+            return Reply(code=error.code, message=error.message), b""
+        except MemoryError:
+            message = f"decoding {request.name} needs more than {self._max_memory:,} bytes: save it smaller"
+            return Reply(code=ErrorCode.WORKER_CRASHED, message=message), b""
+
+    def _answer(self, request: Request, data: bytearray) -> tuple[Reply, Pixels | bytes]:
+        path = Path(request.path)
+        if request.kind == "page" and not request.page:
+            return Reply(pages=page_count(path)), b""
+        if request.kind == "page":
+            image = self._documents.page(path, request.page, request.resolution)
+        else:
+            decode = decode_crop if request.kind == "crop" else decode_image
+            image = decode(bytes(data), self._max_pixels)
+        height, width, _ = image.pixels.shape
+        return Reply(shape=(height, width, 3), note=image.note), image.pixels
+
+
+def main() -> None:
+    """Serve until the worker closes the connection."""
+    max_pixels, max_memory = map(int, sys.argv[1:])
+    serve(Request, Decoding(max_pixels, max_memory), max_memory)
+
+
+if __name__ == "__main__":
+    main()
