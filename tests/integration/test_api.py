@@ -202,12 +202,12 @@ def test_submitting_again_into_a_workspace_gives_the_job_that_is_there(
     body = {"source": str(service.crops(1)), "output": str(service.folder())}
 
     first, again = http_client.post("/jobs", json=body), http_client.post("/jobs", json=body)
-    other = http_client.post("/jobs", json={**body, "recognition_batch_size": 7})
+    other = http_client.post("/jobs", json={**body, "chunk_size": 7})
 
     assert (first.status_code, again.status_code) == (202, 200)
     assert first.json()["id"] == again.json()["id"]
     assert other.status_code == 409
-    assert "recognition_batch_size is 128, not 7" in other.json()["detail"]
+    assert "chunk_size is 1024, not 7" in other.json()["detail"]
 
 
 def test_a_source_with_nothing_to_read_fails_the_job_and_says_so(client: Client, service: Service) -> None:
