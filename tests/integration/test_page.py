@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from contract.states import State
 from producer.local.embedded import embedded_broker
 from tests.integration.service import Service, running_service
 
@@ -81,6 +82,7 @@ def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
     # given the page, open before there is a job
     open_with_key(page, service)
     expect(page.get_by_text("No jobs.")).to_be_visible()
+    expect(page.locator("#status option")).to_have_text(["all", *(state.words for state in State)])
 
     # when a job is submitted
     with service.client() as client:
@@ -126,6 +128,7 @@ def test_a_job_is_paused_and_resumed_with_its_buttons(page: Page, service: Servi
         job.pause()
     open_with_key(page, service, "/#/jobs/night-3")
     expect(page.locator("h2 .status")).to_have_text("paused")
+    expect(page.locator("button[data-action]")).to_have_text(["resume", "cancel"])
 
     page.get_by_role("button", name="resume").click()
 

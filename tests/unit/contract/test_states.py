@@ -1,8 +1,10 @@
 """The tables of states: whole, consistent with each other, and light to import."""
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +79,15 @@ def test_a_job_that_redis_has_lost_can_be_resumed(state: State) -> None:
 def test_the_status_has_a_time_for_every_state_but_the_first() -> None:
     assert {field.name for field in fields(JobStatus)} >= TIMESTAMPS
     assert len(TIMESTAMPS) == len(State) - 1
+
+
+def test_the_operators_handbook_has_the_same_actions() -> None:
+    handbook = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
+
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", handbook, re.MULTILINE))
+
+    for state in State:
+        assert rows[state].removesuffix(", if items failed").split(", ") == [*ACTIONS[state]]
 
 
 def test_states_and_status_need_the_standard_library_alone() -> None:

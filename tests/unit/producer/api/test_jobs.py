@@ -348,6 +348,26 @@ class TestSteering:
 
         assert statuses == ["paused", "validating", "cancelling"]
 
+    def test_a_job_that_redis_has_lost_goes_on_once_it_is_resumed(
+        self,
+        client: TestClient,
+        body: dict[str, Any],
+        plan: Callable[[], None],
+        queue: FakeQueue,
+        fake_redis: fakeredis.FakeRedis,
+    ) -> None:
+        client.post("/jobs", json=body)
+        plan()
+        assert client.get("/jobs/crops-1").json()["actions"] == ["pause", "cancel"]
+
+        fake_redis.flushall()
+        queue.sent.clear()
+
+        assert client.get("/jobs/crops-1").json()["actions"] == ["pause", "resume", "cancel"]
+        client.post("/jobs/crops-1/resume")
+        plan()
+        assert queue.sent == [0, 1]
+
     def test_failed_items_are_read_again(
         self, client: TestClient, complete: Workspace, plan: Callable[[], None], queue: FakeQueue
     ) -> None:

@@ -96,6 +96,7 @@ def test_a_job_is_shown_with_its_workers_and_its_error(console: Console, printed
 
     render.print_job(console, dataclasses.replace(STATUS, running=running, error="no [bold] weights"))
 
+    assert "pause, cancel" in printed()
     assert "gpu0@host  chunk 3: 128 items read" in printed()
     assert "error: no [bold] weights" in printed()
 

@@ -16,9 +16,9 @@ from contract.job import Job, Retry
 from contract.job_status import ChunkCounts, RequestCounts
 from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
 from contract.records import decode_item
-from contract.states import State
+from contract.states import Action, State
 from contract.workspace import Workspace
-from producer.control.steer import add_retry, cancel_job, pause_job, remove_job
+from producer.control.steer import add_retry, cancel_job, check_action, pause_job, remove_job
 from producer.planning.submit import Dispatcher, submit_job
 from producer.results.merge import merge
 from producer.results.status import status_from_workspace
@@ -153,6 +153,16 @@ class TestWhatIsAllowed:
 
         assert (halt_of(workspace), status_of(known, ledger)) == (State.CANCELLED, State.CANCELLED)
         assert remove_job(known, workspace, ledger)
+
+    def test_a_round_of_retries_that_redis_was_not_told_of_can_be_resumed(
+        self, complete: Job, workspace: Workspace, ledger: Ledger
+    ) -> None:
+        ledger.open(complete.id, workspace.root, complete.kind, complete.source.uri, complete.created_at)
+        ledger.finish(complete.id, State.COMPLETED, 60)
+
+        job = add_retry(complete, workspace, ledger)
+
+        assert check_action(Action.RESUME, job, workspace, ledger) is State.IN_PROGRESS
 
     def test_with_redis_away_a_job_is_halted_in_its_workspace_all_the_same(
         self, known: Job, workspace: Workspace, ledger: Ledger, fake_server: fakeredis.FakeServer
