@@ -12,7 +12,10 @@ from contract.records import Item
 from contract.storage import Storage, absolute, is_remote, join
 from contract.storage.roots import AllowedRoots
 from contract.workspace import open_workspace
+from producer.api.monitoring.health import check_storage
 from producer.sources.base import identify_source, list_source
+from worker.images.decode import fetch
+from worker.images.documents import DocumentFiles
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,19 @@ class TestAnotherScheme:
 
         assert list(listing) == [Item(id="first", uri=f"{memory_backend}/a.png")]
 
+    def test_workers_read_its_images_and_documents(self, memory_backend: str, storage: Storage) -> None:
+        roots = AllowedRoots((memory_backend,))
+        image, document = join(memory_backend, "a.png"), join(memory_backend, "a.pdf")
+        storage.at(image).replace(image, b"pixels")
+        storage.at(document).replace(document, b"pages")
+
+        with DocumentFiles(storage, roots, 100) as files:
+            path = files.path(document)
+            assert files.path(document) == path
+            assert (path.read_bytes(), path.suffix) == (b"pages", ".pdf")
+        assert not path.exists()
+        assert fetch(image, storage, roots, 100) == b"pixels"
+
     def test_a_workspace_lies_in_it(self, memory_backend: str, storage: Storage, job: Job) -> None:
         written = open_workspace(f"{memory_backend}/out/", storage)
         written.save_job(job)
@@ -111,6 +127,9 @@ class TestAnotherScheme:
         roots.check(f"{memory_backend}/in/a.png")
         with pytest.raises(OutsideAllowedRootsError):
             roots.check(f"{memory_backend}/inner/a.png")
+
+    def test_the_health_check_looks_into_its_roots(self, memory_backend: str, storage: Storage) -> None:
+        assert check_storage(AllowedRoots((memory_backend,)), storage).ok
 
     def test_messages_name_it(self, memory_backend: str) -> None:
         with pytest.raises(UnsupportedUriError, match="only local paths and s3://, mem:// URIs"):
