@@ -53,13 +53,13 @@ def test_running_again_reads_nothing_anew_and_other_parameters_are_refused(
     results = (tmp_path / "out/results.jsonl").stat()
 
     again = trace_ocr("run", str(few_crops), "-o", "out", "--json")
-    other = trace_ocr("run", str(few_crops), "-o", "out", "--recognition-batch-size", "7")
+    other = trace_ocr("run", str(few_crops), "-o", "out", "--chunk-size", "7")
 
     assert (first.returncode, again.returncode) == (0, 0), first.stderr
     assert json.loads(again.stdout) == json.loads(first.stdout)
     assert (tmp_path / "out/results.jsonl").stat() == results
     assert other.returncode == 2
-    assert "recognition_batch_size is 128, not 7" in other.stderr
+    assert "chunk_size is 1024, not 7" in other.stderr
 
 
 def test_ctrl_c_stops_cleanly_says_how_to_continue_and_the_same_command_continues(
