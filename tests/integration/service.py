@@ -15,9 +15,9 @@ import boto3
 import httpx
 
 from producer.api.security.keys import new_key
-from producer.client import Client
 from tests.conftest import SAMPLES
 from tests.integration.processes import TRACE_OCR, Bucket, Process
+from trace_ocr import Client
 
 SHORT_TIMES = {
     "TRACE_OCR_RECONCILE_SECONDS": "1",

@@ -15,7 +15,9 @@ import pytest
 import redis
 import requests
 
-from producer.client import (
+from producer.local.embedded import embedded_broker
+from tests.integration.service import Service, lines, running_service, until
+from trace_ocr import (
     ApiError,
     Client,
     ConflictError,
@@ -27,8 +29,6 @@ from producer.client import (
     TooManyRequestsError,
     UnauthorizedError,
 )
-from producer.local.embedded import embedded_broker
-from tests.integration.service import Service, lines, running_service, until
 
 ALL_CROPS = 257
 OPEN = {"/", "/health", "/ready", "/version", "/docs", "/openapi.json"}

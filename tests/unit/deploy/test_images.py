@@ -156,7 +156,9 @@ def test_everything_that_is_copied_is_there_and_reaches_the_build() -> None:
         for word in rest.split()[:-1]
     ]
 
-    assert {"contract", "producer", "worker", "pyproject.toml", "requirements.lock"} <= set(copied)
+    assert {"contract", "producer", "trace_ocr", "worker", "pyproject.toml", "requirements.lock"} <= set(
+        copied
+    )
     for path in copied:
         assert (REPOSITORY / path).exists(), path
         assert not is_ignored(path), path

@@ -13,7 +13,7 @@ import pytest
 
 from contract.errors import TraceOcrError, UsageError
 from contract.job_status import JobStatus
-from producer.client import (
+from trace_ocr import (
     ApiError,
     Client,
     ConflictError,
@@ -27,8 +27,8 @@ from producer.client import (
     UnreachableError,
     WaitTimeoutError,
 )
-from producer.client.connection import ATTEMPTS, LONGEST_PAUSE_SECONDS
-from producer.client.handle import LOOK_SECONDS
+from trace_ocr.connection import ATTEMPTS, LONGEST_PAUSE_SECONDS
+from trace_ocr.handle import LOOK_SECONDS
 
 URL = "http://ocr.test:8080"
 KEY = "a-secret-key"

@@ -1,7 +1,7 @@
 """The HTTP API from Python: submit jobs, wait for them, read their results; read single crops at once."""
 
-from producer.client.client import Client
-from producer.client.errors import (
+from trace_ocr.client import Client
+from trace_ocr.errors import (
     ApiError,
     ConflictError,
     ForbiddenError,
@@ -14,7 +14,7 @@ from producer.client.errors import (
     UnreachableError,
     WaitTimeoutError,
 )
-from producer.client.handle import JobHandle
+from trace_ocr.handle import JobHandle
 
 __all__ = [
     "ApiError",

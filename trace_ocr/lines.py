@@ -7,8 +7,8 @@ import httpx
 import msgspec
 
 from contract.lines import UNREADABLE
-from producer.client.connection import ATTEMPTS, Connection
-from producer.client.errors import ConflictError, RefusedError, UnexpectedAnswerError
+from trace_ocr.connection import ATTEMPTS, Connection
+from trace_ocr.errors import ConflictError, RefusedError, UnexpectedAnswerError
 
 PARTIAL, OUT_OF_RANGE = 206, 416
 

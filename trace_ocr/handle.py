@@ -11,9 +11,9 @@ from rich.console import Console
 from contract.job_status import JobStatus
 from contract.states import State
 from producer.cli import render
-from producer.client.connection import Connection
-from producer.client.errors import JobCancelledError, JobFailedError, PandasMissingError, WaitTimeoutError
-from producer.client.lines import json_lines
+from trace_ocr.connection import Connection
+from trace_ocr.errors import JobCancelledError, JobFailedError, PandasMissingError, WaitTimeoutError
+from trace_ocr.lines import json_lines
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks of `wait`."""

@@ -16,8 +16,8 @@ import msgspec
 from contract.errors import UsageError
 from contract.job import JOB_ID
 from contract.job_status import JobStatus
-from producer.client.connection import Connection, Sleep
-from producer.client.handle import JobHandle
+from trace_ocr.connection import Connection, Sleep
+from trace_ocr.handle import JobHandle
 
 TIMEOUT_SECONDS = 75.0
 """Longer than the minute that a server gives an upload by default, so that its answer is heard."""

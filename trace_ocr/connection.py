@@ -13,7 +13,7 @@ import tenacity
 from contract.errors import UsageError
 from contract.lines import UNREADABLE
 from contract.logs import redacted
-from producer.client.errors import ApiError, UnexpectedAnswerError, UnreachableError, api_error
+from trace_ocr.errors import ApiError, UnexpectedAnswerError, UnreachableError, api_error
 
 ATTEMPTS = 6
 """Tries of one call: with the backoff, half a minute, in which a server restarts."""
