@@ -25,13 +25,13 @@ from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from worker.app.launcher import child_environment
-from worker.images.decode import Pixels, decode_crop, fetch
+from worker.images.decode import decode_crop, fetch
 from worker.kernels.normalise import Normaliser
-from worker.kernels.preprocess import Preprocessor
-from worker.kinds.recognition import CropStage
-from worker.models.ctc import CtcDecoder
-from worker.pipeline.batching import Prediction, PreparedCrop
-from worker.pipeline.run import ChunkRun, process_chunk
+from worker.kernels.pixels import Pixels
+from worker.kernels.preprocess import CropMap, PreparedCrop, Preprocessor
+from worker.kinds.recognition import RecognitionPipeline
+from worker.models.ctc import CtcDecoder, Prediction
+from worker.pipeline.run import ChunkRun
 
 DEVICE_SECONDS = 0.02
 """What the device that is left out takes for a batch: a GPU's 6,400 crops/s. Sleeping takes no processor."""
@@ -43,6 +43,7 @@ Build = Callable[[Scene], Callable[[], object]]
 class NullReader:
     """Prepares, normalises and decodes as the real one; its forward is a fixed tensor of logits."""
 
+    sample, parameter, identity = "crop", "recognition_model", {"architecture": "null"}
     fitting_batch_size = None
 
     def __init__(self, logits: torch.Tensor, model: Any) -> None:
@@ -59,7 +60,7 @@ class NullReader:
         time.sleep(DEVICE_SECONDS)
         return self._decode(self._logits[: len(batch)])
 
-    def join(self, _: PreparedCrop, predictions: Sequence[Prediction]) -> Prediction:
+    def join(self, _: CropMap, predictions: Sequence[Prediction]) -> Prediction:
         return predictions[0]
 
 
@@ -129,7 +130,7 @@ def _logits(classes: int) -> torch.Tensor:
 
 def _ours(scene: Scene) -> Callable[[], object]:
     model = scene.model()
-    reader = NullReader(_logits(len(model.vocab) + 1), model)
+    pipeline = RecognitionPipeline(NullReader(_logits(len(model.vocab) + 1), model), BATCH)
     settings = Settings()
     storage = Storage(settings)
     roots = AllowedRoots((str(scene.crops),)).for_one_chunk()
@@ -137,21 +138,15 @@ def _ours(scene: Scene) -> Callable[[], object]:
 
     def run() -> None:
         with ThreadPoolExecutor(settings.decode_threads) as pool:
-            lines, _ = process_chunk(
-                items,
-                ChunkRun(
-                    fetch=lambda item: fetch(item.uri, storage, roots, settings.max_bytes),
-                    decode=lambda _, data: decode_crop(data, settings.max_pixels),
-                    reader=reader,
-                    batch_size=BATCH,
-                    attempt=1,
-                    pool=pool,
-                    window=2 * BATCH,
-                    on_progress=lambda _: None,
-                    stop=threading.Event(),
-                ),
-                CropStage(),
+            chunk = ChunkRun(
+                fetch=lambda item: fetch(item.uri, storage, roots, settings.max_bytes),
+                decode=lambda _, data: decode_crop(data, settings.max_pixels),
+                attempt=1,
+                pool=pool,
+                window=pipeline.prefetch,
+                stop=threading.Event(),
             )
+            lines = list(pipeline.run(items, chunk))
             encode_lines(lines)
 
     return run

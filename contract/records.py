@@ -50,7 +50,7 @@ class PartOutcome(msgspec.Struct, frozen=True):
 
 
 class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one chunk cost and which model read it; beside its part, for the summary.
+    """What one chunk cost and which models read it; next to its part, for the summary.
 
     Seconds are summed over threads, so stages that overlap add up to more than `wall_seconds`.
     `fitting_batch_size` is there only if the device's memory did not hold a batch: the crops read at once.
@@ -62,11 +62,10 @@ class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
     stage_seconds: dict[str, float]
     batches: int
     batch_fill: float
-    model: dict[str, str]
-    worker: str
+    models: tuple[dict[str, str], ...] = ()
+    worker: str = ""
     notes: int = 0
     fitting_batch_size: int | None = None
-    detection_model: dict[str, str] | None = None
 
 
 class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -56,8 +56,8 @@ class _Totals:
         self.workers.add(statistics.worker)
         if statistics.fitting_batch_size:
             self.fitting_batch_sizes.add(statistics.fitting_batch_size)
-        for model in (statistics.detection_model, statistics.model):
-            if model and model not in self.models:
+        for model in statistics.models:
+            if model not in self.models:
                 self.models.append(model)
 
 

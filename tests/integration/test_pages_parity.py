@@ -25,6 +25,7 @@ from doctr.models import (
 )
 from PIL import Image
 
+from contract.kinds import KINDS
 from contract.kinds.base import Parameters
 from contract.kinds.detection import DetectionParameters
 from contract.kinds.kie import KieParameters
@@ -37,15 +38,15 @@ from contract.storage import Storage
 from worker.images.decode import File
 from worker.images.files import Decoder
 from worker.images.isolation import DecoderPool, IsolatedDecoder
+from worker.kinds import make_pipeline
 from worker.kinds.page_lines import boxes_of, kie_line, ocr_line
-from worker.kinds.reading import Models, make_reading
 from worker.models.detection import load_detector
 from worker.models.orientation import CROP_ORIENTATION, PAGE_ORIENTATION, load_orientation
-from worker.models.pool import ModelPool
+from worker.models.pool import ModelPool, Models
 from worker.models.recognition import load_recogniser
 from worker.models.runtimes import RuntimeOptions
 from worker.models.weights import load_model
-from worker.pipeline.run import ChunkRun, process_chunk
+from worker.pipeline.run import ChunkRun
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 CPU = torch.device("cpu")
@@ -94,19 +95,17 @@ def read(models: Models) -> Iterator[ReadPages]:
         return Path(item.uri) if item.page else Path(item.uri).read_bytes()
 
     def read_pages(items: list[Item], parameters: Parameters) -> list[Line]:
-        reading = make_reading(parameters, models)
+        (kind,) = (kind for kind in KINDS.values() if kind.parameters is type(parameters))
+        pipeline = make_pipeline(kind.name, parameters, models)
         run = ChunkRun(
             fetch=fetch,
-            decode=Decoder(decoders, 10**8, pages=True, careful=False, resolution=144),
-            reader=reading.reader,
-            batch_size=reading.batch_size,
+            decode=Decoder(decoders, 10**8, pipeline.decoding, careful=False),
             attempt=1,
             pool=pool,
-            window=reading.prefetch,
-            on_progress=lambda _: None,
+            window=pipeline.prefetch,
             stop=threading.Event(),
         )
-        lines, _ = process_chunk(items, run, reading.stage)
+        lines = list(pipeline.run(items, run))
         assert [line.id for line in lines] == [item.id for item in items]
         return [msgspec.to_builtins(line) for line in lines]
 
@@ -219,7 +218,7 @@ def test_every_sample_page_is_as_doctr_reads_it_alone(read: ReadPages, store: Mo
     predictor = doctrs_predictor(ocr_predictor, store, parameters)
     for item, line in zip(items, ours, strict=True):
         page = predictor([pixels_of(item)]).pages[0]
-        theirs = ocr_line(page, item, line["name"], None)
+        theirs = ocr_line(page, item, None)
         assert_same(line, msgspec.to_builtins(theirs), item.id)
     # and the comparison is no empty one
     assert all(len(words_of(line)) > 20 for line in ours)
@@ -248,7 +247,7 @@ def test_every_parameter_means_what_it_means_to_doctr(
     predictor = doctrs_predictor(ocr_predictor, store, parameters)
     for item, line in zip(turned, ours, strict=True):
         page = predictor([pixels_of(item)]).pages[0]
-        assert_same(line, msgspec.to_builtins(ocr_line(page, item, line["name"], None)), item.id)
+        assert_same(line, msgspec.to_builtins(ocr_line(page, item, None)), item.id)
         assert len(words_of(line)) > 10
 
 
@@ -260,7 +259,7 @@ def test_the_fields_of_a_page_are_doctrs(read: ReadPages, store: ModelStore, tur
     predictor = doctrs_predictor(kie_predictor, store, parameters)
     for item, line in zip(turned, ours, strict=True):
         page = predictor([pixels_of(item)]).pages[0]
-        assert_same(line, msgspec.to_builtins(kie_line(page, item, line["name"], None)), item.id)
+        assert_same(line, msgspec.to_builtins(kie_line(page, item, None)), item.id)
         assert [field["field_type"] for field in line["extracted_fields"]] == ["words"]
         assert len(line["extracted_fields"][0]["values"]) > 10
 

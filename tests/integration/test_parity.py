@@ -28,9 +28,9 @@ from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from worker.images.decode import decode_crop, fetch
-from worker.kinds.recognition import CropStage
+from worker.kinds.recognition import RecognitionPipeline
 from worker.models.recognition import Recogniser, load_recogniser
-from worker.pipeline.run import ChunkRun, process_chunk
+from worker.pipeline.run import ChunkRun
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 WEIGHTS = SAMPLES / "weights"
@@ -101,15 +101,13 @@ def read_by_worker() -> Iterator[Callable[[list[Path], Recogniser, int], list[Pr
             run = ChunkRun(
                 fetch=lambda item: fetch(item.uri, storage, roots, settings.max_bytes),
                 decode=lambda _, data: decode_crop(data, settings.max_pixels),
-                reader=recogniser,
-                batch_size=batch_size,
                 attempt=1,
                 pool=pool,
                 window=2 * batch_size,
-                on_progress=lambda items: None,
                 stop=threading.Event(),
             )
-            lines, _ = process_chunk([Item(id=path.name, uri=str(path)) for path in files], run, CropStage())
+            items = [Item(id=path.name, uri=str(path)) for path in files]
+            lines = list(RecognitionPipeline(recogniser, batch_size).run(items, run))
             assert [line.id for line in lines] == [path.name for path in files]
             return [(line.value, line.confidence) for line in lines if isinstance(line, RecognitionLine)]
 

@@ -24,11 +24,10 @@ from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from worker.app.tasks import register_tasks
 from worker.images.isolation import DecoderPool, IsolatedDecoder
-from worker.jobs.chunk import WorkerContext
-from worker.kinds.reading import Models
+from worker.jobs.context import WorkerContext
 from worker.models.detection import load_detector
 from worker.models.orientation import load_orientation
-from worker.models.pool import ModelPool
+from worker.models.pool import ModelPool, Models
 from worker.models.recognition import load_recogniser
 from worker.models.runtimes import RuntimeOptions
 from worker.models.weights import select_device

@@ -24,7 +24,8 @@ from contract.kinds import KINDS
 from contract.records import ChunkMessage, M, Nudge, parse_message
 from contract.states import State
 from contract.workspace import open_workspace
-from worker.jobs.chunk import WorkerContext, read_chunk
+from worker.jobs.chunk import read_chunk
+from worker.jobs.context import WorkerContext
 from worker.jobs.heartbeat import renew_lease
 from worker.jobs.uploads import read_uploads
 from worker.monitoring.metrics import UPLOAD

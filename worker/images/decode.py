@@ -22,6 +22,7 @@ from contract.errors import (
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from worker.images.fast_decode import decode_plain
+from worker.kernels.pixels import Pixels
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
 """Pillow's decoders that are tried; a closed list, since some others run programs (EPS)."""
@@ -44,8 +45,6 @@ _STORAGE_CODES: dict[type[Exception], ErrorCode] = {
     UnsupportedUriError: ErrorCode.UNSUPPORTED_URI,
     TooManyBytesError: ErrorCode.TOO_MANY_BYTES,
 }
-Pixels = npt.NDArray[np.uint8]
-
 File = bytes | Path
 """A file's bytes; or, of a document, where it lies on this machine."""
 

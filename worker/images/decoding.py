@@ -9,8 +9,9 @@ import msgspec
 from contract.child_processes import serve
 from contract.documents import MAX_PAGES, POINTS_PER_INCH, page_count
 from contract.errors import ErrorCode, ItemError
-from worker.images.decode import Pixels, decode_crop, decode_image
+from worker.images.decode import decode_crop, decode_image
 from worker.images.documents import PageReader
+from worker.kernels.pixels import Pixels
 
 CHANNELS = 3
 """Bytes of a pixel: RGB."""

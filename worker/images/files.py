@@ -1,8 +1,10 @@
 """One chunk's files: from an item to its bytes, or to its document's place; and from there to its image."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import ErrorCode, ItemError
+from contract.kinds.detection import PDF_RESOLUTION
 from contract.records import Item
 from worker.images.decode import DecodedImage, File, decode_crop, decode_image
 from worker.images.decoding import Request
@@ -10,22 +12,32 @@ from worker.images.documents import read_frame
 from worker.images.isolation import CROP, IMAGE, DecoderPool
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How a pipeline wants its items decoded.
+
+    Args:
+        pages: items are pages, not crops
+        resolution: dots per inch, for PDFs
+    """
+
+    pages: bool
+    resolution: int = PDF_RESOLUTION
+
+
 class Decoder:
-    """Decodes a chunk's images: in the calling thread, or in a process of its own where that is safer.
+    """Decodes a chunk's images: in the calling thread, or in a child process where that is safer.
 
     Args:
         decoders: processes for PDFs, and for everything in careful mode
         max_pixels: of one image
-        pages: items are pages, not crops
         careful: the chunk's worker died the last time, so its images are not trusted
-        resolution: dots per inch, for PDFs
     """
 
-    def __init__(
-        self, decoders: DecoderPool, max_pixels: int, *, pages: bool, careful: bool, resolution: int
-    ) -> None:
+    def __init__(self, decoders: DecoderPool, max_pixels: int, decoding: Decoding, *, careful: bool) -> None:
         self._decoders, self._max_pixels = decoders, max_pixels
-        self._pages, self._careful, self._resolution = pages, careful, resolution
+        self._pages, self._resolution = decoding.pages, decoding.resolution
+        self._careful = careful
 
     def __call__(self, item: Item, file: File) -> DecodedImage:
         """Return an item's image; raises ItemError if there is none to be had."""

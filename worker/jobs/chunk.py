@@ -1,61 +1,28 @@
 """One chunk from its message to its part and its mark in the ledger; plain functions, no Celery."""
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 
 import structlog
 
-from contract.broker.ledger import UNKNOWN, Ledger
+from contract.broker.ledger import UNKNOWN
 from contract.broker.restore import enter_job
-from contract.broker.uploads import Uploads
 from contract.documents import is_document
 from contract.errors import JobError, MessageError, OutsideAllowedRootsError, StorageError
 from contract.job import Job
 from contract.kinds import KINDS
-from contract.kinds.detection import PDF_RESOLUTION
 from contract.records import ChunkMessage, Item
-from contract.settings import Settings
-from contract.storage import Storage, is_remote
+from contract.storage import is_remote
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from worker.images.decode import File, fetch
 from worker.images.documents import DocumentFiles
-from worker.images.files import Decoder
-from worker.images.isolation import DecoderPool
+from worker.jobs.context import WorkerContext
 from worker.jobs.exports import write_exports
 from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.parts import summarise, write_part
-from worker.kinds.reading import Models, Reading, make_reading
-from worker.monitoring.metrics import WorkerMetrics
-from worker.monitoring.watchdog import Watchdog
-from worker.pipeline.run import ChunkRun, process_chunk
-
-FETCHED_AHEAD = 2
-"""Objects under way or waiting to be decoded, per thread that fetches: while one waits the next comes."""
-
-
-@dataclass(frozen=True)
-class WorkerContext:
-    """What one worker process holds for all its chunks; made once at start, shared by its threads."""
-
-    name: str
-    settings: Settings
-    storage: Storage
-    roots: AllowedRoots
-    ledger: Ledger
-    models: Models
-    executor: Executor
-    fetchers: Executor
-    stop: threading.Event
-    unfit: threading.Event
-    decoders: DecoderPool
-    uploads: Uploads
-    watchdog: Watchdog
-    metrics: WorkerMetrics
+from worker.kinds import make_pipeline
 
 
 def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[], None]) -> dict[str, object]:
@@ -126,65 +93,44 @@ def _read_and_write(
     on_progress: Callable[[int], None],
 ) -> None:
     started = time.perf_counter()
-    reading = make_reading(job.parameters, context.models)
+    pipeline = make_pipeline(job.kind, job.parameters, context.models)
     items = workspace.items(chunk)
-    with contextlib.ExitStack() as stack:
-        run = _run(items, job, attempt, reading, context, stack)
-        alive = stack.enter_context(context.watchdog.watching())
-        run = replace(run, on_alive=alive, on_progress=on_progress)
-        lines, timings = process_chunk(items, run, reading.stage)
+    with (
+        _files(job, context) as fetch,
+        context.watchdog.watching() as alive,
+    ):
+        # A file of this machine is there sooner than another thread.
+        remote = any(is_remote(item.uri) for item in items)
+        run = context.make_run(
+            pipeline, fetch, alive, attempt=attempt, remote=remote, on_progress=on_progress
+        )
+        lines = list(pipeline.run(items, run))
         if job.exports:
             exporting = time.perf_counter()
-            write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run)
-            timings.add("export", time.perf_counter() - exporting)
-    statistics = summarise(lines, timings, time.perf_counter() - started, reading, context.name)
+            write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run, pipeline)
+            run.timings.add("export", time.perf_counter() - exporting)
+    statistics = summarise(lines, run.timings, time.perf_counter() - started, pipeline, context.name)
     writing = time.perf_counter()
     written = write_part(workspace, chunk, lines, statistics)
-    context.metrics.read(job.kind, timings, reading.batch_size)
+    context.metrics.read(job.kind, run.timings, pipeline.batch_size)
     context.metrics.stages(job.kind, {"write": time.perf_counter() - writing})
     if written:
         context.metrics.items(job.kind, statistics.completed, statistics.failed)
 
 
-def _run(
-    items: list[Item],
-    job: Job,
-    attempt: int,
-    reading: Reading,
-    context: WorkerContext,
-    stack: contextlib.ExitStack,
-) -> ChunkRun:
-    """Return the run of a chunk; what it keeps open is closed with the stack."""
+@contextlib.contextmanager
+def _files(job: Job, context: WorkerContext) -> Iterator[Callable[[Item], File]]:
+    """Yield what fetches an item's file; copies of documents are removed at the end."""
     settings, roots = context.settings, _roots_of(job, context.roots)
     pages = KINDS[job.kind].unit == "page"
-    documents = stack.enter_context(DocumentFiles(context.storage, roots, settings.max_document_bytes))
+    with DocumentFiles(context.storage, roots, settings.max_document_bytes) as documents:
 
-    def fetch_file(item: Item) -> File:
-        if pages and is_document(item.uri):
-            return documents.path(item.uri)
-        return fetch(item.uri, context.storage, roots, settings.max_bytes)
+        def fetch_file(item: Item) -> File:
+            if pages and is_document(item.uri):
+                return documents.path(item.uri)
+            return fetch(item.uri, context.storage, roots, settings.max_bytes)
 
-    return ChunkRun(
-        fetch=fetch_file,
-        decode=Decoder(
-            context.decoders,
-            settings.max_pixels,
-            pages=pages,
-            # The run before this one ended without a word: its worker died, so its images are not trusted.
-            careful=attempt > 1,
-            resolution=getattr(job.parameters, "pdf_resolution", PDF_RESOLUTION),
-        ),
-        reader=reading.reader,
-        batch_size=reading.batch_size,
-        attempt=attempt,
-        pool=context.executor,
-        window=max(reading.prefetch, settings.decode_threads),
-        # A file of this machine is there sooner than another thread.
-        fetchers=context.fetchers if any(is_remote(item.uri) for item in items) else None,
-        fetch_window=FETCHED_AHEAD * settings.fetch_threads,
-        on_progress=lambda _: None,
-        stop=context.stop,
-    )
+        yield fetch_file
 
 
 def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:

@@ -16,19 +16,23 @@ from doctr.io.elements import Block, Line, Page, Word
 from PIL import Image
 
 from contract.job import Job
-from contract.kinds.ocr import OcrParameters
 from contract.lines import Estimate, Geometry, OcrLine, PageExport, encode_lines
 from contract.lines import Line as ItemLine
 from contract.records import Item
 from contract.workspace import Workspace
-from worker.pipeline.run import ChunkRun
+from worker.pipeline.run import ChunkRun, Pipeline
 
 JPEG_QUALITY = 85
 """Of a page's image in its PDF: scans keep their looks at a tenth of the size."""
 
 
 def write_exports(
-    workspace: Workspace, chunk: int, job: Job, lines: Sequence[tuple[Item, ItemLine]], run: ChunkRun
+    workspace: Workspace,
+    chunk: int,
+    job: Job,
+    lines: Sequence[tuple[Item, ItemLine]],
+    run: ChunkRun,
+    pipeline: Pipeline,
 ) -> None:
     """Write what the job exports of a chunk's pages; over what an earlier run of it wrote.
 
@@ -39,9 +43,8 @@ def write_exports(
     pages = [page_export(line) for _, line in read]
     workspace.store.replace(workspace.page_exports(chunk), encode_lines(pages))
     if "pdf" in job.exports and read:
-        assert isinstance(job.parameters, OcrParameters)
         images = (run.decode(item, run.fetch(item)).pixels for item, _ in read)
-        pdf = searchable_pdf([page.hocr for page in pages], images, job.parameters.pdf_resolution)
+        pdf = searchable_pdf([page.hocr for page in pages], images, pipeline.decoding.resolution)
         workspace.store.replace(workspace.page_pdfs(chunk), pdf)
 
 

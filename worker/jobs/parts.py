@@ -8,8 +8,7 @@ import msgspec
 from contract.lines import ErrorLine, Line, encode_lines
 from contract.records import ChunkStatistics
 from contract.workspace import Workspace
-from worker.kinds.reading import Reading
-from worker.pipeline.run import Timings
+from worker.pipeline.run import Pipeline, Timings
 
 
 def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statistics: ChunkStatistics) -> bool:
@@ -29,11 +28,11 @@ def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statisti
 
 
 def summarise(
-    lines: Sequence[Line], timings: Timings, wall_seconds: float, reading: Reading, worker: str
+    lines: Sequence[Line], timings: Timings, wall_seconds: float, pipeline: Pipeline, worker: str
 ) -> ChunkStatistics:
     """Return what a chunk cost; `batch_fill` is pieces read over places in the batches, 0..1."""
     failed = sum(isinstance(line, ErrorLine) for line in lines)
-    places = timings.batches * reading.batch_size
+    places = timings.batches * pipeline.batch_size
     return ChunkStatistics(
         completed=len(lines) - failed,
         failed=failed,
@@ -41,8 +40,7 @@ def summarise(
         stage_seconds=timings.seconds,
         batches=timings.batches,
         batch_fill=timings.pieces / places if places else 0.0,
-        model=reading.model,
-        detection_model=reading.detection_model,
+        models=pipeline.models,
         worker=worker,
         fitting_batch_size=timings.fitting_batch_size,
         notes=sum(not isinstance(line, ErrorLine) and line.note is not None for line in lines),

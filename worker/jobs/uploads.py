@@ -2,8 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -19,14 +18,13 @@ from contract.errors import (
 )
 from contract.kinds import KINDS
 from contract.kinds.base import Kind, Parameters
-from contract.kinds.detection import PDF_RESOLUTION, DetectionParameters
 from contract.lines import ErrorLine, Line
 from contract.records import Item, Nudge
-from worker.images.files import Decoder
-from worker.jobs.chunk import WorkerContext
-from worker.kinds.reading import Reading, make_reading
+from worker.images.decode import File
+from worker.jobs.context import WorkerContext
+from worker.kinds import make_pipeline
 from worker.monitoring.metrics import UPLOAD
-from worker.pipeline.run import ChunkRun, process_chunk
+from worker.pipeline.run import Pipeline
 
 MAX_ROUNDS = 16
 """Batches of uploads read for one nudge. Further ones have nudges of their own; a bound keeps jobs from
@@ -58,8 +56,9 @@ def _answers(uploads: list[Upload], nudge: Nudge, context: WorkerContext) -> lis
     """Return one answer per upload; whatever goes wrong, nobody is left waiting for theirs."""
     try:
         answers: dict[str, Answer] = {}
-        for parameters, alike in _alike(uploads, KINDS[nudge.kind]):
-            answers.update((answer.id, answer) for answer in _read(alike, parameters, context))
+        kind = KINDS[nudge.kind]
+        for parameters, alike in _alike(uploads, kind):
+            answers.update((answer.id, answer) for answer in _read(alike, kind, parameters, context))
         return [answers[upload.ticket.id] for upload in uploads]
     except (InterruptedChunkError, UnfitWorkerError):
         context.uploads.send(nudge.kind, uploads)
@@ -82,8 +81,8 @@ def _alike(uploads: list[Upload], kind: Kind) -> Iterator[tuple[Parameters, list
     yield from alike.values()
 
 
-def _read(uploads: list[Upload], parameters: Parameters, context: WorkerContext) -> list[Answer]:
-    reading = make_reading(parameters, context.models)
+def _read(uploads: list[Upload], kind: Kind, parameters: Parameters, context: WorkerContext) -> list[Answer]:
+    pipeline = make_pipeline(kind.name, parameters, context.models)
     refusals: dict[int, Answer] = {}
     items: list[Item] = []
     with tempfile.TemporaryDirectory(prefix="trace-ocr-upload-") as folder:
@@ -96,7 +95,9 @@ def _read(uploads: list[Upload], parameters: Parameters, context: WorkerContext)
                 items += _pages(index, upload, documents.get(index), context)
             except ItemError as error:
                 refusals[index] = _refusal(upload, error.message)
-        lines = _lines(items, uploads, documents, parameters, reading, context)
+        lines = _lines(
+            items, lambda item: documents.get(int(item.id)) or uploads[int(item.id)].data, pipeline, context
+        )
     owned: dict[int, list[Line]] = {index: [] for index in range(len(uploads))}
     for item, line in zip(items, lines, strict=True):
         owned[int(item.id)].append(line)
@@ -121,34 +122,12 @@ def _pages(index: int, upload: Upload, document: Path | None, context: WorkerCon
 
 
 def _lines(
-    items: list[Item],
-    uploads: list[Upload],
-    documents: dict[int, Path],
-    parameters: Parameters,
-    reading: Reading,
-    context: WorkerContext,
+    items: list[Item], fetch: Callable[[Item], File], pipeline: Pipeline, context: WorkerContext
 ) -> list[Line]:
-    of_pages = parameters if isinstance(parameters, DetectionParameters) else None
-    run = ChunkRun(
-        fetch=lambda item: documents.get(int(item.id)) or uploads[int(item.id)].data,
-        decode=Decoder(
-            context.decoders,
-            context.settings.max_pixels,
-            pages=of_pages is not None,
-            careful=False,
-            resolution=of_pages.pdf_resolution if of_pages else PDF_RESOLUTION,
-        ),
-        reader=reading.reader,
-        batch_size=reading.batch_size,
-        attempt=1,
-        pool=context.executor,
-        window=reading.prefetch,
-        on_progress=lambda _: None,
-        stop=context.stop,
-    )
     with context.watchdog.watching() as alive:
-        lines, timings = process_chunk(items, replace(run, on_alive=alive), reading.stage)
-    context.metrics.read(UPLOAD, timings, run.batch_size)
+        run = context.make_run(pipeline, fetch, alive)
+        lines = list(pipeline.run(items, run))
+    context.metrics.read(UPLOAD, run.timings, pipeline.batch_size)
     failed = sum(isinstance(line, ErrorLine) for line in lines)
     context.metrics.items(UPLOAD, len(lines) - failed, failed)
     return lines

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from worker.images.decode import Pixels
 from worker.kernels.compiled import compiled
+from worker.kernels.pixels import Pixels
 
 Floats = npt.NDArray[np.float32]
 

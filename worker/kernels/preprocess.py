@@ -5,12 +5,23 @@ its own, and the element-wise ones wake all of torch's threads for ten microseco
 does all of it in the calling thread.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from doctr.models.recognition.predictor._utils import split_crops
 
-from worker.images.decode import Pixels
+from worker.kernels.pixels import Pixels
 from worker.kernels.resample import make_resample
-from worker.pipeline.batching import PreparedCrop
+
+CropMap = list[Any]
+"""docTR's map of a crop to its pieces: how their strings are joined."""
+
+
+class PreparedCrop(NamedTuple):
+    """A crop ready for batches: its pieces, (3, height, width) uint8 each, and how to join their strings."""
+
+    pieces: list[Pixels]
+    crop_map: CropMap
 
 
 class Preprocessor:

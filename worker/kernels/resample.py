@@ -19,8 +19,8 @@ import torch
 from numba.extending import intrinsic
 from torch.nn.functional import interpolate
 
-from worker.images.decode import Pixels
 from worker.kernels.compiled import compiled
+from worker.kernels.pixels import Pixels
 
 MAX_TAPS = 8
 """Samples that one value is made of at most in the compiled kernel: a scale of 3.5. Beyond, the order in

@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from contract.lines import Block, Estimate, Field, Geometry, KieLine, OcrLine, PageText, TextLine, Word
 from contract.records import Item
+from worker.pipeline.run import name_of
 
 
-def ocr_line(page: Any, item: Item, name: str, note: str | None) -> OcrLine:
+def ocr_line(page: Any, item: Item, note: str | None) -> OcrLine:
     """Return `/ocr`'s line of a `doctr.io.Page`."""
     blocks = tuple(
         Block(
@@ -25,7 +26,7 @@ def ocr_line(page: Any, item: Item, name: str, note: str | None) -> OcrLine:
     )
     return OcrLine(
         item.id,
-        name,
+        name_of(item),
         item.page or 1,
         _estimate(page.orientation),
         _estimate(page.language),
@@ -36,11 +37,11 @@ def ocr_line(page: Any, item: Item, name: str, note: str | None) -> OcrLine:
     )
 
 
-def kie_line(page: Any, item: Item, name: str, note: str | None) -> KieLine:
+def kie_line(page: Any, item: Item, note: str | None) -> KieLine:
     """Return `/kie`'s line of a `doctr.io.KIEPage`."""
     return KieLine(
         item.id,
-        name,
+        name_of(item),
         item.page or 1,
         _estimate(page.orientation),
         _estimate(page.language),

@@ -1,7 +1,7 @@
-"""Stage 6 of pages: docTR's steps between its models, page by page, so that batches may span pages.
+"""docTR's steps between its models, page by page, so that batches may span pages.
 
-docTR's `OCRPredictor` takes a call's pages through detection, then cuts its words out, then reads them. Here
-each step is a call of its own, and it is docTR's own code that runs in it.
+docTR's `OCRPredictor` takes a call's pages through detection, then cuts their words out, then reads them.
+Here each step is a call of its own, and it is docTR's own code that runs in it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from doctr.models._utils import get_language
-from doctr.models.builder import DocumentBuilder, KIEDocumentBuilder
 from doctr.models.detection._utils import _remove_padding
 from doctr.models.predictor.base import _OCRPredictor
 from doctr.utils.geometry import detach_scores
@@ -19,13 +18,17 @@ from langdetect import DetectorFactory
 
 from contract.kinds.detection import DetectionParameters
 from contract.kinds.kie import KieParameters
-from contract.kinds.ocr import OcrParameters
-from worker.images.decode import Pixels
+from worker.kernels.pixels import Pixels
+from worker.models.ctc import Prediction
 from worker.models.detection import Map, PageResize
-from worker.pipeline.batching import Prediction
+from worker.pipeline.batched import Model
+from worker.pipeline.run import ModelIdentity
 
 Boxes = npt.NDArray[np.float32]
-"""(n, 4), or (n, 4, 2) where pages are not assumed to be straight; relative to the page."""
+"""(n, 5), or (n, 5, 2) where pages are not assumed to be straight: boxes and scores, relative to the page."""
+
+Columns = tuple[Any, ...]
+"""Boxes, scores, strings and orientations of a page's words."""
 
 
 class Classify(Protocol):
@@ -34,24 +37,28 @@ class Classify(Protocol):
     def __call__(self, images: list[Pixels]) -> Any: ...
 
 
-class MapModel(Protocol):
-    """What the detection model offers; `worker.models.detection.Detector` is the real one."""
+class MapModel(Model[Map], Protocol):
+    """What a detection model offers; `worker.models.detection.Detector` is the real one."""
 
-    input_shape: tuple[int, int, int]
-    class_names: list[str]
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def class_names(self) -> list[str]: ...
 
     def postprocessor(
         self, binary_threshold: float, box_threshold: float, *, assume_straight_pages: bool
     ) -> Any: ...
-
-    def maps(self, batch: Pixels) -> list[Map]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class FoundClass:
     """The words of one class on a page: boxes, their scores, the words' pixels, how each was turned."""
 
-    boxes: Boxes
+    boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     crops: list[Pixels]
     orientations: list[dict[str, Any]]
@@ -72,23 +79,16 @@ class FoundPage:
 
 
 class PageSteps:
-    """The steps of one job's parameters; stateless, so that threads may share it.
+    """The steps to boxes, with a job's parameters; stateless, so that threads may share it."""
 
-    Args:
-        detector: the detection model
-        parameters: the job's
-        text_orientation, page_orientation: classifiers, where the parameters ask for them
-    """
-
-    def __init__(
-        self,
-        detector: MapModel,
-        parameters: DetectionParameters,
-        text_orientation: Classify | None = None,
-        page_orientation: Classify | None = None,
-    ) -> None:
-        self._detector, self._parameters = detector, parameters
+    def __init__(self, detector: MapModel, parameters: DetectionParameters) -> None:
+        self._class_names = detector.class_names
         self._straight = parameters.assume_straight_pages
+        self._padding = {
+            "preserve_aspect_ratio": parameters.preserve_aspect_ratio,
+            "symmetric_pad": parameters.symmetric_padding,
+            "assume_straight_pages": self._straight,
+        }
         self.resize = PageResize(
             detector.input_shape,
             preserve_aspect_ratio=parameters.preserve_aspect_ratio,
@@ -97,33 +97,50 @@ class PageSteps:
         self._boxes_of = detector.postprocessor(
             parameters.binary_threshold, parameters.box_threshold, assume_straight_pages=self._straight
         )
+
+    def boxes(self, page: Pixels, found: Map) -> dict[str, Boxes]:
+        """Return the boxes of each class with their scores, relative to the page."""
+        per_class = dict(zip(self._class_names, self._boxes_of(found[None])[0], strict=True))
+        boxes: dict[str, Boxes] = _remove_padding([page], [per_class], **self._padding)[0]
+        return boxes
+
+
+class WordSteps(PageSteps):
+    """The steps to words, and from their strings back to a page.
+
+    Args:
+        detector: the detection model
+        parameters: the job's
+        builder: docTR's document builder
+        columns: words by class, as that builder takes them
+        text_orientation, page_orientation: classifiers, where the parameters ask for them
+    """
+
+    def __init__(
+        self,
+        detector: MapModel,
+        parameters: KieParameters,
+        builder: Callable[..., Any],
+        columns: Callable[[dict[str, Columns]], Columns],
+        text_orientation: Classify | None = None,
+        page_orientation: Classify | None = None,
+    ) -> None:
+        super().__init__(detector, parameters)
+        self._detector, self._parameters = detector, parameters
+        self._builder, self._columns = builder, columns
         steps: Any = _OCRPredictor()
         self._steps = steps
         self._steps.crop_orientation_predictor = text_orientation
         self._steps.page_orientation_predictor = page_orientation
-        self._builder = _builder(parameters)
         # Or langdetect draws at random: a chunk read twice must give the same lines.
         DetectorFactory.seed = 0
-
-    def boxes(self, page: Pixels, found: Map) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the boxes of each class with their scores, (n, 5) or (n, 5, 2), relative to the page."""
-        per_class = dict(zip(self._detector.class_names, self._boxes_of(found[None])[0], strict=True))
-        boxes: dict[str, npt.NDArray[np.float32]] = _remove_padding(
-            [page],
-            [per_class],
-            preserve_aspect_ratio=self._parameters.preserve_aspect_ratio,
-            symmetric_pad=self._parameters.symmetric_padding,
-            assume_straight_pages=self._straight,
-        )[0]
-        return boxes
 
     def find(self, page: Pixels, found: Map) -> FoundPage:
         """Return the words of a page, cut out and upright, from the detection model's map of it."""
         parameters = self._parameters
-        assert isinstance(parameters, KieParameters)
         angle = None
         if parameters.detect_orientation or parameters.straighten_pages:
-            page, found, angle = self._turned(page, found, parameters)
+            page, found, angle = self._turned(page, found)
         classes = {name: self._cut(page, boxes) for name, boxes in self.boxes(page, found).items()}
         orientation = None if angle is None else {"value": angle, "confidence": None}
         return FoundPage(page.shape[:2], orientation, classes)
@@ -131,16 +148,12 @@ class PageSteps:
     def build(self, found: FoundPage, words: Mapping[str, Sequence[Prediction]]) -> Any:
         """Return docTR's page of the words found and what each of them reads."""
         empty = np.zeros((0, 0, 3), np.uint8)
-        columns: dict[str, tuple[Any, ...]] = {
-            name: (one.boxes, one.scores, list(words[name]), one.orientations)
-            for name, one in found.classes.items()
-        }
-        if isinstance(self._parameters, OcrParameters):
-            # One class, as docTR asserts too.
-            (page,) = columns.values()
-        else:
-            page = tuple({name: column[i] for name, column in columns.items()} for i in range(4))
-        boxes, scores, texts, turned = page
+        boxes, scores, texts, turned = self._columns(
+            {
+                name: (one.boxes, one.scores, list(words[name]), one.orientations)
+                for name, one in found.classes.items()
+            }
+        )
         language = self._language(words)
         return self._builder(
             [empty], [boxes], [scores], [texts], [found.dimensions], [turned],
@@ -148,13 +161,14 @@ class PageSteps:
         ).pages[0]  # fmt: skip
 
     def _language(self, words: Mapping[str, Sequence[Prediction]]) -> dict[str, Any] | None:
-        if not (isinstance(self._parameters, KieParameters) and self._parameters.detect_language):
+        if not self._parameters.detect_language:
             return None
         value, confidence = get_language(" ".join(value for read in words.values() for value, _ in read))
         return {"value": value, "confidence": confidence}
 
-    def _turned(self, page: Pixels, found: Map, parameters: KieParameters) -> tuple[Pixels, Map, int | None]:
+    def _turned(self, page: Pixels, found: Map) -> tuple[Pixels, Map, int | None]:
         """Return the page, straightened if asked for, its map then, and its angle if asked for."""
+        parameters = self._parameters
         likely = np.amax(found, axis=-1, keepdims=True) > parameters.binary_threshold
         bitmap = likely.astype(np.uint8) * 255
         general = angles = None
@@ -162,17 +176,17 @@ class PageSteps:
             general, angles = self._steps._get_orientations([page], [bitmap])
         if parameters.straighten_pages:
             (page,), _ = self._steps._straighten_pages([page], [bitmap], general, angles)
-            (found,) = self._detector.maps(self.resize(page)[None])
+            (found,) = self._detector.read(self.resize(page)[None])
         return page, found, angles[0] if angles else None
 
-    def _cut(self, page: Pixels, boxes: npt.NDArray[np.float32]) -> FoundClass:
+    def _cut(self, page: Pixels, boxes: Boxes) -> FoundClass:
         """Cut a class's words out of the page, and turn them upright."""
         places, scores = detach_scores([boxes])
         crops, places = self._steps._prepare_crops(
             [page],
             places,
             assume_straight_pages=self._straight,
-            assume_horizontal=getattr(self._parameters, "disable_page_orientation", False),
+            assume_horizontal=self._parameters.disable_page_orientation,
         )
         turned: list[dict[str, Any]] = [{"value": 0, "confidence": None} for _ in crops[0]]
         if not self._straight:
@@ -181,13 +195,12 @@ class PageSteps:
         return FoundClass(places[0], scores[0], crops[0], turned)
 
 
-def _builder(parameters: DetectionParameters) -> Callable[..., Any]:
-    if isinstance(parameters, OcrParameters):
-        builder: Callable[..., Any] = DocumentBuilder(
-            resolve_lines=parameters.group_lines,
-            resolve_blocks=parameters.group_blocks,
-            paragraph_break=parameters.paragraph_break,
-        )
-        return builder
-    kie: Callable[..., Any] = KIEDocumentBuilder()
-    return kie
+def columns_of_one_class(classes: dict[str, Columns]) -> Columns:
+    """Return the columns of the one class that grouping takes, as docTR asserts too."""
+    (columns,) = classes.values()
+    return columns
+
+
+def columns_by_class(classes: dict[str, Columns]) -> Columns:
+    """Return the columns, each by class."""
+    return tuple({name: columns[i] for name, columns in classes.items()} for i in range(4))

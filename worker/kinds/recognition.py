@@ -1,16 +1,24 @@
-"""The stage of recognition jobs: each item is one crop."""
+"""`recognition` on the device: `ahead`(decode, prepare) → `batched`(recogniser) → join."""
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Protocol
 
-from contract.errors import ItemError
-from contract.lines import RecognitionLine
+from contract.errors import ErrorCode, ItemError
+from contract.kinds.recognition import RecognitionParameters
+from contract.lines import Line, RecognitionLine
 from contract.records import Item
 from worker.images.decode import File
+from worker.images.files import Decoding
+from worker.kernels.pixels import Pixels
+from worker.kernels.preprocess import CropMap, PreparedCrop
+from worker.models.ctc import Prediction
+from worker.models.pool import Models
 from worker.pipeline.ahead import ahead
-from worker.pipeline.batching import Prediction, PreparedCrop
-from worker.pipeline.run import ChunkRun, Prepared
+from worker.pipeline.batched import Model, batched
+from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun, ModelIdentity, name_of
 
 GROUP = 32
 """Items that one pool task prepares: handing over a task costs some 30 us, a third of preparing a crop."""
@@ -22,81 +30,113 @@ FETCHED_BYTES = 4 << 20
 """Bytes of files that a task fetches before it decodes them: a thousand crops', or one large image. Between
 two crops each system call costs the decoder its caches: fetched together they take a third less in all."""
 
-Fetched = tuple[Item, File | ItemError, float]
-"""An item, its file or why there is none, and the seconds that took."""
+
+class CropReader(Model[Prediction], Protocol):
+    """What a recognition model offers; `worker.models.recognition.Recogniser` is the real one."""
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    def prepare(self, pixels: Pixels) -> PreparedCrop: ...
+
+    def join(self, crop_map: CropMap, predictions: Sequence[Prediction]) -> Prediction: ...
 
 
-class CropStage:
-    """Items to pieces, by groups; strings to the contract's recognition lines."""
+@dataclass(frozen=True, slots=True)
+class _Crop:
+    """An item on its way: how the strings of its pieces are joined, or the error that it ends as."""
 
-    def prepared(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Prepared]:
-        """Yield what each item comes to, in order, from the pool's threads."""
+    item: Item
+    outcome: CropMap | ItemError
+    note: str | None = None
+
+
+Fetched = tuple[Item, File | ItemError]
+
+
+class RecognitionPipeline:
+    """Reads crops in batches of `batch_size` pieces; wide crops have several."""
+
+    decoding = Decoding(pages=False)
+
+    def __init__(self, recogniser: CropReader, batch_size: int) -> None:
+        self._recogniser = recogniser
+        self.batch_size = batch_size
+        self.prefetch = PREFETCH_BATCHES * batch_size
+        self.models = (recogniser.identity,)
+
+    def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:
+        """Yield one line per crop, in order; a `Pipeline.run`."""
+        read = batched(
+            self._prepared(items, run),
+            self._recogniser,
+            run,
+            size=self.batch_size,
+            stage="forward",
+            code=ErrorCode.RECOGNITION_FAILED,
+            last=True,
+        )
+        for crop, predictions in read:
+            yield self._line(crop, predictions, run)
+
+    def _prepared(self, items: Sequence[Item], run: ChunkRun) -> Iterator[tuple[_Crop, list[Pixels]]]:
+        """Yield each crop with its pieces, in order, from the pool's threads."""
         # In careful mode an item may take a minute, and each is a sign of life of its own.
         size = max(1, min(GROUP, run.window // GROUPS_AHEAD)) if run.attempt == 1 else 1
         groups: Iterator[list[Item | Fetched]]
         if run.fetchers:
-            fetched = ahead(run.fetchers, lambda item: fetch_timed(item, run), items, run.fetch_window)
+            fetched = ahead(run.fetchers, lambda item: (item, run.fetched(item)), items, run.fetch_window)
             groups = _groups(fetched, size)
         else:
             groups = _groups(iter(items), size)
-        ready = ahead(run.pool, lambda group: _prepare_group(group, run), groups, run.window // size)
+        ready = ahead(run.pool, lambda group: self._group(group, run), groups, run.window // size)
         return chain.from_iterable(ready)
 
-    def line(
-        self, item: Item, ready: Prepared, predictions: list[Prediction], run: ChunkRun
-    ) -> RecognitionLine:
-        """Return the line of a crop of which all pieces were read."""
-        assert isinstance(ready.outcome, PreparedCrop)
-        value, confidence = run.reader.join(ready.outcome, predictions)
-        return RecognitionLine(item.id, name_of(item), value, confidence, item.label, ready.note)
+    def _group(self, group: Sequence[Item | Fetched], run: ChunkRun) -> list[tuple[_Crop, list[Pixels]]]:
+        prepared: list[tuple[_Crop, list[Pixels]]] = []
+        files: list[Fetched] = []
+        held = 0
+        for one in group:
+            files.append((one, run.fetched(one)) if isinstance(one, Item) else one)
+            data = files[-1][1]
+            held += len(data) if isinstance(data, bytes) else 0
+            if held >= FETCHED_BYTES:
+                prepared += [self._crop(item, file, run) for item, file in files]
+                files, held = [], 0
+        return prepared + [self._crop(item, file, run) for item, file in files]
 
+    def _crop(self, item: Item, file: File | ItemError, run: ChunkRun) -> tuple[_Crop, list[Pixels]]:
+        # For each crop: a group of large images may take minutes before any of it is handed on.
+        run.on_alive()
+        image = run.decoded(item, file)
+        if isinstance(image, ItemError):
+            return _Crop(item, image), []
+        started = time.perf_counter()
+        crop = self._recogniser.prepare(image.pixels)
+        run.timings.add("preprocess", time.perf_counter() - started)
+        return _Crop(item, crop.crop_map, image.note), crop.pieces
 
-def name_of(item: Item) -> str:
-    """Return what the contract calls an item's name: its file's, without folders."""
-    return item.uri.rpartition("/")[2]
-
-
-def fetch_timed(item: Item, run: ChunkRun) -> Fetched:
-    """Fetch an item's file; an item error is its outcome, not raised."""
-    started = time.perf_counter()
-    try:
-        data: File | ItemError = run.fetch(item)
-    except ItemError as error:
-        data = error
-    return item, data, time.perf_counter() - started
+    def _line(self, crop: _Crop, predictions: list[Prediction] | ItemError, run: ChunkRun) -> Line:
+        started = time.perf_counter()
+        if isinstance(crop.outcome, ItemError):
+            line: Line = run.error_line(crop.item, crop.outcome)
+        elif isinstance(predictions, ItemError):
+            line = run.error_line(crop.item, predictions)
+        else:
+            value, confidence = self._recogniser.join(crop.outcome, predictions)
+            item = crop.item
+            line = RecognitionLine(item.id, name_of(item), value, confidence, item.label, crop.note)
+        run.timings.add("postprocess", time.perf_counter() - started)
+        return line
 
 
 def _groups(values: Iterator[Item] | Iterator[Fetched], size: int) -> Iterator[list[Item | Fetched]]:
     return iter(lambda: list(islice(values, size)), [])
 
 
-def _prepare_group(group: Sequence[Item | Fetched], run: ChunkRun) -> list[Prepared]:
-    prepared: list[Prepared] = []
-    fetched: list[Fetched] = []
-    held = 0
-    for one in group:
-        fetched.append(fetch_timed(one, run) if isinstance(one, Item) else one)
-        data = fetched[-1][1]
-        held += len(data) if isinstance(data, bytes) else 0
-        if held >= FETCHED_BYTES:
-            prepared += [_prepare(file, run) for file in fetched]
-            fetched, held = [], 0
-    return prepared + [_prepare(file, run) for file in fetched]
+def _make(parameters: RecognitionParameters, models: Models) -> RecognitionPipeline:
+    recogniser = models.recognisers.get(parameters.recognition_model)
+    return RecognitionPipeline(recogniser, parameters.recognition_batch_size)
 
 
-def _prepare(file: Fetched, run: ChunkRun) -> Prepared:
-    # Here too: a group of large images may take minutes before any of it is handed on.
-    run.on_alive()
-    item, data, fetching = file
-    if isinstance(data, ItemError):
-        return Prepared(data, None, {"fetch": fetching})
-    started = time.perf_counter()
-    try:
-        image = run.decode(item, data)
-    except ItemError as error:
-        return Prepared(error, None, {"fetch": fetching, "decode": time.perf_counter() - started})
-    decoded = time.perf_counter()
-    crop = run.reader.prepare(image.pixels)
-    preparing = time.perf_counter() - decoded
-    seconds = {"fetch": fetching, "decode": decoded - started, "preprocess": preparing}
-    return Prepared(crop, image.note, seconds)
+PIPELINE = _make

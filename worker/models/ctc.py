@@ -5,7 +5,8 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from worker.pipeline.batching import Prediction
+Prediction = tuple[str, float]
+"""A string and its confidence in 0..1."""
 
 Paths = npt.NDArray[np.int64]
 Confidences = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ from doctr.transforms import Resize
 from doctr.utils import Sample
 
 from contract.model_store import ModelStore
-from worker.images.decode import Pixels
+from worker.kernels.pixels import Pixels
 from worker.models.memory import Turns
 from worker.models.runtimes import PAGES, TORCH, RuntimeOptions, make_runtime
 from worker.models.weights import load_model
@@ -49,12 +49,14 @@ class Detector:
         options: which runtime is wanted
     """
 
+    sample, parameter = "page", "detection_model"
+
     def __init__(
         self, model: Any, device: torch.device, identity: dict[str, str], options: RuntimeOptions = TORCH
     ) -> None:
         self.input_shape: tuple[int, int, int] = tuple(model.cfg["input_shape"])
         self.class_names: list[str] = list(model.class_names)
-        self._turns = Turns(device, "page", "detection_model")
+        self._turns = Turns(device, self.sample, self.parameter)
         # FAST smooths its logits after the part that is exported.
         self._pooling = getattr(model, "pooling", None)
         self._postprocessor = type(model.postprocessor)
@@ -69,7 +71,7 @@ class Detector:
 
     def warm_up(self) -> None:
         """Read one black page; raises UnfitWorkerError if not even that can be done."""
-        self.maps(np.zeros((1, *self.input_shape), np.uint8))
+        self.read(np.zeros((1, *self.input_shape), np.uint8))
 
     def postprocessor(
         self, binary_threshold: float, box_threshold: float, *, assume_straight_pages: bool
@@ -81,7 +83,7 @@ class Detector:
             assume_straight_pages=assume_straight_pages,
         )
 
-    def maps(self, batch: Pixels) -> list[Map]:
+    def read(self, batch: Pixels) -> list[Map]:
         """Return the map of each page, in as many turns as the device's memory asks for.
 
         Args:

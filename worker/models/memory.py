@@ -8,7 +8,7 @@ import structlog
 import torch
 
 from contract.errors import UnfitWorkerError
-from worker.images.decode import Pixels
+from worker.kernels.pixels import Pixels
 
 T = TypeVar("T")
 

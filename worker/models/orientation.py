@@ -10,7 +10,7 @@ from doctr.models.preprocessor import PreProcessor
 
 from contract.architectures import ORIENTATION_MODELS
 from contract.model_store import ModelStore
-from worker.images.decode import Pixels
+from worker.kernels.pixels import Pixels
 from worker.models.weights import load_model
 
 CROP_ORIENTATION, PAGE_ORIENTATION = ORIENTATION_MODELS

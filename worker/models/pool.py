@@ -3,9 +3,15 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from contract.errors import TraceOcrError, UnfitWorkerError
+
+if TYPE_CHECKING:
+    from worker.models.detection import Detector
+    from worker.models.orientation import OrientationClassifier
+    from worker.models.recognition import Recogniser
 
 
 class Warmable(Protocol):
@@ -59,3 +65,12 @@ class ModelPool(Generic[M]):
                 f"{architecture} cannot be loaded ({type(error).__name__}: {error}): "
                 "check the device's free memory and driver"
             ) from error
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of one process, by task."""
+
+    recognisers: ModelPool["Recogniser"]
+    detectors: ModelPool["Detector"]
+    orientations: ModelPool["OrientationClassifier"]

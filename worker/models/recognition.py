@@ -1,4 +1,4 @@
-"""Stage 6: docTR's recognition models; and what holds the parts of it together.
+"""Stage 6: docTR's recognition models.
 
 Everything that decides a string is docTR's own code: resizing, normalisation, splitting of wide crops, the
 model, merging of the split strings; or its arithmetic, bit for bit, where that was slow.
@@ -16,13 +16,12 @@ from doctr.models.recognition.predictor import RecognitionPredictor
 from doctr.models.recognition.predictor._utils import remap_preds
 
 from contract.model_store import ModelStore
-from worker.images.decode import Pixels
-from worker.kernels.preprocess import Preprocessor
-from worker.models.ctc import CtcDecoder
+from worker.kernels.pixels import Pixels
+from worker.kernels.preprocess import CropMap, PreparedCrop, Preprocessor
+from worker.models.ctc import CtcDecoder, Prediction
 from worker.models.memory import Turns
 from worker.models.runtimes import TORCH, RuntimeOptions, make_runtime
 from worker.models.weights import load_model
-from worker.pipeline.batching import Prediction, PreparedCrop
 
 
 class Recogniser:
@@ -35,6 +34,8 @@ class Recogniser:
         options: which runtime is wanted
     """
 
+    sample, parameter = "crop", "recognition_model"
+
     def __init__(
         self,
         model: Any,
@@ -42,7 +43,7 @@ class Recogniser:
         identity: dict[str, str],
         options: RuntimeOptions = TORCH,
     ) -> None:
-        self._turns = Turns(device, "crop", "recognition_model")
+        self._turns = Turns(device, self.sample, self.parameter)
         self._shape = model.cfg["input_shape"]
         height, width = self._shape[-2:]
         ours = RecognitionPredictor(PreProcessor((height, width), batch_size=1), model)
@@ -97,9 +98,9 @@ class Recogniser:
             read: list[Prediction] = self._decode(output) if torch.is_tensor(output) else output
         return read
 
-    def join(self, crop: PreparedCrop, predictions: Sequence[Prediction]) -> Prediction:
+    def join(self, crop_map: CropMap, predictions: Sequence[Prediction]) -> Prediction:
         """Return the whole crop's (string, confidence) from those of its pieces."""
-        value, confidence = remap_preds(list(predictions), crop.crop_map, self._overlap_ratio)[0]
+        value, confidence = remap_preds(list(predictions), crop_map, self._overlap_ratio)[0]
         return value, float(confidence)
 
 

@@ -19,8 +19,8 @@ from filelock import FileLock
 
 from contract.errors import SettingsError
 from contract.model_store import doctr_cache
-from worker.images.decode import Pixels
 from worker.kernels.normalise import Normaliser
+from worker.kernels.pixels import Pixels
 
 EXPORTABLE = (
     "db_resnet50",

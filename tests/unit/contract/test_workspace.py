@@ -125,7 +125,9 @@ def test_a_damaged_part_is_an_error_of_the_job_that_names_it(line: bytes, worksp
 
 
 def test_statistics_that_are_written_are_loaded(workspace: Workspace) -> None:
-    statistics = ChunkStatistics(2, 1, 0.5, {"fetch": 0.1}, 1, 0.75, {"architecture": "parseq"}, "cpu0@host")
+    statistics = ChunkStatistics(
+        2, 1, 0.5, {"fetch": 0.1}, 1, 0.75, ({"architecture": "parseq"},), "cpu0@host"
+    )
     workspace.store.replace(workspace.statistics(0), encode_line(statistics))
 
     assert workspace.load_statistics(0) == statistics

@@ -80,7 +80,7 @@ def write_part(workspace: Workspace) -> Callable[..., None]:
             {"fetch": 0.25, "forward": 0.5},
             1,
             0.5,
-            model,
+            (model,),
             f"cpu{number}@host",
         )
         workspace.store.replace(workspace.statistics(number), encode_line(statistics))

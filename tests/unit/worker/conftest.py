@@ -18,27 +18,35 @@ from contract.broker.ledger import Ledger
 from contract.broker.uploads import Uploads
 from contract.documents import page_count
 from contract.job import Job, Plan
-from contract.lines import encode_line
+from contract.lines import Line, encode_line
 from contract.records import ChunkMessage, Item
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
-from worker.images.decode import DecodedImage, Pixels, decode_crop, decode_image
+from worker.images.decode import DecodedImage, decode_crop, decode_image
 from worker.images.decoding import Request
 from worker.images.documents import PageReader
 from worker.jobs.chunk import WorkerContext
-from worker.kinds.reading import Models
+from worker.kernels.pixels import Pixels
+from worker.kernels.preprocess import CropMap, PreparedCrop
+from worker.models.ctc import Prediction
 from worker.models.detection import Map
+from worker.models.pool import Models
 from worker.monitoring.device import Device
 from worker.monitoring.metrics import WorkerMetrics
 from worker.monitoring.watchdog import Watchdog
-from worker.pipeline.batching import Prediction, PreparedCrop
+from worker.pipeline.run import ChunkRun, Pipeline, Timings
 
 Encode = Callable[..., bytes]
 
 REDS = 200
 """How red a word may be that is to be told from paper: less than that."""
+
+
+def read_all(items: Sequence[Item], run: ChunkRun, pipeline: Pipeline) -> tuple[list[Line], Timings]:
+    """Return one line per item, and where the time went."""
+    return list(pipeline.run(items, run)), run.timings
 
 
 @pytest.fixture
@@ -70,6 +78,7 @@ class FakeReader:
     """
 
     identity = {"architecture": "fake"}  # noqa: RUF012 - as the real one's, never changed
+    sample, parameter = "crop", "recognition_model"
 
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []
@@ -90,7 +99,7 @@ class FakeReader:
             raise RuntimeError("device-side assert")
         return [(str(level), level / 255) for level in levels]
 
-    def join(self, crop: PreparedCrop, predictions: Sequence[Prediction]) -> Prediction:
+    def join(self, _: CropMap, predictions: Sequence[Prediction]) -> Prediction:
         values, confidences = zip(*predictions, strict=True)
         return "+".join(values), min(confidences)
 
@@ -109,6 +118,7 @@ class FakeDetector:
     identity = {"architecture": "fake detector"}  # noqa: RUF012 - as the real one's, never changed
     input_shape = (3, 256, 256)
     class_names = ["words"]  # noqa: RUF012 - as above
+    sample, parameter = "page", "detection_model"
 
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []
@@ -120,7 +130,7 @@ class FakeDetector:
     ) -> Any:
         return LinkNetPostProcessor(binary_threshold, box_threshold, assume_straight_pages)
 
-    def maps(self, batch: Pixels) -> list[Map]:
+    def read(self, batch: Pixels) -> list[Map]:
         self.batch_sizes.append(len(batch))
         red, blue = batch[:, 0].astype(int), batch[:, 2].astype(int)
         words = blue - red > 30

@@ -13,8 +13,9 @@ from PIL import Image
 
 from contract.errors import ErrorCode, ItemError
 from worker.images import decode
-from worker.images.decode import Pixels, decode_image
+from worker.images.decode import decode_image
 from worker.images.fast_decode import decode_plain
+from worker.kernels.pixels import Pixels
 
 LIMIT = 1_000_000
 

@@ -11,7 +11,7 @@ from contract.records import Item
 from tests.unit.worker.conftest import FakeDecoders
 from worker.images.decode import DecodedImage, File
 from worker.images.decoding import Request
-from worker.images.files import Decoder
+from worker.images.files import Decoder, Decoding
 from worker.images.isolation import CROP, IMAGE
 
 MAX_PIXELS, RESOLUTION = 1_000_000, 100
@@ -40,7 +40,7 @@ def decoders() -> NotedDecoders:
 @pytest.fixture
 def make_decoder(decoders: NotedDecoders) -> MakeDecoder:
     def make(*, pages: bool = True, careful: bool = False) -> Decoder:
-        return Decoder(decoders, MAX_PIXELS, pages=pages, careful=careful, resolution=RESOLUTION)  # type: ignore[arg-type]
+        return Decoder(decoders, MAX_PIXELS, Decoding(pages, RESOLUTION), careful=careful)  # type: ignore[arg-type]
 
     return make
 

@@ -68,7 +68,7 @@ class TestDone:
 
         statistics = workspace.load_statistics(0)
         assert statistics is not None
-        assert (statistics.model, statistics.worker) == ({"architecture": "fake"}, "cpu@here")
+        assert (statistics.models, statistics.worker) == (({"architecture": "fake"},), "cpu@here")
         assert recognisers.asked == [job.parameters.recognition_model]
 
     def test_the_attempt_is_told_in_error_lines(

@@ -8,12 +8,12 @@ from contract.errors import ErrorCode
 from contract.lines import ErrorLine, Failure, Line, RecognitionLine
 from contract.records import ChunkStatistics, PartOutcome
 from contract.workspace import Workspace
+from tests.unit.worker.conftest import FakeReader
 from worker.jobs.parts import summarise, write_part
-from worker.kinds.reading import Reading
-from worker.kinds.recognition import CropStage
+from worker.kinds.recognition import RecognitionPipeline
 from worker.pipeline.run import Timings
 
-READING = Reading(CropStage(), None, 4, 8, {"architecture": "fake"})  # type: ignore[arg-type]
+PIPELINE = RecognitionPipeline(FakeReader(), 4)
 """What a summary looks at: batches of four, and the model's identity."""
 
 GOOD = RecognitionLine("a.png", "a.png", "text", 0.5)
@@ -22,7 +22,7 @@ BAD = ErrorLine("c.png", "/c.png", Failure(ErrorCode.EMPTY_FILE, "zero bytes"), 
 
 
 def statistics_of(lines: list[Line], worker: str = "cpu@here") -> ChunkStatistics:
-    return summarise(lines, Timings({"forward": 1.5}, 2, 6), 3.0, READING, worker)
+    return summarise(lines, Timings({"forward": 1.5}, 2, 6), 3.0, PIPELINE, worker)
 
 
 def test_a_part_holds_one_line_per_item(workspace: Workspace) -> None:
@@ -72,10 +72,10 @@ def test_statistics_count_lines_notes_and_places() -> None:
 
 
 def test_a_chunk_without_a_batch_has_no_fill() -> None:
-    assert summarise([BAD], Timings(), 1.0, READING, "cpu@here").batch_fill == 0.0
+    assert summarise([BAD], Timings(), 1.0, PIPELINE, "cpu@here").batch_fill == 0.0
 
 
 def test_the_statistics_tell_what_fitted_where_memory_was_short() -> None:
     timings = Timings({"forward": 1.5}, 2, 6, fitting_batch_size=2)
 
-    assert summarise([GOOD], timings, 3.0, READING, "gpu0@here").fitting_batch_size == 2
+    assert summarise([GOOD], timings, 3.0, PIPELINE, "gpu0@here").fitting_batch_size == 2

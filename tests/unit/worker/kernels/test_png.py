@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from worker.images.decode import Pixels
 from worker.images.fast_decode import decode_plain
+from worker.kernels.pixels import Pixels
 from worker.kernels.png import MAX_BYTES, decode_small
 
 GREY, RGB = 0, 2

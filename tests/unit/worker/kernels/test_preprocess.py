@@ -11,7 +11,7 @@ from doctr.utils import Sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.images.decode import Pixels
+from worker.kernels.pixels import Pixels
 from worker.kernels.preprocess import Preprocessor
 
 OURS = Preprocessor(32, 128, critical_ratio=8, target_ratio=6, overlap_ratio=0.5)

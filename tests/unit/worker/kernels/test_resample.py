@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from worker.images.decode import Pixels
 from worker.kernels import resample
+from worker.kernels.pixels import Pixels
 from worker.kernels.resample import MAX_TAPS, PROBES, make_resample, resample_by_torch
 
 

@@ -42,7 +42,7 @@ def as_json(line: msgspec.Struct) -> Any:
 
 class TestOcr:
     def test_a_line_has_the_contracts_shape(self) -> None:
-        line = ocr_line(page_of([word_of("Hello")]), ITEM, "a.pdf", None)
+        line = ocr_line(page_of([word_of("Hello")]), ITEM, None)
 
         assert as_json(line) == {
             "id": "scans/a.pdf#page=2",
@@ -79,13 +79,13 @@ class TestOcr:
         }
 
     def test_lines_and_words_keep_their_order(self) -> None:
-        line = ocr_line(page_of([word_of("a"), word_of("b")], [word_of("c")]), ITEM, "a.pdf", None)
+        line = ocr_line(page_of([word_of("a"), word_of("b")], [word_of("c")]), ITEM, None)
 
         (block,) = line.pages[0].blocks
         assert [[word.value for word in text_line.words] for text_line in block.lines] == [["a", "b"], ["c"]]
 
     def test_corners_are_eight_numbers(self) -> None:
-        line = ocr_line(page_of([word_of("a", TURNED)]), ITEM, "a.pdf", None)
+        line = ocr_line(page_of([word_of("a", TURNED)]), ITEM, None)
 
         word = line.pages[0].blocks[0].lines[0].words[0]
         assert word.geometry == pytest.approx((0.1, 0.2, 0.3, 0.2, 0.3, 0.4, 0.1, 0.4))
@@ -94,7 +94,7 @@ class TestOcr:
         # given what docTR's models give, which JSON does not know
         word = Word("a", np.float32(0.5), ((np.float32(0), np.float64(0)), (1, 1)), np.float64(0.25), UPRIGHT)
 
-        written = as_json(ocr_line(page_of([word]), ITEM, "a.pdf", None))
+        written = as_json(ocr_line(page_of([word]), ITEM, None))
 
         (read,) = written["pages"][0]["blocks"][0]["lines"][0]["words"]
         assert (read["geometry"], read["confidence"], read["detection_score"]) == ([0, 0, 1, 1], 0.5, 0.25)
@@ -105,7 +105,7 @@ class TestOcr:
         page = page_of([word_of("a", turned={"value": 180, "confidence": 0.75})])
         page.orientation, page.language = orientation, language
 
-        line = ocr_line(page, ITEM, "a.pdf", None)
+        line = ocr_line(page, ITEM, None)
 
         assert (line.orientation, line.language) == (Estimate(-90), Estimate("en", 0.99))
         assert line.pages[0].blocks[0].lines[0].words[0].text_orientation == Estimate(180, 0.75)
@@ -113,14 +113,14 @@ class TestOcr:
     def test_a_page_without_words_has_no_blocks(self) -> None:
         page = Page(np.zeros((0, 0, 3), np.uint8), [], 1, (1300, 1000))
 
-        assert as_json(ocr_line(page, ITEM, "a.pdf", None))["pages"] == [{"blocks": []}]
+        assert as_json(ocr_line(page, ITEM, None))["pages"] == [{"blocks": []}]
 
 
 class TestKie:
     def test_a_line_has_the_contracts_shape(self) -> None:
         words = [Prediction("Hello", 0.9, STRAIGHT, 0.8, UPRIGHT)]
 
-        line = kie_line(kie_page_of({"words": words, "dates": []}), ITEM, "a.pdf", None)
+        line = kie_line(kie_page_of({"words": words, "dates": []}), ITEM, None)
 
         assert as_json(line) == {
             "id": "scans/a.pdf#page=2",
@@ -172,8 +172,8 @@ class TestDetection:
 class TestAllLines:
     def test_what_is_written_is_read_as_it_was(self) -> None:
         lines = (
-            ocr_line(page_of([word_of("é\u2028")]), ITEM, "a.pdf", None),
-            kie_line(kie_page_of({"words": []}), ITEM, "a.pdf", "first of 2 frames"),
+            ocr_line(page_of([word_of("é\u2028")]), ITEM, None),
+            kie_line(kie_page_of({"words": []}), ITEM, "first of 2 frames"),
             DetectionLine(ITEM.id, "a.pdf", 2, ((0.0, 0.0, 0.5, 0.5),), "invoice"),
         )
 
@@ -188,12 +188,12 @@ class TestAllLines:
         page = page_of([]) if make is ocr_line else kie_page_of({})
         labelled = msgspec.structs.replace(ITEM, label="invoice")
 
-        assert not {"label", "note"} & set(as_json(make(page, ITEM, "a.pdf", None)))
-        line = as_json(make(page, labelled, "a.pdf", "first of 2 frames"))
+        assert not {"label", "note"} & set(as_json(make(page, ITEM, None)))
+        line = as_json(make(page, labelled, "first of 2 frames"))
         assert (line["label"], line["note"]) == ("invoice", "first of 2 frames")
 
     @pytest.mark.parametrize("make", [ocr_line, kie_line])
     def test_an_image_is_page_one_of_itself(self, make: Any) -> None:
         page = page_of([]) if make is ocr_line else kie_page_of({})
 
-        assert make(page, Item("a.png", "/scans/a.png"), "a.png", None).page == 1
+        assert make(page, Item("a.png", "/scans/a.png"), None).page == 1

@@ -7,8 +7,7 @@ from doctr.datasets import VOCABS
 from doctr.models.recognition.crnn.pytorch import CTCPostProcessor
 
 from worker.models import ctc
-from worker.models.ctc import CtcDecoder
-from worker.pipeline.batching import Prediction
+from worker.models.ctc import CtcDecoder, Prediction
 
 VOCAB = VOCABS["french"]
 

@@ -1,7 +1,6 @@
 """Faults of the device: short memory costs speed; a device that is lost costs its process, and no item."""
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,12 @@ from torch import nn
 from contract.errors import UnfitWorkerError
 from contract.lines import RecognitionLine
 from contract.records import Item
-from worker.images.decode import DecodedImage, Pixels
-from worker.kinds.recognition import CropStage
+from tests.unit.worker.conftest import read_all
+from worker.images.decode import DecodedImage
+from worker.kernels.pixels import Pixels
+from worker.kinds.recognition import RecognitionPipeline
 from worker.models.recognition import Recogniser
-from worker.pipeline.run import ChunkRun, process_chunk
+from worker.pipeline.run import ChunkRun
 
 CPU = torch.device("cpu")
 
@@ -104,43 +105,36 @@ class TestTheDeviceIsLost:
             Recogniser(model, CPU, {}).read(pixels_of(1))
 
 
+def crops(model: FakeModel) -> RecognitionPipeline:
+    return RecognitionPipeline(Recogniser(model, CPU, {}), 4)
+
+
 class TestAChunk:
     @pytest.fixture
-    def run(self, pool: Any) -> Callable[[FakeModel], ChunkRun]:
+    def run(self, pool: Any) -> ChunkRun:
         """A run over crops whose names are their levels."""
+        return ChunkRun(
+            fetch=lambda item: item.id.encode(),
+            decode=lambda _, data: DecodedImage(np.full((32, 128, 3), int(data), np.uint8)),  # type: ignore[arg-type]
+            attempt=1,
+            pool=pool,
+            window=8,
+            stop=threading.Event(),
+        )
 
-        def make(model: FakeModel) -> ChunkRun:
-            return ChunkRun(
-                fetch=lambda item: item.id.encode(),
-                decode=lambda _, data: DecodedImage(np.full((32, 128, 3), int(data), np.uint8)),
-                reader=Recogniser(model, CPU, {}),
-                batch_size=4,
-                attempt=1,
-                pool=pool,
-                window=8,
-                on_progress=lambda items: None,
-                stop=threading.Event(),
-            )
-
-        return make
-
-    def test_short_memory_costs_no_item_and_is_noted(self, run: Callable[[FakeModel], ChunkRun]) -> None:
+    def test_short_memory_costs_no_item_and_is_noted(self, run: ChunkRun) -> None:
         names = [str(level) for level in range(10)]
 
-        lines, timings = process_chunk(
-            [Item(name, name) for name in names], run(FakeModel(holds=2)), CropStage()
-        )
+        lines, timings = read_all([Item(name, name) for name in names], run, crops(FakeModel(holds=2)))
 
         assert [line.value for line in lines if isinstance(line, RecognitionLine)] == names
         assert timings.fitting_batch_size == 2
 
-    def test_a_lost_device_ends_the_chunk_and_blames_no_item(
-        self, run: Callable[[FakeModel], ChunkRun]
-    ) -> None:
+    def test_a_lost_device_ends_the_chunk_and_blames_no_item(self, run: ChunkRun) -> None:
         model = FakeModel()
         model.fault = torch.AcceleratorError("CUDA error: unspecified launch failure")
 
         with pytest.raises(UnfitWorkerError):
-            process_chunk([Item("1", "1"), Item("2", "2")], run(model), CropStage())
+            read_all([Item("1", "1"), Item("2", "2")], run, crops(model))
 
         assert model.sizes == [2]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from contract.errors import UnfitWorkerError
-from worker.images.decode import Pixels
+from worker.kernels.pixels import Pixels
 from worker.models.memory import Turns
 
 CPU = torch.device("cpu")

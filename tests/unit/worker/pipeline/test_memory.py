@@ -14,15 +14,17 @@ import pytest
 from contract.kinds.ocr import OcrParameters
 from contract.lines import Line, OcrLine
 from contract.records import Item
-from tests.unit.worker.conftest import REDS, FakeDetector, FakeReader
-from worker.images.decode import DecodedImage, File, Pixels
+from tests.unit.worker.conftest import REDS, FakeDetector, FakePool, FakeReader
+from worker.images.decode import DecodedImage, File
 from worker.images.decoding import Request
-from worker.images.files import Decoder
+from worker.images.files import Decoder, Decoding
 from worker.images.isolation import DecoderPool, IsolatedDecoder
-from worker.kinds.page_steps import PageSteps
-from worker.kinds.pages import FOUND_AHEAD, WordStage
-from worker.pipeline.batching import PreparedCrop
-from worker.pipeline.run import ChunkRun, process_chunk
+from worker.kernels.pixels import Pixels
+from worker.kernels.preprocess import PreparedCrop
+from worker.kinds import make_pipeline
+from worker.kinds.pages import FOUND_AHEAD
+from worker.models.pool import Models
+from worker.pipeline.run import ChunkRun
 
 PAGES, FEW_PAGES, CHUNK, LONG_CHUNK = 500, 64, 32, 128
 
@@ -86,23 +88,24 @@ class LivePages:
 
 @pytest.fixture
 def live_pages(decoders: DecoderPool) -> LivePages:
-    return LivePages(Decoder(decoders, 10_000_000, pages=True, careful=False, resolution=RESOLUTION))
+    return LivePages(
+        Decoder(decoders, 10_000_000, Decoding(pages=True, resolution=RESOLUTION), careful=False)
+    )
 
 
 @pytest.fixture
 def read(document: Path, live_pages: LivePages, pool: Executor) -> Read:
     """Read pages chunk by chunk, as a worker does; a chunk has as many pages as is said."""
     detector = FakeDetector()
-    stage = WordStage(PageSteps(detector, OcrParameters()), detector, DETECTED_AT_ONCE, group=True)
+    parameters = OcrParameters(detection_batch_size=DETECTED_AT_ONCE, recognition_batch_size=8)
+    models = Models(FakePool(BulkyReader()), FakePool(detector), FakePool(None))  # type: ignore[arg-type]
+    pipeline = make_pipeline("ocr", parameters, models)
     run = ChunkRun(
         fetch=lambda _: document,
         decode=live_pages,  # type: ignore[arg-type]
-        reader=BulkyReader(),
-        batch_size=8,
         attempt=1,
         pool=pool,
         window=WINDOW,
-        on_progress=lambda items: None,
         stop=threading.Event(),
     )
 
@@ -110,7 +113,7 @@ def read(document: Path, live_pages: LivePages, pool: Executor) -> Read:
         for first in range(pages.start, pages.stop, chunk):
             numbers = range(first, min(first + chunk, pages.stop))
             items = [Item(f"long.pdf#page={number}", str(document), page=number) for number in numbers]
-            lines, _ = process_chunk(items, run, stage)
+            lines = list(pipeline.run(items, run))
             # Or it is the memory of nothing that is measured.
             assert [word_of(line) for line in lines] == [str(number % REDS) for number in numbers]
 
