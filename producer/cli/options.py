@@ -61,7 +61,8 @@ def _check_kind(settings: Settings, kind: str, flags: dict[str, Any]) -> None:
     given = {name: value for name, value in flags.items() if value is not None}
     settings.parameters_of(kind, {name: given[name] for name in job_parameters() if name in given})
     if "exports" in given and not KINDS[kind].page_exports:
-        raise UsageError(f"--exports: {kind} jobs have none")
+        makers = ", ".join(name for name, one in KINDS.items() if one.page_exports)
+        raise UsageError(f"--exports: made of {makers} jobs, not of {kind}")
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
