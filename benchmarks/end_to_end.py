@@ -22,7 +22,7 @@ from contract.kinds.recognition import RecognitionParameters
 from contract.model_store import ModelStore
 from contract.settings import Settings
 from contract.storage import Storage
-from producer.sources.base import identify_source
+from producer.sources import identify_source
 from worker.images.decode import decode_crop
 from worker.kernels.preprocess import Preprocessor
 from worker.models.recognition import load_recogniser

@@ -25,7 +25,7 @@ from contract.kinds.ocr import OcrParameters
 from contract.model_store import ModelStore
 from contract.settings import Settings
 from contract.storage import Storage
-from producer.sources.base import identify_source
+from producer.sources import identify_source
 from worker.models.weights import load_model
 
 DETECTION = "linknet_resnet18"

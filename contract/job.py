@@ -24,15 +24,26 @@ JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class Source(BaseModel):
-    """Where the items come from; `uri` is an absolute path, an s3:// URI, or `-` for standard input.
+    """Where the items come from; `uri` is an absolute path, a remote URI, or `-` for standard input.
 
-    A `file` is one image or document.
+    `type` names a module of `producer.sources`. Every item of a `confined` source lies at or below its URI,
+    so that workers refuse a link that leads out of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    type: Literal["folder", "s3", "manifest", "file"]
+    type: str = Field(pattern=r"^[a-z0-9_]{1,32}$")
     uri: str = Field(min_length=1, max_length=4096)
+    confined: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_version(cls, values: Any) -> Any:
+        """Read what version 0.1 wrote: prefixes were of type s3, and only manifests were not confined."""
+        if isinstance(values, dict) and "confined" not in values:
+            kind = values.get("type")
+            return {**values, "type": "prefix" if kind == "s3" else kind, "confined": kind != "manifest"}
+        return values
 
 
 class Plan(BaseModel):

@@ -19,7 +19,8 @@ from producer.control.loop import Control
 from producer.planning.planner import Planner
 from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
-from producer.sources.base import PAGE_EXTENSIONS, Listing, list_source
+from producer.sources import list_source
+from producer.sources.base import PAGE_EXTENSIONS, Listing
 from producer.sources.document_pages import PageCounter, pages_of
 
 

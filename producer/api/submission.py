@@ -20,7 +20,7 @@ from contract.storage import is_remote, supported_uris
 from contract.workspace import Workspace, open_workspace
 from producer.api.jobs import Jobs
 from producer.planning.submit import request_job, settle_job
-from producer.sources.base import identify_source
+from producer.sources import identify_source
 
 Uri = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 

@@ -33,7 +33,7 @@ from producer.local.run import run_job
 from producer.planning.planner import PLANNERS
 from producer.planning.submit import settle_job, submit_job
 from producer.session import Session
-from producer.sources.base import identify_source
+from producer.sources import identify_source
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 plus SIGINT."""

@@ -22,7 +22,7 @@ from producer.local.embedded import embedded_broker
 from producer.planning.submit import submit_job
 from producer.results.status import status_of
 from producer.session import Session
-from producer.sources.base import root_of
+from producer.sources import root_of
 
 LOOK_SECONDS = 0.25
 """Seconds between two looks at the job's progress."""

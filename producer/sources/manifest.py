@@ -2,19 +2,25 @@
 
 import contextlib
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, dropwhile, islice
+from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from contract.errors import SourceError, StorageError
+from contract.job import STANDARD_INPUT, Source
 from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, Item, Label, Text
-from contract.storage import Storage, join
+from contract.storage import Storage, is_remote, join
 from contract.storage.streams import TranslatedStream
+from producer.sources.base import SourceContext
 from producer.sources.seen_ids import SeenIds
+
+EXTENSIONS = (".jsonl", ".csv")
 
 MAX_LINE_BYTES = 65_536
 """Bytes of one line: three texts of the greatest length fit; a binary file named .jsonl does not."""
@@ -39,6 +45,32 @@ class ManifestEntry(msgspec.Struct, frozen=True, gc=False):
 
 NumberedEntry = tuple[int, ManifestEntry]
 """An entry and its line, counted from 1."""
+
+
+class Manifest:
+    """The items that a list names; they may lie anywhere below the allowed roots."""
+
+    def match(self, text: str) -> Source | None:
+        """Return the manifest that the text names: `-` for standard input, else a .jsonl or .csv file."""
+        if text == STANDARD_INPUT:
+            return Source(type="manifest", uri=text, confined=False)
+        if not text.endswith(EXTENSIONS):
+            return None
+        if is_remote(text):
+            return Source(type="manifest", uri=text, confined=False)
+        path = os.path.realpath(text)
+        return Source(type="manifest", uri=path, confined=False) if Path(path).is_file() else None
+
+    def root(self, uri: str) -> str:
+        """Return the folder that the manifest lies in; the working folder for standard input."""
+        return str(Path.cwd()) if uri == STANDARD_INPUT else uri.rpartition("/")[0] or "/"
+
+    def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
+        """Yield the manifest's items, in its order."""
+        return read_manifest(uri, self.root(uri), context.storage, context.stdin, context.passed_over)
+
+
+SOURCE = Manifest()
 
 
 def read_manifest(
@@ -92,7 +124,7 @@ def _blocks(entries: Iterator[NumberedEntry]) -> Iterator[list[NumberedEntry]]:
 
 @contextlib.contextmanager
 def _opened(uri: str, storage: Storage, stdin: IO[bytes]) -> Iterator[IO[bytes] | TranslatedStream]:
-    if uri == "-":
+    if uri == STANDARD_INPUT:
         yield stdin
         return
     try:
@@ -114,7 +146,7 @@ def _entries(
     for first, data in blocks:
         if data.strip():
             rest = chain([(first, data)], blocks)
-            is_csv = not data.lstrip().startswith(b"{") if uri == "-" else uri.endswith(".csv")
+            is_csv = not data.lstrip().startswith(b"{") if uri == STANDARD_INPUT else uri.endswith(".csv")
             yield from (
                 _csv_entries(uri, dropwhile(_is_blank, _lines(rest)))
                 if is_csv
@@ -205,4 +237,4 @@ def _decoded(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
 
 
 def _shown(uri: str) -> str:
-    return "standard input" if uri == "-" else uri
+    return "standard input" if uri == STANDARD_INPUT else uri

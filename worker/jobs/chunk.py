@@ -134,12 +134,12 @@ def _files(job: Job, context: WorkerContext) -> Iterator[Callable[[Item], File]]
 
 
 def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
-    """Return the roots of a job's items: for a folder or prefix that itself, so that no link leads out of it.
+    """Return the roots of a job's items: of a confined source itself, so that no link leads out of it.
 
     Raises:
         JobError: the source lies outside this worker's roots, so that every item would fail alike
     """
-    if job.source.type == "manifest":
+    if not job.source.confined:
         return allowed.for_one_chunk()
     try:
         return allowed.narrowed(job.source.uri).for_one_chunk()

@@ -250,7 +250,7 @@ def test_a_job_json_that_is_no_job_is_refused_by_its_name(damage: Any, job: Job)
     "update",
     [
         {"parameters": RecognitionParameters(recognition_model="parseq", recognition_batch_size=4)},
-        {"source": Source(type="s3", uri="s3://bucket/other/")},
+        {"source": Source(type="prefix", uri="s3://bucket/other/")},
         {"chunk_size": 3},
     ],
 )

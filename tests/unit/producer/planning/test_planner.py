@@ -16,7 +16,7 @@ from producer.planning import planner as planner_module
 from producer.planning.planner import ABANDONED_SECONDS, Planner
 from producer.planning.submit import Dispatcher, request_job
 from producer.session import Session
-from producer.sources.base import list_source
+from producer.sources import list_source
 from tests.unit.conftest import Clock
 from tests.unit.documents import pdf, tiff
 from tests.unit.producer.conftest import FakeQueue

@@ -54,7 +54,7 @@ def test_a_job_continued_with_another_batch_size_goes_on_with_that(job: Job, wor
             "recognition_model is 'crnn_vgg16_bn', not 'parseq'",
         ),
         ({"chunk_size": 3}, "chunk_size is 2, not 3"),
-        ({"source": Source(type="s3", uri="s3://bucket/b/")}, "not 's3://bucket/b/'"),
+        ({"source": Source(type="prefix", uri="s3://bucket/b/")}, "not 's3://bucket/b/'"),
     ],
 )
 def test_other_parameters_are_refused_and_named(

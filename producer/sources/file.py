@@ -1,0 +1,36 @@
+"""One image or document."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from contract.job import Source
+from contract.records import Item
+from contract.storage import is_remote
+from producer.sources.base import PAGE_EXTENSIONS, SourceContext, has_extension
+
+
+class File:
+    """A single file or object, under its own name."""
+
+    def match(self, text: str) -> Source | None:
+        """Return the file that the text names; of a remote one its name decides."""
+        if is_remote(text):
+            return Source(type="file", uri=text) if has_extension(text, PAGE_EXTENSIONS) else None
+        path = os.path.realpath(text)
+        is_file = has_extension(path, PAGE_EXTENSIONS) and Path(path).is_file()
+        return Source(type="file", uri=path) if is_file else None
+
+    def root(self, uri: str) -> str:
+        """Return the folder that the file lies in."""
+        return uri.rpartition("/")[0] or "/"
+
+    def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
+        """Yield the file as the one item."""
+        if has_extension(uri, context.extensions):
+            yield Item(id=uri.rpartition("/")[2], uri=uri)
+        else:
+            context.passed_over["other_extension"] += 1
+
+
+SOURCE = File()

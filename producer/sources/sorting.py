@@ -1,0 +1,33 @@
+"""Names in order, in flat memory: sorted runs on disk, then a merge."""
+
+import heapq
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+SORT_IN_MEMORY = 100_000
+"""Names of one folder sorted in memory, some 10 MB; a larger folder is sorted in runs on disk."""
+
+
+def sort_in_runs(names: Iterable[str], run_length: int = SORT_IN_MEMORY) -> Iterator[str]:
+    """Yield the names in order, holding at most `run_length` of them: sorted runs on disk, then a merge."""
+    source = iter(names)
+    run = sorted(islice(source, run_length))
+    if len(run) < run_length:
+        yield from run
+        return
+    with tempfile.TemporaryDirectory(prefix="trace-ocr-sort-") as folder:
+        paths: list[Path] = []
+        while run:
+            paths.append(Path(folder, str(len(paths))))
+            with paths[-1].open("w", encoding="ascii") as file:
+                file.writelines(json.dumps(name) + "\n" for name in run)
+            run = sorted(islice(source, run_length))
+        yield from heapq.merge(*map(_read_run, paths))
+
+
+def _read_run(path: Path) -> Iterator[str]:
+    with path.open(encoding="ascii") as file:
+        yield from map(json.loads, file)

@@ -1,0 +1,103 @@
+"""What holds of every source: the same items in the same order, lazily, below its root."""
+
+import threading
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.errors import InterruptedRunError, SourceError
+from contract.job import Source
+from contract.storage import Storage
+from producer.sources import SOURCES, identify_source, list_source, root_of
+from producer.sources.base import Listing
+
+NAMES = ("b/2.png", "a.png", "ü.jpg")
+
+
+@pytest.fixture
+def makers(tmp_path: Path, s3_bucket: Any) -> dict[str, Callable[[], str]]:
+    """A small source of each type; every one has an image a.png."""
+    folder = tmp_path / "crops"
+    for name in (*NAMES, "notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+        s3_bucket.put(f"crops/{name}")
+    (tmp_path / "list.csv").write_text("uri\n" + "".join(f"crops/{name}\n" for name in NAMES) + "\n")
+    return {
+        "folder": lambda: str(folder),
+        "prefix": lambda: "s3://bucket/crops/",
+        "manifest": lambda: str(tmp_path / "list.csv"),
+        "file": lambda: str(folder / "a.png"),
+    }
+
+
+@pytest.fixture(params=SOURCES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def source(name: str, makers: dict[str, Callable[[], str]]) -> Source:
+    return identify_source(makers[name]())
+
+
+def listed(source: Source, storage: Storage) -> Listing:
+    return list_source(source, storage, BytesIO())
+
+
+def test_it_knows_its_own_argument_and_goes_by_its_modules_name(name: str, source: Source) -> None:
+    assert source.type == name
+
+
+def test_it_gives_the_same_items_in_the_same_order_at_every_call(source: Source, storage: Storage) -> None:
+    first, second = (list(listed(source, storage)) for _ in range(2))
+
+    assert first == second
+    assert len({item.id for item in first}) == len(first) >= 1
+    assert "a.png" in {item.uri.rpartition("/")[2] for item in first}
+
+
+def test_the_items_of_a_confined_source_lie_at_or_below_its_uri(source: Source, storage: Storage) -> None:
+    for item in listed(source, storage):
+        assert not source.confined or item.uri.startswith(source.uri.rstrip("/"))
+
+
+def test_relative_names_start_from_a_root_that_holds_the_source(source: Source) -> None:
+    assert source.uri.startswith(root_of(source))
+
+
+def test_nothing_is_read_before_the_first_item_is_asked_for(name: str, storage: Storage) -> None:
+    gone = Source(type=name, uri="s3://no-such-bucket/x.png" if name == "prefix" else "/no/such/x.png")
+    listing = listed(gone, storage)
+
+    if name != "file":  # whose name is all that it looks at: the item ends as not_found
+        with pytest.raises(SourceError, match=r"no.such"):
+            list(listing)
+
+
+def test_it_ends_where_planning_is_stopped(source: Source, storage: Storage) -> None:
+    stop = threading.Event()
+    stop.set()
+
+    with pytest.raises(InterruptedRunError):
+        list(listed(source, storage).until(stop))
+
+
+def test_a_type_of_a_newer_version_is_an_error_that_names_those_that_are_known(storage: Storage) -> None:
+    with pytest.raises(SourceError, match=r"'lmdb', which this version does not know: it knows manifest"):
+        listed(Source(type="lmdb", uri="/data.lmdb"), storage)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ({"type": "s3", "uri": "s3://b/"}, Source(type="prefix", uri="s3://b/")),
+        ({"type": "manifest", "uri": "/a.csv"}, Source(type="manifest", uri="/a.csv", confined=False)),
+        ({"type": "folder", "uri": "/a"}, Source(type="folder", uri="/a")),
+    ],
+)
+def test_sources_of_jobs_from_before_the_registry_are_read(written: dict[str, str], read: Source) -> None:
+    assert Source.model_validate(written) == read
