@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
@@ -11,8 +11,11 @@ from contract.errors import JobError
 from contract.kinds import DEFAULT_KIND, KINDS, KindName
 from contract.kinds.base import Parameters
 
-Export = Literal["txt", "hocr", "pdf"]
-EXPORTS: tuple[Export, ...] = get_args(Export)
+Export = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
+"""A result format besides JSONL; which there are, `producer.results.sinks` says."""
+
+MAX_EXPORTS = 16
+"""Formats of one job: more than there are."""
 
 MAX_CHUNK_SIZE = 65_536
 """Items in a chunk at most: one chunk's items and lines are held in memory."""
@@ -77,7 +80,7 @@ class Job(BaseModel):
     id: Annotated[str, Field(pattern=JOB_ID)]
     kind: KindName = DEFAULT_KIND
     parameters: SerializeAsAny[Parameters]
-    exports: tuple[Export, ...] = ()
+    exports: Annotated[tuple[Export, ...], Field(max_length=MAX_EXPORTS)] = ()
     source: Source
     chunk_size: int = Field(ge=1, le=MAX_CHUNK_SIZE)
     urgent: bool = False
@@ -102,8 +105,6 @@ class Job(BaseModel):
     def _agree(self) -> "Job":
         if type(self.parameters) is not KINDS[self.kind].parameters:
             raise ValueError(f"the parameters are not those of the kind {self.kind}")
-        if self.exports and not KINDS[self.kind].page_exports:
-            raise ValueError(f"{self.kind} jobs have no exports")
         return self
 
     @property
@@ -114,6 +115,11 @@ class Job(BaseModel):
     def is_retry(self, chunk: int) -> bool:
         """Return whether a chunk reads items anew that an earlier one has counted."""
         return self.plan is not None and chunk >= self.plan.chunks
+
+    @property
+    def page_exports(self) -> tuple[str, ...]:
+        """Those of the exports that workers prepare page by page."""
+        return tuple(name for name in self.exports if name in KINDS[self.kind].page_exports)
 
     def identity(self) -> dict[str, object]:
         """Return what two jobs must share to be one job: everything that decides what the lines hold."""

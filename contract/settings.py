@@ -84,7 +84,7 @@ class Settings(BaseSettings, JobDefaults):
     )
     exports: Annotated[tuple[Export, ...], NoDecode] = Field(
         (),
-        description="comma-separated: txt, hocr, pdf; what an ocr job writes of each document besides JSONL",
+        description="comma-separated formats written besides JSONL: txt, hocr, pdf (of ocr jobs)",
     )
     s3_endpoint_url: str | None = Field(None, description="S3 endpoint, for MinIO and others")
     s3_region: str | None = Field(None, description="S3 region")

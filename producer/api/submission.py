@@ -11,7 +11,7 @@ import redis
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from contract.errors import TraceOcrError, UsageError
-from contract.job import JOB_ID, MAX_CHUNK_SIZE, Export, Job, new_job_id
+from contract.job import JOB_ID, MAX_CHUNK_SIZE, Job, new_job_id
 from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, optional
 from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, SHOWN
@@ -20,6 +20,7 @@ from contract.storage import is_remote, supported_uris
 from contract.workspace import Workspace, open_workspace
 from producer.api.jobs import Jobs
 from producer.planning.submit import request_job, settle_job
+from producer.results.sinks import Format, formats_of
 from producer.sources import identify_source
 
 Uri = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
@@ -50,7 +51,7 @@ class JobRequest(GivenParameters):
     job_id: Annotated[str, Field(pattern=JOB_ID)] | None = None
     urgent: bool = Field(False, description="overtake jobs that are not urgent")
     chunk_size: int | None = Field(None, ge=1, le=MAX_CHUNK_SIZE)
-    exports: tuple[Export, ...] | None = Field(None, description="of ocr jobs: what is written besides JSONL")
+    exports: tuple[Format, ...] | None = Field(None, description="what is written besides JSONL")
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -126,12 +127,15 @@ class Submission:
         _check_folder(request.output)
         found = identify_source(request.source)
         given = request.model_dump(include=set(job_parameters()), exclude_none=True)
-        exports = self.settings.exports if request.exports is None else request.exports
         return Job(
             id=request.job_id or new_job_id(found.uri),
             kind=request.kind,
             parameters=self.settings.parameters_of(request.kind, given),
-            exports=exports if KINDS[request.kind].page_exports else (),
+            exports=(
+                formats_of(self.settings.exports, request.kind)
+                if request.exports is None
+                else request.exports
+            ),
             source=found,
             chunk_size=request.chunk_size or self.settings.chunk_size_of(request.kind),
             urgent=request.urgent,

@@ -32,6 +32,7 @@ from producer.cli.read import print_json, report
 from producer.local.run import run_job
 from producer.planning.planner import PLANNERS
 from producer.planning.submit import settle_job, submit_job
+from producer.results.sinks import formats_of
 from producer.session import Session
 from producer.sources import identify_source
 
@@ -224,7 +225,7 @@ def _settle(
         id=job_id or new_job_id(found.uri),
         kind=kind,
         parameters=settings.parameters_of(kind),
-        exports=settings.exports if KINDS[kind].page_exports else (),
+        exports=formats_of(settings.exports, kind),
         source=found,
         chunk_size=settings.chunk_size_of(kind),
         urgent=urgent,

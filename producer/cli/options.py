@@ -9,10 +9,10 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
-from contract.errors import UsageError
-from contract.kinds import KINDS, job_parameters
+from contract.kinds import job_parameters
 from contract.logs import configure_logging
 from contract.settings import Settings, load_settings, variable_of
+from producer.results.sinks import check_formats
 
 JOB = (*job_parameters(), "exports", "chunk_size")
 STORAGE = ("s3_endpoint_url", "s3_region", "s3_path_style")
@@ -60,9 +60,8 @@ def _check_kind(settings: Settings, kind: str, flags: dict[str, Any]) -> None:
     """Raise UsageError for a flag that means nothing to the kind of job; the environment may set any."""
     given = {name: value for name, value in flags.items() if value is not None}
     settings.parameters_of(kind, {name: given[name] for name in job_parameters() if name in given})
-    if "exports" in given and not KINDS[kind].page_exports:
-        makers = ", ".join(name for name, one in KINDS.items() if one.page_exports)
-        raise UsageError(f"--exports: made of {makers} jobs, not of {kind}")
+    if "exports" in given:
+        check_formats(settings.exports, kind)
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[F], F]:

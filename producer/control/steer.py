@@ -17,7 +17,7 @@ from contract.states import ACTIONS, LEADS_TO, Action, State
 from contract.workspace import FOLDERS, Workspace
 from producer.planning.plan import chunks_of, write_chunk
 from producer.planning.submit import FAILED_PLAN_SECONDS
-from producer.results.sinks.documents import remove_exports
+from producer.results.sinks import sinks_of
 from producer.results.status import state_of
 
 
@@ -115,20 +115,18 @@ def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
     cut_off = job.plan is not None and not workspace.chunk_numbers() and workspace.load_halt() is None
     if not cut_off:
         check_action(Action.REMOVE, job, workspace, ledger)
-    store, removed = workspace.store, remove_exports(job, workspace)
+    store, removed = workspace.store, 0
+    # Chunks name the documents that exports are written of, so these go first.
+    for uri in (uri for sink in sinks_of(job) for uri in sink.paths(job, workspace)):
+        removed += store.exists(uri)
+        store.delete(uri)
     for folder in FOLDERS:
         for name in store.names(workspace.path(folder)):
             store.delete(workspace.path(folder, name))
             removed += 1
     removed += workspace.sweep()
     # job.json goes last, so that a removal that is cut off can be said again.
-    for uri in (
-        workspace.results,
-        workspace.errors,
-        workspace.summary,
-        workspace.halt_json,
-        workspace.job_json,
-    ):
+    for uri in (workspace.summary, workspace.halt_json, workspace.job_json):
         removed += store.exists(uri)
         store.delete(uri)
     return removed

@@ -10,7 +10,7 @@ from contract.job import Job, Plan
 from contract.states import State
 from contract.workspace import Workspace
 from producer.planning.plan import OnChunk, write_plan
-from producer.results.sinks.documents import check_exports
+from producer.results.sinks import check_exports
 from producer.sources.base import Listing
 
 FAILED_PLAN_SECONDS = 86_400.0

@@ -1,10 +1,10 @@
 """Stage 8: the parts, in order, to `results.jsonl`, `errors.jsonl`, `summary.json`, then `_SUCCESS`."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,16 +16,13 @@ from contract.lines import Failure
 from contract.records import ChunkStatistics, failure_of, identity_of
 from contract.states import State
 from contract.workspace import Workspace, intact
-from producer.results.sinks.documents import DocumentExports
+from producer.results.sinks import sinks_of
+from producer.results.sinks.base import MergedLine, SinkContext
 
 MENDING = "a part was removed or exchanged since; submit the source into a new workspace"
 
 READ_AHEAD = 16
 """Parts in memory at once while merging: some 2 MB of lines at the default chunk size."""
-
-
-JudgedLine = tuple[bytes, Failure | None, int]
-"""A line without its newline, the failure in it if it is an error line, and the number of its chunk."""
 
 
 @dataclass
@@ -73,23 +70,20 @@ def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str,
     if job.plan is None:
         raise JobError(f"{workspace.root} is not planned to its end: submit it again to continue")
     totals = _Totals()
-    with (
-        workspace.store.writer(workspace.results) as results,
-        workspace.store.writer(workspace.errors) as errors,
-        DocumentExports(job, workspace) if job.exports else nullcontext() as exports,
-    ):
-        for line, failure, chunk in final_lines(job, job.plan, workspace, totals):
-            totals.count(failure)
-            (errors if failure else results).write(line + b"\n")
-            if exports and not failure:
-                exports.add(identity_of(line), chunk)
+    context = SinkContext(job, workspace)
+    with contextlib.ExitStack() as stack:
+        writes = [stack.enter_context(sink.open(context)) for sink in sinks_of(job)]
+        for merged in final_lines(job, job.plan, workspace, totals):
+            totals.count(merged.failure)
+            for write in writes:
+                write(merged)
     summary = _summary(job, job.plan, totals, now if now is not None else time.time())
     workspace.store.replace(workspace.summary, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     workspace.store.replace(workspace.success, b"")
     return summary
 
 
-def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> Iterator[JudgedLine]:
+def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> Iterator[MergedLine]:
     """Yield one line per planned item, in source order: the planned chunks', with each retry's laid over.
 
     A retry holds the items that had failed before it, in the same order, so its lines replace the failed
@@ -102,14 +96,14 @@ def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> 
     return lines
 
 
-def _overlaid(lines: Iterator[JudgedLine], anew: Iterator[JudgedLine]) -> Iterator[JudgedLine]:
-    for line, failure, chunk in lines:
-        if failure is None:
-            yield line, failure, chunk
+def _overlaid(lines: Iterator[MergedLine], anew: Iterator[MergedLine]) -> Iterator[MergedLine]:
+    for merged in lines:
+        if merged.failure is None:
+            yield merged
             continue
         replacement = next(anew, None)
-        if replacement is None or identity_of(replacement[0]) != identity_of(line):
-            raise JobError(f"a retry does not hold {identity_of(line)!r}, which failed: {MENDING}")
+        if replacement is None or identity_of(replacement.line) != identity_of(merged.line):
+            raise JobError(f"a retry does not hold {identity_of(merged.line)!r}, which failed: {MENDING}")
         yield replacement
     if next(anew, None) is not None:
         raise JobError(f"a retry holds items that did not fail: {MENDING}")
@@ -117,7 +111,7 @@ def _overlaid(lines: Iterator[JudgedLine], anew: Iterator[JudgedLine]) -> Iterat
 
 def _lines(
     workspace: Workspace, first: int, chunks: int, items: int, chunk_size: int, totals: _Totals
-) -> Iterator[JudgedLine]:
+) -> Iterator[MergedLine]:
     """Yield the lines of consecutive parts, checking that each holds one line per item."""
     for index, (lines, statistics) in enumerate(_parts(workspace, first, chunks)):
         expected = min(chunk_size, items - index * chunk_size)
@@ -131,9 +125,9 @@ def _lines(
         yield from _judge(lines, first + index, workspace)
 
 
-def _judge(lines: list[bytes], chunk: int, workspace: Workspace) -> list[JudgedLine]:
+def _judge(lines: list[bytes], chunk: int, workspace: Workspace) -> list[MergedLine]:
     with intact(workspace.part(chunk)):
-        return [(line, failure_of(line), chunk) for line in lines]
+        return [MergedLine(line, failure_of(line), chunk) for line in lines]
 
 
 def _parts(

@@ -105,7 +105,7 @@ def _read_and_write(
             pipeline, fetch, alive, attempt=attempt, remote=remote, on_progress=on_progress
         )
         lines = list(pipeline.run(items, run))
-        if job.exports:
+        if job.page_exports:
             exporting = time.perf_counter()
             write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run, pipeline)
             run.timings.add("export", time.perf_counter() - exporting)

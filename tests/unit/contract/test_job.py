@@ -204,13 +204,16 @@ def test_a_job_with_parameters_of_another_kind_is_none(page_job: Job) -> None:
         Job.model_validate(record)
 
 
-@pytest.mark.parametrize("kind", ["recognition", "detection", "kie"])
-def test_exports_are_of_ocr_jobs_alone(kind: str, page_job: Job) -> None:
-    record = {**page_job.model_dump(), "exports": ("txt", "pdf")}
+def test_workers_prepare_only_the_exports_that_are_made_of_pages(page_job: Job) -> None:
+    job = page_job.model_copy(update={"exports": ("parquet", "txt", "pdf")})
 
-    assert Job.model_validate(record).exports == ("txt", "pdf")
-    with pytest.raises(ValidationError, match=f"{kind} jobs have no exports"):
-        Job.model_validate({**record, "kind": kind, "parameters": {}})
+    assert job.page_exports == ("txt", "pdf")
+
+
+@pytest.mark.parametrize("exports", [("../up",), ("",), ("txt",) * 17])
+def test_exports_are_bounded_names(exports: tuple[str, ...], page_job: Job) -> None:
+    with pytest.raises(ValidationError, match="exports"):
+        Job.model_validate({**page_job.model_dump(), "exports": exports})
 
 
 def test_job_json_gives_back_the_same_job(job: Job) -> None:

@@ -92,7 +92,6 @@ def test_the_settings_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest
         ("TRACE_OCR_BINARY_THRESHOLD", "2", "less than or equal to 1"),
         ("TRACE_OCR_BOX_THRESHOLD", "nan", "finite number"),
         ("TRACE_OCR_GROUP_LINES", "perhaps", "valid boolean"),
-        ("TRACE_OCR_EXPORTS", "docx", "'txt', 'hocr' or 'pdf'"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named_with_its_variable_and_what_is(

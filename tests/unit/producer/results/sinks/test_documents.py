@@ -1,17 +1,20 @@
 """Workers' exports of pages to exports of documents."""
 
+import contextlib
 from pathlib import Path
 
 import pikepdf
 import pytest
 
 from contract.errors import JobError, UsageError
-from contract.job import Export, Job, Plan, Retry, Source
+from contract.job import Job, Plan, Retry, Source
+from contract.kinds import KINDS
 from contract.kinds.ocr import OcrParameters
 from contract.lines import PageExport, encode_lines
-from contract.records import Item
 from contract.workspace import Workspace
-from producer.results.sinks.documents import DocumentExports, check_exports, export_uri, remove_exports
+from producer.results.sinks import SINKS, check_exports, formats_of
+from producer.results.sinks.base import MergedLine, SinkContext
+from producer.results.sinks.documents import export_uri
 
 
 @pytest.fixture
@@ -41,12 +44,15 @@ def write_exports(workspace: Workspace, chunk: int, *ids: str) -> None:
 
 
 def export(job: Job, workspace: Workspace, *pages: tuple[str, int]) -> None:
-    with DocumentExports(job, workspace) as exports:
+    context = SinkContext(job, workspace)
+    with contextlib.ExitStack() as stack:
+        writes = [stack.enter_context(SINKS[name].open(context)) for name in job.exports]
         for identity, chunk in pages:
-            exports.add(identity, chunk)
+            for write in writes:
+                write(MergedLine(f'{{"id":"{identity}"}}'.encode(), None, chunk))
 
 
-def text(workspace: Workspace, document: str, kind: Export = "txt") -> str:
+def text(workspace: Workspace, document: str, kind: str = "txt") -> str:
     return Path(export_uri(workspace, document, kind)).read_text()
 
 
@@ -111,15 +117,6 @@ def test_long_names_fit_the_file_system_and_stay_apart(workspace: Workspace) -> 
     assert max(len(name.encode()) for name in (first, second)) <= 255
 
 
-def test_the_exports_of_a_removed_job_go_with_it(job: Job, workspace: Workspace) -> None:
-    workspace.store.replace(workspace.chunk(0), encode_lines([Item("b.pdf#page=1", "/scans/b.pdf", page=1)]))
-    write_exports(workspace, 0, "b.pdf#page=1")
-    export(job, workspace, ("b.pdf#page=1", 0))
-
-    assert remove_exports(job, workspace) == 3
-    assert not list(Path(workspace.path("exports")).iterdir())
-
-
 @pytest.mark.parametrize(
     ("exports", "parameters", "said"),
     [
@@ -129,7 +126,7 @@ def test_the_exports_of_a_removed_job_go_with_it(job: Job, workspace: Workspace)
     ],
 )
 def test_what_cannot_be_exported_is_refused(
-    exports: tuple[Export, ...], parameters: dict[str, bool], said: str, job: Job
+    exports: tuple[str, ...], parameters: dict[str, bool], said: str, job: Job
 ) -> None:
     wanted = job.model_copy(update={"exports": exports, "parameters": OcrParameters(**parameters)})
 
@@ -147,11 +144,23 @@ def test_what_can_be_exported_is_not(job: Job) -> None:
     )
 
 
-def test_storage_is_left_without_halves_when_a_merge_is_cut_off(job: Job, workspace: Workspace) -> None:
-    write_exports(workspace, 0, "a.png")
-    exports = DocumentExports(job, workspace)
-    exports.add("a.png", 0)
+@pytest.mark.parametrize(
+    ("kind", "exports", "said"),
+    [
+        ("recognition", ("txt",), "txt is made of ocr jobs, not of recognition"),
+        ("kie", ("pdf",), "pdf is made of ocr jobs, not of kie"),
+        ("ocr", ("docx",), "'docx' is no format: choose from txt, hocr, pdf"),
+    ],
+)
+def test_a_format_of_another_kind_or_of_none_is_refused(
+    kind: str, exports: tuple[str, ...], said: str, job: Job
+) -> None:
+    wanted = job.model_copy(update={"kind": kind, "parameters": KINDS[kind].parameters(), "exports": exports})
 
-    exports.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    with pytest.raises(UsageError, match=said):
+        check_exports(wanted)
 
-    assert not list(Path(workspace.path("exports")).iterdir())
+
+def test_the_deployments_exports_are_asked_only_of_kinds_that_can_write_them() -> None:
+    assert formats_of(("txt", "docx"), "ocr") == ("txt", "docx")
+    assert formats_of(("txt", "docx"), "detection") == ("docx",)

@@ -1,0 +1,48 @@
+"""Each document as a searchable PDF: its pages' images with the words behind them."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pikepdf
+
+from contract.errors import UsageError
+from contract.lines import PageExport
+from contract.storage import COPY_BYTES
+from contract.workspace import Workspace
+from producer.results.sinks.documents import AddPage, DocumentSink, check_straight
+
+
+@contextlib.contextmanager
+def _open(uri: str, workspace: Workspace) -> Iterator[AddPage]:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trace-ocr-")))
+        # Pages' bytes stay in the chunks' PDFs until the document is saved.
+        sources: dict[int, pikepdf.Pdf] = {}
+        document = stack.enter_context(pikepdf.new())
+
+        def add(_page: PageExport, chunk: int, number: int) -> None:
+            if chunk not in sources:
+                local = stack.enter_context(workspace.store.local_copy(workspace.page_pdfs(chunk)))
+                sources[chunk] = stack.enter_context(pikepdf.open(local))
+            document.pages.append(sources[chunk].pages[number])
+
+        yield add
+        document.save(folder / "document.pdf")
+        with workspace.store.writer(uri) as target, (folder / "document.pdf").open("rb") as saved:
+            shutil.copyfileobj(saved, cast("IO[bytes]", target), COPY_BYTES)
+
+
+def _check(parameters: Any) -> None:
+    check_straight(parameters)
+    if parameters.straighten_pages:
+        raise UsageError(
+            "exports: pdf shows pages as they came, and the words of straightened ones would lie next to "
+            "them: ask for txt or hocr, or leave straighten_pages false"
+        )
+
+
+SINK = DocumentSink("pdf", _open, _check)

@@ -1,0 +1,160 @@
+"""What holds of every result format: whole files or none, the same again, and none that it does not name."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pikepdf
+import pytest
+
+from contract.errors import ErrorCode
+from contract.job import Job, Plan, Source
+from contract.kinds import KINDS
+from contract.lines import (
+    Block,
+    ErrorLine,
+    Estimate,
+    Failure,
+    OcrLine,
+    PageExport,
+    PageText,
+    RecognitionLine,
+    TextLine,
+    Word,
+    encode_line,
+    encode_lines,
+)
+from contract.records import Item
+from contract.storage import Storage
+from contract.workspace import Workspace, open_workspace
+from producer.results.sinks import SINKS
+from producer.results.sinks.base import MergedLine, Sink, SinkContext
+
+ITEMS = [Item(f"b.pdf#page={page}", "/scans/b.pdf", page=page) for page in (1, 2)] + [
+    Item("c.png", "/scans/c.png")
+]
+FAILED = ErrorLine("c.png", "/scans/c.png", Failure(ErrorCode.TRUNCATED, "cut"), 1)
+
+
+def result(kind: str, item: Item) -> Any:
+    """Return a result of a kind."""
+    if kind == "recognition":
+        return RecognitionLine(item.id, "b.pdf", "text", 0.5)
+    box = (0.0, 0.0, 1.0, 1.0)
+    words = (Word("text", box, 0.8, 0.9, Estimate()),)
+    text = PageText((Block(box, 0.8, (TextLine(box, 0.8, words),)),))
+    return OcrLine(item.id, "b.pdf", item.page or 1, Estimate(), Estimate(), (10, 10), (text,))
+
+
+@pytest.fixture(params=SINKS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def sink(name: str) -> Sink:
+    return SINKS[name]
+
+
+@pytest.fixture
+def kind(sink: Sink) -> str:
+    """A kind that can write the format."""
+    return sorted(sink.kinds)[0] if sink.kinds else "recognition"
+
+
+@pytest.fixture(params=["local", "s3"])
+def workspace(request: pytest.FixtureRequest, storage: Storage, tmp_path: Any, s3_bucket: Any) -> Workspace:
+    """Given the chunk and the page exports of two pages and an image."""
+    root = str(tmp_path / "out") if request.param == "local" else "s3://bucket/out"
+    workspace = open_workspace(root, storage)
+    workspace.store.replace(workspace.chunk(0), encode_lines(ITEMS))
+    pages = [PageExport(item.id, item.id, f"<html><body>{item.id}</body></html>") for item in ITEMS[:2]]
+    workspace.store.replace(workspace.page_exports(0), encode_lines(pages))
+    with pikepdf.new() as document:
+        for _ in pages:
+            document.add_blank_page(page_size=(100, 100))
+        document.save(tmp_path / "pages.pdf")
+    workspace.store.replace(workspace.page_pdfs(0), (tmp_path / "pages.pdf").read_bytes())
+    return workspace
+
+
+@pytest.fixture
+def job(name: str, kind: str) -> Job:
+    return Job(
+        id="job-1",
+        kind=kind,
+        parameters=KINDS[kind].parameters(),
+        exports=() if name == "jsonl" else (name,),
+        source=Source(type="folder", uri="/scans"),
+        chunk_size=3,
+        created_at=1_000,
+        plan=Plan(chunks=1, items=3),
+    )
+
+
+def merged(kind: str) -> Iterator[MergedLine]:
+    for item in ITEMS[:2]:
+        yield MergedLine(encode_line(result(kind, item)).strip(), None, 0)
+    yield MergedLine(encode_line(FAILED).strip(), FAILED.error, 0)
+
+
+def write(sink: Sink, job: Job, workspace: Workspace) -> None:
+    with sink.open(SinkContext(job, workspace)) as write_line:
+        for line in merged(job.kind):
+            write_line(line)
+
+
+def written(sink: Sink, job: Job, workspace: Workspace) -> dict[str, bytes]:
+    """Return the files that the format names and that are there."""
+    named = list(sink.paths(job, workspace))
+    return {uri: workspace.store.read(uri, 1 << 20) for uri in named if workspace.store.exists(uri)}
+
+
+def files(workspace: Workspace) -> set[str]:
+    return {uri for uri, _ in workspace.store.objects(workspace.root)}
+
+
+def test_it_writes_files_that_it_names_and_no_others(sink: Sink, job: Job, workspace: Workspace) -> None:
+    before = files(workspace)
+
+    write(sink, job, workspace)
+
+    assert files(workspace) - before == set(written(sink, job, workspace)) != set()
+
+
+def test_nothing_is_there_if_the_merge_is_cut_off(sink: Sink, job: Job, workspace: Workspace) -> None:
+    before = files(workspace)
+
+    def cut_off() -> None:
+        with sink.open(SinkContext(job, workspace)) as write_line:
+            write_line(next(merged(job.kind)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut_off()
+
+    assert files(workspace) == before
+
+
+def test_merging_again_gives_the_same(sink: Sink, job: Job, workspace: Workspace, name: str) -> None:
+    write(sink, job, workspace)
+    first = written(sink, job, workspace)
+    write(sink, job, workspace)
+    again = written(sink, job, workspace)
+
+    # A PDF has an id of its own each time it is saved.
+    assert set(first) == set(again) if name == "pdf" else first == again
+
+
+def test_a_job_of_which_nothing_was_read_is_written_too(sink: Sink, job: Job, workspace: Workspace) -> None:
+    with sink.open(SinkContext(job, workspace)) as write_line:
+        for line in merged(job.kind):
+            if line.failure:
+                write_line(line)
+
+
+def test_it_accepts_a_job_with_default_parameters(sink: Sink, job: Job) -> None:
+    sink.check(job)
+
+
+def test_its_kinds_are_kinds(sink: Sink) -> None:
+    assert sink.kinds is None or sink.kinds <= set(KINDS)
