@@ -142,6 +142,20 @@ def test_a_job_that_redis_lost_is_entered_again_and_goes_on(
     assert (progress.chunks_done, progress.chunks_total) == (1, 3)
 
 
+def test_a_job_that_redis_lost_and_whose_workspace_is_gone_is_forgotten(
+    running: Job, workspace: Workspace, control: Control, fake_redis: fakeredis.FakeRedis
+) -> None:
+    control.look_at_all()
+    assert set(control.known) == {running.id}
+    fake_redis.flushall()
+    workspace.store.delete(workspace.job_json)
+
+    control.look_at_all()
+
+    assert control.known == {}
+    assert fake_redis.keys() == []
+
+
 def test_an_ended_job_that_redis_forgot_stays_forgotten(
     read_to_the_end: Job, control: Control, ledger: Ledger, fake_redis: fakeredis.FakeRedis
 ) -> None:

@@ -10,6 +10,7 @@ from contract.broker.ledger import Ledger
 from contract.job import Job, Source
 from contract.records import Item, decode_item
 from contract.settings import Settings
+from contract.states import State
 from contract.storage import Storage
 from contract.workspace import Workspace
 from producer.planning import planner as planner_module
@@ -123,6 +124,22 @@ def test_an_abandoned_plan_is_taken_up(
     assert queue.sent == []
 
     clock.now += ABANDONED_SECONDS + 1
+    serve_once()
+
+    assert queue.sent == [0, 1]
+
+
+def test_so_is_one_that_was_abandoned_after_some_chunks(
+    requested: Job, ledger: Ledger, serve_once: Step, clock: Clock, queue: FakeQueue
+) -> None:
+    # given a plan that was cut off once its first chunk was noted, so that the job is in progress
+    ledger.next_submitted(0.01)
+    ledger.planned(requested.id, 1, 2)
+    progress = ledger.load(requested.id)
+    assert progress
+    assert progress.status == State.IN_PROGRESS
+    clock.now += ABANDONED_SECONDS + 1
+
     serve_once()
 
     assert queue.sent == [0, 1]
