@@ -10,6 +10,8 @@ class ExitCode(IntEnum):
     ITEMS_FAILED = 1
     USAGE = 2
     FAILED = 3
+    INTERRUPTED = 130
+    """After Ctrl-C, as shells have it: 128 plus SIGINT."""
 
 
 class ErrorCode(StrEnum):

@@ -1,7 +1,5 @@
 """`trace-ocr flower`: the command around `producer.flower`."""
 
-import click
-
 from contract.errors import ExitCode
 from contract.settings import Settings
 from producer.cli import options
@@ -9,8 +7,8 @@ from producer.flower import serve_flower
 
 
 # No flag for the password: arguments are seen by everyone on the machine.
-@click.command()
-@options.with_settings("flower_address", "flower_port", "flower_database")
+@options.command()
+@options.with_settings(*options.FLOWER, *options.REDIS)
 def flower(settings: Settings) -> ExitCode:
     """Show workers and chunks in a browser, with Flower; runs until stopped.
 

@@ -15,20 +15,76 @@ from contract.settings import Settings, load_settings, variable_of
 from producer.results.sinks import check_formats
 
 JOB = (*job_parameters(), "exports", "chunk_size")
-STORAGE = ("s3_endpoint_url", "s3_region", "s3_path_style")
-WORKER = (
-    "devices",
-    "model_store",
-    "allowed_roots",
-    "decode_threads",
-    "fetch_threads",
-    "max_bytes",
-    "max_document_bytes",
-    "max_pixels",
+MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile")
+LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
+IMAGES = ("decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
+S3 = ("s3_endpoint_url", "s3_region", "s3_path_style")
+STORAGE = ("allowed_roots", *S3)
+REDIS = ("namespace",)
+DELIVERY = ("visibility_timeout", "lease_seconds", "stall_seconds", "retention_days")
+"""What decides how long a chunk, a worker or an ended job is waited for."""
+
+API = (
+    "api_address",
+    "api_port",
+    "api_auth",
+    "api_keys_file",
+    "api_cors_origins",
+    "api_max_bytes",
+    "api_max_files",
+    "api_max_pages",
+    "api_queue_limit",
+    "api_queue_bytes",
+    "api_request_seconds",
 )
+FLOWER = ("flower_address", "flower_port", "flower_database")
 LOGS = ("log_level", "log_format")
 
+WATCHING = (*STORAGE, *REDIS)
+"""What every command takes that looks for a job."""
+
+SECTIONS = {
+    "The job": JOB,
+    "Models": MODELS,
+    "Images": IMAGES,
+    "Storage": STORAGE,
+    "Redis and delivery": (*REDIS, *DELIVERY, "reconcile_seconds", "shutdown_grace_seconds"),
+    "HTTP API": API,
+    "Flower": FLOWER,
+    "Log": LOGS,
+}
+"""Headings in a command's help, in their order."""
+
+MAX_CHOICES = 40
+"""Characters of a flag's choices in its help; longer lists are in its description alone."""
+
 F = Callable[..., Any]
+
+
+class SettingOption(click.Option):
+    """The flag of a setting."""
+
+
+class SettingsCommand(click.Command):
+    """A command whose help shows the flags of settings under headings, after its own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options' part of the help."""
+        parameters = self.get_params(ctx)
+        flags = {one.name: one for one in parameters if isinstance(one, SettingOption)}
+        own = [one for one in parameters if isinstance(one, click.Option) and one.name not in flags]
+        sections: dict[str, list[click.Option]] = {"Options": own}
+        for title, names in SECTIONS.items():
+            sections[title] = [flags[name] for name in names if name in flags]
+        for title, shown in sections.items():
+            records = [record for one in shown if (record := one.get_help_record(ctx))]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+command = functools.partial(click.command, cls=SettingsCommand)
+"""A decorator as `click.command`, for commands `with_settings`."""
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON, for scripts.")
 job_or_workspace = click.argument("job", metavar="JOB|WORKSPACE")
@@ -38,15 +94,15 @@ def with_settings(*fields: str) -> Callable[[F], F]:
     """Give a command a flag for each setting, and the settings in force as its first argument."""
     names = (*fields, *LOGS)
 
-    def decorate(command: F) -> F:
-        @functools.wraps(command)
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
         def wrapped(**arguments: Any) -> Any:
             flags = {name: arguments.pop(name) for name in names}
             settings = load_settings(**flags)
             configure_logging(settings)
             if "kind" in arguments:
                 _check_kind(settings, arguments["kind"], flags)
-            return command(settings, **arguments)
+            return function(settings, **arguments)
 
         decorated: F = wrapped
         for name in reversed(names):
@@ -69,8 +125,10 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
     # No default here: a flag that is not given must leave the word to the environment and the file.
     help_text = f"{field.description}  [env: {variable_of(name)}; default: {_shown(field.default)}]"
     if field.annotation is bool:
-        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_text)
-    return click.option(flag, name, default=None, help=help_text, metavar=_metavar(field.annotation))
+        return click.option(f"{flag}/--no-{flag[2:]}", name, cls=SettingOption, default=None, help=help_text)
+    return click.option(
+        flag, name, cls=SettingOption, default=None, help=help_text, metavar=_metavar(field.annotation)
+    )
 
 
 def _shown(default: object) -> str:
@@ -80,4 +138,7 @@ def _shown(default: object) -> str:
 def _metavar(annotation: Any) -> str:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) is typing.Literal:
+        choices = "|".join(typing.get_args(annotation))
+        return choices if len(choices) <= MAX_CHOICES else "NAME"
     return {int: "N", float: "NUMBER"}.get(annotation, "TEXT")

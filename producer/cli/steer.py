@@ -18,25 +18,25 @@ from producer.results.status import find_workspace
 from producer.session import Session
 
 
-@click.command()
+@options.command()
 @options.job_or_workspace
-@options.with_settings(*options.STORAGE)
+@options.with_settings(*options.WATCHING)
 def pause(settings: Settings, job: str) -> ExitCode:
     """Stop a job after the chunks that are running; `resume` continues it."""
     return _steer(settings, job, pause_job, State.PAUSED)
 
 
-@click.command()
+@options.command()
 @options.job_or_workspace
-@options.with_settings(*options.STORAGE)
+@options.with_settings(*options.WATCHING)
 def cancel(settings: Settings, job: str) -> ExitCode:
     """Stop a job for good; what it has written stays until `gc`."""
     return _steer(settings, job, cancel_job, State.CANCELLED)
 
 
-@click.command()
+@options.command()
 @options.job_or_workspace
-@options.with_settings(*options.STORAGE)
+@options.with_settings("max_document_bytes", *options.WATCHING)
 def resume(settings: Settings, job: str) -> ExitCode:
     """Continue a paused, cancelled or failed job, or one whose planning was cut off."""
     session = Session(settings)
@@ -45,9 +45,9 @@ def resume(settings: Settings, job: str) -> ExitCode:
     return _resubmit(session, found, workspace)
 
 
-@click.command("retry-errors")
+@options.command("retry-errors")
 @options.job_or_workspace
-@options.with_settings(*options.STORAGE)
+@options.with_settings("max_document_bytes", *options.WATCHING)
 def retry_errors(settings: Settings, job: str) -> ExitCode:
     """Read a complete job's failed items again; the results are merged in place."""
     settings.broker_url()
@@ -56,9 +56,9 @@ def retry_errors(settings: Settings, job: str) -> ExitCode:
     return _resubmit(session, add_retry(found, workspace, session.ledger_if_set), workspace)
 
 
-@click.command()
+@options.command()
 @options.job_or_workspace
-@options.with_settings(*options.STORAGE)
+@options.with_settings(*options.WATCHING)
 def gc(settings: Settings, job: str) -> ExitCode:
     """Remove everything that a cancelled job has written."""
     session = Session(settings)

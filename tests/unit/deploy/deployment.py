@@ -211,7 +211,7 @@ def parse(words: Sequence[str]) -> str:
     name = words[0]
     if name in {option for parameter in cli.params for option in parameter.opts}:
         return name
-    command = cli.commands.get(name)
+    command = cli.get_command(click.Context(cli), name)
     if command is None:
         raise click.UsageError(f"no command {name}")
     command.make_context(name, list(words[1:]))

@@ -11,6 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from producer.cli.main import cli
 from tests.unit.deploy.deployment import (
     DEPLOY,
     REPOSITORY,
@@ -106,8 +107,9 @@ for module in sys.argv[2].split(","):
 def test_the_light_image_holds_all_that_its_commands_import() -> None:
     """Given that a library may be asked for only by an extra of another, which nobody named."""
     there = ",".join({*closure(("api", "flower")), "trace-ocr-batch"})
+    commands = ",".join(sorted({place.module for place in cli.places.values()}))
     modules = (
-        "producer.cli.main,"
+        f"{commands},producer.cli.failures,"
         "producer.api.app,producer.api.services,kombu.transport.redis,flower.app,flower.urls"
     )
 

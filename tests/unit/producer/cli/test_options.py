@@ -1,5 +1,6 @@
 """Flags made from the settings: a command is handed the settings in force."""
 
+from itertools import chain
 from typing import Any
 
 import click
@@ -7,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from contract.errors import SettingsError
-from contract.settings import Settings
+from contract.settings import SECRETS, Settings
 from producer.cli import options
+from producer.cli.main import cli
 
 pytestmark = pytest.mark.usefixtures("restored_logging", "settings")
 
@@ -60,6 +62,57 @@ def test_a_value_that_is_not_allowed_is_our_error(call: Any) -> None:
         call("--chunk-size", "0")
 
 
-@pytest.mark.parametrize("group", [options.JOB, options.STORAGE, options.WORKER, options.LOGS])
-def test_every_flag_is_a_setting(group: tuple[str, ...]) -> None:
-    assert set(group) <= set(Settings.model_fields)
+def flags() -> dict[str, dict[str, click.Option]]:
+    """Return the settings that are flags, with the flag of each command that has it."""
+    found: dict[str, dict[str, click.Option]] = {}
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        commands = [*command.commands.values()] if isinstance(command, click.Group) else [command]
+        for parameter in chain.from_iterable(one.params for one in commands if one):
+            if isinstance(parameter, options.SettingOption):
+                found.setdefault(str(parameter.name), {})[name] = parameter
+    return found
+
+
+def test_every_setting_but_a_secret_is_a_flag() -> None:
+    """Arguments are visible to everyone on the machine; the environment is not."""
+    assert set(flags()) == set(Settings.model_fields) - SECRETS
+
+
+def test_every_secret_is_known_as_one() -> None:
+    typed = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+
+    assert typed <= SECRETS
+
+
+@pytest.mark.parametrize(
+    ("setting", "commands"),
+    [
+        ("precision", ["run", "worker"]),
+        # `run` gives running chunks a grace of its own.
+        ("shutdown_grace_seconds", ["worker"]),
+        ("reconcile_seconds", ["run", "control"]),
+        ("flower_port", ["flower"]),
+    ],
+)
+def test_a_setting_is_a_flag_only_where_it_has_an_effect(setting: str, commands: list[str]) -> None:
+    assert [*flags()[setting]] == commands
+
+
+def test_every_command_that_uses_redis_takes_its_namespace() -> None:
+    without = {"api-key", "models"}
+
+    assert set(flags()["namespace"]) == set(cli.places) - without
+
+
+def test_help_shows_every_flag_under_a_heading() -> None:
+    headed = list(chain.from_iterable(options.SECTIONS.values()))
+
+    assert sorted(headed) == sorted(flags())
+
+
+def test_the_help_of_every_flag_names_its_variable_and_its_default() -> None:
+    for name, by_command in flags().items():
+        for option in by_command.values():
+            assert f"[env: TRACE_OCR_{name.upper()}; default: " in str(option.help)

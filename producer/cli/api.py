@@ -8,24 +8,17 @@ from contract.settings import Settings, variable_of
 from producer.api.security.keys import SCOPES, Scope, load_keyring, new_key
 from producer.cli import options
 
-FIELDS = (
-    "api_address",
-    "api_port",
-    "api_auth",
-    "api_keys_file",
-    "allowed_roots",
+
+@options.command()
+@options.with_settings(
+    *options.API,
     "model_store",
-    "api_max_bytes",
-    "api_max_files",
-    "api_max_pages",
-    "api_queue_limit",
-    "api_queue_bytes",
-    "api_request_seconds",
+    *options.JOB,
+    *options.LIMITS,
+    *options.WATCHING,
+    "visibility_timeout",
+    "retention_days",
 )
-
-
-@click.command()
-@options.with_settings(*FIELDS, *options.JOB, *options.STORAGE)
 def api(settings: Settings) -> ExitCode:
     """Serve the HTTP API and the page for people until stopped."""
     settings.broker_url()

@@ -1,0 +1,42 @@
+"""`trace-ocr control`: plans and watches over jobs until it is stopped."""
+
+import os
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from contract.broker.reports import make_reporter
+from contract.errors import ExitCode
+from contract.settings import Settings
+from producer.cli import options
+from producer.planning.planner import PLANNERS
+from producer.session import Session
+
+
+@options.command()
+@options.with_settings(
+    "max_document_bytes", *options.WATCHING, "visibility_timeout", "retention_days", "reconcile_seconds"
+)
+def control(settings: Settings) -> ExitCode:
+    """Plan, merge, and send lost chunks again, until stopped; one is needed, more do no harm.
+
+    Planned here are the jobs that come over HTTP; `submit` plans its own.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    session = Session(settings)
+    loop, planner = session.control(), session.planner()
+    structlog.get_logger().info("control_started", pid=os.getpid())
+    reporter = make_reporter(settings, "control", f"control@{socket.gethostname()}")
+    with reporter, ThreadPoolExecutor(PLANNERS, thread_name_prefix="plan") as threads:
+        try:
+            for _ in range(PLANNERS):
+                threads.submit(planner.run, stop)
+            loop.run(stop)
+        finally:
+            stop.set()
+    return ExitCode.OK

@@ -1,0 +1,52 @@
+"""A group whose commands are imported when they are called, so that each loads only what it uses."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import click
+
+
+class Place(NamedTuple):
+    """Where a command is, and what the group's help says of it.
+
+    Args:
+        module: the full name of a module
+        attribute: the name of the command in it
+        summary: one line for the group's help; the command's own help says more
+    """
+
+    module: str
+    attribute: str
+    summary: str
+
+
+class LazyGroup(click.Group):
+    """A group of commands that are found by name.
+
+    Args:
+        sections: the places of the commands by their names, under the headings of the group's help
+    """
+
+    def __init__(self, *args: Any, sections: Mapping[str, Mapping[str, Place]], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sections = sections
+        self.places = {name: place for section in sections.values() for name, place in section.items()}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the base class names it
+        """Return the commands' names, in the order of the help."""
+        return list(self.places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command; None if there is none of that name."""
+        if cmd_name not in self.places:
+            return None
+        place = self.places[cmd_name]
+        command: click.Command = getattr(importlib.import_module(place.module), place.attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the sections of the help, without importing a command."""
+        for title, section in self._sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, place.summary) for name, place in section.items()])

@@ -1,0 +1,57 @@
+"""What the commands that start a job share: their arguments, and the job and workspace these name."""
+
+import re
+import time
+
+import click
+
+from contract.errors import UsageError, WorkspaceConflictError
+from contract.job import JOB_ID, Job, new_job_id
+from contract.kinds import DEFAULT_KIND, KINDS
+from contract.workspace import Workspace, open_workspace
+from producer.planning.submit import settle_job
+from producer.results.sinks import formats_of
+from producer.session import Session
+from producer.sources import identify_source
+
+source = click.argument("source")
+output = click.option("-o", "--output", required=True, help="The job's workspace: a folder or s3:// prefix.")
+kind = click.option(
+    "--kind",
+    type=click.Choice(tuple(KINDS)),
+    default=DEFAULT_KIND,
+    show_default=True,
+    help="; ".join(f"{one.name}: {one.help}" for one in KINDS.values()) + ".",
+)
+job_id = click.option("--job-id", help="Name of a new job; made from the source's name by default.")
+
+
+def settle(
+    session: Session, source: str, output: str, kind: str, job_id: str | None, *, urgent: bool
+) -> tuple[Job, Workspace]:
+    """Return the job that the arguments describe, or the one that its workspace holds already.
+
+    Raises:
+        UsageError: an argument names nothing that can be read
+        WorkspaceConflictError: the workspace is another job's
+    """
+    if job_id and not re.fullmatch(JOB_ID, job_id):
+        raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
+    settings, found = session.settings, identify_source(source)
+    workspace = open_workspace(output, session.storage)
+    wanted = Job(
+        id=job_id or new_job_id(found.uri),
+        kind=kind,
+        parameters=settings.parameters_of(kind),
+        exports=formats_of(settings.exports, kind),
+        source=found,
+        chunk_size=settings.chunk_size_of(kind),
+        urgent=urgent,
+        created_at=int(time.time()),
+    )
+    job = settle_job(wanted, workspace)
+    if job_id and job.id != job_id:
+        raise WorkspaceConflictError(
+            f"{workspace.root} is job {job.id}'s: use another workspace for {job_id}"
+        )
+    return job, workspace

@@ -1,0 +1,72 @@
+"""`trace-ocr run`: a job from start to end on this machine."""
+
+import os
+import signal
+import sys
+
+import click
+from rich.console import Console
+
+from contract.errors import ExitCode, InterruptedRunError, TraceOcrError
+from contract.logs import configure_logging
+from contract.settings import Settings
+from contract.states import State
+from producer.cli import new_job, options, render
+from producer.cli.new_job import settle
+from producer.cli.read import report
+from producer.local.run import run_job
+from producer.session import Session
+
+
+@options.command()
+@new_job.source
+@new_job.output
+@new_job.kind
+@new_job.job_id
+@click.option("--head", "head", default=0, help="Print the first N results as well.", metavar="N")
+@options.as_json
+@options.with_settings(
+    *options.JOB,
+    *options.MODELS,
+    *options.IMAGES,
+    *options.WATCHING,
+    *options.DELIVERY,
+    "reconcile_seconds",
+)
+def run(
+    settings: Settings,
+    source: str,
+    output: str,
+    kind: str,
+    job_id: str | None,
+    head: int,
+    json_output: bool,
+) -> ExitCode:
+    """Read SOURCE (folder, file, s3:// prefix, manifest or -) on this machine; exits when all is done.
+
+    Needs no Redis: without TRACE_OCR_REDIS_URL it starts one of its own. Running it again into the same
+    workspace continues where it stopped.
+    """
+    if "log_level" not in settings.model_fields_set:
+        # Progress is shown; here the log is for what goes wrong.
+        settings = settings.model_copy(update={"log_level": "warning"})
+        configure_logging(settings)
+    session = Session(settings)
+    job, workspace = settle(session, source, output, kind, job_id, urgent=False)
+    if not workspace.store.exists(workspace.success):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with render.progress_shown(Console(stderr=True)) as show:
+                environment = dict(os.environ)
+                status = run_job(job, workspace, settings, environment, sys.stdin.buffer, show)
+        except (KeyboardInterrupt, InterruptedRunError):
+            kept = len(workspace.part_numbers())
+            click.echo(
+                f"stopped; {kept} finished chunks are kept in {output}. To continue: "
+                f"trace-ocr run {source} -o {output}",
+                err=True,
+            )
+            sys.exit(ExitCode.INTERRUPTED)
+        if status.status is not State.COMPLETED:
+            raise TraceOcrError(f"job {job.id} {status.status}: {status.error or 'see the log'}")
+    return report(workspace, head, json_output)

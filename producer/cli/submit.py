@@ -1,0 +1,50 @@
+"""`trace-ocr submit`: a job into the queue."""
+
+import sys
+
+import click
+
+from contract.errors import ExitCode
+from contract.settings import Settings
+from producer.cli import new_job, options
+from producer.cli.new_job import settle
+from producer.cli.read import print_json
+from producer.planning.submit import submit_job
+from producer.session import Session
+
+
+@options.command()
+@new_job.source
+@new_job.output
+@new_job.kind
+@new_job.job_id
+@click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
+@options.as_json
+@options.with_settings(*options.JOB, "max_document_bytes", *options.WATCHING)
+def submit(
+    settings: Settings,
+    source: str,
+    output: str,
+    kind: str,
+    job_id: str | None,
+    urgent: bool,
+    json_output: bool,
+) -> ExitCode:
+    """Plan SOURCE into a workspace and queue it for the workers; prints the job's id.
+
+    Submitting again into the same workspace continues the job.
+    """
+    settings.broker_url()
+    session = Session(settings)
+    job, workspace = settle(session, source, output, kind, job_id, urgent=urgent)
+    if not workspace.store.exists(workspace.success):
+        session.index.note(job, workspace)
+        listing = session.listing(job, sys.stdin.buffer)
+        job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
+    assert job.plan is not None
+    if json_output:
+        print_json({"id": job.id, "workspace": workspace.root, **job.plan.model_dump()})
+    else:
+        click.echo(job.id)
+        click.echo(f"{job.plan.items:,} items in {job.plan.chunks:,} chunks, in {workspace.root}", err=True)
+    return ExitCode.OK

@@ -1,0 +1,55 @@
+"""`trace-ocr view`: an item's page as HTML."""
+
+import re
+from pathlib import Path
+
+import click
+from PIL import Image
+
+from contract.errors import ExitCode, UsageError
+from contract.logs import redacted
+from contract.settings import Settings
+from producer.cli import options
+from producer.results.drawing import document_html
+from producer.results.status import find_workspace
+from producer.results.view import Found, Pictures, find
+from producer.session import Session
+
+
+@options.command()
+@options.job_or_workspace
+@click.argument("item", metavar="ID")
+@click.option("-o", "--output", help="HTML file to write; default: named after the item, in this directory")
+@options.with_settings(*options.LIMITS, *options.WATCHING)
+def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCode:
+    """Draw an item's page with its boxes and words, as HTML; of a document, all its pages."""
+    session = Session(settings)
+    workspace = find_workspace(job, session.ledger_if_set, session.storage, session.index)
+    known = workspace.require_job()
+    with Pictures(session.storage, settings) as pictures:
+        pages = find(workspace, known, item)
+        html = document_html(known, item, ((found, _picture(found, pictures)) for found in pages))
+    target = Path(output or _file_name(item))
+    try:
+        target.write_text(html, encoding="utf-8")
+    except OSError as error:
+        reason = f"{target} cannot be written ({error.strerror}): name another file with -o"
+        raise UsageError(reason) from error
+    click.echo(f"{target}: {len(pages)} page{'s' if len(pages) > 1 else ''}, to be opened in a browser")
+    return ExitCode.OK
+
+
+def _picture(found: Found, pictures: Pictures) -> Image.Image | str:
+    """Return an item's picture, or why there is none: what its line says is worth showing all the same."""
+    try:
+        return pictures.of(found)
+    # Any exception: Pillow and pdfium raise whatever they trip over in a damaged file.
+    except Exception as error:
+        return redacted(f"{type(error).__name__}: {error}")
+
+
+def _file_name(item: str) -> str:
+    """Return a name for an item's page; of a long id its end, which tells pages apart."""
+    # 60 characters are 240 bytes at most, and file systems allow 255.
+    name = re.sub(r"[^\w.-]+", "-", item)[-60:].strip(".-")
+    return f"{name or 'page'}.html"
