@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
-from contract.errors import UsageError
+from contract.errors import JobError, UsageError
 from contract.job import Job
 from contract.registry import Registry
 from producer.results.sinks.base import Sink
@@ -24,7 +24,17 @@ else:
 
 
 def sinks_of(job: Job) -> list[Sink]:
-    """Return what a job writes to."""
+    """Return what a job writes to.
+
+    Raises:
+        JobError: it asks for a format that this version does not know
+    """
+    unknown = [name for name in job.exports if name not in FORMATS]
+    if unknown:
+        raise JobError(
+            f"job {job.id} exports {', '.join(unknown)}, which this version does not know: it knows "
+            f"{', '.join(FORMATS)}; use the version that it was submitted with"
+        )
     return [SINKS[name] for name in (JSONL, *job.exports)]
 
 

@@ -47,7 +47,7 @@ class Sink(Protocol):
         """Raise UsageError if the job's parameters leave no way to make it."""
 
     def open(self, context: SinkContext) -> AbstractContextManager[Write]:
-        """Yield what takes the merged lines, in order; the files are whole at the end, or not there.
+        """Yield what takes the merged lines, in order; each file is whole at the block's end, or not there.
 
         Raises:
             JobError: what workers wrote is missing or damaged

@@ -31,7 +31,8 @@ def _open(uri: str, workspace: Workspace) -> Iterator[AddPage]:
             document.pages.append(sources[chunk].pages[number])
 
         yield add
-        document.save(folder / "document.pdf")
+        # The same pages give the same bytes, also if they are merged again.
+        document.save(folder / "document.pdf", deterministic_id=True)
         with workspace.store.writer(uri) as target, (folder / "document.pdf").open("rb") as saved:
             shutil.copyfileobj(saved, cast("IO[bytes]", target), COPY_BYTES)
 
