@@ -1,6 +1,5 @@
 """docTR's detection models: pages to maps of how likely each pixel belongs to text."""
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from doctr.utils import Sample
 
 from contract.model_store import ModelStore
 from worker.kernels.pixels import Pixels
-from worker.models.memory import Turns
+from worker.models.device_model import DeviceModel
 from worker.models.runtimes import PAGES, TORCH, RuntimeOptions, make_runtime
 from worker.models.weights import load_model
 
@@ -40,12 +39,11 @@ class PageResize:
         return resized
 
 
-class Detector:
-    """One architecture with its weights on one device; the forward is serialised.
+class Detector(DeviceModel[Map]):
+    """Reads pages: a map each of how likely every pixel belongs to text.
 
     Args:
         model: a docTR detection model
-        identity: what the summary says of it; the runtime's name and precision are added
         options: which runtime is wanted
     """
 
@@ -54,24 +52,12 @@ class Detector:
     def __init__(
         self, model: Any, device: torch.device, identity: dict[str, str], options: RuntimeOptions = TORCH
     ) -> None:
-        self.input_shape: tuple[int, int, int] = tuple(model.cfg["input_shape"])
+        runtime = make_runtime(model, identity, device, options, logits=True, cut=PAGES)
+        super().__init__(model, device, identity, runtime)
         self.class_names: list[str] = list(model.class_names)
-        self._turns = Turns(device, self.sample, self.parameter)
         # FAST smooths its logits after the part that is exported.
         self._pooling = getattr(model, "pooling", None)
         self._postprocessor = type(model.postprocessor)
-        self._runtime = make_runtime(model, identity, device, options, logits=True, cut=PAGES)
-        self._lock = threading.Lock()
-        self.identity = {**identity, "runtime": self._runtime.name, "precision": self._runtime.precision}
-
-    @property
-    def fitting_batch_size(self) -> int | None:
-        """None until the device runs out of memory, and from then on the pages that it is given at once."""
-        return self._turns.fitting
-
-    def warm_up(self) -> None:
-        """Read one black page; raises UnfitWorkerError if not even that can be done."""
-        self.read(np.zeros((1, *self.input_shape), np.uint8))
 
     def postprocessor(
         self, binary_threshold: float, box_threshold: float, *, assume_straight_pages: bool
@@ -83,25 +69,9 @@ class Detector:
             assume_straight_pages=assume_straight_pages,
         )
 
-    def read(self, batch: Pixels) -> list[Map]:
-        """Return the map of each page, in as many turns as the device's memory asks for.
-
-        Args:
-            batch: (n, 3, height, width) uint8; normalised on the device
-
-        Raises:
-            UnfitWorkerError: not even one page fits, or the device has failed for good
-            RuntimeError: the model fails on this batch
-        """
-        return self._turns.run(batch, self._forward)
-
-    def _forward(self, batch: Pixels) -> list[Map]:
-        with torch.inference_mode():
-            with self._lock:
-                logits = self._runtime.forward(batch)
-            if self._pooling is not None:
-                logits = self._pooling(logits)
-            return list(torch.sigmoid(logits).permute(0, 2, 3, 1).cpu().numpy())
+    def _decoded(self, output: Any) -> list[Map]:
+        logits = output if self._pooling is None else self._pooling(output)
+        return list(torch.sigmoid(logits).permute(0, 2, 3, 1).cpu().numpy())
 
 
 def load_detector(
