@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
 from contract.errors import JobError
+from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName
 from contract.kinds.base import Parameters
 
@@ -22,8 +23,6 @@ MAX_CHUNK_SIZE = 65_536
 
 STANDARD_INPUT = "-"
 """The URI of a source that is a manifest on standard input."""
-
-JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class Source(BaseModel):

@@ -8,6 +8,9 @@ from typing import Literal, NamedTuple
 
 from contract.states import ENDED, Action, State
 
+JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""What a job's id looks like: safe in paths, URLs and Redis keys."""
+
 TIMESTAMPS = frozenset(f"{state}_at" for state in State if state is not State.VALIDATING)
 """When a job entered each state, as the ledger names it and the status shows it; it is created validating."""
 
@@ -111,3 +114,26 @@ class JobStatus:
         """Items with a line, plus those of running chunks that the model has read."""
         ended = self.request_counts.completed + self.request_counts.failed
         return ended + sum(run.items for run in self.running)
+
+    @property
+    def phase(self) -> str:
+        """What the job is doing, in words: an operator must see when nobody works on it."""
+        if self.status is not State.IN_PROGRESS:
+            return self.status.words
+        if not self.running and not self.items_read:
+            return "waiting for a worker"
+        return "planning and reading" if self.planning else "reading"
+
+    @property
+    def throughput(self) -> str:
+        """`items_per_second` as text, empty while it is unknown."""
+        return f"{self.items_per_second:,.1f} items/s" if self.items_per_second else ""
+
+    @property
+    def progress(self) -> str:
+        """All of that in one line, for a log or a terminal."""
+        counts, open_end = self.request_counts, "+" if self.planning else ""
+        return (
+            f"{self.id}: {self.phase}, {self.items_read:,} of {counts.total:,}{open_end} items, "
+            f"{counts.failed:,} failed {self.throughput}".rstrip()
+        )

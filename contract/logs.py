@@ -1,7 +1,6 @@
 """One line per event: JSON unless on a terminal, with job, chunk and worker; never a credential."""
 
 import logging
-import re
 import sys
 import warnings
 from collections.abc import MutableMapping
@@ -9,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from contract.redaction import redacted
+
 if TYPE_CHECKING:
     from contract.settings import Settings
 
-# In a Redis URL a password may hold an unescaped slash: there everything up to the last @ goes.
-_CREDENTIALS = re.compile(r"(?<=redis://)\S*@|(?<=rediss://)\S*@|(?<=://)[^/\s]*@|(?<=[?&]password=)[^&\s]*")
 _NOISY = ("amqp", "boto3", "botocore", "celery", "kombu", "s3transfer", "smart_open", "urllib3")
 _RETOLD = ("celery.app.trace",)
 """Loggers whose warnings repeat, with two tracebacks, what `worker.app.tasks` has said in one line."""
@@ -59,11 +58,6 @@ def configure_logging(settings: "Settings") -> None:
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Strike the user and password out of every URL in an event, however deep it lies."""
     return {key: _redacted_value(value) for key, value in event.items()}
-
-
-def redacted(text: str) -> str:
-    """Return the text with the user and password of each URL struck out."""
-    return _CREDENTIALS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
 
 
 def _redacted_value(value: Any) -> Any:

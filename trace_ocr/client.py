@@ -14,8 +14,7 @@ import httpx
 import msgspec
 
 from contract.errors import UsageError
-from contract.job import JOB_ID
-from contract.job_status import JobStatus
+from contract.job_status import JOB_ID, JobStatus
 from trace_ocr.connection import Connection, Sleep
 from trace_ocr.handle import JobHandle
 

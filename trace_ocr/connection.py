@@ -12,7 +12,7 @@ import tenacity
 
 from contract.errors import UsageError
 from contract.lines import UNREADABLE
-from contract.logs import redacted
+from contract.redaction import redacted
 from trace_ocr.errors import ApiError, UnexpectedAnswerError, UnreachableError, api_error
 
 ATTEMPTS = 6

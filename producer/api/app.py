@@ -30,7 +30,7 @@ from contract.errors import (
     UsageError,
     WorkspaceConflictError,
 )
-from contract.logs import redacted
+from contract.redaction import redacted
 from producer.api.monitoring.metrics import UploadCounter
 from producer.api.routes.jobs import jobs_router
 from producer.api.routes.system import system_router

@@ -11,7 +11,8 @@ import redis
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from contract.errors import TraceOcrError, UsageError
-from contract.job import JOB_ID, MAX_CHUNK_SIZE, Job, new_job_id
+from contract.job import MAX_CHUNK_SIZE, Job, new_job_id
+from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, optional
 from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, SHOWN

@@ -8,7 +8,7 @@ import redis
 import structlog
 
 from contract.errors import ExitCode, TraceOcrError
-from contract.logs import redacted
+from contract.redaction import redacted
 
 
 def report_failure(error: Exception) -> ExitCode:

@@ -6,7 +6,8 @@ import time
 import click
 
 from contract.errors import UsageError, WorkspaceConflictError
-from contract.job import JOB_ID, Job, new_job_id
+from contract.job import Job, new_job_id
+from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS
 from contract.workspace import Workspace, open_workspace
 from producer.planning.submit import settle_job

@@ -15,7 +15,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from contract.job_status import JobStatus
-from contract.states import State
 from producer.catalogue import CatalogueEntry
 
 QUIET_SECONDS = 10.0
@@ -49,10 +48,10 @@ def progress_shown(console: Console) -> Iterator[ShowStatus]:
             failed = status.request_counts.failed
             bar.update(
                 task,
-                description=f"{status.id}: {phase(status)}",
+                description=f"{status.id}: {status.phase}",
                 total=status.request_counts.total or None,
                 completed=status.items_read,
-                rate=rate_of(status),
+                rate=status.throughput,
                 failed=f"{failed:,} failed" if failed else "",
             )
 
@@ -66,30 +65,10 @@ class _ProgressLines:
         self._last = ""
 
     def __call__(self, status: JobStatus) -> None:
-        if time.monotonic() < self._next and phase(status) == self._last:
+        if time.monotonic() < self._next and status.phase == self._last:
             return
-        self._next, self._last = time.monotonic() + QUIET_SECONDS, phase(status)
-        total = f"{status.request_counts.total:,}{'+' if status.planning else ''}"
-        self._console.print(
-            f"{status.id}: {phase(status)}, {status.items_read:,} of {total} items, "
-            f"{status.request_counts.failed:,} failed {rate_of(status)}".rstrip(),
-            highlight=False,
-            soft_wrap=True,
-        )
-
-
-def phase(status: JobStatus) -> str:
-    """Return what the job is doing, in words: an operator must see when nobody works on it."""
-    if status.status is not State.IN_PROGRESS:
-        return status.status.words
-    if not status.running and not status.items_read:
-        return "waiting for a worker"
-    return "planning and reading" if status.planning else "reading"
-
-
-def rate_of(status: JobStatus) -> str:
-    """Return the throughput as text, empty while it is unknown."""
-    return f"{status.items_per_second:,.1f} items/s" if status.items_per_second else ""
+        self._next, self._last = time.monotonic() + QUIET_SECONDS, status.phase
+        self._console.print(status.progress, highlight=False, soft_wrap=True)
 
 
 def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
@@ -105,7 +84,7 @@ def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
             f"{status.items_read:,}/{counts.total:,}{'+' if status.planning else ''}",
             f"{counts.failed:,}",
             f"{chunks.done:,}/{chunks.total:,}",
-            rate_of(status),
+            status.throughput,
             duration(status.eta_seconds),
             moment(status.created_at),
         )

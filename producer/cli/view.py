@@ -7,7 +7,7 @@ import click
 from PIL import Image
 
 from contract.errors import ExitCode, UsageError
-from contract.logs import redacted
+from contract.redaction import redacted
 from contract.settings import Settings
 from producer.cli import options
 from producer.results.drawing import document_html

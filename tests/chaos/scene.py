@@ -15,7 +15,7 @@ from pathlib import Path
 
 import redis
 
-from contract.logs import redacted
+from contract.redaction import redacted
 from producer.local.embedded import find_server
 from tests.chaos.faulty_s3 import FaultyS3
 from tests.chaos.sources import Kind

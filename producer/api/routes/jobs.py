@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from contract.broker.ledger import Ledger
 from contract.errors import JobStateError
-from contract.job import JOB_ID, STANDARD_INPUT, Job
-from contract.job_status import JobStatus
+from contract.job import STANDARD_INPUT, Job
+from contract.job_status import JOB_ID, JobStatus
 from contract.kinds import KindName
 from contract.states import Action, State
 from contract.workspace import Workspace

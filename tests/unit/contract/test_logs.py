@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import structlog
 
-from contract.logs import configure_logging, redacted
+from contract.logs import configure_logging
+from contract.redaction import redacted
 from contract.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("restored_logging")

@@ -77,7 +77,7 @@ def test_a_moment_is_in_utc() -> None:
 
 @pytest.mark.parametrize(("rate", "expected"), [(None, ""), (0.0, ""), (1_234.56, "1,234.6 items/s")])
 def test_a_rate_is_empty_while_unknown(rate: float | None, expected: str) -> None:
-    assert render.rate_of(dataclasses.replace(STATUS, items_per_second=rate)) == expected
+    assert dataclasses.replace(STATUS, items_per_second=rate).throughput == expected
 
 
 def test_jobs_are_a_line_each(console: Console, printed: Any) -> None:
@@ -160,7 +160,7 @@ def test_models_are_a_line_each(console: Console, printed: Any) -> None:
     ],
 )
 def test_what_a_job_does_is_said_in_words(changes: dict[str, Any], expected: str) -> None:
-    assert render.phase(dataclasses.replace(STATUS, **changes)) == expected
+    assert dataclasses.replace(STATUS, **changes).phase == expected
 
 
 def test_off_a_terminal_progress_is_a_line_for_each_change_of_status(console: Console, printed: Any) -> None:
