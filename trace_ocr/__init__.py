@@ -1,6 +1,15 @@
-"""The HTTP API from Python: submit jobs, wait for them, read their results; read single crops at once."""
+"""The HTTP API from Python: read files at once; submit jobs, wait for them, fetch their results.
 
-from trace_ocr.client import Client
+`Client` blocks, `AsyncClient` is for asyncio; both need httpx and msgspec alone. Every error is a
+TraceOcrError.
+"""
+
+from contract.errors import TraceOcrError, UsageError
+from contract.job_status import JobStatus
+from contract.lines import DetectionLine, ErrorLine, KieLine, OcrLine, RecognitionLine
+from contract.states import State
+from trace_ocr.async_client import AsyncClient, AsyncJobHandle
+from trace_ocr.client import Client, JobHandle
 from trace_ocr.errors import (
     ApiError,
     ConflictError,
@@ -9,25 +18,48 @@ from trace_ocr.errors import (
     JobFailedError,
     NotFoundError,
     PandasMissingError,
+    RefusedError,
     TooManyRequestsError,
     UnauthorizedError,
+    UnavailableError,
+    UnexpectedAnswerError,
     UnreachableError,
     WaitTimeoutError,
 )
-from trace_ocr.handle import JobHandle
+from trace_ocr.results import DetectionResult, KieResult, OcrResult, RecognitionResult
+from trace_ocr.uploads import Upload
 
 __all__ = [
     "ApiError",
+    "AsyncClient",
+    "AsyncJobHandle",
     "Client",
     "ConflictError",
+    "DetectionLine",
+    "DetectionResult",
+    "ErrorLine",
     "ForbiddenError",
     "JobCancelledError",
     "JobFailedError",
     "JobHandle",
+    "JobStatus",
+    "KieLine",
+    "KieResult",
     "NotFoundError",
+    "OcrLine",
+    "OcrResult",
     "PandasMissingError",
+    "RecognitionLine",
+    "RecognitionResult",
+    "RefusedError",
+    "State",
     "TooManyRequestsError",
+    "TraceOcrError",
     "UnauthorizedError",
+    "UnavailableError",
+    "UnexpectedAnswerError",
     "UnreachableError",
+    "Upload",
+    "UsageError",
     "WaitTimeoutError",
 ]

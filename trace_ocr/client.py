@@ -1,49 +1,34 @@
-"""The client: what a program asks of the whole API."""
+"""The blocking client: read files at once, submit jobs, follow them, fetch what they read."""
 
-import mimetypes
-import os
-import re
 import time
-import uuid
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 import httpx
-import msgspec
 
-from contract.errors import UsageError
-from contract.job_status import JOB_ID, JobStatus
+from contract.job_status import JobStatus
+from contract.states import Action
+from trace_ocr import jobs
 from trace_ocr.connection import Connection, Sleep
-from trace_ocr.handle import JobHandle
+from trace_ocr.exchange import TIMEOUT_SECONDS, Api
+from trace_ocr.lines import LineFile
+from trace_ocr.progress import progress_shown
+from trace_ocr.results import DetectionResult, KieResult, OcrResult, RecognitionResult
+from trace_ocr.uploads import Upload, read_files, uploaded
 
-TIMEOUT_SECONDS = 75.0
-"""Longer than the minute that a server gives an upload by default, so that its answer is heard."""
-
-PAGE = 100
-"""Jobs asked for at once."""
-
-Upload = str | os.PathLike[str] | tuple[str, bytes] | tuple[str, bytes, str]
-"""A file to read: its path, or its name and bytes, and its media type where the name does not say it."""
-
-
-class _Identified(msgspec.Struct):
-    id: str
-
-
-class _JobPage(msgspec.Struct):
-    data: list[JobStatus]
-    has_more: bool = False
-    last_id: str | None = None
+T = TypeVar("T")
 
 
 class Client:
     """One `trace-ocr api`; close it, or use it as a context manager. Safe to share between threads.
 
+    Every method but `job` raises ApiError if the API refuses or fails, and UnreachableError if it does not
+    answer; both only after several tries if trying again may help.
+
     Args:
         url: where the API is, http:// or https://
-        key: from `trace-ocr api-key`; None where the API asks for none
+        key: from `trace-ocr api-key`; None if the API asks for none
         timeout: seconds without an answer after which a request counts as lost
         transport: another way than the network, for tests
         sleep: how to wait between tries, for tests
@@ -61,7 +46,8 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         sleep: Sleep = time.sleep,
     ) -> None:
-        self._connection = Connection(url, key, timeout, transport, sleep)
+        self._api = Api(url, key)
+        self._connection = Connection(self._api, timeout, transport, sleep)
 
     def __enter__(self) -> Self:
         return self
@@ -72,93 +58,176 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Client({self._connection.url!r})"
+        return f"Client({self._api.shown_url!r})"
 
     def close(self) -> None:
         """Close the connections; handles made by this client end with it."""
         self._connection.close()
 
+    def recognition(self, files: Iterable[Upload], **parameters: object) -> list[RecognitionResult]:
+        """Return the text of each file, an image of one text snippet, in their order.
+
+        Args:
+            files: paths; or names and bytes, and media types if the names do not say them
+            **parameters: of the Trace OCR API, such as recognition_model; the server's defaults by default
+
+        Raises:
+            OSError: a file cannot be read
+        """
+        return self.upload("recognition", files, RecognitionResult, **parameters)
+
+    def ocr(self, files: Iterable[Upload], **parameters: object) -> list[OcrResult]:
+        """Return the text of each page of the files, in their order; arguments as for `recognition`."""
+        return self.upload("ocr", files, OcrResult, **parameters)
+
+    def detection(self, files: Iterable[Upload], **parameters: object) -> list[DetectionResult]:
+        """Return the boxes of each page's words; arguments as for `recognition`."""
+        return self.upload("detection", files, DetectionResult, **parameters)
+
+    def kie(self, files: Iterable[Upload], **parameters: object) -> list[KieResult]:
+        """Return the words of each page by class; arguments as for `recognition`."""
+        return self.upload("kie", files, KieResult, **parameters)
+
+    def upload(self, kind: str, files: Iterable[Upload], result: type[T], /, **parameters: object) -> list[T]:
+        """Return a result per image or page, of any kind that the server knows; the rest as `recognition`.
+
+        Args:
+            kind: for the kinds above their methods are shorter
+            result: what each result is decoded to; dict for one that this client has no type for
+        """
+        return self._connection.run(uploaded(self._api, kind, read_files(files), parameters, result))
+
     def submit(
         self,
-        source: str | os.PathLike[str],
-        output: str | os.PathLike[str],
+        source: jobs.Place,
+        output: jobs.Place,
         *,
+        kind: str | None = None,
+        exports: Iterable[str] | None = None,
         job_id: str | None = None,
         urgent: bool = False,
         chunk_size: int | None = None,
         idempotency_key: str | None = None,
         **parameters: object,
-    ) -> JobHandle:
+    ) -> "JobHandle":
         """Have a source planned and read into a workspace; both are places as the server sees them.
 
         Args:
+            kind: recognition, ocr, detection or kie; recognition by default
+            exports: of ocr jobs, what is written for each document: txt, hocr, pdf
             job_id: name of a new job, made by the server by default
             urgent: overtake jobs that are not
             chunk_size: items in a chunk, the server's default by default
             idempotency_key: calls with the same key make one job; made for this call by default
-            **parameters: of the recognition, such as recognition_model
-
-        Raises:
-            ApiError: the API refused or failed
-            UnreachableError: there was no answer; the job may be there
+            **parameters: of the Trace OCR API, such as recognition_model
         """
-        given = {"job_id": job_id, "chunk_size": chunk_size, **parameters}
-        body = {"source": os.fspath(source), "output": os.fspath(output), "urgent": urgent}
-        body |= {name: value for name, value in given.items() if value is not None}
-        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        job = self._connection.call("POST", "jobs", _Identified, json=body, headers=headers)
-        return self.job(job.id)
+        given = {"kind": kind, "job_id": job_id, "urgent": urgent, "chunk_size": chunk_size, **parameters}
+        flow = jobs.submitted(self._api, source, output, given, exports, idempotency_key)
+        return self.job(self._connection.run(flow))
 
-    def job(self, job_id: str) -> JobHandle:
-        """Return a handle of a job by its id; whether there is one, its methods will say.
+    def job(self, job_id: str) -> "JobHandle":
+        """Return a handle of a job by its id; its methods raise NotFoundError if there is none.
 
         Raises:
             UsageError: no job can have that id
         """
-        if not re.fullmatch(JOB_ID, job_id) or job_id.endswith("\n"):
-            raise UsageError(f"{job_id!r} is no job's id; Client.jobs() lists them")
-        return JobHandle(self._connection, job_id)
+        return JobHandle(self._connection, jobs.checked_id(job_id))
 
-    def jobs(self, status: str | None = None) -> Iterator[JobStatus]:
+    def jobs(self, status: str | None = None, kind: str | None = None) -> Iterator[JobStatus]:
         """Yield the status of each job, newest first, asking for further pages as they are needed.
 
         Args:
             status: only jobs of this status
+            kind: only jobs of this kind
         """
-        asked = {"limit": str(PAGE)} | ({"status": status} if status else {})
-        while True:
-            page = self._connection.call("GET", "jobs", _JobPage, params=asked)
-            yield from page.data
-            # A page may be empty and yet not the last: the server looks at so many jobs at once.
-            if not page.has_more or page.last_id is None:
-                return
-            asked["after"] = page.last_id
+        listing = jobs.Listing(self._api, status, kind)
+        while listing.more:
+            yield from self._connection.run(listing.page())
 
-    def recognition(self, files: Iterable[Upload], **parameters: object) -> list[dict[str, Any]]:
-        """Return the text of each file, in their order: name, value, confidence.
+
+class JobHandle:
+    """A job by its id; nothing is asked of the API until a method is called.
+
+    Every method raises ApiError if the API refuses or fails, and UnreachableError if it does not answer.
+    """
+
+    def __init__(self, connection: Connection, identity: str) -> None:
+        self._connection = connection
+        self.id = identity
+
+    def __repr__(self) -> str:
+        return f"JobHandle({self.id!r})"
+
+    def status(self) -> JobStatus:
+        """Return what the job is doing now."""
+        return self._connection.run(jobs.status(self._connection.api, self.id))
+
+    def wait(self, timeout: float | None = None, progress: bool = True) -> JobStatus:
+        """Wait until the job is complete and return its last status; a paused job is waited for.
 
         Args:
-            files: images of one text snippet each
-            **parameters: of the recognition, such as recognition_model
+            timeout: seconds, None for as long as it takes
+            progress: show it on standard error, if that is a terminal: a bar if rich is installed
 
         Raises:
-            OSError: a file cannot be read
-            ApiError: the API refused or failed; 429 is raised after several tries
-            UnreachableError: there was no answer
+            JobFailedError: it failed
+            JobCancelledError: it was cancelled
+            WaitTimeoutError: it has not ended in time
         """
-        parts = [("files", _part(file)) for file in files]
-        params = {name: value for name, value in parameters.items() if value is not None}
-        return self._connection.call("POST", "recognition/", list[dict[str, Any]], files=parts, params=params)
+        with progress_shown(progress) as show:
+            return self._connection.run(jobs.completed(self._connection.api, self.id, timeout, show))
 
+    @overload
+    def results(self) -> Iterator[dict[str, Any]]: ...
 
-def _part(file: Upload) -> tuple[str, bytes, str]:
-    if not isinstance(file, tuple):
-        path = Path(file)
-        return path.name, path.read_bytes(), _media_type(path.name)
-    if len(file) == 3:
-        return file
-    return file[0], file[1], _media_type(file[0])
+    @overload
+    def results(self, line: type[T]) -> Iterator[T]: ...
 
+    def results(self, line: type[Any] = dict[str, Any]) -> Iterator[Any]:
+        """Yield the results of a complete job in source order, as they arrive over the network.
 
-def _media_type(name: str) -> str:
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+        Args:
+            line: what each line is decoded to: dicts by default, or the line of the job's kind, such as
+                RecognitionLine or OcrLine, or any type that msgspec decodes
+        """
+        return self._lines("results", line)
+
+    @overload
+    def errors(self) -> Iterator[dict[str, Any]]: ...
+
+    @overload
+    def errors(self, line: type[T]) -> Iterator[T]: ...
+
+    def errors(self, line: type[Any] = dict[str, Any]) -> Iterator[Any]:
+        """Yield the failed items of a complete job in the same way; their type is ErrorLine."""
+        return self._lines("errors", line)
+
+    def to_pandas(self) -> Any:
+        """Return the results as a pandas.DataFrame, all in memory: a row per line, a column per field.
+
+        Raises:
+            PandasMissingError: pandas is not installed
+        """
+        return jobs.table(jobs.pandas_module(), list(self.results()))
+
+    def cancel(self) -> JobStatus:
+        """End the job after its running chunks; what is read stays."""
+        return self._steer(Action.CANCEL)
+
+    def pause(self) -> JobStatus:
+        """Stop the job after its running chunks until it is resumed."""
+        return self._steer(Action.PAUSE)
+
+    def resume(self) -> JobStatus:
+        """Continue a paused, cancelled or failed job."""
+        return self._steer(Action.RESUME)
+
+    def retry_errors(self) -> JobStatus:
+        """Read a complete job's failed items again; its results are merged again."""
+        return self._steer(Action.RETRY_ERRORS)
+
+    def _steer(self, action: Action) -> JobStatus:
+        return self._connection.run(jobs.steered(self._connection.api, self.id, action))
+
+    def _lines(self, name: str, type_: type[T]) -> Iterator[T]:
+        return self._connection.lines(LineFile(self._connection.api, f"jobs/{self.id}/{name}", type_))

@@ -1,86 +1,98 @@
-"""The lines of a large file over HTTP: never held whole, taken up again where the connection was cut."""
+"""The lines of a large file over HTTP: never held whole, resumed after a cut. No input or output here."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Generic, TypeVar
 
 import httpx
 import msgspec
 
 from contract.lines import UNREADABLE
-from trace_ocr.connection import ATTEMPTS, Connection
 from trace_ocr.errors import ConflictError, RefusedError, UnexpectedAnswerError
+from trace_ocr.exchange import ATTEMPTS, Api, Flow, Request, pause_after
 
 PARTIAL, OUT_OF_RANGE = 206, 416
 
+T = TypeVar("T")
 
-def json_lines(connection: Connection, path: str) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a JSONL answer, decoded.
 
-    A cut connection is taken up again after the last whole line, a few times without a new one.
+class LineFile(Generic[T]):
+    """One JSONL answer on its way: how far it is read, in bytes, and which version of it.
 
-    Raises:
-        ApiError: the API refused or failed, or the file changed in between
-        UnreachableError: the connection does not hold
+    For each try: `open`, `begin`, `feed` with the bytes as they arrive, `finish`; or `cut` if the connection
+    breaks. A cut connection is resumed after the last whole line, ATTEMPTS times without a new one.
+
+    Args:
+        path: below the API's URL
+        type_: what each line is
     """
-    place, cuts = _Place(), 0
-    while True:
+
+    def __init__(self, api: Api, path: str, type_: type[T]) -> None:
+        self.ended = False
+        self._api = api
+        self._path = path
+        self._decoder = msgspec.json.Decoder(type_)
+        self._read = self._skip = self._cuts = self._status = 0
+        self._version = ""
+        self._rest = b""
+
+    def open(self) -> Flow[httpx.Response | None]:
+        """Ask for what is missing; return the answer with its body unread, None if nothing is missing.
+
+        Raises:
+            ApiError: the API refused or failed
+            UnreachableError: there was no answer
+        """
+        # Compressed bytes cannot be counted in lines: from its middle the file comes as it is.
+        rest = {"Range": f"bytes={self._read}-", "Accept-Encoding": "identity"} if self._read else {}
         try:
-            for line in _rest(connection, path, place):
-                cuts = 0
-                yield line
-            return
-        except httpx.RequestError as error:
-            cuts += 1
-            if cuts >= ATTEMPTS:
-                raise connection.unreachable(error) from error
-            connection.pause(cuts)
-
-
-class _Place:
-    """How far a file is read, in bytes, and which version of it."""
-
-    def __init__(self) -> None:
-        self.read = 0
-        self.version = ""
-
-
-def _rest(connection: Connection, path: str, place: _Place) -> Iterator[dict[str, Any]]:
-    # Compressed bytes cannot be counted in lines: what is asked for from its middle comes as it is.
-    headers = {"Range": f"bytes={place.read}-", "Accept-Encoding": "identity"} if place.read else {}
-    try:
-        with connection.stream(path, headers) as response:
-            skip = _skipped(response, place)
-            for line in _whole_lines(response, skip):
-                place.read += len(line)
-                yield _decoded(line, response)
-    except RefusedError as error:
-        # Cut after the last line: nothing is left to ask for.
-        if not (place.read and error.status == OUT_OF_RANGE):
+            request = Request("GET", self._path, {"headers": rest}, stream=True)
+            response = yield from self._api.answer(request)
+        except RefusedError as error:
+            # Cut after the last line: nothing is left to ask for.
+            if self._read and error.status == OUT_OF_RANGE:
+                self.ended = True
+                return None
             raise
+        return response
 
+    def begin(self, response: httpx.Response) -> None:
+        """Note which version of the file comes, and from where.
 
-def _skipped(response: httpx.Response, place: _Place) -> int:
-    """Return how many bytes come again; notes the file's version, and that it is still the same."""
-    version = response.headers.get("ETag", "").removeprefix("W/")
-    if place.read and version != place.version:
-        raise ConflictError(response.status_code, "the file was replaced while it was read; begin anew")
-    place.version = version
-    return place.read if response.status_code != PARTIAL else 0
+        Raises:
+            ConflictError: it is another one than before
+        """
+        version = response.headers.get("ETag", "").removeprefix("W/")
+        if self._read and version != self._version:
+            raise ConflictError(response.status_code, "the file was replaced while it was read; start again")
+        self._version, self._status, self._rest = version, response.status_code, b""
+        self._skip = self._read if response.status_code != PARTIAL else 0
 
-
-def _whole_lines(response: httpx.Response, skip: int) -> Iterator[bytes]:
-    rest = b""
-    for data in response.iter_bytes():
-        skipped, skip = data[skip:], max(0, skip - len(data))
-        *lines, rest = (rest + skipped).split(b"\n")
+    def feed(self, data: bytes) -> Iterator[T]:
+        """Yield the lines that these bytes complete."""
+        skipped, self._skip = data[self._skip :], max(0, self._skip - len(data))
+        *lines, self._rest = (self._rest + skipped).split(b"\n")
         for line in lines:
-            yield line + b"\n"
-    if rest:
-        yield rest
+            yield self._decoded(line, len(line) + 1)
 
+    def finish(self) -> Iterator[T]:
+        """Yield the last line, if no newline ends it."""
+        self.ended = True
+        if self._rest:
+            yield self._decoded(self._rest, len(self._rest))
 
-def _decoded(line: bytes, response: httpx.Response) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(line, type=dict[str, Any])
-    except UNREADABLE as error:
-        raise UnexpectedAnswerError(response.status_code, f"a line is no JSON object: {error}") from error
+    def cut(self, error: httpx.RequestError) -> Flow[None]:
+        """Pause before the next try; raises UnreachableError if the connection does not hold."""
+        self._cuts += 1
+        if self._cuts >= ATTEMPTS:
+            raise self._api.unreachable(error) from error
+        yield pause_after(self._cuts)
+
+    def _decoded(self, line: bytes, size: int) -> T:
+        try:
+            decoded = self._decoder.decode(line)
+        except UNREADABLE as error:
+            message = f"a line is not as expected: {error}"
+            raise UnexpectedAnswerError(self._status, message) from error
+        self._read += size
+        self._cuts = 0
+        return decoded

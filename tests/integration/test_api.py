@@ -1,5 +1,6 @@
 """The HTTP API over real processes: `trace-ocr api`, `control`, `worker`, a real Redis, folders and S3."""
 
+import asyncio
 import gzip
 import http.client
 import itertools
@@ -19,6 +20,7 @@ from producer.local.embedded import embedded_broker
 from tests.integration.service import Service, lines, running_service, until
 from trace_ocr import (
     ApiError,
+    AsyncClient,
     Client,
     ConflictError,
     ForbiddenError,
@@ -26,6 +28,7 @@ from trace_ocr import (
     JobFailedError,
     JobHandle,
     NotFoundError,
+    RecognitionLine,
     TooManyRequestsError,
     UnauthorizedError,
 )
@@ -878,13 +881,38 @@ def test_the_products_client_reads_files_under_the_contracts_names(
 
     found = client.recognition(paths, recognition_model="crnn_mobilenet_v3_small", recognition_batch_size=2)
 
-    assert [(one["name"], one["value"]) for one in found] == [(path.name, read[path.name]) for path in paths]
+    assert [(one.name, one.value) for one in found] == [(path.name, read[path.name]) for path in paths]
+
+
+def test_the_async_client_reads_files_and_jobs_as_the_blocking_one_does(
+    service: Service, client: Client, night: JobHandle, source: Path
+) -> None:
+    crops = sorted(source.iterdir())[:3]
+
+    async def asked() -> tuple[object, ...]:
+        async with AsyncClient(service.url, service.key) as same:
+            job = await same.submit(source, service.folder("night"), job_id="night", chunk_size=7)
+            return (
+                await same.recognition(crops),
+                (await job.wait(timeout=60)).request_counts,
+                [line async for line in job.results(RecognitionLine)],
+                [line async for line in job.errors()],
+                "night" in [found.id async for found in same.jobs(kind="recognition")],
+            )
+
+    assert asyncio.run(asked()) == (
+        client.recognition(crops),
+        night.status().request_counts,
+        list(night.results(RecognitionLine)),
+        list(night.errors()),
+        True,
+    )
 
 
 def test_a_pdf_gives_one_element_per_page(client: Client) -> None:
     found = client.recognition([("two.pdf", _pdf(2))])
 
-    assert [one["name"] for one in found] == ["two.pdf", "two.pdf"]
+    assert [one.name for one in found] == ["two.pdf", "two.pdf"]
 
 
 def test_an_unsupported_type_is_refused_in_the_contracts_words(http_client: httpx.Client) -> None:
@@ -1016,6 +1044,9 @@ def test_pages_over_http_are_those_of_a_job_with_their_scores_rounded(
                 assert value == pytest.approx(theirs[path], abs=GEOMETRY), path
             else:
                 assert value == theirs[path], path
+    # and the client gives them with types
+    (page,) = getattr(client, kind)([folder / "receipt.png"], **DEMO_DETECTION)
+    assert (page.name, page.page, len(getattr(page, key)) > 0) == ("receipt.png", 1, True)
 
 
 @pytest.mark.parametrize("kind", ["ocr", "detection", "kie"])

@@ -1,0 +1,178 @@
+"""The client for asyncio: the same methods, to be awaited."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import httpx
+
+from contract.job_status import JobStatus
+from contract.states import Action
+from trace_ocr import jobs
+from trace_ocr.connection import AsyncConnection, AsyncSleep
+from trace_ocr.exchange import TIMEOUT_SECONDS, Api
+from trace_ocr.lines import LineFile
+from trace_ocr.progress import progress_shown
+from trace_ocr.results import DetectionResult, KieResult, OcrResult, RecognitionResult
+from trace_ocr.uploads import Upload, read_files, uploaded
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """`Client` for asyncio: arguments and errors are the same; close it, or use it with `async with`.
+
+    `job` is a plain method; `jobs`, and `results` and `errors` of a handle, are for `async for`; all others
+    are awaited.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: AsyncSleep = asyncio.sleep,
+    ) -> None:
+        self._api = Api(url, key)
+        self._connection = AsyncConnection(self._api, timeout, transport, sleep)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._api.shown_url!r})"
+
+    async def aclose(self) -> None:
+        """Close the connections; handles made by this client end with it."""
+        await self._connection.aclose()
+
+    async def recognition(self, files: Iterable[Upload], **parameters: object) -> list[RecognitionResult]:
+        """Return the text of each file; see `Client.recognition`."""
+        return await self.upload("recognition", files, RecognitionResult, **parameters)
+
+    async def ocr(self, files: Iterable[Upload], **parameters: object) -> list[OcrResult]:
+        """Return the text of each page; see `Client.ocr`."""
+        return await self.upload("ocr", files, OcrResult, **parameters)
+
+    async def detection(self, files: Iterable[Upload], **parameters: object) -> list[DetectionResult]:
+        """Return the boxes of each page's words; see `Client.detection`."""
+        return await self.upload("detection", files, DetectionResult, **parameters)
+
+    async def kie(self, files: Iterable[Upload], **parameters: object) -> list[KieResult]:
+        """Return the words of each page by class; see `Client.kie`."""
+        return await self.upload("kie", files, KieResult, **parameters)
+
+    async def upload(
+        self, kind: str, files: Iterable[Upload], result: type[T], /, **parameters: object
+    ) -> list[T]:
+        """Return a result per image or page, of any kind that the server knows; see `Client.upload`."""
+        parts = await asyncio.to_thread(read_files, files)
+        return await self._connection.run(uploaded(self._api, kind, parts, parameters, result))
+
+    async def submit(
+        self,
+        source: jobs.Place,
+        output: jobs.Place,
+        *,
+        kind: str | None = None,
+        exports: Iterable[str] | None = None,
+        job_id: str | None = None,
+        urgent: bool = False,
+        chunk_size: int | None = None,
+        idempotency_key: str | None = None,
+        **parameters: object,
+    ) -> "AsyncJobHandle":
+        """Have a source planned and read into a workspace; see `Client.submit`."""
+        given = {"kind": kind, "job_id": job_id, "urgent": urgent, "chunk_size": chunk_size, **parameters}
+        flow = jobs.submitted(self._api, source, output, given, exports, idempotency_key)
+        return self.job(await self._connection.run(flow))
+
+    def job(self, job_id: str) -> "AsyncJobHandle":
+        """Return a handle of a job by its id; see `Client.job`."""
+        return AsyncJobHandle(self._connection, jobs.checked_id(job_id))
+
+    async def jobs(self, status: str | None = None, kind: str | None = None) -> AsyncIterator[JobStatus]:
+        """Yield the status of each job, newest first; see `Client.jobs`."""
+        listing = jobs.Listing(self._api, status, kind)
+        while listing.more:
+            for found in await self._connection.run(listing.page()):
+                yield found
+
+
+class AsyncJobHandle:
+    """A job by its id, as JobHandle; nothing is asked of the API until a method is awaited."""
+
+    def __init__(self, connection: AsyncConnection, identity: str) -> None:
+        self._connection = connection
+        self.id = identity
+
+    def __repr__(self) -> str:
+        return f"AsyncJobHandle({self.id!r})"
+
+    async def status(self) -> JobStatus:
+        """Return what the job is doing now."""
+        return await self._connection.run(jobs.status(self._connection.api, self.id))
+
+    async def wait(self, timeout: float | None = None, progress: bool = True) -> JobStatus:
+        """Wait until the job is complete and return its last status; see `JobHandle.wait`."""
+        with progress_shown(progress) as show:
+            return await self._connection.run(jobs.completed(self._connection.api, self.id, timeout, show))
+
+    @overload
+    def results(self) -> AsyncIterator[dict[str, Any]]: ...
+
+    @overload
+    def results(self, line: type[T]) -> AsyncIterator[T]: ...
+
+    def results(self, line: type[Any] = dict[str, Any]) -> AsyncIterator[Any]:
+        """Yield the results of a complete job in source order; see `JobHandle.results`.
+
+        Leaving the loop early keeps a connection until the event loop collects the iterator;
+        `contextlib.aclosing` frees it at once.
+        """
+        return self._lines("results", line)
+
+    @overload
+    def errors(self) -> AsyncIterator[dict[str, Any]]: ...
+
+    @overload
+    def errors(self, line: type[T]) -> AsyncIterator[T]: ...
+
+    def errors(self, line: type[Any] = dict[str, Any]) -> AsyncIterator[Any]:
+        """Yield the failed items of a complete job in the same way; their type is ErrorLine."""
+        return self._lines("errors", line)
+
+    async def to_pandas(self) -> Any:
+        """Return the results as a pandas.DataFrame; see `JobHandle.to_pandas`."""
+        pandas = jobs.pandas_module()
+        return jobs.table(pandas, [line async for line in self.results()])
+
+    async def cancel(self) -> JobStatus:
+        """End the job after its running chunks; what is read stays."""
+        return await self._steer(Action.CANCEL)
+
+    async def pause(self) -> JobStatus:
+        """Stop the job after its running chunks until it is resumed."""
+        return await self._steer(Action.PAUSE)
+
+    async def resume(self) -> JobStatus:
+        """Continue a paused, cancelled or failed job."""
+        return await self._steer(Action.RESUME)
+
+    async def retry_errors(self) -> JobStatus:
+        """Read a complete job's failed items again; its results are merged again."""
+        return await self._steer(Action.RETRY_ERRORS)
+
+    async def _steer(self, action: Action) -> JobStatus:
+        return await self._connection.run(jobs.steered(self._connection.api, self.id, action))
+
+    def _lines(self, name: str, type_: type[T]) -> AsyncIterator[T]:
+        return self._connection.lines(LineFile(self._connection.api, f"jobs/{self.id}/{name}", type_))

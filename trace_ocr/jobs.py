@@ -1,0 +1,143 @@
+"""What is asked of the API about jobs, as flows; and what becomes of the answers."""
+
+import importlib
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from contract.errors import UsageError
+from contract.job_status import JOB_ID, JobStatus
+from contract.states import Action, State
+from trace_ocr.errors import JobCancelledError, JobFailedError, PandasMissingError, WaitTimeoutError
+from trace_ocr.exchange import Api, Flow, Pause, Request
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at a job that is waited for."""
+
+PAGE = 100
+"""Jobs asked for at once."""
+
+RESULT_COLUMNS = ("id", "name", "value", "confidence")
+"""Columns of an empty table of results."""
+
+Place = str | os.PathLike[str]
+"""A source or a workspace as the server sees it."""
+
+ShowStatus = Callable[[JobStatus], None]
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+class _JobPage(msgspec.Struct):
+    data: list[JobStatus]
+    has_more: bool = False
+    last_id: str | None = None
+
+
+def checked_id(job_id: str) -> str:
+    """Return the id; raises UsageError if no job can have it."""
+    if not re.fullmatch(JOB_ID, job_id) or job_id.endswith("\n"):
+        raise UsageError(f"{job_id!r} is no job's id; Client.jobs() lists them")
+    return job_id
+
+
+def submitted(
+    api: Api,
+    source: Place,
+    output: Place,
+    given: Mapping[str, object],
+    exports: Iterable[str] | None,
+    idempotency_key: str | None,
+) -> Flow[str]:
+    """Submit a job and return its id.
+
+    Args:
+        given: further fields of the request; those that are None are left to the server
+    """
+    body: dict[str, object] = {"source": os.fspath(source), "output": os.fspath(output)}
+    body |= {name: value for name, value in given.items() if value is not None}
+    if exports is not None:
+        body["exports"] = [exports] if isinstance(exports, str) else list(exports)
+    # One key for all tries: those that repeat a request that arrived make no second job.
+    headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+    job = yield from api.call(Request("POST", "jobs", {"json": body, "headers": headers}), _Identified)
+    return checked_id(job.id)
+
+
+def status(api: Api, job_id: str) -> Flow[JobStatus]:
+    """Return what a job is doing now."""
+    return api.call(Request("GET", f"jobs/{job_id}"), JobStatus)
+
+
+def steered(api: Api, job_id: str, action: Action) -> Flow[JobStatus]:
+    """Ask for an action; return the job's status after it."""
+    return api.call(Request("POST", f"jobs/{job_id}/{action}", idempotent=False), JobStatus)
+
+
+def completed(api: Api, job_id: str, timeout: float | None, show: ShowStatus) -> Flow[JobStatus]:
+    """Wait until a job is complete; return its last status.
+
+    Raises:
+        JobFailedError: it failed
+        JobCancelledError: it was cancelled
+        WaitTimeoutError: it has not ended in `timeout` seconds
+    """
+    last = yield from _ended(api, job_id, timeout, show)
+    if last.status is State.FAILED:
+        raise JobFailedError(last)
+    if last.status is State.CANCELLED:
+        raise JobCancelledError(last)
+    return last
+
+
+def _ended(api: Api, job_id: str, timeout: float | None, show: ShowStatus) -> Flow[JobStatus]:
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        now = yield from status(api, job_id)
+        show(now)
+        if now.ended:
+            return now
+        left = LOOK_SECONDS if end is None else end - time.monotonic()
+        if left <= 0:
+            raise WaitTimeoutError(
+                f"job {job_id} is {now.status} after {timeout:g} s and goes on; wait for it again"
+            )
+        yield Pause(min(left, LOOK_SECONDS))
+
+
+class Listing:
+    """Jobs, newest first, page by page; `more` says whether there is a further page."""
+
+    def __init__(self, api: Api, state: str | None, kind: str | None) -> None:
+        self.more = True
+        self._api = api
+        asked = {"limit": str(PAGE), "status": state, "kind": kind}
+        self._asked = {name: value for name, value in asked.items() if value is not None}
+
+    def page(self) -> Flow[list[JobStatus]]:
+        """Return the next page. It may be empty and not the last: the server looks at so many at once."""
+        page = yield from self._api.call(Request("GET", "jobs", {"params": self._asked}), _JobPage)
+        self.more = page.has_more and page.last_id is not None
+        if page.last_id is not None:
+            self._asked["after"] = page.last_id
+        return page.data
+
+
+def pandas_module() -> Any:
+    """Return pandas; raises PandasMissingError if it is not installed."""
+    try:
+        return importlib.import_module("pandas")
+    except ImportError as error:
+        raise PandasMissingError("to_pandas needs pandas: pip install pandas") from error
+
+
+def table(pandas: Any, rows: list[dict[str, Any]]) -> Any:
+    """Return results as a pandas.DataFrame, a row per line and a column per field."""
+    return pandas.DataFrame(rows, columns=None if rows else list(RESULT_COLUMNS))

@@ -1,0 +1,55 @@
+"""What uploads are answered: one result per image or page, in the shapes of the Trace OCR API.
+
+They are the lines of jobs without `id` and `label`, and their scores are rounded to two decimals. Geometry is
+relative to the page, in 0..1: `(x_min, y_min, x_max, y_max)`, or four corners as eight numbers if pages are
+not assumed to be straight.
+"""
+
+import msgspec
+
+from contract.lines import Estimate, Field, Geometry, PageText
+
+
+class RecognitionResult(msgspec.Struct, frozen=True):
+    """The text of one crop; `confidence` is in 0..1."""
+
+    name: str
+    value: str
+    confidence: float
+
+
+class OcrResult(msgspec.Struct, frozen=True):
+    """The text of one page in blocks, lines and words.
+
+    `page` is counted from 1, `dimensions` are (height, width) in pixels; `note` is there only if the image
+    was not read whole.
+    """
+
+    name: str
+    page: int
+    orientation: Estimate
+    language: Estimate
+    dimensions: tuple[int, int]
+    pages: tuple[PageText]
+    note: str | None = None
+
+
+class DetectionResult(msgspec.Struct, frozen=True):
+    """The boxes of one page's words; `page` and `note` as in OcrResult."""
+
+    name: str
+    page: int
+    bounding_boxes: tuple[Geometry, ...]
+    note: str | None = None
+
+
+class KieResult(msgspec.Struct, frozen=True):
+    """The words of one page by the detection model's classes; the rest as in OcrResult."""
+
+    name: str
+    page: int
+    orientation: Estimate
+    language: Estimate
+    dimensions: tuple[int, int]
+    extracted_fields: tuple[Field, ...]
+    note: str | None = None
