@@ -7,6 +7,7 @@ import click
 from PIL import Image
 
 from contract.errors import ExitCode, UsageError
+from contract.kinds.detection import PDF_RESOLUTION
 from contract.redaction import redacted
 from contract.settings import Settings
 from producer.cli import options
@@ -26,7 +27,9 @@ def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCod
     session = Session(settings)
     workspace = find_workspace(job, session.ledger_if_set, session.storage, session.index)
     known = workspace.require_job()
-    with Pictures(session.storage, settings) as pictures:
+    # Of crops there are no documents, and no resolution.
+    resolution = getattr(known.parameters, "pdf_resolution", PDF_RESOLUTION)
+    with Pictures(session.storage, settings, resolution) as pictures:
         pages = find(workspace, known, item)
         html = document_html(known, item, ((found, _picture(found, pictures)) for found in pages))
     target = Path(output or _file_name(item))

@@ -1,18 +1,17 @@
 """One item, or all pages of a document, to look at: found in a workspace, with its line and its picture."""
 
 import contextlib
-import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 import msgspec
-from PIL import Image, ImageOps
+from PIL import Image
 
-from contract.documents import POINTS_PER_INCH, is_document, opened_frames, opened_pdf, page_id
+from contract.documents import is_document, opened_pdf, page_id
 from contract.errors import (
     ErrorCode,
     ItemError,
@@ -21,16 +20,15 @@ from contract.errors import (
     TooManyBytesError,
     UsageError,
 )
+from contract.images import decode_rgb
 from contract.job import Job
 from contract.kinds import KINDS
 from contract.lines import ErrorLine
+from contract.pages import read_frame, render
 from contract.records import Item, failure_of
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, intact
-
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
-"""Pillow's decoders that are tried, the workers' list: some others run programs (EPS)."""
 
 BREAKING = (ErrorCode.WORKER_CRASHED, ErrorCode.TIMED_OUT)
 """Errors of items that a process did not survive: what is wrong with them is no error that can be caught."""
@@ -70,13 +68,16 @@ def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
 
 
 class Pictures:
-    """Reads items' pictures, one at a time; a remote document is copied here once for all its pages.
+    """Reads items' pictures as workers do, one at a time; a remote document is copied once for all its pages.
 
     For commands: pdfium runs in this process, and what the user may read may be read.
+
+    Args:
+        resolution: dots per inch, for PDFs
     """
 
-    def __init__(self, storage: Storage, settings: Settings) -> None:
-        self._storage, self._settings = storage, settings
+    def __init__(self, storage: Storage, settings: Settings, resolution: int) -> None:
+        self._storage, self._settings, self._resolution = storage, settings, resolution
         self._stack = contextlib.ExitStack()
         self._held: tuple[str, Path] | None = None
 
@@ -98,12 +99,21 @@ class Pictures:
         if isinstance(found.line, ErrorLine) and found.line.error.code in BREAKING:
             raise ItemError(found.line.error.code, "what broke a worker's process is not opened here")
         if item.page and is_document(item.uri):
-            return _page(self._path(item.uri), item.page, self._settings.max_pixels)
-        data = self._storage.at(item.uri).read(item.uri, self._settings.max_bytes)
-        # Our own limit applies, before decoding.
-        Image.MAX_IMAGE_PIXELS = None
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _fitted(image, self._settings.max_pixels)
+            picture = self._page(self._path(item.uri), item.page)
+        else:
+            data = self._storage.at(item.uri).read(item.uri, self._settings.max_bytes)
+            picture, _ = decode_rgb(data, self._settings.max_pixels)
+        picture.thumbnail((MAX_SIDE, MAX_SIDE))
+        return picture
+
+    def _page(self, path: Path, number: int) -> Image.Image:
+        if path.suffix.lower() != ".pdf":
+            return read_frame(path, number, self._settings.max_pixels)
+        with opened_pdf(path) as document:
+            picture: Image.Image = render(
+                document, number, self._resolution, self._settings.max_pixels
+            ).to_pil()
+            return picture
 
     def _path(self, uri: str) -> Path:
         """Return where a document lies on this machine; the pages of one follow one another."""
@@ -163,56 +173,3 @@ def _line(workspace: Workspace, job: Job, chunk: int, index: int) -> Any | Error
     with intact(uri):
         line = lines[index]
         return msgspec.json.decode(line, type=ErrorLine if failure_of(line) else KINDS[job.kind].line)
-
-
-def _page(path: Path, number: int, max_pixels: int) -> Image.Image:
-    if path.suffix.lower() != ".pdf":
-        with opened_frames(path) as frames:
-            frames.seek(number - 1)
-            return _fitted(frames, max_pixels)
-    with opened_pdf(path) as document:
-        page = document[number - 1]
-        scale = min(MAX_SIDE / max(page.get_size()), MAX_SIDE / POINTS_PER_INCH)
-        rendered: Image.Image = page.render(scale=scale).to_pil()
-        return rendered.convert("RGB")
-
-
-def _fitted(image: Image.Image, max_pixels: int) -> Image.Image:
-    if image.width * image.height > max_pixels:
-        raise ItemError(
-            ErrorCode.TOO_MANY_PIXELS,
-            f"{image.width} x {image.height} pixels are too many: raise TRACE_OCR_MAX_PIXELS to see them",
-        )
-    upright = _eight_bits(_upright(image))
-    if upright.has_transparency_data:
-        ground = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(ground, upright.convert("RGBA"))
-    upright = upright.convert("RGB")
-    upright.thumbnail((MAX_SIDE, MAX_SIDE))
-    return upright
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF block says; a damaged block says nothing, as it does to workers."""
-    image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except MemoryError:
-        raise
-    # Any exception: Pillow raises whatever it trips over.
-    except Exception:
-        return image
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale deeper samples as workers do; Pillow cuts them off at 255."""
-    if image.mode != "F" and not image.mode.startswith("I"):
-        return image
-    samples = image.convert("F")
-    # A single band's extremes are two numbers.
-    highest = cast("tuple[float, float]", samples.getextrema())[1]
-    if image.mode == "F":
-        scale = 255.0 if highest <= 1 else 1.0
-    else:
-        scale = 1.0 if image.mode == "I" and highest <= 255 else 1 / 256
-    return samples.point(lambda value: value * scale).convert("L")

@@ -1,7 +1,6 @@
 """One page of a document to an RGB array; and where its file lies on this machine while it is read."""
 
 import contextlib
-import math
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -9,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from contract.documents import POINTS_PER_INCH, opened_frames, opened_pdf, page_count
+from contract.documents import opened_pdf
 from contract.errors import ErrorCode, ItemError, TooManyBytesError
+from contract.pages import read_frame, render
 from contract.storage import Storage, is_remote
 from contract.storage.roots import AllowedRoots
-from worker.images.decode import DecodedImage, as_item_errors, check_pixels, pixels_of
+from worker.images.decode import DecodedImage, as_item_errors
 
 
 class PageReader:
@@ -38,23 +38,10 @@ class PageReader:
             ItemError: document or page are damaged, or the page is larger than `max_pixels`
         """
         if path.suffix.lower() != ".pdf":
-            return read_frame(path, number, self._max_pixels)
-        document = self._pdf(path)
-        if number > len(document):
-            raise _no_such_page(number, len(document))
-        try:
-            page = document[number - 1]
-            scale = resolution / POINTS_PER_INCH
-            width, height = (math.ceil(side * scale) for side in page.get_size())
-            check_pixels(width, height, self._max_pixels, f"page {number}: ")
-            bitmap = page.render(scale=scale, rev_byteorder=True)
-            # A copy: what is kept of the page is these bytes, not its bitmap.
-            return DecodedImage(np.array(bitmap.to_numpy()[:, :, :3]))
-        except (ItemError, MemoryError):
-            raise
-        # Any exception: pypdfium2 raises its own error, and ValueError or OSError for what it trips over.
-        except Exception as error:
-            raise _damaged_page(number, error) from error
+            return read_page(path, number, self._max_pixels)
+        bitmap = render(self._pdf(path), number, resolution, self._max_pixels)
+        # A copy: what is kept of the page is these bytes, not its bitmap.
+        return DecodedImage(np.array(bitmap.to_numpy()[:, :, :3]))
 
     def _pdf(self, path: Path) -> Any:
         key = str(path), path.stat().st_mtime_ns
@@ -66,25 +53,9 @@ class PageReader:
         return self._document
 
 
-def read_frame(path: Path, number: int, max_pixels: int) -> DecodedImage:
+def read_page(path: Path, number: int, max_pixels: int) -> DecodedImage:
     """Return one page of a TIFF, counted from 1; raises ItemError as `PageReader.page`."""
-    with opened_frames(path) as image:
-        try:
-            image.seek(number - 1)
-        except EOFError as error:
-            # Counted anew: Pillow takes the page that it was asked for last for the document's last.
-            raise _no_such_page(number, page_count(path)) from error
-        # Any exception: Pillow's plugins raise whatever they trip over.
-        except Exception as error:
-            raise _damaged_page(number, error) from error
-        check_pixels(*image.size, max_pixels, f"page {number}: ")
-        try:
-            return DecodedImage(pixels_of(image))
-        except MemoryError:
-            raise
-        # Any exception, as above.
-        except Exception as error:
-            raise _damaged_page(number, error) from error
+    return DecodedImage(np.array(read_frame(path, number, max_pixels)))
 
 
 class DocumentFiles:
@@ -133,15 +104,3 @@ class DocumentFiles:
             raise TooManyBytesError(f"{uri} is larger than {self._max_bytes:,} bytes")
         if not size:
             raise ItemError(ErrorCode.EMPTY_FILE, f"{uri} has zero bytes: was its upload cut off?")
-
-
-def _no_such_page(number: int, pages: int) -> ItemError:
-    return ItemError(
-        ErrorCode.NO_SUCH_PAGE, f"the document has {pages:,} pages, and no page {number:,}: plan it anew"
-    )
-
-
-def _damaged_page(number: int, error: Exception) -> ItemError:
-    return ItemError(
-        ErrorCode.DAMAGED_PAGE, f"page {number} cannot be read ({error}): save the document anew"
-    )

@@ -8,7 +8,7 @@ from contract.kinds.detection import PDF_RESOLUTION
 from contract.records import Item
 from worker.images.decode import DecodedImage, File, decode_crop, decode_image
 from worker.images.decoding import Request
-from worker.images.documents import read_frame
+from worker.images.documents import read_page
 from worker.images.isolation import CROP, IMAGE, DecoderPool
 
 
@@ -50,7 +50,7 @@ class Decoder:
 
     def _page(self, item: Item, path: Path) -> DecodedImage:
         if item.page and path.suffix.lower() != ".pdf" and not self._careful:
-            return read_frame(path, item.page, self._max_pixels)
+            return read_page(path, item.page, self._max_pixels)
         with self._decoders.lent() as decoder:
             if item.page:
                 return decoder.decode(Request("page", str(path), item.page, self._resolution))

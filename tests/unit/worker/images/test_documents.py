@@ -16,7 +16,7 @@ from PIL import Image, TiffImagePlugin
 from contract.errors import ErrorCode, ItemError, StorageUnavailableError
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
-from worker.images.documents import DocumentFiles, PageReader, read_frame
+from worker.images.documents import DocumentFiles, PageReader, read_page
 
 MAX_PIXELS, DOTS = 1_000_000, 72
 """A limit that no good page here comes near; and a resolution at which a point is a pixel."""
@@ -229,7 +229,7 @@ class TestTiff:
     def test_each_page_has_its_own_size(self, put: Any) -> None:
         path = put("a.tiff", tiff((300, 200), (80, 400)))
 
-        pages = [read_frame(path, page, MAX_PIXELS).pixels for page in (2, 1)]
+        pages = [read_page(path, page, MAX_PIXELS).pixels for page in (2, 1)]
 
         assert [page.shape for page in pages] == [(400, 80, 3), (200, 300, 3)]
         assert [page[0, 0].tolist() for page in pages] == [[2, 2, 2], [1, 1, 1]]
@@ -248,7 +248,7 @@ class TestTiff:
         buffer = io.BytesIO()
         Image.new(mode, (30, 20)).save(buffer, "TIFF")
 
-        pixels = read_frame(put("a.tiff", buffer.getvalue()), 1, MAX_PIXELS).pixels
+        pixels = read_page(put("a.tiff", buffer.getvalue()), 1, MAX_PIXELS).pixels
 
         assert (pixels.shape, pixels.dtype) == ((20, 30, 3), np.uint8)
 
@@ -256,7 +256,7 @@ class TestTiff:
     def test_each_page_is_turned_as_it_says_itself(self, orientations: tuple[int, int], put: Any) -> None:
         path = put("a.tiff", turned_tiff(*orientations))
 
-        shapes = [read_frame(path, page, MAX_PIXELS).pixels.shape for page in (1, 2)]
+        shapes = [read_page(path, page, MAX_PIXELS).pixels.shape for page in (1, 2)]
 
         assert shapes == [(30, 20, 3) if turn == TURNED else (20, 30, 3) for turn in orientations]
 
@@ -265,15 +265,15 @@ class TestBadTiff:
     def test_a_page_larger_than_the_limit_is_not_decoded_and_others_are(self, put: Any) -> None:
         path = put("a.tiff", tiff((30, 20), (1001, 1000), compression="tiff_lzw"))
 
-        refused = refusal(lambda: read_frame(path, 2, MAX_PIXELS))
+        refused = refusal(lambda: read_page(path, 2, MAX_PIXELS))
 
         assert refused.code == ErrorCode.TOO_MANY_PIXELS
         assert "page 2: 1001 x 1000 pixels" in refused.message
-        assert read_frame(path, 1, MAX_PIXELS).pixels.shape == (20, 30, 3)
+        assert read_page(path, 1, MAX_PIXELS).pixels.shape == (20, 30, 3)
 
     @pytest.mark.parametrize("page", [3, 90])
     def test_a_page_that_it_does_not_have(self, page: int, put: Any) -> None:
-        refused = refusal(lambda: read_frame(put("a.tiff", tiff((30, 20), (30, 20))), page, MAX_PIXELS))
+        refused = refusal(lambda: read_page(put("a.tiff", tiff((30, 20), (30, 20))), page, MAX_PIXELS))
 
         assert refused.code == ErrorCode.NO_SUCH_PAGE
         assert f"has 2 pages, and no page {page}" in refused.message
@@ -282,7 +282,7 @@ class TestBadTiff:
         "data", [b"dear sirs", b"II*\0", tiff((30, 20))[:9]], ids=["none", "head", "cut"]
     )
     def test_what_is_no_tiff(self, data: bytes, put: Any) -> None:
-        refused = refusal(lambda: read_frame(put("a.tiff", data), 1, MAX_PIXELS))
+        refused = refusal(lambda: read_page(put("a.tiff", data), 1, MAX_PIXELS))
 
         assert refused.code == ErrorCode.DAMAGED_DOCUMENT
         assert "save it anew from its original" in refused.message
@@ -291,11 +291,11 @@ class TestBadTiff:
         # given a last page that lacks its last pixels
         path = put("a.tiff", tiff((30, 20), (30, 20))[:-100])
 
-        refused = refusal(lambda: read_frame(path, 2, MAX_PIXELS))
+        refused = refusal(lambda: read_page(path, 2, MAX_PIXELS))
 
         assert refused.code == ErrorCode.DAMAGED_PAGE
         assert "page 2 cannot be read" in refused.message
-        assert read_frame(path, 1, MAX_PIXELS).pixels.shape == (20, 30, 3)
+        assert read_page(path, 1, MAX_PIXELS).pixels.shape == (20, 30, 3)
 
     def test_a_page_whose_pixels_are_damaged_costs_no_other(self, put: Any) -> None:
         # given a second page whose compressed bytes begin as no others do
@@ -306,8 +306,8 @@ class TestBadTiff:
         data[begin : begin + 2] = b"\xff\xff"
         path = put("a.tiff", data)
 
-        assert refusal(lambda: read_frame(path, 2, MAX_PIXELS)).code == ErrorCode.DAMAGED_PAGE
-        assert read_frame(path, 1, MAX_PIXELS).pixels.shape == (20, 30, 3)
+        assert refusal(lambda: read_page(path, 2, MAX_PIXELS)).code == ErrorCode.DAMAGED_PAGE
+        assert read_page(path, 1, MAX_PIXELS).pixels.shape == (20, 30, 3)
 
     def test_pages_that_lead_back_to_the_first_end(self, put: Any) -> None:
         # given a directory that says it is its own successor
@@ -316,7 +316,7 @@ class TestBadTiff:
         successor = first + 2 + 12 * int.from_bytes(data[first : first + 2], "little")
         data[successor : successor + 4] = data[4:8]
 
-        refused = refusal(lambda: read_frame(put("a.tiff", data), 2, MAX_PIXELS))
+        refused = refusal(lambda: read_page(put("a.tiff", data), 2, MAX_PIXELS))
 
         assert refused.code == ErrorCode.NO_SUCH_PAGE
 
@@ -326,10 +326,10 @@ class TestBadTiff:
         def short(*_: object) -> None:
             raise MemoryError
 
-        monkeypatch.setattr("worker.images.documents.pixels_of", short)
+        monkeypatch.setattr("contract.pages.upright_rgb", short)
 
         with pytest.raises(MemoryError):
-            read_frame(put("a.tiff", tiff((30, 20))), 1, MAX_PIXELS)
+            read_page(put("a.tiff", tiff((30, 20))), 1, MAX_PIXELS)
 
 
 class TestFilesOfThisMachine:

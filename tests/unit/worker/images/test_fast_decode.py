@@ -89,7 +89,7 @@ class TestPlainFiles:
         def opened(_: bytes) -> None:
             raise AssertionError("opened by Pillow")
 
-        monkeypatch.setattr(decode, "_open", opened)
+        monkeypatch.setattr(decode, "decode_rgb", opened)
 
         assert decode_image(encode(picture()), LIMIT).pixels.shape == (30, 90, 3)
         assert decode_image(encode(picture(), "JPEG"), LIMIT).pixels.shape == (30, 90, 3)
