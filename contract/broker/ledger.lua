@@ -153,7 +153,7 @@ function transitions.mark()
   return { 1, finalize_if_done() }
 end
 
--- ARGV: event (pause, cancel). The job's messages are let go from now on; running chunks end.
+-- ARGV: event (pause, cancel). Workers skip the job's messages from now on; running chunks still end.
 function transitions.hold()
   return status() and move(ARGV[4]) and 1 or 0
 end

@@ -46,7 +46,7 @@ def test_a_paused_job_rests_until_it_is_resumed_also_if_redis_forgets_it(
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_cancelled_job_is_let_go_and_gc_removes_what_it_left(
+def test_a_cancelled_job_is_dropped_and_gc_removes_what_it_left(
     start: Start, trace_ocr: Run, few_crops: Path, tmp_path: Path
 ) -> None:
     trace_ocr("submit", str(few_crops), "-o", "out", "--chunk-size", "1", "--job-id", "gone")

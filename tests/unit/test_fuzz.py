@@ -152,7 +152,7 @@ def test_a_manifest_gives_items_that_a_worker_can_read_or_our_error(
 )
 @example(args=(), payload={"job": "crops-1", "workspace": "s3://bucket/\ud800", "chunk": 0})
 @example(args=(), payload={"job": "crops-1", "workspace": "x" * (1 << 20), "chunk": 0})
-def test_a_message_is_dropped_let_go_or_run_and_never_crashes_the_worker(
+def test_a_message_is_dropped_re_sent_or_run_and_never_crashes_the_worker(
     args: tuple[Any, ...], payload: dict[str, Any], context: WorkerContext
 ) -> None:
     try:

@@ -1,4 +1,4 @@
-"""The Celery shell of a worker, and the one place that turns an error into retry, drop or job failure."""
+"""The worker's Celery tasks, and the one place that turns an error into retry, drop or job failure."""
 
 import contextlib
 import os
@@ -31,15 +31,15 @@ from worker.jobs.uploads import read_uploads
 from worker.monitoring.metrics import UPLOAD
 
 MAX_ATTEMPTS = 5
-"""Runs of one chunk that may end in an error nobody foresaw before the job is failed. Storage and Redis
-being away do not count towards it: they are waited for however long they take."""
+"""Runs of one chunk that may end in an unexpected error before the job fails. An outage of storage or Redis
+does not count: workers wait for it to end, however long it takes."""
 
 NOT_THE_CHUNKS_DOING = (InterruptedChunkError, UnfitWorkerError, StorageUnavailableError, RedisError)
 """Errors after which the run is not counted."""
 
 
 def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:
-    """Register the worker's tasks; their functions only translate between Celery and `read_chunk`."""
+    """Register the worker's tasks; they only translate between Celery and `read_chunk` or `read_uploads`."""
 
     def register(kind: str) -> None:
         @app.task(name=task_for(kind), bind=True, acks_late=True)
@@ -62,17 +62,17 @@ def run_message(
     context: WorkerContext,
     renew: Callable[[], None],
 ) -> dict[str, object]:
-    """Run one message of that kind of job and decide what an error means for it.
+    """Run one message of a job of that kind, and decide what an error means for the message.
 
     - malformed or forbidden: dropped with a log line
-    - the worker is stopping: back to the queue, the run not counted
+    - the worker is stopping: back to the queue; the run does not count
     - the worker cannot run any chunk: back to the queue, and the process ends, so that it takes no more
-    - the job cannot run: the job fails with the message, and its other chunks are let go
-    - storage or Redis away: let go, the run not counted; the reconciler sends it again
-    - anything else: likewise, until MAX_ATTEMPTS; then the job fails
+    - the job cannot run: the job fails with the message, and its other chunks are skipped
+    - storage or Redis away: dropped for re-send by the reconciler; the run does not count
+    - any other error: dropped for re-send, up to MAX_ATTEMPTS runs; then the job fails
 
     Raises:
-        Reject: the message is let go (requeue=False) or put back (requeue=True)
+        Reject: the message is dropped for re-send (requeue=False) or put back (requeue=True)
     """
     log = structlog.get_logger().bind(worker=context.name)
     try:
@@ -88,8 +88,8 @@ def run_message(
         log.error("job_failed", job=message.job, chunk=message.chunk, error=str(error))
         return {"job_failed": str(error)}
     except Exception as error:
-        requeue = _let_go(error, message, context, log.bind(job=message.job, chunk=message.chunk))
-        context.metrics.chunk(kind, "handed_back" if requeue else "let_go")
+        requeue = _requeue_after(error, message, context, log.bind(job=message.job, chunk=message.chunk))
+        context.metrics.chunk(kind, "handed_back" if requeue else "dropped_for_resend")
         raise Reject(str(error), requeue=requeue) from error
 
 
@@ -98,10 +98,10 @@ def run_nudge(args: tuple[Any, ...], payload: dict[str, Any], context: WorkerCon
 
     - malformed: dropped with a log line
     - the worker is stopping, or cannot read any: back to the queue
-    - anything else: let go; its uploads are answered already, or time out
+    - any other error: dropped; its uploads are answered already, or time out
 
     Raises:
-        Reject: the nudge is let go (requeue=False) or put back (requeue=True)
+        Reject: the nudge is dropped (requeue=False) or put back (requeue=True)
     """
     log = structlog.get_logger().bind(worker=context.name)
     try:
@@ -112,7 +112,7 @@ def run_nudge(args: tuple[Any, ...], payload: dict[str, Any], context: WorkerCon
         return _drop(UPLOAD, error, context)
     except Exception as error:
         requeue = isinstance(error, InterruptedChunkError | UnfitWorkerError)
-        context.metrics.chunk(UPLOAD, "handed_back" if requeue else "let_go")
+        context.metrics.chunk(UPLOAD, "handed_back" if requeue else "dropped_for_resend")
         if isinstance(error, UnfitWorkerError):
             _retire(error, context, log)
         elif not requeue:
@@ -139,10 +139,10 @@ def _retire(error: Exception, context: WorkerContext, log: structlog.stdlib.Boun
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _let_go(
+def _requeue_after(
     error: Exception, message: ChunkMessage, context: WorkerContext, log: structlog.stdlib.BoundLogger
 ) -> bool:
-    """Do what an error asks for besides letting the message go; return whether it goes back to the queue."""
+    """Handle an error that rejects the message; return whether the message goes back to the queue."""
     if isinstance(error, NOT_THE_CHUNKS_DOING):
         _uncount(message, context)
     if isinstance(error, InterruptedChunkError):
@@ -152,7 +152,7 @@ def _let_go(
         _retire(error, context, log)
         return True
     if isinstance(error, NOT_THE_CHUNKS_DOING):
-        log.warning("chunk_let_go", error=str(error))
+        log.warning("chunk_dropped_for_resend", error=str(error))
         return False
     log.error("chunk_failed", exc_info=error)
     if context.ledger.attempts(message.job, message.chunk) >= MAX_ATTEMPTS:
@@ -162,7 +162,7 @@ def _let_go(
 
 
 def _uncount(message: ChunkMessage, context: WorkerContext) -> None:
-    """An outage is not the chunk's doing; if Redis is what is out, the count stays, and costs only care."""
+    """Take the run out of the chunk's count. If Redis is away the count stays: the next run is careful."""
     with contextlib.suppress(RedisError):
         context.ledger.hand_back(message.job, message.chunk)
 

@@ -26,10 +26,10 @@ from worker.kinds import make_pipeline
 
 
 def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[], None]) -> dict[str, object]:
-    """Bring one chunk to its durable part and mark it; return what Flower shows of it.
+    """Read one chunk, write its part and mark it; return what Flower shows of it.
 
-    A chunk whose part exists is only marked. A chunk of a job that does not run now is let go: its message
-    is disposable, and is sent again when the job runs.
+    A chunk whose part exists is only marked. A chunk of a job that does not run now is skipped: its message
+    is disposable, and is re-sent when the job runs.
 
     Args:
         renew: renews the message's lease

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 UPLOAD = "upload"
 """The label of files that were sent over HTTP, next to those of jobs, which are their kinds."""
 
-Outcome = Literal["done", "skipped", "handed_back", "let_go", "job_failed", "dropped"]
+Outcome = Literal["done", "skipped", "handed_back", "dropped_for_resend", "job_failed", "dropped"]
 """What became of a message; `done` covers a chunk that another run had read already."""
 
 

@@ -47,7 +47,7 @@ def worker_metrics() -> str:
     metrics = WorkerMetrics(MeasuredDevice())  # type: ignore[arg-type]
     for kind in ("recognition", "upload"):
         metrics.items(kind, 1, 1)
-        metrics.chunk(kind, "let_go")
+        metrics.chunk(kind, "dropped_for_resend")
         metrics.read(kind, Timings(), 1)
         metrics.stages(kind, {"forward": 1.0})
     metrics.model_loaded("crnn_vgg16_bn", 1.0)

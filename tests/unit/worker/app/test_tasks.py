@@ -1,4 +1,4 @@
-"""The one place that decides what an error means: drop, put back, let go, or fail the job."""
+"""The one place that decides what an error means: drop, put back, drop for re-send, or fail the job."""
 
 from collections.abc import Callable
 from typing import Any
@@ -115,7 +115,7 @@ class TestPutBack:
         assert status_of(ledger, message) == "in_progress"
 
 
-class TestLetGo:
+class TestDroppedForResend:
     """Rejected without requeue: the reconciler sends the chunk again."""
 
     @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ class TestLetGo:
         ],
         ids=lambda error: type(error).__name__,
     )
-    def test_what_is_away_is_waited_for_however_long(
+    def test_an_outage_is_waited_out_however_long_it_takes(
         self,
         deliver: Deliver,
         ends_with: Callable[[Exception], None],
@@ -144,7 +144,7 @@ class TestLetGo:
 
         assert status_of(ledger, message) == "in_progress"
 
-    def test_what_nobody_foresaw_is_tried_again_and_then_fails_the_job(
+    def test_an_unexpected_error_is_retried_and_then_fails_the_job(
         self,
         deliver: Deliver,
         ends_with: Callable[[Exception], None],
@@ -167,7 +167,7 @@ class TestLetGo:
         assert halt.status == "failed"
         assert "chunk 0 failed 5 times (ZeroDivisionError: a bug)" in halt.message
 
-    def test_outages_do_not_count_towards_the_unforeseen(
+    def test_outages_do_not_count_as_unexpected_errors(
         self, deliver: Deliver, ends_with: Callable[[Exception], None], ledger: Ledger, message: ChunkMessage
     ) -> None:
         # given a long outage
@@ -176,7 +176,7 @@ class TestLetGo:
             with pytest.raises(Reject):
                 deliver()
 
-        # when one run then ends in an error nobody foresaw
+        # when one run then ends in an unexpected error
         ends_with(ZeroDivisionError("a bug"))
         with pytest.raises(Reject):
             deliver()
@@ -207,7 +207,7 @@ class TestJobFails:
         assert halt is not None
         assert (halt.status, halt.message) == ("failed", str(error))
 
-    def test_its_other_chunks_are_let_go(self, deliver: Deliver, recognisers: Any) -> None:
+    def test_its_other_chunks_are_skipped(self, deliver: Deliver, recognisers: Any) -> None:
         recognisers.error = ModelUnavailableError("no weights")
         deliver()
         recognisers.error = None
@@ -242,7 +242,7 @@ class TestNudges:
 
         assert rejected.value.requeue
 
-    def test_a_nudge_that_fails_is_let_go(
+    def test_a_nudge_that_fails_is_dropped_without_requeue(
         self, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def away(*_: Any) -> None:

@@ -148,7 +148,7 @@ class TestNothingTwice:
         assert (progress.completed, progress.failed) == (1, 1)
 
     @pytest.mark.parametrize("status", ["cancelled", "failed", "completed"])
-    def test_a_job_that_does_not_run_is_let_go(
+    def test_the_chunk_of_a_job_that_does_not_run_is_skipped(
         self,
         message: ChunkMessage,
         context: WorkerContext,
@@ -166,7 +166,7 @@ class TestNothingTwice:
         assert workspace.part_numbers() == set()
 
     @pytest.mark.parametrize("status", ["paused", "cancelling"])
-    def test_a_job_that_is_held_is_let_go(
+    def test_the_chunk_of_a_held_job_is_skipped(
         self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, ledger: Ledger, status: str
     ) -> None:
         ledger.hold(message.job, status)

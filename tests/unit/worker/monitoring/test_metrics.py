@@ -187,8 +187,8 @@ class TestMessages:
         [
             (InterruptedChunkError("stopping"), "handed_back"),
             (UnfitWorkerError("no memory"), "handed_back"),
-            (StorageUnavailableError("S3 is away"), "let_go"),
-            (ZeroDivisionError("a bug"), "let_go"),
+            (StorageUnavailableError("S3 is away"), "dropped_for_resend"),
+            (ZeroDivisionError("a bug"), "dropped_for_resend"),
             (JobError("damaged"), "job_failed"),
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
@@ -213,7 +213,7 @@ class TestMessages:
         [
             (InterruptedChunkError("stopping"), "handed_back"),
             (UnfitWorkerError("no memory"), "handed_back"),
-            (ZeroDivisionError("a bug"), "let_go"),
+            (ZeroDivisionError("a bug"), "dropped_for_resend"),
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
     )

@@ -69,7 +69,7 @@ class LivePages:
 
     def __init__(self, decode: Decoder) -> None:
         self._decode = decode
-        # Reentrant: a page may be let go of while another one is being counted.
+        # Reentrant: a page may be freed while another one is counted.
         self._lock = threading.RLock()
         self.now = self.most = 0
 
