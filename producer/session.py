@@ -1,4 +1,4 @@
-"""What every command holds while it talks to storage and Redis: made once, from the settings."""
+"""The storage and Redis clients of one command, made once from the settings."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +32,7 @@ class Session:
 
     @cached_property
     def storage(self) -> Storage:
-        """The stores."""
+        """The storage backends."""
         return Storage(self.settings)
 
     @cached_property
@@ -47,12 +47,12 @@ class Session:
 
     @property
     def ledger_if_set(self) -> Ledger | None:
-        """The ledger, or None where no Redis is set: commands that read then look at storage alone."""
+        """The ledger, or None if no Redis is set: commands that read then use storage only."""
         return self.ledger if self.settings.redis_url else None
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
-        """The way of chunks into the queue."""
+        """Sends chunks to the queue."""
         app, namespace = make_app(self.settings), self.settings.namespace
 
         def send(job: Job, workspace: str, chunk: int) -> None:
@@ -77,7 +77,7 @@ class Session:
         return JobIndex(self.roots, self.storage)
 
     def listing(self, job: Job, stdin: IO[bytes]) -> Listing:
-        """Return the items of a job's source: of a page job, its pages."""
+        """Return the items of a job's source; for a page job, its pages."""
         if KINDS[job.kind].unit == "crop":
             return list_source(job.source, self.storage, stdin)
         roots = self.roots if self.settings.allowed_roots else None
@@ -85,9 +85,9 @@ class Session:
         return pages_of(listing, lambda: PageCounter(self.storage, roots, self.settings.max_document_bytes))
 
     def planner(self) -> Planner:
-        """Return a planner over these clients."""
+        """Return a planner that uses these clients."""
         return Planner(self.ledger, self.storage, self.dispatcher, self.listing)
 
     def control(self) -> Control:
-        """Return a control loop over these clients."""
+        """Return a control loop that uses these clients."""
         return Control(self.client, self.ledger, self.storage, self.dispatcher, self.settings)

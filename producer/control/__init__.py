@@ -1,1 +1,1 @@
-"""What keeps jobs moving: the control loop, the reconciler, steering."""
+"""Control: the control loop, the reconciler, and steering of jobs."""

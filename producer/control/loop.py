@@ -1,4 +1,4 @@
-"""The control process: merges jobs whose chunks are done, reconciles the others, forgets the ended."""
+"""The control process: merges jobs whose chunks are done, reconciles running jobs, drops ended ones."""
 
 import threading
 import time
@@ -21,20 +21,20 @@ from producer.planning.submit import Dispatcher
 from producer.results.merge import merge
 
 WAIT_SECONDS = 1.0
-"""Longest wait for a finished job before the loop looks at its stop signal again."""
+"""Longest wait for a finished job before the loop checks its stop signal again."""
 
 LOCK_SECONDS = 45.0
-"""A control process that dies lets go of its job after this long: longer than one S3 request's retries.
-A merge that takes longer may be begun by a second one too, which changes nothing: every file is written
-whole, with the same bytes."""
+"""A job's lock expires this many seconds after its control process dies: longer than the retries of one S3
+request. If a merge takes longer, a second process may start it too. That is harmless: merging is idempotent,
+and every file is replaced as a whole with the same bytes."""
 
 PAUSE_SECONDS = 2.0
-"""Pause after Redis or storage failed, so that an outage does not fill the log."""
+"""Pause in seconds after Redis or storage fails, so that an outage does not fill the log."""
 
 
 @dataclass
 class Control:
-    """The long-running producer side; several may run, each job is in one's hands at a time."""
+    """The long-running producer process; several may run, and a lock gives each job to one at a time."""
 
     client: redis.Redis
     ledger: Ledger
@@ -47,7 +47,7 @@ class Control:
         self._reconciler = Reconciler(self.ledger, self.dispatcher)
 
     def run(self, stop: threading.Event) -> None:
-        """Serve until `stop` is set; outages of Redis and storage are logged and waited for."""
+        """Serve until `stop` is set; log outages of Redis and storage and wait until they end."""
         next_look = 0.0
         while not stop.is_set():
             try:
@@ -62,7 +62,7 @@ class Control:
                 stop.wait(PAUSE_SECONDS)
 
     def look_at_all(self) -> None:
-        """Look once at every job that has not ended, those included that Redis has lost since."""
+        """Check once every job that has not ended, including jobs that Redis has lost since."""
         for job in self.ledger.jobs():
             self._look_at_id(job)
         for progress in list(self.known.values()):
@@ -75,7 +75,7 @@ class Control:
             workspace = open_workspace(progress.workspace, self.storage)
             enter_job(workspace.require_job(), workspace, self.ledger, self.settings.retention_seconds)
         except JobError:
-            # Its workspace is gone too: there is nothing left to bring back.
+            # Its workspace is gone too: there is nothing to restore.
             self.known.pop(progress.job, None)
         except TraceOcrError as error:
             structlog.get_logger().error("job_not_restored", job=progress.job, error=str(error))
@@ -95,13 +95,13 @@ class Control:
             with self.client.lock(self._lock_name(job), timeout=LOCK_SECONDS, blocking=False):
                 self._try_to_advance(progress)
         except LockError:
-            return  # another control process has this job in hand, or took it over from a slow look
+            return  # another control process holds this job, or took it over because this check was slow
 
     def _lock_name(self, job: str) -> str:
         return f"{self.settings.namespace}:control:{job}"
 
     def _try_to_advance(self, progress: Progress) -> None:
-        """Advance one job; whatever is wrong with it must not keep the others waiting."""
+        """Advance one job; its errors must not block the other jobs."""
         try:
             self._advance(progress)
         except redis.RedisError:
@@ -119,7 +119,7 @@ class Control:
         if workspace.store.exists(workspace.success):
             self._finish(progress, State.COMPLETED)
             return
-        # After the look for the marker, which a round of retries removes last: no round is overlooked.
+        # Load the job after checking the marker: a round of retries removes it last, so no round is missed.
         job = workspace.require_job()
         if progress.status is State.CANCELLING and not self._is_running(progress):
             self._finish(progress, State.CANCELLED)
@@ -133,7 +133,7 @@ class Control:
             self._finish(progress, State.COMPLETED)
 
     def _is_running(self, progress: Progress) -> bool:
-        """Whether a worker is still at a chunk; one that has not been heard of for its lease is not."""
+        """Whether a worker is still reading a chunk; one that has not reported within its lease is not."""
         oldest = time.time() - self.settings.visibility_timeout
         return any(run.seen_at > oldest for run in progress.running)
 

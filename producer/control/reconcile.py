@@ -1,6 +1,6 @@
-"""The reconciler: compares plan, parts and queue, and sends again whatever has no part.
+"""The reconciler: compares plan, parts and queue, and re-sends chunks that have no part.
 
-Celery on Redis can lose a message (docs/decisions/0002); this is what makes a message disposable.
+Celery on Redis can lose a message (docs/decisions/0002); the reconciler makes messages disposable.
 """
 
 import structlog
@@ -12,10 +12,10 @@ from producer.planning.submit import Dispatcher
 
 
 class Reconciler:
-    """Looks at one job at a time; remembers which chunks it found missing at the look before.
+    """Checks one job at a time; remembers which chunks the previous check found missing.
 
-    A chunk is sent again when two looks in a row find no part and no message: between a worker's taking a
-    message and kombu's noting it, a message is for a moment nowhere.
+    A chunk is re-sent when two consecutive checks find neither part nor message: between a worker taking a
+    message and kombu recording it as unacked, a message is briefly in neither place.
     """
 
     def __init__(self, ledger: Ledger, dispatcher: Dispatcher) -> None:
@@ -24,7 +24,7 @@ class Reconciler:
         self._suspects: dict[str, set[int]] = {}
 
     def reconcile(self, job: Job, workspace: Workspace) -> list[int]:
-        """Bring one job's ledger and queue in line with its storage; return the chunks sent again."""
+        """Bring one job's ledger and queue in line with its storage; return the re-sent chunks."""
         planned = set(range(job.chunks)) if job.plan else workspace.chunk_numbers()
         parts = workspace.part_numbers() & planned
         self._mark(job, workspace, parts)
@@ -42,7 +42,7 @@ class Reconciler:
         return again
 
     def forget(self, job: str) -> None:
-        """Drop what is remembered of an ended job."""
+        """Drop the state of an ended job."""
         self._suspects.pop(job, None)
 
     def _mark(self, job: Job, workspace: Workspace, parts: set[int]) -> None:

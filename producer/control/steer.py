@@ -1,5 +1,5 @@
-"""Steering a job: pause, cancel, retry-errors, gc. What stops a job is written in its workspace first, so
-that it holds with Redis empty; each is idempotent."""
+"""Steering a job: pause, cancel, retry-errors, gc. A halt is written to the workspace first, so that it holds
+even if Redis is empty. Every action is idempotent."""
 
 from collections.abc import Iterator
 
@@ -22,10 +22,10 @@ from producer.results.status import state_of
 
 
 def check_action(action: Action, job: Job, workspace: Workspace, ledger: Ledger | None) -> State:
-    """Return the job's state, if the action is allowed in it or has brought the job there already.
+    """Return the job's state, if the state allows the action or the action has already led to it.
 
     Raises:
-        JobStateError: the action is not allowed now; the message says what is
+        JobStateError: the action is not allowed now; the message names the allowed ones
     """
     state = state_of(job, workspace, _known(job, ledger))
     if action in ACTIONS[state] or state in LEADS_TO[action]:
@@ -40,7 +40,7 @@ def _refusal(action: Action, job: Job, state: State) -> str:
 
 
 def _known(job: Job, ledger: Ledger | None) -> Progress | None:
-    """Return what the ledger knows; nothing while Redis is away, so that a halt is written all the same. The
+    """Return the ledger's record, or None while Redis is unavailable, so that the halt is still written. The
     caller's own call to the ledger then raises."""
     try:
         return ledger.load(job.id) if ledger else None
@@ -49,7 +49,7 @@ def _known(job: Job, ledger: Ledger | None) -> Progress | None:
 
 
 def pause_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
-    """Stop a job after the chunks that are running; `resume` continues it.
+    """Stop a job once its running chunks end; `resume` continues it.
 
     Raises:
         JobStateError: as `check_action`
@@ -61,7 +61,7 @@ def pause_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
 
 
 def cancel_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
-    """Stop a job for good, after the chunks that are running; what is read stays until `gc`.
+    """Cancel a job once its running chunks end; its results stay until `gc`.
 
     Raises:
         JobStateError: as `check_action`
@@ -69,13 +69,13 @@ def cancel_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
     state = check_action(Action.CANCEL, job, workspace, ledger)
     workspace.halt(State.CANCELLED)
     if ledger and not ledger.hold(job.id, State.CANCELLING) and state is State.FAILED and _known(job, ledger):
-        # An ended job leaves its state only by being entered again.
+        # Only entering an ended job again changes its state.
         enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
 
 
 def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
-    """Return the job with a further round of chunks that hold the items that failed; it is then to be
-    submitted again. A round that was begun and has not been merged is continued, not doubled.
+    """Return the job with another round of chunks that hold the failed items; the caller submits it again.
+    A round that has begun and is not merged yet is continued; no second one is added.
 
     Raises:
         JobStateError: as `check_action`, or nothing failed
@@ -99,7 +99,7 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
         raise JobStateError(f"job {job.id} has no failed items")
     retry = Retry(first_chunk=job.chunks, chunks=number + 1 - job.chunks, items=items)
     job = job.model_copy(update={"retries": (*job.retries, retry)})
-    # The marker goes last: until then the job is complete, and saying it again finds the round begun.
+    # Delete the marker last: until then the job is complete, and a repeated call finds the round begun.
     workspace.save_job(job)
     workspace.store.delete(workspace.success)
     return job
@@ -111,12 +111,12 @@ def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
     Raises:
         JobStateError: as `check_action`
     """
-    # An earlier removal that was cut off has taken the halt, and all chunks before it.
+    # An earlier, interrupted removal has deleted the halt, and all chunks before it.
     cut_off = job.plan is not None and not workspace.chunk_numbers() and workspace.load_halt() is None
     if not cut_off:
         check_action(Action.REMOVE, job, workspace, ledger)
     store, removed = workspace.store, 0
-    # Chunks name the documents that exports are written of, so these go first.
+    # Delete exports before chunks: chunks name the documents that have exports.
     for uri in (uri for sink in sinks_of(job) for uri in sink.paths(job, workspace)):
         removed += store.exists(uri)
         store.delete(uri)
@@ -125,7 +125,7 @@ def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
             store.delete(workspace.path(folder, name))
             removed += 1
     removed += workspace.sweep()
-    # job.json goes last, so that a removal that is cut off can be said again.
+    # Delete job.json last, so that an interrupted removal can be repeated.
     for uri in (workspace.summary, workspace.halt_json, workspace.job_json):
         removed += store.exists(uri)
         store.delete(uri)
@@ -133,7 +133,7 @@ def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
 
 
 def _failed_items(job: Job, workspace: Workspace) -> Iterator[Item]:
-    """Yield the planned items that `errors.jsonl` names; both are in source order, so one pass does."""
+    """Yield the planned items that `errors.jsonl` names; both are in source order, so one pass suffices."""
     assert job.plan is not None
     with workspace.store.reader(workspace.errors) as stream:
         wanted = (msgspec.json.decode(line, type=ErrorLine).id for line in stream)

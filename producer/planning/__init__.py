@@ -1,1 +1,1 @@
-"""From a source to chunks in the queue."""
+"""Planning: from a source to chunks in the queue."""

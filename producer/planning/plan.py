@@ -1,4 +1,4 @@
-"""Stage 2: items to numbered chunks in the workspace. Continuing a plan is planning it again."""
+"""Stage 2: write items as numbered chunks in the workspace. Planning again continues an interrupted plan."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,25 +13,25 @@ from contract.workspace import MAX_CHUNK_BYTES, Workspace
 from producer.sources.base import Listing
 
 MAX_CHUNKS = 1_000_000
-"""Chunks of one job: their numbers have six digits, so that names sort in order."""
+"""Maximum number of chunks in one job: numbers have six digits, so that names sort in order."""
 
 WRITERS = 8
-"""Chunks in writing at once, and in memory: a megabyte or two at the default chunk size."""
+"""Chunks written concurrently and held in memory: a megabyte or two at the default chunk size."""
 
 OnChunk = Callable[[int, int, bool], None]
 
 
 def write_plan(job: Job, workspace: Workspace, listing: Listing, on_chunk: OnChunk) -> Plan:
-    """Write the source's items as chunks, each announced once it is durable; return the totals.
+    """Write the source's items as chunks and announce each one once it is durable; return the totals.
 
-    Several chunks are written at once and announced in order, since on disk as on S3 it is latency that takes
-    the time. The first is waited for, so that workers have it at once. Should the source fail, what it gave
-    is written first.
+    Several chunks are written concurrently and announced in order, because latency dominates on disk and on
+    S3. The first chunk is announced before the second is written, so that workers can start. If the source
+    fails, the items it yielded before the failure are written first.
 
-    A chunk that an earlier, interrupted plan wrote stays, if it holds the same items.
+    A chunk written by an earlier, interrupted plan is kept if it holds the same items.
 
     Args:
-        on_chunk: called with the chunk's number, the items planned so far, and whether this plan wrote it
+        on_chunk: called with the chunk's number, the items planned so far, and whether this call wrote it
 
     Raises:
         SourceError: the source is empty or cannot be listed
@@ -52,7 +52,7 @@ def write_plan(job: Job, workspace: Workspace, listing: Listing, on_chunk: OnChu
 
 
 def _written(chunks: Iterator[list[Item]], workspace: Workspace) -> Iterator[tuple[int, bool]]:
-    """Write numbered chunks; yield, in order, each one's items and whether this call wrote it."""
+    """Write numbered chunks; yield, in order, each one's item count and whether this call wrote it."""
     pending: deque[tuple[int, Future[bool]]] = deque()
     failure: TraceOcrError | None = None
     with ThreadPoolExecutor(WRITERS, thread_name_prefix="plan") as threads:
@@ -75,17 +75,17 @@ def _written(chunks: Iterator[list[Item]], workspace: Workspace) -> Iterator[tup
 
 
 def chunks_of(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield lists of `size` items, in order; the last one may be shorter."""
+    """Yield lists of `size` items, in order; the last list may be shorter."""
     source = iter(items)
     while chunk := list(islice(source, size)):
         yield chunk
 
 
 def write_chunk(workspace: Workspace, number: int, items: list[Item]) -> bool:
-    """Write one chunk's items, once; return whether this call did.
+    """Write one chunk's items unless the chunk exists; return whether this call wrote it.
 
     Raises:
-        WorkspaceConflictError: other items are there already
+        WorkspaceConflictError: the chunk exists with other items
     """
     data = encode_lines(items)
     uri = workspace.chunk(number)

@@ -1,4 +1,4 @@
-"""Planning inside control: jobs that were submitted over HTTP, whose caller does not wait for the listing."""
+"""Planning inside control: jobs submitted over HTTP, whose caller does not wait for the listing."""
 
 import io
 import threading
@@ -20,24 +20,25 @@ from producer.planning.submit import FAILED_PLAN_SECONDS, Dispatcher, submit_job
 from producer.sources.base import Listing
 
 PLANNERS = 4
-"""Jobs planned at once: one prefix of ten million objects must not keep the night's others waiting."""
+"""Jobs planned concurrently: one prefix of ten million objects must not block the other jobs."""
 
 WAIT_SECONDS = 1.0
-"""Longest wait for a submission before the loop looks at its stop signal again."""
+"""Longest wait for a submission before the loop checks its stop signal again."""
 
 PAUSE_SECONDS = 2.0
-"""Pause after Redis or storage failed, so that an outage does not fill the log."""
+"""Pause in seconds after Redis or storage fails, so that an outage does not fill the log."""
 
 LOOK_SECONDS = 10.0
-"""Seconds between two looks for plans that were abandoned."""
+"""Seconds between two checks for abandoned plans."""
 
 ABANDONED_SECONDS = 60.0
-"""A plan that has noted no chunk for so long was cut off with its control process, and is taken up again.
-Should it be alive after all, two plan the same chunks, which does no harm: each is written and sent once."""
+"""A plan that has recorded no chunk for this many seconds was interrupted with its control process, and is
+resumed. If that process is still alive, both plan the same chunks. This is harmless: each chunk is written
+and sent once."""
 
 
 class Planner:
-    """Plans what is submitted, or sends anew what of it has no part; several may run at once.
+    """Plans submitted jobs, or re-sends their chunks that have no part; several planners may run at once.
 
     Args:
         listing: returns the items of a job's source
@@ -53,11 +54,11 @@ class Planner:
         self._ledger, self._storage, self._dispatcher = ledger, storage, dispatcher
         self._listing = listing
         self._next_look = 0.0
-        self._in_hand: set[str] = set()
+        self._planning: set[str] = set()
         self._lock = threading.Lock()
 
     def run(self, stop: threading.Event) -> None:
-        """Serve until `stop` is set; outages are logged and waited for."""
+        """Serve until `stop` is set; log outages and wait until they end."""
         while not stop.is_set():
             try:
                 submitted = self._ledger.next_submitted(WAIT_SECONDS)
@@ -71,17 +72,17 @@ class Planner:
                 stop.wait(PAUSE_SECONDS)
 
     def plan(self, job: str, stop: threading.Event) -> None:
-        """Plan one job, unless it has been halted or another thread has it in hand."""
+        """Plan one job, unless it has been halted or another thread is planning it."""
         progress = self._ledger.load(job)
         with self._lock:
-            if progress is None or progress.status in ENDED or job in self._in_hand:
+            if progress is None or progress.status in ENDED or job in self._planning:
                 return
-            self._in_hand.add(job)
+            self._planning.add(job)
         try:
             self._plan(progress, stop)
         finally:
             with self._lock:
-                self._in_hand.discard(job)
+                self._planning.discard(job)
 
     def _plan(self, progress: Progress, stop: threading.Event) -> None:
         workspace = open_workspace(progress.workspace, self._storage)
@@ -92,7 +93,7 @@ class Planner:
         try:
             job = self._submit(job, workspace, stop)
         except SourceError as error:
-            log.error("source_refused", error=str(error))  # the job has been failed with it
+            log.error("source_refused", error=str(error))  # submit_job has marked the job as failed
         except (UsageError, JobError) as error:
             workspace.halt(State.FAILED, str(error))
             self._ledger.finish(job.id, State.FAILED, FAILED_PLAN_SECONDS, str(error))
@@ -101,12 +102,12 @@ class Planner:
             log.info("job_planned", items=job.plan.items if job.plan else 0, chunks=job.chunks)
 
     def _submit(self, job: Job, workspace: Workspace, stop: threading.Event) -> Job:
-        # Standard input belongs to the command that submitted: control never has a manifest there.
+        # Standard input belongs to the submitting command: control never reads a manifest from it.
         listing = self._listing(job, io.BytesIO()).until(stop)
         return submit_job(job, workspace, listing, self._ledger, self._dispatcher)
 
     def _abandoned(self) -> list[str]:
-        """Return the jobs whose planning in some control process was cut off; looks now and then only."""
+        """Return the jobs whose planning in a control process was interrupted; checks every LOOK_SECONDS."""
         now = time.monotonic()
         with self._lock:
             if now < self._next_look:

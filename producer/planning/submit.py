@@ -1,4 +1,4 @@
-"""Stage 3: a job into its workspace and its chunks into the queue; continuing is the same call again."""
+"""Stage 3: write a job to its workspace and its chunks to the queue. Repeating the call continues the job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from producer.results.sinks import check_exports
 from producer.sources.base import Listing
 
 FAILED_PLAN_SECONDS = 86_400.0
-"""Seconds that Redis remembers a job whose source could not be listed: a day, for the morning's look."""
+"""Seconds that Redis keeps a job whose source could not be listed: one day, to be seen the next morning."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Dispatcher:
     """How chunks reach the queue.
 
     Args:
-        send: publishes the pointer to a chunk; its arguments are the job, the workspace's root, the chunk
-        waiting: returns the chunks of a job that are in the queue or in a worker's hands
+        send: publishes the pointer to a chunk; takes the job, the workspace's root and the chunk number
+        waiting: returns the chunks of a job that are queued or held by a worker
     """
 
     send: Callable[[Job, str, int], None]
@@ -31,13 +31,13 @@ class Dispatcher:
 
 
 def settle_job(wanted: Job, workspace: Workspace) -> Job:
-    """Return the job that lives in the workspace: the wanted one if there was none.
+    """Return the workspace's job; store the wanted one if the workspace has none.
 
-    A job that is there takes the wanted one's tuning: chunks from now on are read in batches of its size.
+    An existing job takes the wanted one's tuning: chunks read from now on use its batch sizes.
 
     Raises:
-        UsageError: exports and parameters do not go together
-        WorkspaceConflictError: another job lives there
+        UsageError: exports and parameters are incompatible
+        WorkspaceConflictError: the workspace holds another job
     """
     check_exports(wanted)
     if workspace.store.create(workspace.job_json, wanted.to_json()):
@@ -59,7 +59,7 @@ def settle_job(wanted: Job, workspace: Workspace) -> Job:
 
 
 def request_job(job: Job, workspace: Workspace, ledger: Ledger) -> None:
-    """Ask control to plan a job, or to send anew what of it has no part; returns at once.
+    """Ask control to plan a job, or to re-send its chunks that have no part; returns immediately.
 
     Raises:
         WorkspaceConflictError: as `Ledger.open`
@@ -72,14 +72,15 @@ def request_job(job: Job, workspace: Workspace, ledger: Ledger) -> None:
 def submit_job(
     job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatcher: Dispatcher
 ) -> Job:
-    """Plan what is not planned, send what has no part and is not in the queue; return the planned job.
+    """Plan the job if needed, send the chunks that have no part and are not queued; return the planned job.
 
     Raises:
         SourceError, WorkspaceConflictError: as `write_plan` and `Ledger.open`
     """
     workspace.release()
     enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
-    # In the order of a chunk's life, so that one that another submission is sending is seen somewhere.
+    # Read in the order of a chunk's life (planned, queued, done), so that a chunk that another submission is
+    # sending shows up in at least one of the three.
     planned, waiting = workspace.chunk_numbers(), dispatcher.waiting(job.id)
     done = workspace.outcomes(workspace.part_numbers())
 
@@ -88,8 +89,8 @@ def submit_job(
         if chunk in done:
             ledger.mark(job.id, chunk, done[chunk], again=job.is_retry(chunk))
         elif (written or chunk in planned) and chunk not in waiting:
-            # A chunk that another submission has written since this one began is that one's to send; should
-            # it die in between, the reconciler sends it.
+            # If another submission has written this chunk since this one began, that submission sends it. If
+            # it dies first, the reconciler sends the chunk.
             dispatcher.send(job, workspace.root, chunk)
 
     plan = job.plan

@@ -1,4 +1,4 @@
-"""Control: done jobs are merged, lost ones brought back, broken ones failed."""
+"""Control: done jobs are merged, lost jobs are restored, broken jobs fail."""
 
 import threading
 from typing import Any
@@ -49,7 +49,7 @@ def running(planned: Job, workspace: Workspace, ledger: Ledger) -> Job:
 
 @pytest.fixture
 def read_to_the_end(running: Job, write_part: Any) -> Job:
-    """Given a job whose parts are all there, not one of them marked."""
+    """Given a job whose parts all exist, none of them marked."""
     for number in range(3):
         write_part(number)
     return running
@@ -113,7 +113,7 @@ def test_a_job_that_ended_is_left_alone(
     assert workspace.load_halt() is None
 
 
-def test_a_job_that_was_merged_and_not_noted_is_completed_without_a_second_merge(
+def test_a_merged_job_that_the_ledger_missed_is_completed_without_a_second_merge(
     read_to_the_end: Job, workspace: Workspace, control: Control, ledger: Ledger
 ) -> None:
     workspace.store.replace(workspace.success, b"")
@@ -124,7 +124,7 @@ def test_a_job_that_was_merged_and_not_noted_is_completed_without_a_second_merge
     assert not workspace.store.exists(workspace.results)
 
 
-def test_a_job_that_redis_lost_is_entered_again_and_goes_on(
+def test_a_job_that_redis_lost_is_entered_again_and_continues(
     running: Job, control: Control, ledger: Ledger, fake_redis: fakeredis.FakeRedis, write_part: Any
 ) -> None:
     control.look_at_all()
@@ -202,7 +202,7 @@ def test_a_job_whose_files_are_wrong_fails_and_its_workspace_says_why(
 
 
 @pytest.mark.parametrize("break_it", [too_few_lines, no_json, no_job])
-def test_a_broken_job_does_not_keep_others_from_their_merge(
+def test_a_broken_job_does_not_block_the_merge_of_others(
     break_it: Any,
     read_to_the_end: Job,
     workspace: Workspace,
@@ -226,7 +226,7 @@ def test_a_broken_job_does_not_keep_others_from_their_merge(
     assert progress.status == "completed"
 
 
-def test_a_job_whose_storage_is_away_is_looked_at_again(
+def test_a_job_whose_storage_is_unavailable_is_checked_again(
     read_to_the_end: Job, control: Control, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(self: Workspace) -> None:
@@ -251,7 +251,7 @@ def test_a_round_of_retries_that_is_asked_for_while_control_ends_the_job_is_read
     write_part: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # given a job with a failed item, and somebody who asks for it as soon as the marker is there
+    # given a job with a failed item, and a retry requested as soon as the marker exists
     for number, failed in enumerate(((), ("3.png",), ())):
         write_part(number, failed=failed)
 
@@ -264,20 +264,20 @@ def test_a_round_of_retries_that_is_asked_for_while_control_ends_the_job_is_read
     monkeypatch.setattr("producer.control.loop.merge", merge_then_retry)
     control.look_at_all()
 
-    # then the job goes on, its round is sent and its result is merged
+    # then the job continues, its round is sent and its result is merged
     assert progress_of(running, ledger).status == "in_progress"
     control.look_at_all()
     control.look_at_all()
     assert queue.sent == [3]
-    line = RecognitionLine("3.png", "3.png", "anew", 0.5)
+    line = RecognitionLine("3.png", "3.png", "again", 0.5)
     workspace.store.replace(workspace.part(3), encode_line(line))
     control.look_at_all()
     assert progress_of(running, ledger).status == "completed"
-    assert b"anew" in workspace.lines(workspace.results)[3]
+    assert b"again" in workspace.lines(workspace.results)[3]
     assert workspace.lines(workspace.errors) == []
 
 
-def test_of_two_controls_one_has_the_job_in_hand(
+def test_of_two_controls_only_one_holds_the_job(
     read_to_the_end: Job,
     workspace: Workspace,
     make_control: Any,
@@ -300,7 +300,7 @@ def test_of_two_controls_one_has_the_job_in_hand(
     assert progress_of(read_to_the_end, ledger).status == "completed"
 
 
-def test_the_loop_takes_up_a_finished_job_and_ends_when_told(
+def test_the_loop_merges_a_finished_job_and_ends_on_stop(
     read_to_the_end: Job, control: Control, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = threading.Event()
@@ -320,7 +320,7 @@ def test_the_loop_takes_up_a_finished_job_and_ends_when_told(
     assert progress_of(read_to_the_end, ledger).status == "completed"
 
 
-def test_the_loop_outlives_an_outage_of_redis(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_survives_an_outage_of_redis(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     stop = threading.Event()
     looks = []
 

@@ -1,4 +1,4 @@
-"""The reconciler: whatever has no part and no message is sent again, at the second look."""
+"""The reconciler: a chunk with neither part nor message is re-sent at the second check."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def test_a_chunk_that_is_missing_twice_in_a_row_is_sent(
     assert queue.sent == [0, 2]
 
 
-def test_a_chunk_that_was_sent_again_is_given_two_more_looks(
+def test_a_re_sent_chunk_is_sent_again_only_after_two_more_checks(
     running: Job, workspace: Workspace, reconciler: Reconciler, queue: Any
 ) -> None:
     looks = [reconciler.reconcile(running, workspace) for _ in range(4)]
@@ -105,7 +105,7 @@ def test_while_planning_only_the_chunks_written_so_far_are_looked_for(
     assert progress_of(planned, ledger).chunks_total is None
 
 
-def test_jobs_are_looked_at_apart(
+def test_jobs_are_checked_separately(
     running: Job, workspace: Workspace, reconciler: Reconciler, ledger: Ledger, queue: Any
 ) -> None:
     other = running.model_copy(update={"id": "crops-2"})
@@ -114,7 +114,7 @@ def test_jobs_are_looked_at_apart(
     assert reconciler.reconcile(other, workspace) == []
 
 
-def test_what_is_forgotten_is_looked_at_anew(
+def test_a_forgotten_job_starts_over_with_two_checks(
     running: Job, workspace: Workspace, reconciler: Reconciler
 ) -> None:
     reconciler.reconcile(running, workspace)

@@ -1,4 +1,4 @@
-"""Steering: what stops a job or runs it again is in its workspace first, and may be said twice."""
+"""Steering: every action is written to the workspace first, and is idempotent."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def read_again(workspace: Workspace) -> Callable[..., None]:
             lines = [
                 ErrorLine(item.id, item.uri, Failure("empty_file", "still"), 1)  # type: ignore[arg-type]
                 if item.id in failing
-                else RecognitionLine(item.id, item.id, f"anew {item.id}", 0.5)
+                else RecognitionLine(item.id, item.id, f"again {item.id}", 0.5)
                 for item in items
             ]
             workspace.store.create(workspace.part(chunk), b"".join(map(encode_line, lines)))
@@ -88,7 +88,7 @@ def chunk_ids(workspace: Workspace, chunk: int) -> list[str]:
 
 
 class TestWhatIsAllowed:
-    """The table decides, with Redis and without; over HTTP, test_jobs.py walks all of it."""
+    """The table decides, with and without Redis; test_jobs.py covers all of it over HTTP."""
 
     @pytest.mark.parametrize(
         ("halted", "steer", "said"),
@@ -102,7 +102,7 @@ class TestWhatIsAllowed:
             (State.PAUSED, add_retry, "is paused: it can be resumed or cancelled, not retried"),
         ],
     )
-    def test_a_refusal_names_what_can_be_done_and_leaves_all_as_it_is(
+    def test_a_refusal_names_the_allowed_actions_and_changes_nothing(
         self,
         halted: State | None,
         steer: Callable[[Job, Workspace, Ledger | None], object],
@@ -121,7 +121,7 @@ class TestWhatIsAllowed:
         assert (files(workspace), halt_of(workspace)) == (before, halted)
 
     @pytest.mark.parametrize("steer", [pause_job, cancel_job, remove_job])
-    def test_a_complete_job_is_left_as_it_is(
+    def test_a_complete_job_is_unchanged(
         self,
         steer: Callable[[Job, Workspace, Ledger | None], object],
         complete: Job,
@@ -135,7 +135,7 @@ class TestWhatIsAllowed:
 
         assert files(workspace) == before
 
-    def test_chunks_that_still_run_keep_a_cancelled_job_from_its_removal(
+    def test_a_cancelled_job_with_running_chunks_cannot_be_removed(
         self, known: Job, workspace: Workspace, ledger: Ledger
     ) -> None:
         cancel_job(known, workspace, ledger)
@@ -154,7 +154,7 @@ class TestWhatIsAllowed:
         assert (halt_of(workspace), status_of(known, ledger)) == (State.CANCELLED, State.CANCELLED)
         assert remove_job(known, workspace, ledger)
 
-    def test_a_round_of_retries_that_redis_was_not_told_of_can_be_resumed(
+    def test_a_round_of_retries_that_redis_does_not_know_can_be_resumed(
         self, complete: Job, workspace: Workspace, ledger: Ledger
     ) -> None:
         ledger.open(complete.id, workspace.root, complete.kind, complete.source.uri, complete.created_at)
@@ -164,7 +164,7 @@ class TestWhatIsAllowed:
 
         assert check_action(Action.RESUME, job, workspace, ledger) is State.IN_PROGRESS
 
-    def test_with_redis_away_a_job_is_halted_in_its_workspace_all_the_same(
+    def test_without_redis_a_job_is_still_halted_in_its_workspace(
         self, known: Job, workspace: Workspace, ledger: Ledger, fake_server: fakeredis.FakeServer
     ) -> None:
         fake_server.connected = False
@@ -189,7 +189,7 @@ class TestPauseAndCancel:
         assert ledger.begin(known.id, 0, "cpu@here").attempt == -1
 
     @pytest.mark.parametrize(("steer", "halted"), [(pause_job, "paused"), (cancel_job, "cancelled")])
-    def test_without_redis_the_workspace_says_it(
+    def test_without_redis_the_workspace_holds_the_halt(
         self, steer: Steer, halted: str, planned: Job, workspace: Workspace
     ) -> None:
         steer(planned, workspace, None)
@@ -205,9 +205,7 @@ class TestPauseAndCancel:
         assert (halt_of(workspace), ledger.load(planned.id)) == (halted, None)
 
     @pytest.mark.parametrize("steer", [pause_job, cancel_job])
-    def test_it_may_be_said_twice(
-        self, steer: Steer, known: Job, workspace: Workspace, ledger: Ledger
-    ) -> None:
+    def test_it_is_idempotent(self, steer: Steer, known: Job, workspace: Workspace, ledger: Ledger) -> None:
         steer(known, workspace, ledger)
         once = (halt_of(workspace), status_of(known, ledger))
 
@@ -215,7 +213,7 @@ class TestPauseAndCancel:
 
         assert (halt_of(workspace), status_of(known, ledger)) == once
 
-    def test_a_paused_job_may_be_cancelled(self, known: Job, workspace: Workspace, ledger: Ledger) -> None:
+    def test_a_paused_job_can_be_cancelled(self, known: Job, workspace: Workspace, ledger: Ledger) -> None:
         pause_job(known, workspace, ledger)
 
         cancel_job(known, workspace, ledger)
@@ -252,7 +250,7 @@ class TestRetryErrors:
         assert workspace.load_job() == job
         assert not workspace.store.exists(workspace.success)
 
-    def test_said_again_before_it_is_merged_it_is_the_same_round(
+    def test_repeated_before_the_merge_it_is_the_same_round(
         self, complete: Job, workspace: Workspace, read_again: Callable[..., None]
     ) -> None:
         job = add_retry(complete, workspace, None)
@@ -267,7 +265,7 @@ class TestRetryErrors:
         ]
 
     @pytest.mark.parametrize("step", range(4))
-    def test_cut_off_at_any_step_and_said_again_it_is_one_round(
+    def test_interrupted_at_any_step_and_repeated_it_is_one_round(
         self, step: int, complete: Job, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # given a retry that dies before its step-th write: two chunks, job.json, the marker
@@ -289,7 +287,7 @@ class TestRetryErrors:
             with pytest.raises(StorageUnavailableError):
                 add_retry(complete, workspace, None)
 
-        # when it is said again
+        # when it is repeated
         job = add_retry(workspace.require_job(), workspace, None)
 
         # then
@@ -298,7 +296,7 @@ class TestRetryErrors:
         assert not workspace.store.exists(workspace.success)
         assert workspace.load_job() == job
 
-    def test_a_second_round_holds_what_failed_in_the_first(
+    def test_a_second_round_holds_the_items_that_failed_in_the_first(
         self, complete: Job, workspace: Workspace, read_again: Callable[..., None]
     ) -> None:
         job = add_retry(complete, workspace, None)
@@ -310,7 +308,7 @@ class TestRetryErrors:
         assert job.retries[1:] == (Retry(first_chunk=5, chunks=1, items=2),)
         assert chunk_ids(workspace, 5) == ["1.png", "4.png"]
 
-    def test_submitting_a_round_sends_its_chunks_alone_and_counts_every_item_once(
+    def test_submitting_a_round_sends_only_its_chunks_and_counts_every_item_once(
         self,
         complete: Job,
         workspace: Workspace,
@@ -361,7 +359,9 @@ class TestGc:
         assert remove_job(cancelled, workspace, None) == written
         assert files(workspace) == []
 
-    def test_what_killed_writers_left_is_removed_too(self, cancelled: Job, workspace: Workspace) -> None:
+    def test_files_that_killed_writers_left_are_removed_too(
+        self, cancelled: Job, workspace: Workspace
+    ) -> None:
         Path(workspace.root, "parts", ".000001.jsonl.4711-0badcafe.tmp").write_bytes(b"half")
 
         remove_job(cancelled, workspace, None)
@@ -376,10 +376,10 @@ class TestGc:
         assert files(workspace) == ["notes.txt"]
 
     @pytest.mark.parametrize("step", range(7))
-    def test_cut_off_at_any_step_and_said_again_nothing_stays(
+    def test_interrupted_at_any_step_and_repeated_it_removes_everything(
         self, step: int, cancelled: Job, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # given a removal that is killed before its step-th file that is there
+        # given a removal that is killed before it deletes its step-th existing file
         there = iter(range(len(files(workspace))))
         real = type(workspace.store).delete
 
@@ -393,7 +393,7 @@ class TestGc:
             with pytest.raises(StorageUnavailableError):
                 remove_job(cancelled, workspace, None)
 
-        # when it is said again
+        # when it is repeated
         remove_job(workspace.require_job(), workspace, None)
 
         # then
@@ -406,7 +406,7 @@ class TestMergedWithRetries:
     def lines(self, workspace: Workspace, uri: str) -> list[dict[str, Any]]:
         return [msgspec.json.decode(line) for line in workspace.lines(uri)]
 
-    def test_what_was_read_anew_takes_its_place_in_source_order(
+    def test_a_retried_line_keeps_its_place_in_source_order(
         self, complete: Job, workspace: Workspace, read_again: Callable[..., None]
     ) -> None:
         job = add_retry(complete, workspace, None)
@@ -416,16 +416,16 @@ class TestMergedWithRetries:
 
         assert [(line["id"], line["value"]) for line in self.lines(workspace, workspace.results)] == [
             ("0.png", "text 0.png"),
-            ("1.png", "anew 1.png"),
+            ("1.png", "again 1.png"),
             ("3.png", "text 3.png"),
-            ("4.png", "anew 4.png"),
+            ("4.png", "again 4.png"),
         ]
         (error,) = self.lines(workspace, workspace.errors)
         assert (error["id"], error["error"]["message"]) == ("2.png", "still")
         assert summary["request_counts"] == {"total": 5, "completed": 4, "failed": 1}
         assert summary["retries"] == 1
 
-    def test_two_rounds_are_laid_over_one_after_the_other(
+    def test_two_rounds_are_applied_in_order(
         self, complete: Job, workspace: Workspace, read_again: Callable[..., None]
     ) -> None:
         job = add_retry(complete, workspace, None)
@@ -438,14 +438,14 @@ class TestMergedWithRetries:
 
         results = self.lines(workspace, workspace.results)
         assert [line["id"] for line in results] == ["0.png", "1.png", "2.png", "3.png"]
-        assert [line["value"].split()[0] for line in results] == ["text", "anew", "anew", "text"]
+        assert [line["value"].split()[0] for line in results] == ["text", "again", "again", "text"]
         assert [line["id"] for line in self.lines(workspace, workspace.errors)] == ["4.png"]
         assert summary["request_counts"] == {"total": 5, "completed": 4, "failed": 1}
 
     @pytest.mark.parametrize(
         "now_failing", [(), ("3.png",), ("2.png", "3.png")], ids=["none", "another", "one more"]
     )
-    def test_a_part_that_was_read_anew_beneath_a_retry_never_loses_or_doubles_an_item(
+    def test_a_planned_part_read_again_after_a_retry_never_loses_or_duplicates_an_item(
         self,
         now_failing: tuple[str, ...],
         complete: Job,

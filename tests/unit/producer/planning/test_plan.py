@@ -24,7 +24,7 @@ def listing(*ids: str, passed_over: dict[str, int] | None = None) -> Listing:
 
 
 def ignore(chunk: int, planned: int, written: bool) -> None:
-    """Hear of a chunk and do nothing."""
+    """Ignore an announced chunk."""
 
 
 def planned_ids(workspace: Workspace, number: int) -> list[str]:
@@ -32,7 +32,7 @@ def planned_ids(workspace: Workspace, number: int) -> list[str]:
 
 
 @pytest.mark.parametrize(("count", "expected"), [(0, []), (1, [1]), (2, [2]), (5, [2, 2, 1]), (6, [2, 2, 2])])
-def test_chunks_are_full_but_for_the_last(count: int, expected: list[int]) -> None:
+def test_all_chunks_but_the_last_are_full(count: int, expected: list[int]) -> None:
     assert [len(chunk) for chunk in chunks_of(items(*map(str, range(count))), 2)] == expected
 
 
@@ -142,7 +142,9 @@ def test_chunks_are_written_at_once_and_announced_in_order(
     assert announced == [0, 1, 2]
 
 
-def test_what_a_failing_source_gave_is_written_and_announced(job: Job, workspace: Workspace) -> None:
+def test_items_yielded_before_a_source_fails_are_written_and_announced(
+    job: Job, workspace: Workspace
+) -> None:
     def failing() -> Iterator[Item]:
         yield from items(*"abcdef")
         raise SourceError("line 7 is malformed")

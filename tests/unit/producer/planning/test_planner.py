@@ -1,4 +1,4 @@
-"""Control plans what comes over HTTP, and takes up what another control process has left half planned."""
+"""Control plans jobs submitted over HTTP, and resumes plans that another control process left unfinished."""
 
 import threading
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def requested(job: Job, workspace: Workspace, ledger: Ledger, crops: Callable[..
 
 @pytest.fixture
 def serve_once(planner: Planner, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Step:
-    """Run the loop until it has waited for submissions in vain."""
+    """Run the loop until a wait for submissions times out."""
     monkeypatch.setattr(planner_module, "WAIT_SECONDS", 0.01)
     monkeypatch.setattr(planner_module.time, "time", clock)
 
@@ -53,7 +53,7 @@ def serve_once(planner: Planner, monkeypatch: pytest.MonkeyPatch, clock: Clock) 
         def ask_and_stop(timeout: float) -> str | None:
             found = ask(planner._ledger, timeout)
             if found is None:
-                # Between the first wait in vain and the second lies the look for abandoned plans.
+                # The check for abandoned plans runs between the first timed-out wait and the second.
                 waited.append(timeout)
                 if len(waited) == 2:
                     stop.set()
@@ -116,7 +116,7 @@ def test_a_job_halted_in_between_is_not_revived(
     assert queue.sent == []
 
 
-def test_an_abandoned_plan_is_taken_up(
+def test_an_abandoned_plan_is_resumed(
     requested: Job, ledger: Ledger, serve_once: Step, clock: Clock, queue: FakeQueue
 ) -> None:
     assert ledger.next_submitted(0.01)  # the one who took it has died
@@ -129,10 +129,10 @@ def test_an_abandoned_plan_is_taken_up(
     assert queue.sent == [0, 1]
 
 
-def test_so_is_one_that_was_abandoned_after_some_chunks(
+def test_a_plan_abandoned_after_some_chunks_is_resumed(
     requested: Job, ledger: Ledger, serve_once: Step, clock: Clock, queue: FakeQueue
 ) -> None:
-    # given a plan that was cut off once its first chunk was noted, so that the job is in progress
+    # given a plan that was interrupted once its first chunk was recorded, so that the job is in progress
     ledger.next_submitted(0.01)
     ledger.planned(requested.id, 1, 2)
     progress = ledger.load(requested.id)
@@ -145,7 +145,7 @@ def test_so_is_one_that_was_abandoned_after_some_chunks(
     assert queue.sent == [0, 1]
 
 
-def test_what_a_command_plans_is_left_to_it(
+def test_a_plan_of_a_command_is_not_resumed_by_control(
     job: Job, workspace: Workspace, ledger: Ledger, serve_once: Step, clock: Clock, queue: FakeQueue
 ) -> None:
     # given a submission that has read its source, on another machine, for longer than any chunk took

@@ -29,7 +29,7 @@ def test_a_new_workspace_takes_the_job(job: Job, workspace: Workspace) -> None:
     assert workspace.load_job() == job
 
 
-def test_the_same_parameters_continue_the_job_that_lives_there(job: Job, workspace: Workspace) -> None:
+def test_the_same_parameters_continue_the_workspaces_job(job: Job, workspace: Workspace) -> None:
     settle_job(job, workspace)
 
     again = settle_job(job.model_copy(update={"id": "crops-2", "created_at": 2_000}), workspace)
@@ -37,7 +37,7 @@ def test_the_same_parameters_continue_the_job_that_lives_there(job: Job, workspa
     assert again == job
 
 
-def test_a_job_continued_with_another_batch_size_goes_on_with_that(job: Job, workspace: Workspace) -> None:
+def test_a_job_continued_with_another_batch_size_uses_it(job: Job, workspace: Workspace) -> None:
     settle_job(job, workspace)
     smaller = RecognitionParameters(recognition_batch_size=2)
 
@@ -120,7 +120,7 @@ def test_the_first_chunk_is_sent_while_the_source_is_still_listed(
     assert sent_when_listed == [[], [], [0], [0]]
 
 
-def test_a_chunk_that_another_submission_writes_meanwhile_is_left_to_that_one(
+def test_a_chunk_that_another_submission_has_written_is_not_sent(
     job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
 ) -> None:
     def beside_another() -> Iterator[Item]:
@@ -177,7 +177,7 @@ def test_continuing_an_interrupted_plan_sends_the_rest(
     assert queue.sent == [1]
 
 
-def test_a_part_that_was_deleted_is_read_anew(
+def test_a_part_that_was_deleted_is_read_again(
     planned: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any, write_part: Any
 ) -> None:
     for number in range(3):
@@ -218,7 +218,7 @@ def test_a_source_that_fails_marks_the_job_failed(
     assert (halt.status, said in halt.message) == ("failed", True)
 
 
-def test_a_job_that_failed_runs_again_when_its_source_is_mended(
+def test_a_failed_job_runs_again_once_its_source_is_fixed(
     job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
 ) -> None:
     with pytest.raises(SourceError):
