@@ -9,7 +9,6 @@ import pytest
 import structlog
 
 from contract.logs import configure_logging
-from contract.redaction import redacted
 from contract.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("restored_logging")
@@ -30,22 +29,6 @@ def log_as(settings: Settings) -> Any:
 def events(capsys: pytest.CaptureFixture[str]) -> Any:
     """Return the events logged since, each from its line."""
     return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (URL, "redis://***@broker:6379/0"),
-        ("redis://:hunter2@broker", "redis://***@broker"),
-        ("redis://user:p@hunter2@broker/0", "redis://***@broker/0"),
-        ("no redis://u:hunter2@a:1, no rediss://u:hunter2@b:2", "no redis://***@a:1, no rediss://***@b:2"),
-        ("redis://broker/0 and ada@example.org", "redis://broker/0 and ada@example.org"),
-        ("s3://bucket/a@b.png", "s3://bucket/a@b.png"),
-        ("https://host/path", "https://host/path"),
-    ],
-)
-def test_the_user_and_password_of_a_url_are_struck_out(text: str, expected: str) -> None:
-    assert redacted(text) == expected
 
 
 def test_an_event_is_one_line_of_json_with_what_was_bound(log_as: Any, events: Any) -> None:

@@ -75,11 +75,6 @@ def test_a_moment_is_in_utc() -> None:
     assert render.moment(1_795_305_600) == "2026-11-22 00:00:00Z"
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(None, ""), (0.0, ""), (1_234.56, "1,234.6 items/s")])
-def test_a_rate_is_empty_while_unknown(rate: float | None, expected: str) -> None:
-    assert dataclasses.replace(STATUS, items_per_second=rate).throughput == expected
-
-
 def test_jobs_are_a_line_each(console: Console, printed: Any) -> None:
     render.print_jobs(console, [STATUS, dataclasses.replace(STATUS, id="crops-2", planning=True)])
 
@@ -148,19 +143,6 @@ def test_models_are_a_line_each(console: Console, printed: Any) -> None:
     render.print_models(console, [CatalogueEntry("parseq", "recognition", "download", "docTR's hub", "MIT")])
 
     assert printed().splitlines()[1].split() == ["parseq", "recognition", "download", "docTR's", "hub", "MIT"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, "reading"),
-        ({"planning": True}, "planning and reading"),
-        ({"request_counts": RequestCounts(5, 0, 0)}, "waiting for a worker"),
-        ({"status": State.PAUSED}, "paused"),
-    ],
-)
-def test_what_a_job_does_is_said_in_words(changes: dict[str, Any], expected: str) -> None:
-    assert dataclasses.replace(STATUS, **changes).phase == expected
 
 
 def test_off_a_terminal_progress_is_a_line_for_each_change_of_status(console: Console, printed: Any) -> None:
