@@ -15,7 +15,7 @@ from contract.records import ChunkMessage
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
-from producer.control.loop import Control
+from producer.control.loop import WAIT_SECONDS, Control
 from producer.planning.planner import Planner
 from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
@@ -88,6 +88,6 @@ class Session:
         """Return a planner that uses these clients."""
         return Planner(self.ledger, self.storage, self.dispatcher, self.listing)
 
-    def control(self) -> Control:
-        """Return a control loop that uses these clients."""
-        return Control(self.client, self.ledger, self.storage, self.dispatcher, self.settings)
+    def control(self, wait_seconds: float = WAIT_SECONDS) -> Control:
+        """Return a control loop that uses these clients; it ends within `wait_seconds` of its stop signal."""
+        return Control(self.client, self.ledger, self.storage, self.dispatcher, self.settings, wait_seconds)

@@ -1,6 +1,6 @@
 """`python -m worker`: one worker process."""
 
-from worker.app.main import main
+from worker.app.start import main
 
 if __name__ == "__main__":
     main()

@@ -7,9 +7,6 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 import redis
-from celery import Celery
-from kombu import Queue
-from kombu.exceptions import OperationalError
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -18,6 +15,8 @@ from contract.kinds import DEFAULT_KIND, KINDS
 from contract.records import ChunkMessage, Nudge
 
 if TYPE_CHECKING:
+    from celery import Celery
+
     from contract.settings import Settings
 
 UPLOADS_TASK = "trace_ocr.uploads"
@@ -28,8 +27,12 @@ RETRIES = 5
 """Tries of one ledger command before its caller hears of it: some seconds, a Redis restart."""
 
 
-def make_app(settings: "Settings") -> Celery:
+def make_app(settings: "Settings") -> "Celery":
     """Return a Celery app over the settings' broker: JSON only, late acks, no result backend."""
+    # Imported here: most commands only look into Redis, and `run` has better to do before its worker starts.
+    from celery import Celery
+    from kombu import Queue
+
     app = Celery("trace-ocr", broker=_kombu_url(settings.broker_url()), set_as_current=False)
     app.conf.update(
         accept_content=["json"],
@@ -111,7 +114,7 @@ def task_for(kind: str) -> str:
     return f"trace_ocr.{kind}"
 
 
-def send_chunk(app: Celery, message: ChunkMessage, kind: str, queue: str, total: int | None) -> None:
+def send_chunk(app: "Celery", message: ChunkMessage, kind: str, queue: str, total: int | None) -> None:
     """Publish the pointer to one chunk of a job of that kind.
 
     The task's id is the chunk's name, so that what waits in Redis can be told apart without decoding it.
@@ -119,6 +122,8 @@ def send_chunk(app: Celery, message: ChunkMessage, kind: str, queue: str, total:
     Raises:
         BrokerError: Redis cannot be reached
     """
+    from kombu.exceptions import OperationalError
+
     shown = f"{message.job} {message.chunk + 1}/{total if total is not None else '?'}"
     try:
         app.send_task(
@@ -134,12 +139,14 @@ def send_chunk(app: Celery, message: ChunkMessage, kind: str, queue: str, total:
         raise BrokerError(f"Redis cannot be reached to queue a chunk ({error}): is it up?") from error
 
 
-def send_nudge(app: Celery, namespace: str, nudge: Nudge) -> None:
+def send_nudge(app: "Celery", namespace: str, nudge: Nudge) -> None:
     """Tell a worker, through the queue that is asked first, that uploads wait.
 
     Raises:
         BrokerError: Redis cannot be reached
     """
+    from kombu.exceptions import OperationalError
+
     try:
         app.send_task(
             UPLOADS_TASK,

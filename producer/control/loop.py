@@ -21,7 +21,7 @@ from producer.planning.submit import Dispatcher
 from producer.results.merge import merge
 
 WAIT_SECONDS = 1.0
-"""Longest wait for a finished job before the loop checks its stop signal again."""
+"""Longest wait for a finished job before the loop checks its stop signal again, unless told otherwise."""
 
 LOCK_SECONDS = 45.0
 """A job's lock expires this many seconds after its control process dies: longer than the retries of one S3
@@ -41,6 +41,7 @@ class Control:
     storage: Storage
     dispatcher: Dispatcher
     settings: Settings
+    wait_seconds: float = WAIT_SECONDS
     known: dict[str, Progress] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,7 +55,7 @@ class Control:
                 if time.monotonic() >= next_look:
                     self.look_at_all()
                     next_look = time.monotonic() + self.settings.reconcile_seconds
-                finished = self.ledger.next_finished(WAIT_SECONDS)
+                finished = self.ledger.next_finished(self.wait_seconds)
                 if finished:
                     self._look_at_id(finished)
             except redis.RedisError as error:

@@ -24,8 +24,8 @@ from producer.results.status import status_of
 from producer.session import Session
 from producer.sources import root_of
 
-LOOK_SECONDS = 0.25
-"""Seconds between two looks at the job's progress."""
+LOOK_SECONDS = 0.1
+"""Seconds between two looks at the job's progress, and longest wait of its control loop to end with it."""
 
 GRACE_SECONDS = 2.0
 """Time that running chunks have to end when a run is stopped; after it they are handed back."""
@@ -60,7 +60,7 @@ def run_job(
         session = Session(ours)
         stop = threading.Event()
         with ThreadPoolExecutor(2, thread_name_prefix="run") as threads, _setting(stop):
-            threads.submit(session.control().run, stop)
+            threads.submit(session.control(LOOK_SECONDS).run, stop)
             plan = threads.submit(_plan, job, workspace, session, stdin, stop)
             return _follow(job, session, plan, worker, on_status)
 

@@ -1,0 +1,54 @@
+"""A worker's imports: what it does not need at its start is put off, and works when it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.conftest import REPOSITORY
+from worker.app.start import DEFERRED, TRIED, deferred_imports
+
+STARTED = """
+import importlib, sys
+from worker.app.start import DEFERRED, deferred_imports
+
+with deferred_imports():
+    importlib.import_module("worker.app.main")
+assert not {*DEFERRED, "sympy", "triton"} & set(sys.modules), set(DEFERRED) & set(sys.modules)
+
+from doctr.models import builder
+import torch._dynamo.utils
+
+roi_align = sys.modules["torchvision.ops.roi_align"]
+assert roi_align.is_compile_supported("cpu") == torch._dynamo.utils.is_compile_supported("cpu")
+assert set(builder.fclusterdata([[0.0], [0.1], [9.0]], 1.0, criterion="distance")) == {1, 2}
+assert torch.compile(lambda x: x, backend="eager")(torch.ones(1)).item() == 1
+"""
+"""A start of the worker as `worker.app.start.main` makes it, and then a use of what was put off."""
+
+
+def test_a_worker_starts_without_torchs_compiler_and_has_it_when_it_is_needed() -> None:
+    started = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=False)
+
+    assert started.returncode == 0, started.stderr
+
+
+def test_nothing_is_put_off_with_versions_that_were_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRIED, "torch", "0.0")
+    before = {name: sys.modules.get(name) for name in DEFERRED}
+
+    with deferred_imports():
+        within = {name: sys.modules.get(name) for name in DEFERRED}
+
+    assert within == before
+
+
+def test_the_locked_versions_were_tried() -> None:
+    """Given another torch in the lock, these imports are to be looked at again."""
+    lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    locked = [Requirement(line) for line in lines if line.partition("==")[0] in TRIED]
+
+    assert {one.name for one in locked} == set(TRIED)
+    for one in locked:
+        assert str(one.specifier).startswith(f"=={TRIED[one.name]}."), one

@@ -1,0 +1,99 @@
+"""The start of a worker process: its imports, without those that docTR needs for training alone.
+
+They are most of the time from `trace-ocr run` to its first line: docs/decisions/0019-start-of-a-run.md.
+"""
+
+import contextlib
+import gc
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any, TypeVar
+
+F = TypeVar("F")
+
+TRIED = {"python-doctr": "1.1", "torch": "2.14", "torchvision": "0.29"}
+"""Minor versions of which it is known that their import uses no more of these modules; with others nothing is
+put off."""
+
+
+class OptimizedModule:
+    """In place of the type of compiled models, which docTR lets into predictors that are not used here."""
+
+
+def undecorated(function: F, *_: Any, **__: Any) -> F:
+    """Return the function: in place of what keeps torch's compiler from the training targets of tables."""
+    return function
+
+
+def deferred(module: str, function: str) -> Callable[..., Any]:
+    """Return a function that imports another one's module when it is called."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return getattr(importlib.import_module(module), function)(*arguments, **options)
+
+    return call
+
+
+DEFERRED: dict[str, dict[str, Any]] = {
+    # torch's compiler, with sympy and triton. torchvision asks it something when it compiles an operator.
+    "torch._dynamo": {
+        "disable": undecorated,
+        "eval_frame": SimpleNamespace(OptimizedModule=OptimizedModule),
+    },
+    "torch._dynamo.utils": {"is_compile_supported": deferred("torch._dynamo.utils", "is_compile_supported")},
+    # docTR's models of tables, its metrics, and its grouping of words into blocks.
+    "scipy.interpolate": {"griddata": deferred("scipy.interpolate", "griddata")},
+    "scipy.optimize": {"linear_sum_assignment": deferred("scipy.optimize", "linear_sum_assignment")},
+    "scipy.cluster.hierarchy": {"fclusterdata": deferred("scipy.cluster.hierarchy", "fclusterdata")},
+}
+"""Modules that docTR and torchvision import for the sake of a few names, which they use late or never."""
+
+
+def main() -> None:
+    """Import the worker, and run it."""
+    with deferred_imports(), _no_collections():
+        serve = importlib.import_module("worker.app.main").main
+    serve()
+
+
+@contextlib.contextmanager
+def deferred_imports() -> Iterator[None]:
+    """Put off the imports of DEFERRED: within the block, stand-ins with those names take the modules' place.
+
+    Afterwards the modules can be imported as ever; a function that was taken from a stand-in does so itself.
+    """
+    stand_ins = {name: _stand_in(name) for name in DEFERRED if _tried() and name not in sys.modules}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
+
+
+def _tried() -> bool:
+    try:
+        versions = {name: importlib.metadata.version(name) for name in TRIED}
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return all(versions[name].startswith(f"{minor}.") for name, minor in TRIED.items())
+
+
+def _stand_in(name: str) -> ModuleType:
+    module = ModuleType(name)
+    vars(module).update(DEFERRED[name])
+    return module
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Collect no garbage meanwhile: what imports make stays, and is searched many times over."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
