@@ -47,11 +47,13 @@ train: $(INSTALLED)  ## train the bundled checkpoints on, in .training/ (hours; 
 evaluate-models: $(INSTALLED)  ## measure the bundled checkpoints; fails below their aims
 	$(BIN)/python -m tools.training.evaluate
 
-lint: $(INSTALLED)  ## linters, types and layers alone
+lint: $(INSTALLED)  ## linters, types, layers and declared dependencies alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry contract producer trace_ocr worker
+	$(BIN)/deptry benchmarks deploy tests tools --ignore DEP002,DEP004
 
 unit: $(INSTALLED)  ## the fast tests alone
 	$(BIN)/python -m pytest tests/unit
