@@ -1,1 +1,1 @@
-"""The light side: sources, planning, submission, merge, reconciling, status and the command line."""
+"""The producer, without torch: sources, planning, submission, merge, reconciling, status, API, commands."""

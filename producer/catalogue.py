@@ -1,4 +1,4 @@
-"""`trace-ocr models list`: the architectures, and where the weights of each would come from here."""
+"""`trace-ocr models list`: the architectures, and where this machine loads each one's weights from."""
 
 import hashlib
 import re
@@ -9,12 +9,17 @@ from contract.architectures import MODEL_TASKS
 from contract.model_store import ModelStore, doctr_cache
 
 DOCTRS_LICENCE = "Apache-2.0"
-"""Of docTR's own weights."""
+"""The licence of docTR's own weights."""
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One architecture; a task of MODEL_TASKS; weights of 'model store', 'docTR cache' or 'download'."""
+    """One architecture.
+
+    Args:
+        task: a key of MODEL_TASKS
+        weights: 'model store', 'docTR cache' or 'download'
+    """
 
     architecture: str
     task: str
@@ -24,7 +29,7 @@ class CatalogueEntry:
 
 
 def list_models(store: ModelStore | None) -> list[CatalogueEntry]:
-    """Return every architecture of the contract; a model store's weights go before docTR's.
+    """Return every architecture of `contract.architectures`; a model store's weights go before docTR's.
 
     Raises:
         ModelUnavailableError: a card in the store is not valid
@@ -47,7 +52,7 @@ def _entry(architecture: str, task: str, store: ModelStore | None, cached: dict[
 
 
 def _cached(folder: Path) -> dict[str, Path]:
-    """Whole files of docTR's cache; their names carry the first digits of their sha256."""
+    """Return the complete files of docTR's cache; their names hold the first digits of their SHA-256."""
     found = {}
     for path in sorted(folder.glob("*-*.pt")):
         match = re.fullmatch(r"(\w+)-([0-9a-f]{8})\.pt", path.name)

@@ -1,4 +1,4 @@
-"""Flower over this product's broker: who works at what, for people; it watches and steers nothing."""
+"""Flower on this product's broker: shows which worker reads which chunk; read-only."""
 
 import asyncio
 import importlib
@@ -21,39 +21,40 @@ from contract.logs import redact
 from contract.settings import Settings, variable_of
 
 MAX_TASKS = 10_000
-"""Chunks that Flower remembers, the newest: some tens of MB of memory, and a third of a second to save."""
+"""Newest chunks that Flower keeps: some tens of MB of memory, and a third of a second to save."""
 
 SAVE_MILLISECONDS = 10_000
-"""Between two saves of Flower's view: what a SIGKILL costs of it at most."""
+"""Milliseconds between two saves of Flower's state: at most this much is lost on SIGKILL."""
 
 GONE_SECONDS = 86_400
-"""After which a worker that has left is no longer listed: restarted containers have new names each time."""
+"""Seconds until a stopped worker is no longer listed: a restarted container gets a new name each time."""
 
 COLUMNS = "args,state,result,worker,received,started,runtime,uuid"
-"""Of the task table. The arguments say which chunk it is; the name is the same for all; the id opens it."""
+"""Columns of the task table: `args` names the chunk, `uuid` links to the task. The task name is omitted: it
+is the same for all."""
 
 KNOWN_JOBS = 1_000
-"""Jobs whose number of chunks is remembered; further ones are asked for anew."""
+"""Jobs whose number of chunks is cached; beyond that, the cache is cleared."""
 
 PRIVATE = 0o077
-"""Umask: the view names every job, and is pickled, so that who can write it could run code here."""
+"""Umask: the state file names every job, and is a pickle, so anyone who can write it could run code here."""
 
 _AUTH_VARIABLE = variable_of("flower_basic_auth")
 
 
 def serve_flower(settings: Settings) -> None:
-    """Serve Flower until SIGTERM or SIGINT; its view is saved at the end.
+    """Serve Flower until SIGTERM or SIGINT; save its state at the end.
 
     Raises:
-        SettingsError: without a password on an address that others reach, or the database has no folder
-        BrokerError: no URL of Redis is set
+        SettingsError: no password on an address that other machines reach, or no folder for the database
+        BrokerError: no Redis URL is set
         UsageError: Flower is not installed, or the port is taken
     """
     log = structlog.get_logger()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     os.umask(PRIVATE)
-    # Who is refused is worth a line, each refresh of a page is not.
+    # Log refused requests, but not each refresh of a browser page.
     logging.getLogger("tornado.access").setLevel(logging.WARNING)
     flower = make_flower(settings)
     try:
@@ -66,7 +67,7 @@ def serve_flower(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, loop.stop)
     if not settings.flower_basic_auth:
-        log.warning("flower_open", problem=f"everyone on this machine may look: set {_AUTH_VARIABLE}")
+        log.warning("flower_open", problem=f"everyone on this machine has access: set {_AUTH_VARIABLE}")
     log.info("flower_started", address=settings.flower_address, port=port, database=settings.flower_database)
     flower.start()
     try:
@@ -77,7 +78,7 @@ def serve_flower(settings: Settings) -> None:
 
 
 def make_flower(settings: Settings) -> Any:
-    """Return Flower's application, not yet listening; call with an event loop set.
+    """Return Flower's application before it listens; an event loop must be set.
 
     Raises:
         SettingsError, BrokerError, UsageError: as `serve_flower`
@@ -95,7 +96,8 @@ def make_flower(settings: Settings) -> Any:
     for name, value in options.items():
         setattr(package.default_options, name, value)
     flower = package.Flower(capp=app, options=package.default_options, **urls.settings)
-    # Its metrics ask for no password, and ours are the API's. Handlers added later are asked first.
+    # Flower's metrics need no password, and ours are served by the API: answer 404. Handlers added later are
+    # matched first.
     flower.add_handlers(".*", [("/metrics", missing)])
     flower.inspector.workers = defaultdict(_Answers)
     totals, heard = (
@@ -128,18 +130,18 @@ def flower_options(settings: Settings) -> dict[str, object]:
         "max_tasks": MAX_TASKS,
         "purge_offline_workers": GONE_SECONDS,
         "tasks_columns": COLUMNS,
-        # A chunk revoked or a pool resized here would go past the ledger: jobs are steered by trace-ocr.
+        # Revoking a chunk or resizing a pool here would bypass the ledger: steer jobs with trace-ocr.
         "read_only": True,
     }
 
 
 def with_place(event: dict[str, Any], total_of: Callable[[str, int], int | None]) -> dict[str, Any]:
-    """Return a worker's event with its chunk's place as arguments, such as `nightly-0412 17/245`.
+    """Return a worker's event with its chunk's position as arguments, such as `nightly-0412 17/245`.
 
-    Most chunks are sent before their job's last one is planned, and so without knowing of how many they are.
+    Most chunks are sent before their job is fully planned, when the total is not known yet.
 
     Args:
-        total_of: the chunks of a job that has at least so many, None while it is not known
+        total_of: returns a job's number of chunks if it is at least the given one, None while it is unknown
     """
     job, slash, chunk = str(event.get("uuid", "")).rpartition("/")
     if not slash or not chunk.isdecimal():
@@ -149,22 +151,22 @@ def with_place(event: dict[str, Any], total_of: Callable[[str, int], int | None]
 
 
 class ChunkTotals:
-    """How many chunks jobs have, asked of the ledger once a job is planned."""
+    """The number of chunks of each job, read from the ledger once the job is planned."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._known: dict[str, int] = {}
 
     def of(self, job: str, at_least: int) -> int | None:
-        """Return the chunks of a job that has at least so many; None while that is not known."""
-        # A round of retries adds chunks to those that were planned.
+        """Return a job's number of chunks if it is at least `at_least`; None while it is unknown."""
+        # A round of retries adds chunks to the planned ones.
         if self._known.get(job, 0) < at_least:
             if len(self._known) >= KNOWN_JOBS:
                 self._known.clear()
             try:
                 progress = self._ledger.load(job)
             except RedisError:
-                return None  # the next event of the job asks again
+                return None  # the job's next event tries again
             if not progress or not progress.chunks_total or progress.chunks_total < at_least:
                 return None
             self._known[job] = progress.chunks_total
@@ -172,7 +174,7 @@ class ChunkTotals:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether only this machine reaches an address or host name."""
+    """Return whether an address or host name is reachable from this machine only."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -180,7 +182,7 @@ def is_loopback(address: str) -> bool:
 
 
 class _Answers(dict[str, Any]):
-    """What one worker says of itself; Celery lets the password in a Unix socket's URL through."""
+    """One worker's report about itself, redacted: Celery does not hide a password in a Unix socket's URL."""
 
     def __setitem__(self, method: str, answer: object) -> None:
         super().__setitem__(method, redact(None, method, {method: answer})[method])
@@ -192,11 +194,11 @@ def _passwords(settings: Settings) -> list[str]:
     pairs = [pair.strip() for pair in settings.flower_basic_auth.get_secret_value().split(",")]
     for pair in pairs:
         user, _, password = pair.partition(":")
-        # Flower compares as ASCII, and answers 500 to anything else.
+        # Flower compares passwords as ASCII, and answers 500 to anything else.
         if not user or not password or not pair.isascii():
             raise SettingsError(
-                f"flower_basic_auth ({_AUTH_VARIABLE}): must be user:password, or several of them with "
-                "commas between, in ASCII (its value is not repeated here)"
+                f"flower_basic_auth ({_AUTH_VARIABLE}): must be user:password, or several of them "
+                "separated by commas, in ASCII (its value is not repeated here)"
             )
     return pairs
 

@@ -1,1 +1,1 @@
-"""Everything on this machine: `trace-ocr run` and its embedded Redis."""
+"""`trace-ocr run`: a whole job on one machine, with an embedded Redis."""

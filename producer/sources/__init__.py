@@ -1,4 +1,4 @@
-"""Where items come from: one module per type of source."""
+"""Sources of items: one module per source type."""
 
 from pathlib import Path
 from typing import IO
@@ -13,25 +13,24 @@ from producer.sources.base import IMAGE_EXTENSIONS, Listing, SourceContext, Sour
 SOURCES: Registry[SourceType] = Registry(
     "producer.sources", "SOURCE", ("manifest", "file", "prefix", "folder")
 )
-"""In the order in which they are asked whether they know a SOURCE argument."""
+"""Source types, in the order in which they are tried on a SOURCE argument."""
 
 
 def identify_source(text: str) -> Source:
-    """Return what the user's SOURCE argument names.
+    """Return the source that the user's SOURCE argument names.
 
     Raises:
-        UsageError: no type of source knows it
+        UsageError: no source type matches it
     """
     try:
         found = (source_type.match(text) for source_type in SOURCES.values())
         source = next(filter(None, found), None)
         exists = source is None and Path(text).exists()
     except (OSError, ValueError) as error:
-        raise UsageError(f"{text[:SHOWN]!r} can be no path: {error}") from error
+        raise UsageError(f"{text[:SHOWN]!r} is not a valid path: {error}") from error
     if exists:
         raise UsageError(
-            f"{text} is neither a folder, nor an image or PDF, nor a manifest (.jsonl, .csv): "
-            "name its folder instead"
+            f"{text} is not a folder, an image, a PDF or a manifest (.jsonl, .csv): pass its folder instead"
         )
     if source is None:
         raise UsageError(f"there is no folder, file or manifest {text}")
@@ -39,17 +38,17 @@ def identify_source(text: str) -> Source:
 
 
 def root_of(source: Source) -> str:
-    """Return the folder or prefix that a source's relative names start from; the working folder for `-`."""
+    """Return the folder or prefix that a source's relative names start from; for `-`, the working folder."""
     return _type_of(source).root(source.uri)
 
 
 def list_source(
     source: Source, storage: Storage, stdin: IO[bytes], extensions: frozenset[str] = IMAGE_EXTENSIONS
 ) -> Listing:
-    """Return the source's items; nothing is read before the first one is asked for.
+    """Return the source's items; reading starts when the first item is requested.
 
     Args:
-        extensions: of the names that are taken from a folder or prefix
+        extensions: file name extensions to include from a folder or prefix
 
     Raises (while iterating):
         SourceError: as `SourceType.items`

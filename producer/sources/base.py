@@ -1,4 +1,4 @@
-"""What every source gives: items in a fixed order, in flat memory."""
+"""The interface of sources: items in a fixed order, in constant memory."""
 
 import os
 import threading
@@ -13,21 +13,21 @@ from contract.records import Item
 from contract.storage import Storage
 
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-"""Names that are taken for images; only the worker looks at what is in them."""
+"""Extensions of image files; only the worker inspects their content."""
 
 PAGE_EXTENSIONS = IMAGE_EXTENSIONS | {".pdf"}
-"""Names that are taken for pages."""
+"""Extensions of files that page jobs read."""
 
 
 @dataclass(frozen=True)
 class SourceContext:
-    """What a source is listed with.
+    """What a source needs to list its items.
 
     Args:
-        storage: the stores
+        storage: the storage backends
         stdin: standard input
-        extensions: of the names that are taken from a folder or prefix
-        passed_over: where the source counts, by reason, what it saw and does not give
+        extensions: file name extensions to include from a folder or prefix
+        passed_over: the source's counts, by reason, of what it saw and did not yield
     """
 
     storage: Storage
@@ -37,20 +37,20 @@ class SourceContext:
 
 
 class SourceType(Protocol):
-    """One type of source; its module's name is the type in job.json."""
+    """One source type; its module's name is the type in job.json."""
 
     def match(self, text: str) -> Source | None:
-        """Return what the user's SOURCE argument names, if it names a source of this type; else None.
+        """Return the source that the user's SOURCE argument names, or None if it is not of this type.
 
         Raises:
-            OSError, ValueError: the text can be no path
+            OSError, ValueError: the text is not a valid path
         """
 
     def root(self, uri: str) -> str:
         """Return the folder or prefix that relative names in the source start from."""
 
     def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
-        """Yield the items, the same ones in the same order at every call; nothing is read before the first.
+        """Yield the items; every call yields the same items in the same order, and reads lazily.
 
         Raises:
             SourceError: the source cannot be listed, or is malformed
@@ -60,7 +60,7 @@ class SourceType(Protocol):
 class Listing:
     """The items of one source; iterate once.
 
-    `passed_over` counts, by reason and as the iteration goes on, what was seen and is not an item.
+    `passed_over` counts, by reason, what was seen and is not an item; the counts grow during the iteration.
     """
 
     def __init__(self, items: Iterator[Item], passed_over: Counter[str]) -> None:
@@ -71,7 +71,7 @@ class Listing:
         return self._items
 
     def until(self, stop: threading.Event) -> "Listing":
-        """Return the listing that ends with InterruptedRunError once `stop` is set."""
+        """Return a listing that raises InterruptedRunError once `stop` is set."""
 
         def items() -> Iterator[Item]:
             for item in self._items:

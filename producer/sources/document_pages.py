@@ -1,4 +1,4 @@
-"""Stage 1 of page jobs: documents to their pages, counted ahead, in order, without rendering any."""
+"""Stage 1 of page jobs: split documents into pages, counted ahead and in order, without rendering them."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,24 +17,24 @@ from producer.sources.base import Listing
 from producer.sources.page_counting import Reply, Request
 
 COUNTED_AHEAD = 16
-"""Documents being counted or waiting for their turn: those of S3 are copied here first, which is latency."""
+"""Documents counted ahead of their turn, to hide latency: those on S3 are copied to this machine first."""
 
 PROCESSES = 4
-"""Processes that count, at most: opening a document takes milliseconds."""
+"""Maximum number of counting processes: opening a document takes milliseconds."""
 
 COUNT_SECONDS = 60.0
-"""Longest wait for one document's count, its copy not included."""
+"""Longest wait in seconds for one document's count, excluding its copy."""
 
 COUNT_MEMORY = 2 << 30
-"""Bytes that such a process may allocate."""
+"""Memory limit in bytes of one counting process."""
 
 
 class PageCounter:
-    """Counts the pages of documents, in processes: a damaged file may crash pdfium, which is not thread-safe.
+    """Counts pages in child processes: a damaged file may crash pdfium, and pdfium is not thread-safe.
 
     Args:
-        roots: where documents may lie; None for a command, which may read what its user may
-        max_bytes: of one document
+        roots: the roots that documents must lie below; None for a command, which may read all its user may
+        max_bytes: size limit of one document, in bytes
     """
 
     def __init__(self, storage: Storage, roots: AllowedRoots | None, max_bytes: int) -> None:
@@ -48,10 +48,10 @@ class PageCounter:
         self._children.close()
 
     def count(self, uri: str) -> int | None:
-        """Return how many pages the document has; None if it cannot be told, which its worker then explains.
+        """Return the number of pages; None if it cannot be counted: the worker's error line then says why.
 
         Raises:
-            StorageUnavailableError: storage is away
+            StorageUnavailableError: storage is unavailable
         """
         try:
             if self._roots:
@@ -75,7 +75,7 @@ class PageCounter:
 
 
 def pages_of(listing: Listing, make_counter: Callable[[], PageCounter]) -> Listing:
-    """Return the listing with each document replaced by its pages; what cannot be counted stays an item."""
+    """Return the listing with each document replaced by its pages; an uncountable document stays one item."""
 
     def items() -> Iterator[Item]:
         counter = make_counter()
@@ -92,7 +92,7 @@ def pages_of(listing: Listing, make_counter: Callable[[], PageCounter]) -> Listi
 def _counted_ahead(
     listing: Listing, counter: PageCounter, threads: ThreadPoolExecutor
 ) -> Iterator[tuple[Item, int | None]]:
-    """Yield each item with its pages, 0 for what is no document, in order."""
+    """Yield each item with its number of pages, in order; 0 for an item that is not a document."""
     pending: deque[tuple[Item, Future[int | None] | None]] = deque()
 
     def first() -> tuple[Item, int | None]:

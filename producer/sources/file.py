@@ -11,10 +11,10 @@ from producer.sources.base import PAGE_EXTENSIONS, SourceContext, has_extension
 
 
 class File:
-    """A single file or object, under its own name."""
+    """A single file or object; its name is the item's id."""
 
     def match(self, text: str) -> Source | None:
-        """Return the file that the text names; of a remote one its name decides."""
+        """Return the file that the text names; a remote file is recognised by its extension only."""
         if is_remote(text):
             return Source(type="file", uri=text) if has_extension(text, PAGE_EXTENSIONS) else None
         path = os.path.realpath(text)
@@ -22,7 +22,7 @@ class File:
         return Source(type="file", uri=path) if is_file else None
 
     def root(self, uri: str) -> str:
-        """Return the folder that the file lies in."""
+        """Return the file's folder."""
         return uri.rpartition("/")[0] or "/"
 
     def items(self, uri: str, context: SourceContext) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""A local folder, searched recursively, in the order of its names as UTF-8: the order of S3's keys."""
+"""A local folder, listed recursively, sorted by names as UTF-8: the order of S3 keys."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ class Folder:
     """Every image or document below a folder of this machine."""
 
     def match(self, text: str) -> Source | None:
-        """Return the folder that the text names, its links resolved."""
+        """Return the folder that the text names, with links resolved."""
         if is_remote(text):
             return None
         path = os.path.realpath(text)
@@ -29,7 +29,7 @@ class Folder:
         return uri
 
     def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
-        """Yield the folder's items; ids are names relative to it."""
+        """Yield the folder's items; ids are paths relative to the folder."""
         return _walk(uri, "", context.passed_over, context.extensions)
 
 
@@ -37,7 +37,7 @@ SOURCE = Folder()
 
 
 def _walk(root: str, below: str, passed_over: Counter[str], extensions: frozenset[str]) -> Iterator[Item]:
-    """Yield the items of one folder and those below it. Folders sort with their slash, as keys do on S3."""
+    """Yield the items of one folder and those below it. Folders sort with a trailing slash, as S3 keys do."""
     for name in sort_in_runs(_entries(os.path.join(root, below), passed_over, extensions)):  # noqa: PTH118 - a Path would fold '//'
         if name.endswith("/"):
             yield from _walk(root, below + name, passed_over, extensions)
@@ -67,8 +67,8 @@ def _reason_to_pass_over(entry: os.DirEntry[str], extensions: frozenset[str]) ->
     try:
         mode = entry.stat().st_mode
     except OSError:
-        # A link to nowhere, to itself or into a locked folder stays an item, so that it ends as an error
-        # line and not as a silent gap.
+        # A broken link, a link to itself or a link into a locked folder stays an item, so that it ends as an
+        # error line and not as a silent gap.
         mode = stat.S_IFREG
     if stat.S_ISDIR(mode):
         return "linked_folder"
@@ -78,5 +78,5 @@ def _reason_to_pass_over(entry: os.DirEntry[str], extensions: frozenset[str]) ->
 
 
 def _printable(name: str) -> str:
-    r"""Return the name as UTF-8 can hold it; stray bytes become \xNN, and the item ends as not found."""
+    r"""Return the name as valid UTF-8; invalid bytes become \xNN, and the item ends as not found."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

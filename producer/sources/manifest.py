@@ -23,20 +23,20 @@ from producer.sources.seen_ids import SeenIds
 EXTENSIONS = (".jsonl", ".csv")
 
 MAX_LINE_BYTES = 65_536
-"""Bytes of one line: three texts of the greatest length fit; a binary file named .jsonl does not."""
+"""Size limit of one line in bytes: three texts of maximum length fit; a binary file named .jsonl does not."""
 
 BLOCK_BYTES = 65_536
-"""Bytes read at once: a few hundred lines, so that a manifest that trickles in is planned as it comes."""
+"""Bytes read at once: a few hundred lines, so that a slowly arriving manifest is planned as it arrives."""
 
 FIRST_ENTRIES, BLOCK_ENTRIES = 1_024, 8_192
-"""Entries whose ids are looked up at once: few at first, so that workers have something; then more, which
-costs a third less for each."""
+"""Entries whose ids are looked up in one call: few at first, so that workers can start; then more, which
+takes a third less time per entry."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class ManifestEntry(msgspec.Struct, frozen=True, gc=False):
-    """One line of a manifest; further fields are the user's own and are not read."""
+    """One line of a manifest; other fields are ignored."""
 
     uri: Text
     id: Text | None = None
@@ -44,11 +44,11 @@ class ManifestEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 NumberedEntry = tuple[int, ManifestEntry]
-"""An entry and its line, counted from 1."""
+"""Line number, counted from 1, and entry."""
 
 
 class Manifest:
-    """The items that a list names; they may lie anywhere below the allowed roots."""
+    """A list of items, which may lie anywhere below the allowed roots."""
 
     def match(self, text: str) -> Source | None:
         """Return the manifest that the text names: `-` for standard input, else a .jsonl or .csv file."""
@@ -62,11 +62,11 @@ class Manifest:
         return Source(type="manifest", uri=path, confined=False) if Path(path).is_file() else None
 
     def root(self, uri: str) -> str:
-        """Return the folder that the manifest lies in; the working folder for standard input."""
+        """Return the manifest's folder; for standard input, the working folder."""
         return str(Path.cwd()) if uri == STANDARD_INPUT else uri.rpartition("/")[0] or "/"
 
     def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
-        """Yield the manifest's items, in its order."""
+        """Yield the manifest's items, in order."""
         return read_manifest(uri, self.root(uri), context.storage, context.stdin, context.passed_over)
 
 
@@ -79,7 +79,7 @@ def read_manifest(
     """Yield the manifest's items, in order; relative URIs start from `base`.
 
     Raises:
-        SourceError: a malformed line, by its number; or an id given twice, by both numbers
+        SourceError: a line is malformed, or two lines have the same id; the message gives the line numbers
     """
     prefix = join(base, "")
     with _opened(uri, storage, stdin) as stream, SeenIds() as seen:
@@ -90,8 +90,7 @@ def read_manifest(
                 if number == failing:
                     raise SourceError(
                         f"{_shown(uri)}: lines {repeated[number]} and {number} have the same id "
-                        f"{entry.id or entry.uri!r}: ids are what results are joined on, so give each line "
-                        "its own"
+                        f"{entry.id or entry.uri!r}: results are joined on ids, so give each line its own id"
                     )
                 yield _item(uri, number, entry, prefix)
 
@@ -106,7 +105,7 @@ def _item(uri: str, number: int, entry: ManifestEntry, prefix: str) -> Item:
 
 
 def _blocks(entries: Iterator[NumberedEntry]) -> Iterator[list[NumberedEntry]]:
-    """Yield lists of entries; those before a malformed line come before its error."""
+    """Yield lists of entries; entries before a malformed line are yielded before its error is raised."""
     failure: SourceError | None = None
     size = FIRST_ENTRIES
     while failure is None:
@@ -141,7 +140,7 @@ def _opened(uri: str, storage: Storage, stdin: IO[bytes]) -> Iterator[IO[bytes] 
 def _entries(
     uri: str, stream: IO[bytes] | TranslatedStream, passed_over: Counter[str]
 ) -> Iterator[NumberedEntry]:
-    """Yield (line number, entry); standard input is JSONL if its first line with text begins with {."""
+    """Yield (line number, entry); standard input is JSONL if its first non-blank line begins with {."""
     blocks = _line_blocks(uri, stream)
     for first, data in blocks:
         if data.strip():
@@ -159,7 +158,7 @@ def _entries(
 
 
 def _line_blocks(uri: str, stream: IO[bytes] | TranslatedStream) -> Iterator[tuple[int, bytes]]:
-    """Yield some whole lines at once with the number of the first, counted from 1."""
+    """Yield blocks of whole lines, each with the number of its first line, counted from 1."""
     number, rest = 1, b""
     while block := stream.read(BLOCK_BYTES):
         data, newline, left = (rest + block).rpartition(b"\n")
@@ -191,7 +190,8 @@ def _jsonl_entries(
         if len(entries) == data.count(b"\n"):
             yield from enumerate(entries, first)
             continue
-        # A blank line, the last line without its newline, or a malformed one, whose number is to be told.
+        # The block has a blank line, a last line without newline, or a malformed line, whose error needs its
+        # number.
         for number, line in _lines([(first, data)]):
             if not line.strip():
                 passed_over["blank_line"] += 1

@@ -13,19 +13,19 @@ from contract.errors import ItemError
 
 
 class Request(msgspec.Struct):
-    """Which document to count."""
+    """The document to count."""
 
     path: str
 
 
 class Reply(msgspec.Struct):
-    """How many pages it has; None for a document that cannot be opened."""
+    """The document's number of pages; None if it cannot be opened."""
 
     pages: Annotated[int, msgspec.Meta(ge=0, le=MAX_PAGES)] | None
 
 
 def count(request: Request, _: bytearray) -> tuple[Reply, bytes]:
-    """Return what to say of a document."""
+    """Return the reply for one document."""
     try:
         return Reply(page_count(Path(request.path))), b""
     except (ItemError, OSError, MemoryError):
@@ -34,7 +34,7 @@ def count(request: Request, _: bytearray) -> tuple[Reply, bytes]:
 
 def main() -> None:
     """Serve until the planner closes the connection."""
-    # What Pillow warns of, the worker that reads the page says in its error line.
+    # The worker that reads the page reports damage in its error line; Pillow's warnings add nothing.
     warnings.simplefilter("ignore")
     serve(Request, count, int(sys.argv[1]))
 

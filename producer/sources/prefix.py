@@ -1,4 +1,4 @@
-"""A prefix in remote storage, in the order of its keys as UTF-8."""
+"""A prefix in remote storage, sorted by keys as UTF-8."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ class Prefix:
     """Every image or document below a prefix."""
 
     def match(self, text: str) -> Source | None:
-        """Return the prefix that the text names; whether anything is there, listing it will say."""
+        """Return the prefix that the text names; whether it exists shows when it is listed."""
         return Source(type="prefix", uri=text.rstrip("/") + "/") if is_remote(text) else None
 
     def root(self, uri: str) -> str:
@@ -21,7 +21,7 @@ class Prefix:
         return uri
 
     def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
-        """Yield the prefix's items; ids are keys relative to it."""
+        """Yield the prefix's items; ids are keys relative to the prefix."""
         for found in _uris(uri, context):
             identity = found.removeprefix(uri)
             reason = _reason_to_pass_over(identity, context)

@@ -1,4 +1,4 @@
-"""Which ids a manifest has given already, in bounded memory."""
+"""The ids that a manifest has already used, in bounded memory."""
 
 import bisect
 import sqlite3
@@ -8,19 +8,19 @@ from types import TracebackType
 import msgspec
 
 CACHE_KIB = 16_384
-"""KiB of hashes that SQLite keeps in memory; the rest lies in a temporary file, so memory stays flat."""
+"""SQLite's page cache for hashes, in KiB; the rest is in a temporary file, so memory stays constant."""
 
 INSERT_BLOCK = "INSERT OR IGNORE INTO seen SELECT value, ? + key FROM json_each(?) ORDER BY value, key"
 
 Entries = list[tuple[str, int]]
-"""Ids, each with its line, counted from 1."""
+"""Ids, each with its line number, counted from 1."""
 
 
 class SeenIds:
-    """A set of ids with the line of each.
+    """A set of ids, each with its line number.
 
-    SQLite holds hashes of 64 bits, a third of the ids' size: past its cache every insertion is a page read
-    and written. The ids themselves are appended to a file, to be looked at where two hashes agree.
+    SQLite stores 64-bit hashes, a third of the ids' size: once its cache is full, every insertion reads and
+    writes a page. The ids themselves are appended to a file, which is read only when two hashes are equal.
     """
 
     def __enter__(self) -> "SeenIds":
@@ -42,9 +42,9 @@ class SeenIds:
         self._log.close()
 
     def add(self, entries: Entries) -> dict[int, int]:
-        """Note ids in the order of their lines; return the lines whose id is not new, each with who had it.
+        """Add ids in the order of their lines; return the lines that repeat an id, each with its first line.
 
-        Of several such lines only the first one's answer is sure.
+        If several lines repeat an id, only the entry of the first such line is reliable.
         """
         if not entries:
             return {}
@@ -61,14 +61,14 @@ class SeenIds:
         first, last = entries[0][1], entries[-1][1]
         hashes = [hash(identity) for identity, _ in entries]
         if last - first == len(entries) - 1:
-            # One statement in the tree's own order takes half the time of one for each.
+            # One statement that inserts in key order takes half the time of one statement per entry.
             self._database.execute(INSERT_BLOCK, (first, msgspec.json.encode(hashes).decode()))
         else:
             rows = zip(hashes, (line for _, line in entries), strict=True)
             self._database.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows)
 
     def _first_line_of(self, identity: str, line: int) -> int:
-        """Return the line that had an id first; those that only share a hash are kept in memory."""
+        """Return the line that used an id first; ids that only share a hash are kept in memory."""
         query = "SELECT line FROM seen WHERE hash = ?"
         first = int(self._database.execute(query, (hash(identity),)).fetchone()[0])
         if first == line or self._id_at(first) == identity:
@@ -76,7 +76,7 @@ class SeenIds:
         return self._collided.setdefault(identity, line)
 
     def _id_at(self, line: int) -> str:
-        """Return the id of a line, from the block that it came in."""
+        """Return the id of a line, from the line's block."""
         block = self._blocks[bisect.bisect_right(self._blocks, line, key=lambda start: start[0]) - 1]
         self._log.seek(block[1])
         entries = msgspec.json.decode(self._log.readline(), type=Entries)

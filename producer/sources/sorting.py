@@ -1,4 +1,4 @@
-"""Names in order, in flat memory: sorted runs on disk, then a merge."""
+"""External sort of names in constant memory: sorted runs on disk, then a merge."""
 
 import heapq
 import json
@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 
 SORT_IN_MEMORY = 100_000
-"""Names of one folder sorted in memory, some 10 MB; a larger folder is sorted in runs on disk."""
+"""Names of one folder sorted in memory, about 10 MB; a larger folder is sorted in runs on disk."""
 
 
 def sort_in_runs(names: Iterable[str], run_length: int = SORT_IN_MEMORY) -> Iterator[str]:
-    """Yield the names in order, holding at most `run_length` of them: sorted runs on disk, then a merge."""
+    """Yield the names in order, with at most `run_length` of them in memory."""
     source = iter(names)
     run = sorted(islice(source, run_length))
     if len(run) < run_length:

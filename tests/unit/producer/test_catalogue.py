@@ -1,4 +1,4 @@
-"""The catalogue: every architecture, and where its weights would come from here."""
+"""The catalogue: every architecture, and where this machine loads its weights from."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ def entry_of(architecture: str, store: ModelStore | None) -> CatalogueEntry:
     return next(entry for entry in list_models(store) if entry.architecture == architecture)
 
 
-def test_every_architecture_of_the_contract_is_listed() -> None:
+def test_every_architecture_is_listed() -> None:
     listed = list_models(None)
 
     assert tuple(entry.architecture for entry in listed) == (
@@ -58,11 +58,11 @@ def test_every_architecture_of_the_contract_is_listed() -> None:
     }
 
 
-def test_weights_that_are_nowhere_are_downloaded() -> None:
+def test_missing_weights_are_downloaded() -> None:
     assert {entry.weights for entry in list_models(None)} == {"download"}
 
 
-def test_weights_that_doctr_has_downloaded_are_at_hand(cache: Path) -> None:
+def test_weights_that_doctr_has_downloaded_are_available(cache: Path) -> None:
     path = put_in(cache, "crnn_vgg16_bn")
 
     entry = entry_of("crnn_vgg16_bn", None)
@@ -70,7 +70,7 @@ def test_weights_that_doctr_has_downloaded_are_at_hand(cache: Path) -> None:
     assert (entry.weights, entry.source) == ("docTR cache", str(path))
 
 
-def test_a_download_that_broke_off_is_not_at_hand(cache: Path) -> None:
+def test_an_interrupted_download_is_not_available(cache: Path) -> None:
     put_in(cache, "crnn_vgg16_bn", digest="00000000")
 
     assert entry_of("crnn_vgg16_bn", None).weights == "download"

@@ -21,7 +21,7 @@ URL = "redis://:broker-secret@127.0.0.1:1/0"
 
 @pytest.fixture
 def event_loop() -> Iterator[None]:
-    """Given the loop and the process-wide options that Flower's application takes up."""
+    """Given the loop and the process-wide options that Flower's application uses."""
     loop, before = asyncio.new_event_loop(), flower.options.default_options.as_dict()
     asyncio.set_event_loop(loop)
     yield
@@ -58,9 +58,7 @@ def test_with_a_password_it_may_serve_everyone(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("value", ["hunter2", "ada:", ":hunter2", "ada:hunter2,", "ada:hünter2", ","])
-def test_what_is_no_user_and_password_is_refused_without_being_repeated(
-    settings: Settings, value: str
-) -> None:
+def test_a_malformed_password_is_refused_without_being_repeated(settings: Settings, value: str) -> None:
     with pytest.raises(SettingsError, match="user:password") as refused:
         flower_options(with_password(settings, value))
 
@@ -93,7 +91,7 @@ def test_every_option_and_column_is_one_that_flower_has(settings: Settings) -> N
 
 
 @pytest.mark.usefixtures("event_loop")
-def test_what_a_worker_says_of_itself_loses_its_credentials(settings: Settings) -> None:
+def test_credentials_are_removed_from_a_workers_report(settings: Settings) -> None:
     application = make_flower(with_password(settings, "ada:one"))
 
     application.inspector.workers["cpu@a"]["stats"] = {
@@ -157,5 +155,5 @@ def test_a_round_of_retries_is_counted_among_the_chunks(ledger: Ledger) -> None:
         {"type": "task-received", "uuid": "unknown/7", "args": "unknown 8/?"},
     ],
 )
-def test_what_is_no_known_jobs_chunk_stays_as_it_is(ledger: Ledger, event: dict[str, str]) -> None:
+def test_an_event_of_no_known_jobs_chunk_is_unchanged(ledger: Ledger, event: dict[str, str]) -> None:
     assert with_place(event, ChunkTotals(ledger).of) == event

@@ -1,4 +1,4 @@
-"""The embedded broker: which server is chosen, and what is said when there is none."""
+"""The embedded broker: which server is chosen, and the error when there is none."""
 
 import sys
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_a_server_on_the_path_is_taken_when_it_is_new_enough(
 
 @pytest.mark.usefixtures("wheel")
 @pytest.mark.parametrize("script", [says("6.0.16"), says("5.0.7"), "echo something else", "exit 1"])
-def test_an_older_or_unknown_server_gives_way_to_the_wheels(
+def test_an_older_or_unknown_server_is_passed_over_for_the_wheels(
     script: str, on_path: Callable[[str], Path]
 ) -> None:
     on_path(script)
@@ -74,7 +74,7 @@ def test_without_a_server_on_the_path_the_wheels_is_taken() -> None:
 
 
 @pytest.mark.usefixtures("no_wheel", "on_path")
-def test_without_any_server_the_error_names_every_way_out() -> None:
+def test_without_any_server_the_error_names_every_fix() -> None:
     with pytest.raises(BrokerError) as raised:
         find_server()
 

@@ -1,4 +1,4 @@
-"""Documents to pages: in the source's order, counted ahead within bounds, whatever a document does.
+"""Documents to pages: in the source's order, counted ahead within bounds, even if documents crash or hang.
 
 The processes that count are real ones; a poisoned Pillow in them crashes, hangs or floods over files that
 hold a marker.
@@ -83,7 +83,7 @@ def make_counter(storage: Storage) -> Callable[[], PageCounter]:
 
 @pytest.fixture
 def plan(make_counter: Callable[[], PageCounter]) -> Plan:
-    """Return the id and the page of each item that comes of some."""
+    """Return the id and the page of each item that the given items expand to."""
     return lambda *items: [(item.id, item.page) for item in pages_of(listing(items), make_counter)]
 
 
@@ -100,7 +100,7 @@ def listing(items: Any) -> Listing:
 
 @dataclass
 class FakeCounter:
-    """Says that each document has two pages, or does what `behave` does; notes whether it was closed."""
+    """Counts two pages for each document, or calls `behave`; records whether it was closed."""
 
     behave: Callable[[str], int | None] = lambda uri: 2
     closed: bool = False
@@ -152,7 +152,7 @@ class TestItems:
         assert (first.id, first.uri, first.label) == ("my id#page=1", "/scans/a.pdf", "truth")
         assert (second.id, second.uri, second.label) == ("my id#page=2", "/scans/a.pdf", "truth")
 
-    def test_it_is_the_place_that_tells_a_document_and_not_the_id(self) -> None:
+    def test_a_document_is_recognised_by_its_uri_and_not_by_its_id(self) -> None:
         items = [Item("a.pdf", "/scans/1.png"), Item("b.png", "/scans/2.pdf")]
 
         assert [item.id for item in pages_by(FakeCounter(), items)] == [
@@ -161,7 +161,7 @@ class TestItems:
             "b.png#page=2",
         ]
 
-    def test_what_was_passed_over_stays_told(self) -> None:
+    def test_counts_of_passed_over_names_are_kept(self) -> None:
         source = Listing(iter([]), Counter(hidden=3))
 
         assert pages_of(source, PageCounter).passed_over == {"hidden": 3}  # type: ignore[arg-type]
@@ -213,7 +213,7 @@ class TestUncountable:
 
         assert plan(Item("a.pdf", str(scans / "a.pdf"))) == [("a.pdf", None)]
 
-    def test_nothing_is_said_of_damage_but_by_the_worker(
+    def test_only_the_worker_reports_damage(
         self, put: Put, plan: Plan, capfd: pytest.CaptureFixture[str]
     ) -> None:
         # given a TIFF that ends within its second page's directory, of which Pillow warns
@@ -236,7 +236,7 @@ class TestS3:
         assert plan(*items) == [("a.PDF#page=1", 1), ("a.PDF#page=2", 2), ("b.tif#page=1", 1)]
         assert list(tmp_path.glob("trace-ocr-*")) == []
 
-    def test_storage_that_is_away_ends_the_plan_which_is_tried_again(self) -> None:
+    def test_unavailable_storage_ends_the_plan_which_is_retried(self) -> None:
         def away(uri: str) -> int:
             raise StorageUnavailableError("s3 is away")
 
@@ -246,7 +246,7 @@ class TestS3:
             list(pages_by(counter, [Item("a.pdf", "s3://bucket/a.pdf")]))
         assert counter.closed
 
-    def test_storage_that_is_away_is_not_taken_for_a_broken_document(
+    def test_unavailable_storage_is_not_reported_as_a_broken_document(
         self, counter: PageCounter, storage: Storage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def away(uri: str) -> Any:
@@ -329,7 +329,7 @@ class TestAhead:
 
     @pytest.mark.parametrize("behind", ["pdf", "png"])
     def test_a_source_without_end_is_read_ahead_within_bounds(self, behind: str) -> None:
-        # given a first document that takes its time
+        # given a first document that is slow to count
         taken: list[int] = []
 
         def source() -> Iterator[Item]:
@@ -358,7 +358,7 @@ class TestAhead:
         assert next(planned).page == 2
 
     @pytest.mark.parametrize("stop", ["ended", "left", "failed"])
-    def test_the_processes_end_with_the_plan_however_it_ends(self, stop: str) -> None:
+    def test_the_processes_end_with_the_plan(self, stop: str) -> None:
         def source() -> Iterator[Item]:
             yield Item("a", "/a.pdf")
             if stop == "failed":

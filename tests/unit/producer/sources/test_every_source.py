@@ -1,4 +1,4 @@
-"""What holds of every source: the same items in the same order, lazily, below its root."""
+"""The acceptance tests of every source: the same items in the same order, lazily, below its root."""
 
 import threading
 from collections.abc import Callable

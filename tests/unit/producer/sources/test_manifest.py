@@ -1,4 +1,4 @@
-"""Manifests: what each line becomes, and by which numbers a faulty one is named."""
+"""Manifests: the item of each line, and the line numbers in errors."""
 
 from collections import Counter
 from io import BytesIO
@@ -121,7 +121,7 @@ def test_an_id_that_is_given_twice_is_an_error_that_names_both_lines(
 
 
 def many(count: int, **others: str) -> bytes:
-    """JSONL of so many lines, over several of the blocks that are read at once; `line_7` replaces a line."""
+    """Return JSONL of this many lines, which span several read blocks; `line_7` replaces a line."""
     lines = [f'{{"uri": "/crops/{number:07d}.png"}}' for number in range(1, count + 1)]
     for name, text in others.items():
         lines[int(name.removeprefix("line_")) - 1] = text

@@ -1,4 +1,4 @@
-"""Ids seen before: found whatever their hashes do."""
+"""Ids seen before are found, even if hashes collide."""
 
 from collections.abc import Iterator
 
@@ -44,7 +44,7 @@ def test_lines_may_be_missing_between(seen: SeenIds) -> None:
 
 
 @pytest.mark.usefixtures("colliding")
-def test_ids_that_share_a_hash_are_told_apart(seen: SeenIds) -> None:
+def test_ids_that_share_a_hash_are_distinguished(seen: SeenIds) -> None:
     assert seen.add([("a", 1), ("b", 2)]) == {}
     assert seen.add([("c", 3)]) == {}
     assert seen.add([("b", 4)]) == {4: 2}

@@ -76,11 +76,11 @@ def test_an_s3_prefix_with_the_same_files_gives_the_same_ids(s3_bucket: Any, lis
 
 
 @pytest.mark.parametrize("extension", ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "PNG", "Jpg"])
-def test_images_are_told_by_their_extension(extension: str, crops: Crops, listed: Any) -> None:
+def test_images_are_recognised_by_their_extension(extension: str, crops: Crops, listed: Any) -> None:
     assert ids(listed(str(crops(f"a.{extension}")))) == [f"a.{extension}"]
 
 
-def test_what_is_no_image_is_passed_over_and_counted(crops: Crops, listed: Any, tmp_path: Path) -> None:
+def test_other_files_are_passed_over_and_counted(crops: Crops, listed: Any, tmp_path: Path) -> None:
     folder = crops("a.png", ".hidden.png", ".git/b.png", "notes.txt", "png", "c.gif", "d.png.bak")
     (tmp_path / "elsewhere").mkdir()
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
@@ -92,7 +92,7 @@ def test_what_is_no_image_is_passed_over_and_counted(crops: Crops, listed: Any, 
     assert listing.passed_over == {"hidden": 2, "other_extension": 4, "linked_folder": 1, "not_a_file": 1}
 
 
-def test_what_is_no_image_on_s3_is_passed_over_and_counted(s3_bucket: Any, listed: Any) -> None:
+def test_other_objects_on_s3_are_passed_over_and_counted(s3_bucket: Any, listed: Any) -> None:
     for key in ("a.png", ".hidden.png", ".git/b.png", "x/.y/c.png", "notes.txt"):
         s3_bucket.put(f"crops/{key}")
     for key in ("crops/", "crops/x/", "crops/x.png/"):
@@ -115,7 +115,7 @@ def test_a_folder_named_like_an_image_is_a_folder(crops: Crops, listed: Any) -> 
 
 
 @pytest.mark.parametrize("target", ["nowhere.png", "a.png"])
-def test_a_link_that_leads_nowhere_is_an_item_so_that_it_ends_as_an_error_line(
+def test_a_broken_link_is_an_item_so_that_it_ends_as_an_error_line(
     target: str, crops: Crops, listed: Any
 ) -> None:
     folder = crops("b.png")
@@ -131,7 +131,7 @@ def test_a_linked_file_is_an_item(crops: Crops, listed: Any) -> None:
     assert ids(listed(str(folder))) == ["a.png", "b.png"]
 
 
-def test_bytes_that_are_no_utf8_are_shown_and_the_rest_is_listed(crops: Crops, listed: Any) -> None:
+def test_bytes_that_are_not_utf8_are_escaped_and_the_rest_is_listed(crops: Crops, listed: Any) -> None:
     folder = crops("a.png")
     Path(os.fsdecode(os.fsencode(folder) + b"/b\xff.png")).touch()
 
@@ -169,7 +169,7 @@ def test_pdfs_are_items_of_page_jobs_and_passed_over_by_others(
     assert of_pages.passed_over == {"other_extension": 1}
 
 
-def test_pdfs_are_told_alike_on_s3(s3_bucket: Any, listed: Any, listed_pages: Any) -> None:
+def test_pdfs_are_recognised_on_s3_too(s3_bucket: Any, listed: Any, listed_pages: Any) -> None:
     for name in (*DOCUMENTS, "notes.txt"):
         s3_bucket.put(f"scans/{name}")
 
@@ -245,7 +245,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("s3://bucket/list.csv", "manifest", "s3://bucket/list.csv"),
     ],
 )
-def test_a_source_is_told_by_its_name(text: str, kind: str, uri: str, here: Path) -> None:
+def test_a_source_is_recognised_by_its_name(text: str, kind: str, uri: str, here: Path) -> None:
     assert identify_source(text) == Source(type=kind, uri=uri.format(here=here))
 
 
@@ -254,8 +254,8 @@ def test_a_source_is_told_by_its_name(text: str, kind: str, uri: str, here: Path
     [
         ("nowhere", "no folder, file or manifest nowhere"),
         ("nowhere.pdf", "no folder, file or manifest nowhere"),
-        ("notes.txt", "neither a folder, nor an image or PDF, nor a manifest"),
-        ("notes.txt", "name its folder instead"),
+        ("notes.txt", "not a folder, an image, a PDF or a manifest"),
+        ("notes.txt", "pass its folder instead"),
     ],
 )
 def test_what_names_no_source_is_a_usage_error(text: str, said: str, here: Path) -> None:
