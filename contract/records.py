@@ -54,6 +54,8 @@ class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Seconds are summed over threads, so stages that overlap add up to more than `wall_seconds`.
     `fitting_batch_size` is there only if the device's memory did not hold a batch: the crops read at once.
+    `begun_at` and `ended_at` are Unix seconds by the worker's clock, when its models were loaded and when its
+    part was written; older statistics lack them.
     """
 
     completed: int
@@ -66,6 +68,8 @@ class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str = ""
     notes: int = 0
     fitting_batch_size: int | None = None
+    begun_at: float | None = None
+    ended_at: float | None = None
 
 
 class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -116,6 +116,9 @@ def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> 
         passed = ", ".join(f"{count:,} {reason}" for reason, count in summary["passed_over"].items())
         table.add_row("passed over", passed)
     table.add_row("took", f"{duration(summary['wall_seconds'])}, {summary['items_per_second']:,} items/s")
+    if summary.get("reading_seconds"):
+        reading, rate = summary["reading_seconds"], summary["items_per_second_while_reading"]
+        table.add_row("reading", f"{duration(reading)}, {rate:,} items/s")
     stages = ", ".join(f"{name} {value:.1f}" for name, value in summary["stage_seconds"].items())
     table.add_row("stages, s", f"{stages}; batches {summary['batch_fill']:.0%} full")
     for model in summary["models"]:

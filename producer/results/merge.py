@@ -24,6 +24,9 @@ MENDING = "a part was removed or exchanged since; submit the source into a new w
 READ_AHEAD = 16
 """Parts in memory at once while merging: some 2 MB of lines at the default chunk size."""
 
+PAUSE_SECONDS = 1.0
+"""Longest time between two chunks that still counts as reading: a worker takes milliseconds for its next."""
+
 
 @dataclass
 class _Totals:
@@ -37,6 +40,8 @@ class _Totals:
     models: list[dict[str, str]] = field(default_factory=list)
     workers: set[str] = field(default_factory=set)
     fitting_batch_sizes: set[int] = field(default_factory=set)
+    items_timed: int = 0
+    times: list[tuple[float, float]] = field(default_factory=list)
 
     def count(self, failure: Failure | None) -> None:
         if failure is None:
@@ -51,11 +56,30 @@ class _Totals:
         self.places_filled += statistics.batches * statistics.batch_fill
         self.notes += statistics.notes
         self.workers.add(statistics.worker)
+        if statistics.begun_at is not None and statistics.ended_at is not None:
+            self.items_timed += statistics.completed + statistics.failed
+            self.times.append((statistics.begun_at, statistics.ended_at))
         if statistics.fitting_batch_size:
             self.fitting_batch_sizes.add(statistics.fitting_batch_size)
         for model in statistics.models:
             if model not in self.models:
                 self.models.append(model)
+
+    @property
+    def reading_seconds(self) -> float:
+        """Seconds in which at least one chunk was being read, without pauses and the start of workers."""
+        return sum(ended - begun for begun, ended in _union(self.times))
+
+
+def _union(times: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return times from begin to end, in order, with those in one that no real pause parts."""
+    united: list[tuple[float, float]] = []
+    for begun, ended in sorted(times):
+        if united and begun <= united[-1][1] + PAUSE_SECONDS:
+            united[-1] = united[-1][0], max(united[-1][1], ended)
+        elif begun < ended:
+            united.append((begun, ended))
+    return united
 
 
 def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str, Any]:
@@ -144,7 +168,7 @@ def _parts(
 
 
 def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, Any]:
-    wall = max(ended - job.created_at, 0.001)
+    wall, reading = max(ended - job.created_at, 0.001), totals.reading_seconds
     return {
         "id": job.id,
         "kind": job.kind,
@@ -158,6 +182,9 @@ def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, A
         "completed_at": int(ended),
         "wall_seconds": round(wall, 3),
         "items_per_second": round(plan.items / wall, 2),
+        # Null where the parts do not say: those of older workers.
+        "reading_seconds": round(reading, 3) if reading else None,
+        "items_per_second_while_reading": round(totals.items_timed / reading, 2) if reading else None,
         "stage_seconds": {name: round(value, 3) for name, value in totals.stage_seconds.items()},
         "batches": totals.batches,
         "batch_fill": round(totals.places_filled / totals.batches, 4) if totals.batches else 0.0,

@@ -23,7 +23,8 @@ def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statisti
     written = store.create(workspace.part(chunk), encode_lines(lines))
     if written:
         seconds = {**statistics.stage_seconds, "write": time.perf_counter() - started}
-        store.replace(uri, msgspec.json.encode(msgspec.structs.replace(statistics, stage_seconds=seconds)))
+        whole = msgspec.structs.replace(statistics, stage_seconds=seconds, ended_at=time.time())
+        store.replace(uri, msgspec.json.encode(whole))
     return written
 
 
@@ -43,5 +44,7 @@ def summarise(
         models=pipeline.models,
         worker=worker,
         fitting_batch_size=timings.fitting_batch_size,
+        begun_at=timings.begun_at,
+        ended_at=time.time(),
         notes=sum(not isinstance(line, ErrorLine) and line.note is not None for line in lines),
     )

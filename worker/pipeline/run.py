@@ -24,6 +24,7 @@ ModelIdentity = dict[str, str]
 class Timings:
     """Seconds per stage, summed over threads; and how full the batches of the last model were.
 
+    `begun_at` is when the run was made, in Unix seconds: its models are loaded by then.
     `fitting_batch_size` is what the device was given at once instead, where its memory was short.
     """
 
@@ -31,6 +32,7 @@ class Timings:
     batches: int = 0
     pieces: int = 0
     fitting_batch_size: int | None = None
+    begun_at: float = field(default_factory=time.time, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, stage: str, seconds: float) -> None:

@@ -35,6 +35,8 @@ SUMMARY: dict[str, Any] = {
     "passed_over": {"hidden": 1},
     "wall_seconds": 90.0,
     "items_per_second": 55.56,
+    "reading_seconds": 50.0,
+    "items_per_second_while_reading": 100.0,
     "stage_seconds": {"fetch": 1.25, "forward": 2.5},
     "batch_fill": 0.975,
     "models": [{"architecture": "parseq", "device": "cpu", "source": "/store"}],
@@ -104,6 +106,7 @@ def test_a_summary_says_what_became_of_the_items(console: Console, printed: Any)
         "2 empty_file",
         "1 hidden",
         "1 min 30 s, 55.56 items/s",
+        "50.0 s, 100.0 items/s",
         "fetch 1.2, forward 2.5; batches 98% full",
         "parseq on cpu, /store",
         "/data/out",
@@ -116,6 +119,16 @@ def test_a_summary_without_errors_does_not_speak_of_them(console: Console, print
 
     assert "errors" not in printed()
     assert "passed over" not in printed()
+
+
+def test_a_summary_whose_parts_do_not_say_when_they_were_read_has_one_rate(
+    console: Console, printed: Any
+) -> None:
+    unknown = {"reading_seconds": None, "items_per_second_while_reading": None}
+
+    render.print_summary(console, {**SUMMARY, **unknown}, "/data/out")
+
+    assert "reading" not in printed()
 
 
 @pytest.mark.parametrize(

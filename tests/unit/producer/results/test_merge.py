@@ -60,6 +60,8 @@ def test_the_summary_counts_what_became_of_the_items(ready: Job, workspace: Work
         "completed_at": 1_010,
         "wall_seconds": 10.0,
         "items_per_second": 0.5,
+        "reading_seconds": None,
+        "items_per_second_while_reading": None,
         "stage_seconds": {"fetch": 0.75, "forward": 1.5},
         "batches": 3,
         "batch_fill": 0.5,
@@ -80,6 +82,31 @@ def test_the_summary_tells_where_a_devices_memory_was_short(ready: Job, workspac
         workspace.store.replace(workspace.statistics(number), msgspec.json.encode(short))
 
     assert merge(ready, workspace)["fitting_batch_size"] == 16
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds"),
+    [
+        pytest.param([(1_010.0, 1_014.0), (1_012.0, 1_015.0), (1_015.0, 1_016.0)], 6.0, id="overlapping"),
+        pytest.param([(1_010.0, 1_011.0), (9_000.0, 9_003.0), (1_010.5, 1_012.0)], 5.0, id="with a pause"),
+        pytest.param(
+            [(1_020.0, 1_010.0), (1_010.0, 1_015.0), (1_010.0, 1_012.0)], 5.0, id="a clock set back"
+        ),
+    ],
+)
+def test_the_summary_tells_how_long_chunks_were_being_read(
+    times: list[tuple[float, float]], seconds: float, ready: Job, workspace: Workspace
+) -> None:
+    for number, (begun, ended) in enumerate(times):
+        statistics = workspace.load_statistics(number)
+        assert statistics is not None
+        timed = msgspec.structs.replace(statistics, begun_at=begun, ended_at=ended)
+        workspace.store.replace(workspace.statistics(number), msgspec.json.encode(timed))
+
+    summary = merge(ready, workspace)
+
+    assert summary["reading_seconds"] == seconds
+    assert summary["items_per_second_while_reading"] == round(5 / seconds, 2)
 
 
 def test_a_job_without_failures_has_an_empty_errors_file(

@@ -1,5 +1,6 @@
 """Parts: written once, statistics first, and what they say of a chunk."""
 
+import time
 from typing import Any
 
 import pytest
@@ -79,3 +80,14 @@ def test_the_statistics_tell_what_fitted_where_memory_was_short() -> None:
     timings = Timings({"forward": 1.5}, 2, 6, fitting_batch_size=2)
 
     assert summarise([GOOD], timings, 3.0, PIPELINE, "gpu0@here").fitting_batch_size == 2
+
+
+def test_statistics_tell_when_a_chunk_was_read(workspace: Workspace) -> None:
+    before = time.time()
+    timings = Timings()
+
+    write_part(workspace, 0, [GOOD], summarise([GOOD], timings, 3.0, PIPELINE, "cpu@here"))
+
+    statistics = workspace.load_statistics(0)
+    assert statistics is not None
+    assert before <= (statistics.begun_at or 0) <= (statistics.ended_at or 0) <= time.time()
