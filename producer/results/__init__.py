@@ -1,1 +1,1 @@
-"""What a job comes to: merged files, status, the index, views."""
+"""The results of a job: merged files, status, the index, views."""

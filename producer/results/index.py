@@ -1,7 +1,7 @@
-"""The index: which jobs live where, in storage, for those who have only a job's id and an empty Redis.
+"""The index in storage: maps job ids to workspaces, to find a job by its id when Redis is empty.
 
-Under the allowed root that a workspace lies below: `.trace-ocr/jobs/<created_at>-<id>.json`, which holds the
-workspace's URI. Names sort by time.
+Each entry is a file `.trace-ocr/jobs/<created_at>-<id>.json` below the workspace's allowed root. It holds the
+workspace's URI. Names sort by creation time.
 """
 
 import re
@@ -19,7 +19,7 @@ from contract.workspace import Workspace, intact, open_workspace
 FOLDER = (".trace-ocr", "jobs")
 
 MAX_ENTRY_BYTES = 1 << 16
-"""Bytes of one entry at most: a URI of 4,096 characters, escaped."""
+"""Size limit of one entry in bytes: a URI of 4,096 characters, escaped."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class _Entry(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One job as the listing shows it: its id, when it was created in Unix seconds, and its entry's URI."""
+    """One indexed job: its id, its creation time in Unix seconds, and its entry's URI."""
 
     job: str
     created_at: float
@@ -37,13 +37,13 @@ class Listed:
 
 @dataclass(frozen=True)
 class JobIndex:
-    """The entries below every allowed root."""
+    """The index entries below all allowed roots."""
 
     roots: AllowedRoots
     storage: Storage
 
     def note(self, job: Job, workspace: Workspace) -> None:
-        """Enter a job; one whose workspace lies below no allowed root is left out."""
+        """Add a job; a job whose workspace is below no allowed root is not indexed."""
         try:
             root = self.roots.containing(workspace.root)
         except OutsideAllowedRootsError:
@@ -52,15 +52,15 @@ class JobIndex:
         self.storage.at(uri).create(uri, msgspec.json.encode(_Entry(workspace.root)))
 
     def listed(self) -> dict[str, "Listed"]:
-        """Return every job that is entered, by id, in one listing per root."""
+        """Return every indexed job by id; takes one listing per root."""
         return {entry.job: entry for entry in self._entries()}
 
     def find(self, job: str) -> Workspace | None:
-        """Return a job's workspace, or None if the index does not have it; raises as `open`."""
+        """Return a job's workspace, or None if the job is not indexed; raises as `open`."""
         return next(filter(None, (self.open(entry) for entry in self._entries() if entry.job == job)), None)
 
     def open(self, entry: "Listed") -> Workspace | None:
-        """Return the workspace of an entry, or None if that is gone or another's by now.
+        """Return the workspace of an entry, or None if it is gone or now holds another job.
 
         Raises:
             JobError: the entry is damaged

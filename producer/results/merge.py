@@ -1,4 +1,4 @@
-"""Stage 8: the parts, in order, to `results.jsonl`, `errors.jsonl`, `summary.json`, then `_SUCCESS`."""
+"""Stage 8: merge the parts, in order, into `results.jsonl`, `errors.jsonl`, `summary.json` and `_SUCCESS`."""
 
 import contextlib
 import time
@@ -19,10 +19,10 @@ from contract.workspace import Workspace, intact
 from producer.results.sinks import sinks_of
 from producer.results.sinks.base import MergedLine, SinkContext
 
-MENDING = "a part was removed or exchanged since; submit the source into a new workspace"
+FIX = "a part was removed or replaced since; submit the source into a new workspace"
 
 READ_AHEAD = 16
-"""Parts in memory at once while merging: some 2 MB of lines at the default chunk size."""
+"""Parts in memory at once while merging: about 2 MB of lines at the default chunk size."""
 
 PAUSE_SECONDS = 1.0
 """Longest time between two chunks that still counts as reading: a worker takes milliseconds for its next."""
@@ -83,16 +83,16 @@ def _union(times: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str, Any]:
-    """Merge a job whose chunks all have their part; return the summary.
+    """Merge a job whose chunks all have a part; return the summary.
 
-    Merging again gives the same results: every file is written whole over the older one.
+    Merging is idempotent: every file replaces its older version as a whole.
 
     Raises:
         JobError: the parts do not hold exactly one line per planned item
-        ObjectMissingError: a part is not there
+        ObjectMissingError: a part is missing
     """
     if job.plan is None:
-        raise JobError(f"{workspace.root} is not planned to its end: submit it again to continue")
+        raise JobError(f"{workspace.root} is not fully planned: submit it again to continue")
     totals = _Totals()
     context = SinkContext(job, workspace)
     with contextlib.ExitStack() as stack:
@@ -108,41 +108,41 @@ def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str,
 
 
 def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> Iterator[MergedLine]:
-    """Yield one line per planned item, in source order: the planned chunks', with each retry's laid over.
+    """Yield one line per planned item, in source order: the planned chunks' lines, replaced by each retry's.
 
-    A retry holds the items that had failed before it, in the same order, so its lines replace the failed
-    ones one by one and nothing needs to be looked up.
+    A retry holds the items that failed before it, in the same order, so its lines replace the failed lines
+    one by one without a lookup.
     """
     lines = _lines(workspace, 0, plan.chunks, plan.items, job.chunk_size, totals)
     for retry in job.retries:
-        anew = _lines(workspace, retry.first_chunk, retry.chunks, retry.items, job.chunk_size, totals)
-        lines = _overlaid(lines, anew)
+        retried = _lines(workspace, retry.first_chunk, retry.chunks, retry.items, job.chunk_size, totals)
+        lines = _overlaid(lines, retried)
     return lines
 
 
-def _overlaid(lines: Iterator[MergedLine], anew: Iterator[MergedLine]) -> Iterator[MergedLine]:
+def _overlaid(lines: Iterator[MergedLine], retried: Iterator[MergedLine]) -> Iterator[MergedLine]:
     for merged in lines:
         if merged.failure is None:
             yield merged
             continue
-        replacement = next(anew, None)
+        replacement = next(retried, None)
         if replacement is None or identity_of(replacement.line) != identity_of(merged.line):
-            raise JobError(f"a retry does not hold {identity_of(merged.line)!r}, which failed: {MENDING}")
+            raise JobError(f"a retry does not hold {identity_of(merged.line)!r}, which failed: {FIX}")
         yield replacement
-    if next(anew, None) is not None:
-        raise JobError(f"a retry holds items that did not fail: {MENDING}")
+    if next(retried, None) is not None:
+        raise JobError(f"a retry holds items that did not fail: {FIX}")
 
 
 def _lines(
     workspace: Workspace, first: int, chunks: int, items: int, chunk_size: int, totals: _Totals
 ) -> Iterator[MergedLine]:
-    """Yield the lines of consecutive parts, checking that each holds one line per item."""
+    """Yield the lines of consecutive parts; check that each part holds one line per item."""
     for index, (lines, statistics) in enumerate(_parts(workspace, first, chunks)):
         expected = min(chunk_size, items - index * chunk_size)
         if len(lines) != expected:
             raise JobError(
                 f"{workspace.part(first + index)} holds {len(lines)} lines for {expected} items: "
-                "delete that part and submit the job again to read its chunk anew"
+                "delete that part and submit the job again to read its chunk again"
             )
         if statistics:
             totals.add(statistics)
@@ -157,7 +157,7 @@ def _judge(lines: list[bytes], chunk: int, workspace: Workspace) -> list[MergedL
 def _parts(
     workspace: Workspace, first: int, chunks: int
 ) -> Iterator[tuple[list[bytes], ChunkStatistics | None]]:
-    """Yield each part's lines and statistics, in order, READ_AHEAD parts at a time: on S3 latency rules."""
+    """Yield each part's lines and statistics in order, READ_AHEAD parts at a time to hide S3's latency."""
 
     def read(chunk: int) -> tuple[list[bytes], ChunkStatistics | None]:
         return workspace.lines(workspace.part(chunk)), workspace.load_statistics(chunk)
@@ -188,7 +188,7 @@ def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, A
         "stage_seconds": {name: round(value, 3) for name, value in totals.stage_seconds.items()},
         "batches": totals.batches,
         "batch_fill": round(totals.places_filled / totals.batches, 4) if totals.batches else 0.0,
-        # Where a device's memory was short: the least that one was given at once. Otherwise null.
+        # The smallest batch size that a worker fell back to after running out of device memory; else null.
         "fitting_batch_size": min(totals.fitting_batch_sizes, default=None),
         "parameters": job.parameters.model_dump(),
         "models": totals.models,

@@ -1,4 +1,4 @@
-"""A look at a job's work: some items beside their text, from any part that is there."""
+"""Samples of a job's results: some items with their text, from the newest part."""
 
 from dataclasses import dataclass
 from random import Random
@@ -21,15 +21,15 @@ IMAGE_TYPES = {
     b"BM": "image/bmp",
     b"RIFF": "image/webp",
 }
-"""First bytes of the formats that every browser shows, and their media types. SVG is not among them: it can
-hold scripts."""
+"""First bytes of the formats that every browser shows, and their media types. SVG is excluded: it can contain
+scripts."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One item that was read, where it stands in its job, and up to SHOWN characters of its text.
+    """One item that was read, its position in the job, and up to SHOWN characters of its text.
 
-    `confidence` is in 0..1, of a page its words' mean; None where no word was read.
+    `confidence` is in 0..1; for a page, the mean over its words; None if no word was read.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Sample:
 
 
 def samples(workspace: Workspace, count: int) -> list[Sample]:
-    """Return up to `count` results of the newest finished chunk, the same ones at every call."""
+    """Return up to `count` results of the newest finished chunk; repeated calls return the same ones."""
     parts = workspace.part_numbers()
     if not parts:
         return []
@@ -63,7 +63,7 @@ def _sample(kind: Kind, index: int, line: Any, chunk: int) -> Sample:
 
 
 def item_of(workspace: Workspace, chunk: int, index: int) -> Item:
-    """Return an item of a job by its place; raises ObjectMissingError if there is none."""
+    """Return an item of a job by chunk and index; raises ObjectMissingError if there is none."""
     items = workspace.items(chunk)
     if index >= len(items):
         raise ObjectMissingError(f"chunk {chunk} has no item {index}")
@@ -74,7 +74,7 @@ def image_of(item: Item, storage: Storage, roots: AllowedRoots, max_bytes: int) 
     """Return an item's file and its media type, or None if browsers do not show it.
 
     Raises:
-        StorageError: it lies outside the roots, is too large, or cannot be read
+        StorageError: the file is outside the roots, is too large, or cannot be read
     """
     roots.check(item.uri)
     data = storage.at(item.uri).read(item.uri, max_bytes)

@@ -1,4 +1,4 @@
-"""Stage 9: what a person sees of a job, from the ledger, or from the workspace when Redis knows nothing."""
+"""Stage 9: a job's status, from the ledger, or from the workspace if Redis does not know the job."""
 
 import time
 from collections import Counter
@@ -20,7 +20,7 @@ from contract.workspace import Halt, Workspace, intact, open_workspace
 from producer.results.index import JobIndex
 
 SHOWN_ERRORS = 20
-"""Failed items that a status shows; as many as the ledger keeps."""
+"""Failed items in a status; as many as the ledger keeps."""
 
 
 def status_of(progress: Progress) -> JobStatus:
@@ -54,7 +54,7 @@ def status_of(progress: Progress) -> JobStatus:
 
 
 def _worker_rates(progress: Progress, now: float) -> tuple[WorkerRate, ...]:
-    """Items per second of each worker, over the same marks as the job's own rate."""
+    """Return each worker's items per second, over the same marks as the job's rate."""
     if len(progress.marks) < 2 or progress.status in ENDED:
         return ()
     items: Counter[str] = Counter()
@@ -65,7 +65,7 @@ def _worker_rates(progress: Progress, now: float) -> tuple[WorkerRate, ...]:
 
 
 def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
-    """Return a job's status from its files alone; counts before the merge are read from the parts."""
+    """Return a job's status from its files only; before the merge, counts are read from the parts."""
     summary, halt = workspace.load_summary(), workspace.load_halt()
     merged = summary is not None and workspace.store.exists(workspace.success)
     status = _stored_state(job, merged, halt)
@@ -98,16 +98,16 @@ def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
 
 
 def state_of(job: Job, workspace: Workspace, progress: Progress | None) -> State:
-    """Return a job's state from its files, and from the ledger where they do not decide it.
+    """Return a job's state from its files, and from the ledger where the files do not decide it.
 
     Args:
-        progress: what the ledger knows of the job, if anything
+        progress: the ledger's record of the job, if there is one
     """
     stored = _stored_state(job, workspace.store.exists(workspace.success), workspace.load_halt())
     known = progress.status if progress and progress.workspace == workspace.root else None
     if stored is State.CANCELLED and known is State.CANCELLING:
         return known
-    # Completed without its marker: a round of retries has begun, and the ledger was not told yet.
+    # Completed without a marker: a round of retries has begun, and the ledger has not recorded it yet.
     if known is None or known is State.COMPLETED or stored not in RUNNING:
         return stored
     return known
@@ -123,7 +123,7 @@ def _stored_state(job: Job, completed: bool, halt: Halt | None) -> State:
 
 def _counts(job: Job, outcomes: dict[int, PartOutcome]) -> tuple[int, int]:
     completed = sum(outcome.completed for outcome in outcomes.values())
-    # What a retry reads was counted as failed by an earlier chunk; what it fails to read, stays so.
+    # An earlier chunk counted a retry's items as failed: subtract those that the retry has read.
     failed = sum(
         -outcome.completed if job.is_retry(chunk) else outcome.failed for chunk, outcome in outcomes.items()
     )
@@ -143,10 +143,10 @@ def _merged_errors(workspace: Workspace) -> tuple[FailedItem, ...]:
 def find_workspace(
     name: str, ledger: Ledger | None, storage: Storage, index: JobIndex | None = None
 ) -> Workspace:
-    """Return the workspace that JOB or WORKSPACE names; an id that Redis does not know is asked of the index.
+    """Return the workspace that JOB or WORKSPACE names; look up ids that Redis does not know in the index.
 
     Raises:
-        UnknownJobError: no workspace is there and no job goes by that id
+        UnknownJobError: there is no such workspace and no job with that id
     """
     progress = ledger.load(name) if ledger and "/" not in name else None
     workspace = open_workspace(progress.workspace if progress else name, storage)
@@ -162,7 +162,7 @@ def find_workspace(
 def find_status(
     name: str, ledger: Ledger | None, storage: Storage, index: JobIndex | None = None
 ) -> JobStatus:
-    """Return the status of the job that JOB or WORKSPACE names; the ledger's, if it knows the job.
+    """Return the status of the job that JOB or WORKSPACE names; from the ledger, if it knows the job.
 
     Raises:
         UnknownJobError: as `find_workspace`

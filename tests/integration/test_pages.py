@@ -275,5 +275,5 @@ class TestUsage:
 
         assert [done.returncode for done in (turned, straightened, crops)] == [2, 2, 2]
         assert "hocr and pdf hold straight boxes only" in turned.stderr
-        assert "pdf shows pages as they came" in straightened.stderr
+        assert "pdf shows the original pages" in straightened.stderr
         assert "--exports: made of ocr jobs, not of recognition" in crops.stderr

@@ -1,4 +1,4 @@
-"""What a finished job writes: one module per result format."""
+"""Result formats of a finished job: one module per format."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
@@ -9,25 +9,25 @@ from contract.registry import Registry
 from producer.results.sinks.base import Sink
 
 JSONL = "jsonl"
-"""What every job writes: `results.jsonl` and `errors.jsonl`."""
+"""The format that every job writes: `results.jsonl` and `errors.jsonl`."""
 
 SINKS: Registry[Sink] = Registry("producer.results.sinks", "SINK", (JSONL, "txt", "hocr", "pdf"))
 
 FORMATS = tuple(name for name in SINKS if name != JSONL)
-"""What a job may ask for with `exports`."""
+"""Formats that a job may request with `exports`."""
 
 if TYPE_CHECKING:
     Format = str
 else:
     Format = Literal[FORMATS]
-"""A format's name, for requests: pydantic and OpenAPI see the closed list."""
+"""Type of a format's name in requests, so that pydantic and OpenAPI have the closed list."""
 
 
 def sinks_of(job: Job) -> list[Sink]:
-    """Return what a job writes to.
+    """Return the sinks of a job.
 
     Raises:
-        JobError: it asks for a format that this version does not know
+        JobError: the job requests a format that this version does not know
     """
     unknown = [name for name in job.exports if name not in FORMATS]
     if unknown:
@@ -39,7 +39,7 @@ def sinks_of(job: Job) -> list[Sink]:
 
 
 def check_exports(job: Job) -> None:
-    """Raise UsageError if a job asks for a format that is not there, or that it leaves no way to make."""
+    """Raise UsageError if a job requests an unknown format, or one that its parameters rule out."""
     check_formats(job.exports, job.kind)
     for name in job.exports:
         SINKS[name].check(job)
@@ -49,12 +49,14 @@ def check_formats(exports: Iterable[str], kind: str) -> None:
     """Raise UsageError for a format that jobs of a kind cannot write."""
     for name in exports:
         if name not in FORMATS:
-            raise UsageError(f"exports: {name!r} is no format: choose from {', '.join(FORMATS)}")
+            raise UsageError(f"exports: {name!r} is not a format: choose from {', '.join(FORMATS)}")
         kinds = SINKS[name].kinds
         if kinds is not None and kind not in kinds:
-            raise UsageError(f"exports: {name} is made of {' and '.join(sorted(kinds))} jobs, not of {kind}")
+            raise UsageError(
+                f"exports: {kind} jobs cannot write {name}, {' and '.join(sorted(kinds))} jobs can"
+            )
 
 
 def formats_of(exports: Iterable[str], kind: str) -> tuple[str, ...]:
-    """Return the deployment's exports that jobs of a kind can write; names of no format stay, to be told."""
+    """Return the deployment's exports that jobs of a kind can write; unknown names stay, to be reported."""
     return tuple(name for name in exports if name not in FORMATS or kind in (SINKS[name].kinds or (kind,)))

@@ -1,4 +1,4 @@
-"""What every result format does: it takes the merged lines in source order, and writes files."""
+"""The interface of result formats: take the merged lines in source order and write files."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,7 +13,7 @@ from producer.results.sinks.page_exports import PageExports
 
 
 class MergedLine(NamedTuple):
-    """A line without its newline, the failure in it if it is an error line, and the number of its chunk."""
+    """A line without its newline, its failure if it is an error line, and its chunk's number."""
 
     line: bytes
     failure: Failure | None
@@ -32,7 +32,7 @@ class SinkContext:
 
     @cached_property
     def pages(self) -> PageExports:
-        """What workers exported of each page, shared by the sinks that need it."""
+        """The workers' exports of each page, shared by the sinks that need them."""
         return PageExports(self.job, self.workspace)
 
 
@@ -41,17 +41,17 @@ class Sink(Protocol):
 
     @property
     def kinds(self) -> frozenset[str] | None:
-        """The kinds of jobs that can write it; None for all."""
+        """The kinds of jobs that can write this format; None for all."""
 
     def check(self, job: Job) -> None:
-        """Raise UsageError if the job's parameters leave no way to make it."""
+        """Raise UsageError if the job's parameters rule this format out."""
 
     def open(self, context: SinkContext) -> AbstractContextManager[Write]:
-        """Yield what takes the merged lines, in order; each file is whole at the block's end, or not there.
+        """Yield a function that takes the merged lines in order; each file ends complete or absent.
 
         Raises:
-            JobError: what workers wrote is missing or damaged
+            JobError: a worker's export is missing or damaged
         """
 
     def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:
-        """Yield the URI of everything that it writes of a job, while the job's chunks are there."""
+        """Yield the URI of every file that it writes for a job; the job's chunks must exist."""

@@ -1,6 +1,6 @@
-"""A file per document: what its pages were exported as, in their order.
+"""One file per document, made of its pages' exports in order.
 
-A document of which no page was read has no file; a page that was not read is left out of its document's.
+A document without a read page has no file; a page that failed is omitted from its document's file.
 """
 
 import contextlib
@@ -21,24 +21,24 @@ from contract.workspace import Workspace
 from producer.results.sinks.base import MergedLine, SinkContext, Write
 
 MAX_NAME = 200
-"""Bytes of a file's name made of an id at most: file systems end at 255, and a suffix follows."""
+"""Maximum bytes of a file name made from an id: file systems allow 255, and a suffix follows."""
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 AddPage = Callable[[PageExport, int, int], None]
-"""(page, chunk, number): adds a page, which is that number of its chunk's PDF, counted from 0."""
+"""(page, chunk, number): adds a page; `number` is its position in the chunk's PDF, counted from 0."""
 
 OpenDocument = Callable[[str, Workspace], AbstractContextManager[AddPage]]
-"""(URI, workspace): opens a document's file, which is whole at the end of the block, or not there."""
+"""(URI, workspace): opens a document's file, which is complete or absent at the end of the block."""
 
 
 class DocumentSink:
-    """Writes `exports/<document>.<name>` for each document, while its pages come by in source order.
+    """Writes `exports/<document>.<name>` for each document from its pages, which come in source order.
 
     Args:
-        name: of the format, and the files' suffix
+        name: the name of the format, and the files' suffix
         open_document: opens the file of one document
-        check: raises UsageError for parameters of which it cannot be made
+        check: raises UsageError for parameters that rule the format out
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class DocumentSink:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds whose workers prepare it page by page."""
+        """The kinds whose workers export this format page by page."""
         return frozenset(kind.name for kind in KINDS.values() if self._name in kind.page_exports)
 
     def check(self, job: Job) -> None:
-        """Raise UsageError if the job's parameters leave no way to make it."""
+        """Raise UsageError if the job's parameters rule this format out."""
         self._check(job.parameters)
 
     @contextlib.contextmanager
     def open(self, context: SinkContext) -> Iterator[Write]:
-        """Yield what adds each page that was read to its document's file."""
+        """Yield a function that adds each page that was read to its document's file."""
         with contextlib.ExitStack() as stack:
             current: str | None = None
             add: AddPage
@@ -78,25 +78,25 @@ class DocumentSink:
             yield write
 
     def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:  # noqa: ARG002 - of the interface
-        """Yield the file of each document, whether it was written or not."""
+        """Yield the URI of each document's file, written or not."""
         for number in sorted(workspace.chunk_numbers()):
             for document in sorted({document_of(item.id) for item in workspace.items(number)}):
                 yield export_uri(workspace, document, self._name)
 
 
 def check_straight(parameters: Any) -> None:
-    """Raise UsageError where boxes are not straight: the format holds no others."""
+    """Raise UsageError if boxes are not straight: the format holds straight boxes only."""
     if not parameters.assume_straight_pages:
         raise UsageError(
-            "exports: hocr and pdf hold straight boxes only: ask for txt alone, or leave "
+            "exports: hocr and pdf hold straight boxes only: use txt only, or leave "
             "assume_straight_pages true"
         )
 
 
 def export_uri(workspace: Workspace, document: str, suffix: str) -> str:
-    """Return where an export of a document is written: as the document's id, below `exports/`.
+    """Return the URI of a document's export: the document's id, below `exports/`.
 
-    Ids may be anything, so what could lead elsewhere or is no name of a file is percent-encoded.
+    Ids may be any text, so names that lead outside the folder or are not file names are percent-encoded.
     """
     names = [_file_name(name) for name in document.split("/")]
     return workspace.path("exports", *names[:-1], f"{names[-1]}.{suffix}")

@@ -1,4 +1,4 @@
-"""Each document as hOCR, docTR's own page by page."""
+"""Each document as hOCR, joined from docTR's hOCR of each page."""
 
 import contextlib
 from collections.abc import Iterator

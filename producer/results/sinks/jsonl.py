@@ -1,4 +1,4 @@
-"""`results.jsonl` and `errors.jsonl`: every line as its worker wrote it, in source order."""
+"""`results.jsonl` and `errors.jsonl`: every line exactly as its worker wrote it, in source order."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class JsonLines:
 
     @contextlib.contextmanager
     def open(self, context: SinkContext) -> Iterator[Write]:
-        """Yield what writes a line to the file of results, or to that of errors."""
+        """Yield a function that writes a line to `results.jsonl` or `errors.jsonl`."""
         workspace = context.workspace
         with (
             workspace.store.writer(workspace.results) as results,
@@ -31,7 +31,7 @@ class JsonLines:
             yield write
 
     def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:  # noqa: ARG002 - of the interface
-        """Yield both files."""
+        """Yield the URIs of both files."""
         yield from (workspace.results, workspace.errors)
 
 

@@ -1,4 +1,4 @@
-"""What workers exported of each page, next to the parts: read chunk by chunk while lines are merged."""
+"""The workers' exports of each page, stored next to the parts: read chunk by chunk during the merge."""
 
 import msgspec
 
@@ -9,11 +9,11 @@ from contract.workspace import Workspace, intact
 
 
 class PageExports:
-    """The exports of a job's pages; holds those of a few chunks."""
+    """The exports of a job's pages; keeps a few chunks in memory."""
 
     def __init__(self, job: Job, workspace: Workspace) -> None:
         self._workspace = workspace
-        # A page is of the chunk at hand, or of the one that each retry is at.
+        # A page is in the current planned chunk, or in the current chunk of a retry.
         self._kept = 1 + len(job.retries)
         self._chunks: dict[int, dict[str, tuple[int, PageExport]]] = {}
 
@@ -21,7 +21,7 @@ class PageExports:
         """Return a page's number in its chunk's PDF, counted from 0, and its exports.
 
         Raises:
-            JobError: its worker left none
+            JobError: its worker wrote none
         """
         if chunk not in self._chunks:
             if len(self._chunks) >= self._kept:

@@ -1,4 +1,4 @@
-"""Each document as a searchable PDF: its pages' images with the words behind them."""
+"""Each document as a searchable PDF: page images with the words as text behind them."""
 
 import contextlib
 import shutil
@@ -31,7 +31,7 @@ def _open(uri: str, workspace: Workspace) -> Iterator[AddPage]:
             document.pages.append(sources[chunk].pages[number])
 
         yield add
-        # The same pages give the same bytes, also if they are merged again.
+        # The same pages give the same bytes, so that merging again is idempotent.
         document.save(folder / "document.pdf", deterministic_id=True)
         with workspace.store.writer(uri) as target, (folder / "document.pdf").open("rb") as saved:
             shutil.copyfileobj(saved, cast("IO[bytes]", target), COPY_BYTES)
@@ -41,8 +41,8 @@ def _check(parameters: Any) -> None:
     check_straight(parameters)
     if parameters.straighten_pages:
         raise UsageError(
-            "exports: pdf shows pages as they came, and the words of straightened ones would lie next to "
-            "them: ask for txt or hocr, or leave straighten_pages false"
+            "exports: pdf shows the original pages, so words of straightened pages would be misplaced: "
+            "use txt or hocr, or leave straighten_pages false"
         )
 
 

@@ -8,7 +8,7 @@ from contract.workspace import Workspace
 from producer.results.sinks.documents import AddPage, DocumentSink
 
 PAGE_BREAK = "\n\n\n\n"
-"""Between the texts of two pages: what docTR's `Document.render` puts there."""
+"""Separator between two pages' texts, as in docTR's `Document.render`."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Jobs at every stage: a folder of crops, a planned workspace, parts, and a queue that only remembers."""
+"""Jobs at every stage: a folder of crops, a planned workspace, parts, and a queue that records messages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from producer.planning.submit import Dispatcher
 
 @dataclass
 class FakeQueue:
-    """Chunks that were sent, and chunks that are said to wait."""
+    """Chunks that were sent, and chunks reported as waiting."""
 
     sent: list[int] = field(default_factory=list)
     waiting: set[int] = field(default_factory=set)
@@ -34,7 +34,7 @@ def dispatcher(queue: FakeQueue) -> Dispatcher:
 
 @pytest.fixture
 def crops(tmp_path: Path) -> Callable[..., Path]:
-    """Make the folder `crops` with files of these names."""
+    """Make the folder `crops` with files of the given names."""
 
     def make(*names: str) -> Path:
         for name in names:
@@ -51,7 +51,7 @@ ITEMS = [Item(id=f"{n}.png", uri=f"/crops/{n}.png") for n in range(5)]
 
 @pytest.fixture
 def planned(job: Job, workspace: Workspace) -> Job:
-    """Given a workspace whose job is planned to its end: 5 items in 3 chunks."""
+    """Given a workspace whose job is fully planned: 5 items in 3 chunks."""
     for number in range(3):
         data = b"".join(map(encode_line, ITEMS[2 * number : 2 * number + 2]))
         workspace.store.replace(workspace.chunk(number), data)

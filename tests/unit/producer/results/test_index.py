@@ -1,4 +1,4 @@
-"""The index finds a job by its id in storage alone."""
+"""The index finds a job by its id with storage only."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_a_noted_job_is_found_and_listed(index: JobIndex, job: Job, workspace: W
     assert set(index.listed()) == {job.id}
 
 
-def test_a_job_whose_workspace_is_gone_or_anothers_is_not_found(
+def test_a_job_whose_workspace_is_gone_or_holds_another_job_is_not_found(
     index: JobIndex, job: Job, workspace: Workspace
 ) -> None:
     index.note(job, workspace)
@@ -41,7 +41,7 @@ def test_a_job_whose_workspace_is_gone_or_anothers_is_not_found(
     assert index.find(job.id) is None
 
 
-def test_what_lies_outside_the_roots_is_left_out(index: JobIndex, job: Job, storage: Storage) -> None:
+def test_a_workspace_outside_the_roots_is_not_indexed(index: JobIndex, job: Job, storage: Storage) -> None:
     index.note(job, open_workspace("/elsewhere/out", storage))
 
     assert index.listed() == {}
@@ -56,7 +56,7 @@ def test_a_damaged_entry_says_which(index: JobIndex, job: Job, workspace: Worksp
         index.find(job.id)
 
 
-def test_the_index_of_a_prefix_lies_in_the_bucket(s3_bucket: MockBucket, job: Job, storage: Storage) -> None:
+def test_the_index_of_a_prefix_is_in_the_bucket(s3_bucket: MockBucket, job: Job, storage: Storage) -> None:
     index = JobIndex(AllowedRoots((s3_bucket.uri("results/"),)), storage)
     workspace = open_workspace(s3_bucket.uri("results/night"), storage)
     workspace.save_job(job)

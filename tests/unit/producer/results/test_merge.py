@@ -15,7 +15,7 @@ from producer.results.merge import merge
 
 @pytest.fixture
 def ready(planned: Job, write_part: Any) -> Job:
-    """Given a job whose parts are all there; two of its five items failed."""
+    """Given a job whose parts all exist; two of its five items failed."""
     write_part(2)
     write_part(1, failed=("2.png", "3.png"))
     write_part(0)
@@ -38,13 +38,13 @@ def test_results_and_errors_come_in_source_order(ready: Job, workspace: Workspac
     assert ids(workspace, workspace.errors) == ["2.png", "3.png"]
 
 
-def test_lines_are_taken_over_byte_by_byte(ready: Job, workspace: Workspace) -> None:
+def test_lines_are_copied_byte_for_byte(ready: Job, workspace: Workspace) -> None:
     merge(ready, workspace)
 
     assert workspace.lines(workspace.results)[:2] == workspace.lines(workspace.part(0))
 
 
-def test_the_summary_counts_what_became_of_the_items(ready: Job, workspace: Workspace) -> None:
+def test_the_summary_counts_the_items_by_outcome(ready: Job, workspace: Workspace) -> None:
     summary = merge(ready, workspace, now=1_010.0)
 
     assert summary == workspace.load_summary()
@@ -73,7 +73,7 @@ def test_the_summary_counts_what_became_of_the_items(ready: Job, workspace: Work
     }
 
 
-def test_the_summary_tells_where_a_devices_memory_was_short(ready: Job, workspace: Workspace) -> None:
+def test_the_summary_shows_that_a_device_ran_out_of_memory(ready: Job, workspace: Workspace) -> None:
     # given two chunks whose worker had to read fewer crops at once
     for number, fitting in ((0, 64), (2, 16)):
         statistics = workspace.load_statistics(number)
@@ -120,7 +120,7 @@ def test_a_job_without_failures_has_an_empty_errors_file(
     assert workspace.lines(workspace.errors) == []
 
 
-def test_parts_without_statistics_are_merged_all_the_same(ready: Job, workspace: Workspace) -> None:
+def test_parts_without_statistics_are_merged(ready: Job, workspace: Workspace) -> None:
     for number in range(3):
         workspace.store.delete(workspace.statistics(number))
 
@@ -170,9 +170,7 @@ def test_a_part_with_too_few_or_too_many_lines_is_refused(
     assert merged_files(workspace) == []
 
 
-def test_a_part_that_is_no_json_is_an_error_of_the_job_that_names_it(
-    ready: Job, workspace: Workspace
-) -> None:
+def test_a_part_that_is_not_json_is_a_job_error_that_names_it(ready: Job, workspace: Workspace) -> None:
     workspace.store.replace(workspace.part(1), b"not\njson\n")
 
     with pytest.raises(JobError, match=r"parts/000001\.jsonl"):
@@ -190,7 +188,7 @@ def test_a_part_that_is_missing_is_an_error_and_nothing_is_merged(ready: Job, wo
     assert merged_files(workspace) == []
 
 
-def test_a_job_that_is_not_planned_to_its_end_is_not_merged(job: Job, workspace: Workspace) -> None:
+def test_a_job_that_is_not_fully_planned_is_not_merged(job: Job, workspace: Workspace) -> None:
     with pytest.raises(JobError, match="submit it again"):
         merge(job, workspace)
 
@@ -210,7 +208,7 @@ def test_merging_again_gives_the_same_bytes(ready: Job, workspace: Workspace) ->
     assert contents() == first
 
 
-def test_a_workspace_on_s3_is_merged_alike(
+def test_a_workspace_on_s3_is_merged_the_same_way(
     ready: Job, workspace: Workspace, storage: Any, s3_bucket: Any
 ) -> None:
     remote = Workspace("s3://bucket/out", storage.at("s3://bucket/out"))

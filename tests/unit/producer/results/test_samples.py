@@ -1,4 +1,4 @@
-"""Some of a job's results, with what each says in short."""
+"""Some of a job's results, each with an excerpt."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def job_of(kind: str, job: Job, workspace: Workspace) -> Workspace:
         ("detection", DetectionLine("a", "a", 1, (BOX,) * 7), "7 words found", None),
     ],
 )
-def test_each_kind_of_result_is_told_in_short(
+def test_each_kind_of_result_has_an_excerpt(
     kind: str, line: Any, value: str, confidence: float | None, job: Job, workspace: Workspace
 ) -> None:
     job_of(kind, job, workspace).store.replace(workspace.part(0), encode_line(line))

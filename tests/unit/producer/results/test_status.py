@@ -1,4 +1,4 @@
-"""Status: the ledger's word while it has one, the workspace's otherwise."""
+"""Status: from the ledger if it knows the job, from the workspace otherwise."""
 
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def test_a_merged_job_is_counted_from_its_summary(
     assert status.chunks == ChunkCounts(total=3, done=3)
 
 
-def test_a_merge_that_broke_off_before_the_marker_is_not_completed(
+def test_a_merge_interrupted_before_the_marker_is_not_completed(
     planned: Job, workspace: Workspace, write_part: Any
 ) -> None:
     for number in range(3):
@@ -146,7 +146,7 @@ def known(planned: Job, workspace: Workspace, ledger: Ledger) -> Job:
 
 
 @pytest.mark.parametrize("by", ["id", "path", "relative path"])
-def test_the_ledger_is_asked_however_the_job_is_named(
+def test_the_ledger_is_used_for_a_job_id_and_for_a_workspace(
     by: str, known: Job, workspace: Workspace, ledger: Ledger, storage: Storage
 ) -> None:
     name = {"id": known.id, "path": workspace.root, "relative path": "out"}[by]
@@ -155,7 +155,7 @@ def test_the_ledger_is_asked_however_the_job_is_named(
     assert find_workspace(name, ledger, storage).root == workspace.root
 
 
-def test_without_redis_the_workspace_is_asked(known: Job, workspace: Workspace, storage: Storage) -> None:
+def test_without_redis_the_workspace_is_used(known: Job, workspace: Workspace, storage: Storage) -> None:
     assert find_status(workspace.root, None, storage).chunks.done == 0
 
 
@@ -165,7 +165,7 @@ def test_a_job_that_redis_forgot_is_still_known_by_its_workspace(
     assert find_status(workspace.root, ledger, storage).id == planned.id
 
 
-def test_a_copied_workspace_is_not_taken_for_the_job_that_runs(
+def test_a_copied_workspace_is_not_confused_with_the_running_job(
     known: Job, workspace: Workspace, ledger: Ledger, storage: Storage, tmp_path: Path
 ) -> None:
     copy = Workspace(str(tmp_path / "copy"), workspace.store)
@@ -175,7 +175,7 @@ def test_a_copied_workspace_is_not_taken_for_the_job_that_runs(
 
 
 @pytest.mark.parametrize("find", [find_status, find_workspace])
-def test_what_names_neither_is_an_error(find: Any, ledger: Ledger, storage: Storage) -> None:
+def test_a_name_of_neither_is_an_error(find: Any, ledger: Ledger, storage: Storage) -> None:
     with pytest.raises(UnknownJobError, match=r"nothing is neither a job that Redis knows nor a workspace$"):
         find("nothing", ledger, storage)
 

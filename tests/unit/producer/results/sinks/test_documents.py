@@ -1,4 +1,4 @@
-"""Workers' exports of pages to exports of documents."""
+"""The workers' exports of pages become exports of documents."""
 
 import contextlib
 from pathlib import Path
@@ -33,7 +33,7 @@ def job() -> Job:
 
 
 def write_exports(workspace: Workspace, chunk: int, *ids: str) -> None:
-    """Write a chunk's exports: each page's text is its id, and its sheet is wider the longer that is."""
+    """Write a chunk's exports: each page's text is its id, and its sheet is wider for longer ids."""
     pages = [PageExport(name, name, f"<html><body><div>{name}</div></body></html>") for name in ids]
     workspace.store.replace(workspace.page_exports(chunk), encode_lines(pages))
     with pikepdf.new() as document:
@@ -56,7 +56,7 @@ def text(workspace: Workspace, document: str, kind: str = "txt") -> str:
     return Path(export_uri(workspace, document, kind)).read_text()
 
 
-def test_a_documents_pages_are_put_together_over_chunks(job: Job, workspace: Workspace) -> None:
+def test_a_documents_pages_are_joined_across_chunks(job: Job, workspace: Workspace) -> None:
     write_exports(workspace, 0, "a.png", "b.pdf#page=1")
     write_exports(workspace, 1, "b.pdf#page=2", "c/d.tiff#page=1")
 
@@ -72,7 +72,7 @@ def test_a_documents_pages_are_put_together_over_chunks(job: Job, workspace: Wor
         assert len(document.pages) == 2
 
 
-def test_a_retried_page_stands_in_its_place(job: Job, workspace: Workspace) -> None:
+def test_a_retried_page_keeps_its_place(job: Job, workspace: Workspace) -> None:
     job = job.model_copy(update={"retries": (Retry(first_chunk=2, chunks=1, items=1),)})
     write_exports(workspace, 0, "b.pdf#page=1")
     write_exports(workspace, 1, "b.pdf#page=3")
@@ -85,9 +85,7 @@ def test_a_retried_page_stands_in_its_place(job: Job, workspace: Workspace) -> N
         assert [int(page.mediabox[2]) for page in document.pages] == [112, 113, 112]
 
 
-def test_a_page_of_which_its_worker_left_nothing_fails_the_job_with_the_way_out(
-    job: Job, workspace: Workspace
-) -> None:
+def test_a_page_without_its_workers_export_fails_the_job_with_a_fix(job: Job, workspace: Workspace) -> None:
     write_exports(workspace, 0, "b.pdf#page=1")
 
     with pytest.raises(JobError, match=r"000000\.jsonl lacks 'b.pdf#page=2': delete that file and the part"):
@@ -122,10 +120,10 @@ def test_long_names_fit_the_file_system_and_stay_apart(workspace: Workspace) -> 
     [
         (("hocr",), {"assume_straight_pages": False}, "straight boxes only"),
         (("pdf",), {"assume_straight_pages": False}, "straight boxes only"),
-        (("pdf",), {"straighten_pages": True}, "as they came"),
+        (("pdf",), {"straighten_pages": True}, "original pages"),
     ],
 )
-def test_what_cannot_be_exported_is_refused(
+def test_impossible_exports_are_refused(
     exports: tuple[str, ...], parameters: dict[str, bool], said: str, job: Job
 ) -> None:
     wanted = job.model_copy(update={"exports": exports, "parameters": OcrParameters(**parameters)})
@@ -134,7 +132,7 @@ def test_what_cannot_be_exported_is_refused(
         check_exports(wanted)
 
 
-def test_what_can_be_exported_is_not(job: Job) -> None:
+def test_possible_exports_are_accepted(job: Job) -> None:
     turned = OcrParameters(assume_straight_pages=False)
 
     check_exports(job)
@@ -147,9 +145,9 @@ def test_what_can_be_exported_is_not(job: Job) -> None:
 @pytest.mark.parametrize(
     ("kind", "exports", "said"),
     [
-        ("recognition", ("txt",), "txt is made of ocr jobs, not of recognition"),
-        ("kie", ("pdf",), "pdf is made of ocr jobs, not of kie"),
-        ("ocr", ("docx",), "'docx' is no format: choose from txt, hocr, pdf"),
+        ("recognition", ("txt",), "recognition jobs cannot write txt, ocr jobs can"),
+        ("kie", ("pdf",), "kie jobs cannot write pdf, ocr jobs can"),
+        ("ocr", ("docx",), "'docx' is not a format: choose from txt, hocr, pdf"),
     ],
 )
 def test_a_format_of_another_kind_or_of_none_is_refused(
@@ -161,6 +159,6 @@ def test_a_format_of_another_kind_or_of_none_is_refused(
         check_exports(wanted)
 
 
-def test_the_deployments_exports_are_asked_only_of_kinds_that_can_write_them() -> None:
+def test_the_deployments_exports_apply_only_to_kinds_that_can_write_them() -> None:
     assert formats_of(("txt", "docx"), "ocr") == ("txt", "docx")
     assert formats_of(("txt", "docx"), "detection") == ("docx",)

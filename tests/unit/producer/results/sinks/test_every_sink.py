@@ -1,4 +1,4 @@
-"""What holds of every result format: whole files or none, the same again, and none that it does not name."""
+"""The acceptance tests of every result format: complete files or none, idempotent, only files it names."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -104,7 +104,7 @@ def write(sink: Sink, job: Job, workspace: Workspace) -> None:
 
 
 def written(sink: Sink, job: Job, workspace: Workspace) -> dict[str, bytes]:
-    """Return the files that the format names and that are there."""
+    """Return the existing files among those that the format names."""
     named = list(sink.paths(job, workspace))
     return {uri: workspace.store.read(uri, 1 << 20) for uri in named if workspace.store.exists(uri)}
 
@@ -113,7 +113,7 @@ def files(workspace: Workspace) -> set[str]:
     return {uri for uri, _ in workspace.store.objects(workspace.root)}
 
 
-def test_it_writes_files_that_it_names_and_no_others(sink: Sink, job: Job, workspace: Workspace) -> None:
+def test_it_writes_only_files_that_it_names(sink: Sink, job: Job, workspace: Workspace) -> None:
     before = files(workspace)
 
     write(sink, job, workspace)
@@ -121,7 +121,7 @@ def test_it_writes_files_that_it_names_and_no_others(sink: Sink, job: Job, works
     assert files(workspace) - before == set(written(sink, job, workspace)) != set()
 
 
-def test_nothing_is_there_if_the_merge_is_cut_off(sink: Sink, job: Job, workspace: Workspace) -> None:
+def test_an_interrupted_merge_leaves_no_file(sink: Sink, job: Job, workspace: Workspace) -> None:
     before = files(workspace)
 
     def cut_off() -> None:
@@ -145,7 +145,7 @@ def test_merging_again_gives_the_same_bytes(sink: Sink, job: Job, workspace: Wor
 
 
 @pytest.mark.parametrize("failed", [0, 1])
-def test_of_a_job_without_results_it_leaves_no_broken_file(
+def test_a_job_without_results_gets_no_broken_file(
     failed: int, sink: Sink, job: Job, workspace: Workspace
 ) -> None:
     with sink.open(SinkContext(job, workspace)) as write_line:
