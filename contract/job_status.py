@@ -73,6 +73,7 @@ class JobStatus:
     """One job after the OpenAI Batch object; times in Unix seconds, `eta_seconds` None while unknown.
 
     `ended` says that nothing more will happen to the job by itself, `actions` what may be done with it now.
+    `waiting_for` says what keeps a job from its first item, where that is known.
     `rate` holds the newest chunks as (time, items, worker), oldest first; `recent_errors` is a first look.
     """
 
@@ -103,6 +104,7 @@ class JobStatus:
     stage_seconds: dict[str, float] = field(default_factory=dict)
     recent_errors: tuple[FailedItem, ...] = ()
     error: str = ""
+    waiting_for: str = ""
     object: Literal["job"] = "job"
 
     def __post_init__(self) -> None:
@@ -120,7 +122,9 @@ class JobStatus:
         """What the job is doing, in words: an operator must see when nobody works on it."""
         if self.status is not State.IN_PROGRESS:
             return self.status.words
-        if not self.running and not self.items_read:
+        if not self.items_read and self.waiting_for:
+            return f"waiting for {self.waiting_for}"
+        if not self.items_read and not self.running:
             return "waiting for a worker"
         return "planning and reading" if self.planning else "reading"
 

@@ -9,7 +9,9 @@ import redis
 from contract.broker.app import make_app, make_redis, queue_for, send_chunk
 from contract.broker.depths import waiting_chunks
 from contract.broker.ledger import Ledger
+from contract.broker.reports import Reports
 from contract.job import Job
+from contract.job_status import JobStatus
 from contract.kinds import KINDS
 from contract.records import ChunkMessage
 from contract.settings import Settings
@@ -19,6 +21,7 @@ from producer.control.loop import WAIT_SECONDS, Control
 from producer.planning.planner import Planner
 from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
+from producer.results.status import NO_WORKER, waits, with_wait
 from producer.sources import list_source
 from producer.sources.base import PAGE_EXTENSIONS, Listing
 from producer.sources.document_pages import PageCounter, pages_of
@@ -83,6 +86,13 @@ class Session:
         roots = self.roots if self.settings.allowed_roots else None
         listing = list_source(job.source, self.storage, stdin, PAGE_EXTENSIONS)
         return pages_of(listing, lambda: PageCounter(self.storage, roots, self.settings.max_document_bytes))
+
+    def explained(self, status: JobStatus, no_worker: str = NO_WORKER) -> JobStatus:
+        """Return a status that says what a job without a read item waits for, as `with_wait`."""
+        if not self.settings.redis_url or not waits(status):
+            return status
+        reports = Reports(self.client, self.settings.namespace)
+        return with_wait(status, reports.live("worker"), no_worker)
 
     def planner(self) -> Planner:
         """Return a planner that uses these clients."""

@@ -60,7 +60,7 @@ class ProcessReport(msgspec.Struct, frozen=True):
     """One process at one time; times in Unix seconds.
 
     `progress_age_seconds` says how long ago a running chunk last moved, 0 while none runs; `metrics` is
-    Prometheus text.
+    Prometheus text; `activity` says what keeps the process from its work, such as loading a model.
     """
 
     name: Name
@@ -72,6 +72,7 @@ class ProcessReport(msgspec.Struct, frozen=True):
     seen_at: float
     progress_age_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     metrics: Annotated[str, msgspec.Meta(max_length=MAX_METRICS)] = ""
+    activity: Annotated[str, msgspec.Meta(max_length=MAX_NAME)] = ""
 
 
 class Reports:
@@ -148,7 +149,7 @@ class Reporter:
 
     def __init__(self, reports: Reports, make_report: Callable[[], ProcessReport]) -> None:
         self._reports, self._make_report = reports, make_report
-        self._ended = threading.Event()
+        self._ended, self._woken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._last: ProcessReport | None = None
 
@@ -165,9 +166,14 @@ class Reporter:
         """Write the first report at once, and then one every REPORT_SECONDS."""
         self._thread.start()
 
+    def wake(self) -> None:
+        """Write the next report now: something has changed that people wait to see. From any thread."""
+        self._woken.set()
+
     def close(self) -> None:
         """Stop, and remove the report; where Redis is away it expires instead. May be called twice."""
         self._ended.set()
+        self._woken.set()
         if self._thread.ident is not None:
             self._thread.join(FORGET_SECONDS)
 
@@ -175,7 +181,8 @@ class Reporter:
         told = False
         while not self._ended.is_set():
             told = self._write(told)
-            self._ended.wait(REPORT_SECONDS)
+            self._woken.wait(REPORT_SECONDS)
+            self._woken.clear()
         try:
             if self._last:
                 self._reports.forget(self._last)

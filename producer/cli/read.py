@@ -31,7 +31,7 @@ def status(settings: Settings, job: str | None, json_output: bool) -> ExitCode:
     """Show one job, or all that Redis remembers."""
     session, console = Session(settings), Console()
     if job:
-        found = find_status(job, session.ledger_if_set, session.storage, session.index)
+        found = _look(session, job)
         print_json(found) if json_output else render.print_job(console, found)
         return ExitCode.OK
     known = (session.ledger.load(identity) for identity in session.ledger.jobs())
@@ -48,7 +48,7 @@ def watch(settings: Settings, job: str, json_output: bool) -> ExitCode:
     """Show a job's progress until it ends; the exit status is the job's."""
     session = Session(settings)
     with render.progress_shown(Console(stderr=True)) as show:
-        found = _wait(lambda: find_status(job, session.ledger_if_set, session.storage, session.index), show)
+        found = _wait(lambda: _look(session, job), show)
     if found.status is not State.COMPLETED:
         raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
     return report(find_workspace(job, session.ledger_if_set, session.storage, session.index), 0, json_output)
@@ -86,6 +86,11 @@ def report(workspace: Workspace, head: int, json_output: bool) -> ExitCode:
 def print_json(value: Any) -> None:
     """Print a value as JSON, for scripts."""
     click.echo(msgspec.json.format(msgspec.json.encode(value)))
+
+
+def _look(session: Session, job: str) -> JobStatus:
+    found = find_status(job, session.ledger_if_set, session.storage, session.index)
+    return session.explained(found)
 
 
 def _wait(look: Callable[[], JobStatus], show: render.ShowStatus) -> JobStatus:

@@ -96,6 +96,8 @@ def print_job(console: Console, status: JobStatus) -> None:
     print_jobs(console, [status])
     console.print(Text(f"source     {status.source}\nworkspace  {status.workspace}"), soft_wrap=True)
     console.print(f"last sign of life {duration(time.time() - status.updated_at)} ago", highlight=False)
+    if status.waiting_for:
+        console.print(f"waiting for {status.waiting_for}", highlight=False)
     for run in status.running:
         seen = duration(time.time() - run.seen_at)
         console.print(Text(f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago"))

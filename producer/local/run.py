@@ -133,7 +133,7 @@ def _follow(
         with contextlib.suppress(redis.RedisError):
             progress = session.ledger.load(job.id)
             if progress:
-                status = status_of(progress)
+                status = session.explained(status_of(progress), "the worker to start")
                 on_status(status)
                 if status.ended and plan.done():
                     return status

@@ -10,6 +10,7 @@ import msgspec
 
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
+from contract.broker.reports import ProcessReport
 from contract.errors import UnknownJobError
 from contract.job import Job
 from contract.job_status import TIMESTAMPS, ChunkCounts, FailedItem, JobStatus, RequestCounts, WorkerRate
@@ -21,6 +22,9 @@ from producer.results.index import JobIndex
 
 SHOWN_ERRORS = 20
 """Failed items in a status; as many as the ledger keeps."""
+
+NO_WORKER = "a worker: none is alive"
+"""What a job waits for where no worker reports itself."""
 
 
 def status_of(progress: Progress) -> JobStatus:
@@ -51,6 +55,27 @@ def status_of(progress: Progress) -> JobStatus:
     )
     times: dict[str, Any] = {name: at for name, at in progress.timestamps.items() if name in TIMESTAMPS}
     return replace(status, **times)
+
+
+def with_wait(status: JobStatus, reports: list[ProcessReport], no_worker: str = NO_WORKER) -> JobStatus:
+    """Return a status that says what keeps the job from its first item.
+
+    Args:
+        reports: of the workers that live
+        no_worker: what is waited for where there are none
+    """
+    if not waits(status):
+        return status
+    readers = {run.worker for run in status.running}
+    activities = [one.activity for one in reports if one.activity and (not readers or one.name in readers)]
+    if activities:
+        return replace(status, waiting_for=f"a worker, which is {activities[0]}")
+    return status if reports or readers else replace(status, waiting_for=no_worker)
+
+
+def waits(status: JobStatus) -> bool:
+    """Return whether a job that may be read has no item read yet."""
+    return status.status is State.IN_PROGRESS and not status.items_read
 
 
 def _worker_rates(progress: Progress, now: float) -> tuple[WorkerRate, ...]:

@@ -76,11 +76,11 @@ def _models(settings: Settings, storage: Storage, metrics: WorkerMetrics) -> Mod
     store = ModelStore(settings.model_store, storage) if settings.model_store else None
     device = select_device(settings.devices)
     options = RuntimeOptions(settings.runtime, settings.precision, settings.torch_compile)
-    loaded = metrics.model_loaded
+    told = metrics.model_loaded, metrics.model_loading
     return Models(
-        ModelPool(lambda name: load_recogniser(name, store, device, options), loaded),
-        ModelPool(lambda name: load_detector(name, store, device, options), loaded),
-        ModelPool(lambda name: load_orientation(name, store, device), loaded),
+        ModelPool(lambda name: load_recogniser(name, store, device, options), *told),
+        ModelPool(lambda name: load_detector(name, store, device, options), *told),
+        ModelPool(lambda name: load_orientation(name, store, device), *told),
     )
 
 
@@ -101,6 +101,7 @@ def serve(settings: Settings) -> None:
     register_tasks(app, context, client)
     device = context.metrics.device.label()
     reporter = make_reporter(settings, "worker", name, device, lambda: _figures(context))
+    context.metrics.on_loading = reporter.wake
     _connect_signals(context, reporter)
     context.watchdog.start()
     structlog.get_logger().info("worker_started", worker=name, pid=os.getpid())
@@ -163,7 +164,9 @@ def _connect_signals(context: WorkerContext, reporter: Reporter) -> None:
 def _figures(context: WorkerContext) -> dict[str, Any]:
     """What a report says anew each time."""
     age, metrics = context.watchdog.progress_age(), context.metrics.exposition()
-    return {"progress_age_seconds": age, "metrics": metrics}
+    loading = context.metrics.loading
+    activity = f"loading {loading}" if loading else ""
+    return {"progress_age_seconds": age, "metrics": metrics, "activity": activity}
 
 
 def _device_name(devices: str) -> str:

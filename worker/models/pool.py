@@ -29,12 +29,16 @@ class ModelPool(Generic[M]):
     Args:
         load: architecture -> model; raises TraceOcrError if there are no weights
         on_load: told of each architecture that was loaded, and of the seconds that took
+        on_loading: told of the architecture that is being loaded from now on, and after that of none, ""
     """
 
     def __init__(
-        self, load: Callable[[str], M], on_load: Callable[[str, float], None] = lambda *_: None
+        self,
+        load: Callable[[str], M],
+        on_load: Callable[[str, float], None] = lambda *_: None,
+        on_loading: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._load_model, self._on_load = load, on_load
+        self._load_model, self._on_load, self._on_loading = load, on_load, on_loading
         self._lock = threading.Lock()
         self._loaded: dict[str, M] = {}
 
@@ -48,7 +52,11 @@ class ModelPool(Generic[M]):
         with self._lock:
             if architecture not in self._loaded:
                 started = time.perf_counter()
-                self._loaded[architecture] = self._load(architecture)
+                self._on_loading(architecture)
+                try:
+                    self._loaded[architecture] = self._load(architecture)
+                finally:
+                    self._on_loading("")
                 self._on_load(architecture, time.perf_counter() - started)
             return self._loaded[architecture]
 

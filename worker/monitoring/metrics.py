@@ -1,6 +1,6 @@
 """What one worker process counts, in a registry of its own; reported as Prometheus text."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
@@ -61,6 +61,9 @@ class WorkerMetrics:
         self._retries = Counter(
             "trace_ocr_s3_retries", "Requests to S3 that were tried again.", ["operation"], registry=registry
         )
+        self.loading = ""
+        self.on_loading: Callable[[], None] = lambda: None
+        """Called when a model begins or ends to be loaded."""
         self._begin_at_zero()
         ProcessCollector(registry=registry)
         registry.register(_DeviceCollector(device))
@@ -95,6 +98,11 @@ class WorkerMetrics:
         self._batches.labels(kind).inc(timings.batches)
         self._pieces.labels(kind).inc(timings.pieces)
         self._places.labels(kind).inc(timings.batches * batch_size)
+
+    def model_loading(self, architecture: str) -> None:
+        """Note which model is being loaded; none if it is empty."""
+        self.loading = architecture
+        self.on_loading()
 
     def model_loaded(self, architecture: str, seconds: float) -> None:
         """Note what loading a model took."""

@@ -31,6 +31,11 @@ STATUS = JobStatus(
         ({}, "reading"),
         ({"planning": True}, "planning and reading"),
         ({"request_counts": RequestCounts(5, 0, 0)}, "waiting for a worker"),
+        (
+            {"request_counts": RequestCounts(5, 0, 0), "waiting_for": "the worker to start"},
+            "waiting for the worker to start",
+        ),
+        ({"waiting_for": "nothing any more: items are read"}, "reading"),
         ({"status": State.PAUSED}, "paused"),
     ],
 )

@@ -1,5 +1,6 @@
 """Reports: who lives says so, who died vanishes, and what is damaged is nobody."""
 
+import queue
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -202,8 +203,9 @@ class TestReporter:
         reports = FakeReports(*steps)
         reporter = Reporter(reports, report)  # type: ignore[arg-type]
         remaining = list(steps)
-        reporter._ended = SimpleNamespace(  # type: ignore[assignment]
-            is_set=lambda: not remaining, wait=lambda _: remaining.pop()
+        reporter._ended = SimpleNamespace(is_set=lambda: not remaining)  # type: ignore[assignment]
+        reporter._woken = SimpleNamespace(  # type: ignore[assignment]
+            wait=lambda _: remaining.pop(), clear=lambda: None
         )
         with capture_logs() as logs:
             reporter._run()
@@ -235,6 +237,18 @@ class TestReporter:
 
         assert [live.name for live in alive] == ["gpu0@host"]
         assert reports.live() == []
+
+    def test_one_that_is_woken_reports_without_waiting(
+        self, reports: Reports, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written: queue.SimpleQueue[ProcessReport] = queue.SimpleQueue()
+        monkeypatch.setattr(reports, "write", written.put)
+        monkeypatch.setattr(module, "REPORT_SECONDS", 3_600)
+
+        with Reporter(reports, report) as reporter:
+            written.get(timeout=60)
+            reporter.wake()
+            written.get(timeout=60)
 
     def test_one_that_never_started_closes(self, reports: Reports) -> None:
         reporter = Reporter(reports, report)

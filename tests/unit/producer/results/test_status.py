@@ -7,6 +7,7 @@ import pytest
 
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
+from contract.broker.reports import ProcessReport
 from contract.errors import UnknownJobError
 from contract.job import Job
 from contract.job_status import ChunkCounts, RequestCounts, Running
@@ -23,6 +24,7 @@ from producer.results.status import (
     first_lines,
     status_from_workspace,
     status_of,
+    with_wait,
 )
 
 IN_PROGRESS = Progress(
@@ -202,3 +204,37 @@ def test_with_redis_empty_an_id_is_found_in_the_index(
 
     assert find_workspace(planned.id, ledger, storage, index).root == workspace.root
     assert find_status(planned.id, None, storage, index).id == planned.id
+
+
+def worker_report(name: str, activity: str = "") -> ProcessReport:
+    return ProcessReport(name, "worker", 1, "host", "cpu", 0.0, 0.0, activity=activity)
+
+
+@pytest.mark.parametrize(
+    ("running", "reports", "expected"),
+    [
+        pytest.param((), [], "waiting for a worker: none is alive", id="nobody"),
+        pytest.param((), [worker_report("a")], "waiting for a worker", id="all are busy"),
+        pytest.param(
+            (Running(0, 0, 0.0, "b"),),
+            [worker_report("a", "loading master"), worker_report("b", "loading parseq")],
+            "waiting for a worker, which is loading parseq",
+            id="its worker loads a model",
+        ),
+        pytest.param(
+            (Running(0, 0, 0.0, "b"),),
+            [worker_report("a", "loading master"), worker_report("b")],
+            "reading",
+            id="another one loads a model",
+        ),
+        pytest.param(
+            (Running(0, 7, 0.0, "b"),), [worker_report("b", "loading master")], "reading", id="reads"
+        ),
+    ],
+)
+def test_a_job_without_a_read_item_says_what_it_waits_for(
+    running: tuple[Running, ...], reports: list[ProcessReport], expected: str
+) -> None:
+    status = status_of(changed(running=running, completed=0, failed=0, items_total=5))
+
+    assert with_wait(status, reports).phase == expected

@@ -116,3 +116,15 @@ class TestFailures:
 
         assert pool.get("parseq").warm
         assert told == ["parseq"]
+
+
+def test_a_pool_tells_what_it_is_loading_also_when_that_fails() -> None:
+    told: list[str] = []
+    pool = ModelPool(failing_first(RuntimeError("full"), lambda _: FakeModel()), on_loading=told.append)
+
+    with pytest.raises(UnfitWorkerError):
+        pool.get("parseq")
+    pool.get("parseq")
+    pool.get("parseq")
+
+    assert told == ["parseq", "", "parseq", ""]
