@@ -1,4 +1,4 @@
-# Two commands do all set-up on a fresh machine: `make demo` and `make test`.
+# `make demo` and `make test` do all set-up on a fresh machine.
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,34 +20,34 @@ $(INSTALLED): pyproject.toml requirements.lock
 
 DEMO_MODELS := --model-store samples/weights --recognition-model crnn_mobilenet_v3_small
 
-demo: $(INSTALLED)  ## read the sample crops, then the sample pages, on this machine, with an embedded broker
+demo: $(INSTALLED)  ## read the sample crops and pages on this machine, with an embedded broker
 	rm -rf out/demo
 	$(BIN)/trace-ocr run samples/crops -o out/demo/crops --chunk-size 64 --head 5 $(DEMO_MODELS)
 	$(BIN)/trace-ocr run samples/pages -o out/demo/pages --kind ocr --exports txt,hocr,pdf \
 	  --detection-model linknet_resnet18 $(DEMO_MODELS)
-	@echo " how much of the pages' text that is:"
+	@echo " share of the pages' words that were read:"
 	@$(BIN)/python -m tools.recall out/demo/pages/results.jsonl samples/pages/truth.json
 	@$(BIN)/trace-ocr view out/demo/pages letter.jpg -o out/demo/letter.html
 
-test: lint $(INSTALLED)  ## linters, types, layers, and all tests
+test: lint $(INSTALLED)  ## linters, types, layers and all tests
 	tools/test-programs.sh
 	$(BIN)/python -m pytest -m 'not full'
 
-chaos: $(INSTALLED)  ## kill, wipe and poison: every fault, with a table at the end
+chaos: $(INSTALLED)  ## every fault against a real cluster; prints a table
 	$(BIN)/python -m pytest tests/chaos
 
-bench: $(INSTALLED)  ## measure against what users would run instead (12 minutes; BENCH=--full for more)
+bench: $(INSTALLED)  ## measure against the alternatives (12 minutes; BENCH=--full for more)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks $(BENCH)
 
-train: $(INSTALLED)  ## train the bundled checkpoints on, in .training/ (hours; docs/models.md)
+train: $(INSTALLED)  ## train the bundled models, in .training/ (hours; docs/models.md)
 	nice -n 19 $(BIN)/python -m tools.training.train detection --minutes 80
 	nice -n 19 $(BIN)/python -m tools.training.train recognition --minutes 180
 
-evaluate-models: $(INSTALLED)  ## measure the bundled checkpoints; fails below their aims
+evaluate-models: $(INSTALLED)  ## measure the bundled models; fails below their aims
 	$(BIN)/python -m tools.training.evaluate
 
-lint: $(INSTALLED)  ## linters, types, layers and declared dependencies alone
+lint: $(INSTALLED)  ## only linters, types, layers and declared dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -55,18 +55,18 @@ lint: $(INSTALLED)  ## linters, types, layers and declared dependencies alone
 	$(BIN)/deptry contract producer trace_ocr worker
 	$(BIN)/deptry benchmarks deploy tests tools --ignore DEP002,DEP004
 
-unit: $(INSTALLED)  ## the fast tests alone
+unit: $(INSTALLED)  ## only the fast tests
 	$(BIN)/python -m pytest tests/unit
 
-integration: $(INSTALLED)  ## the tests with real servers and processes alone
+integration: $(INSTALLED)  ## only the tests with real servers and processes
 	tools/test-programs.sh
 	$(BIN)/python -m pytest tests/integration
 
-lock: $(INSTALLED)  ## resolve the dependencies anew into requirements.lock
+lock: $(INSTALLED)  ## resolve the dependencies into requirements.lock
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
 	  --no-emit-package trace-ocr-batch --overrides tools/lock-overrides.txt \
 	  --custom-compile-command 'make lock' -o requirements.lock pyproject.toml tools/lock-extra.in
 
-clean:  ## remove the environment and every output
+clean:  ## remove the environment and all outputs
 	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache

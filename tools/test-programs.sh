@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings the programs that the tests drive and no Python package holds: a browser, and promtool.
+# Installs the programs that the tests need and no Python package has: a browser, and promtool.
 set -eu
 missing=
 command -v chromium > /dev/null || command -v google-chrome > /dev/null || missing="$missing chromium"

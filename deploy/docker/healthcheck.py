@@ -1,8 +1,8 @@
-"""The images' health check: exit status 0 while what this container runs does its work.
+"""The images' health check: exit status 0 while this container's command works.
 
-An api has to be ready, for which it asks Redis and storage; Flower has to answer; a worker needs one live
-process that serves. Any other command is well for as long as it runs. Usage: healthcheck.py [COMMAND], by
-default the command of the container's first process. Standard library only.
+An api must be ready, which includes Redis and storage; Flower must answer; a worker needs one live process
+that serves. Any other command is healthy while it runs. Usage: healthcheck.py [COMMAND]; the default is the
+command of the container's first process. Standard library only.
 """
 
 import os
@@ -21,7 +21,7 @@ PAGES = {
     "api": ("TRACE_OCR_API_PORT", 8080, "/ready"),
     "flower": ("TRACE_OCR_FLOWER_PORT", 5555, "/healthcheck"),
 }
-"""What is asked of the commands that serve: the variable of the port, its default, the path."""
+"""How commands that serve are asked: the variable of the port, its default, the path."""
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def command_of(arguments: Sequence[str]) -> str:
 
 
 def is_serving(arguments: Sequence[str]) -> bool:
-    """Return whether a process is a worker's; its launcher alone reads nothing."""
+    """Return whether a process is a worker's; its launcher reads nothing."""
     return list(arguments[1:4]) == ["-P", "-m", "worker"]
 
 

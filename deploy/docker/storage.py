@@ -1,7 +1,7 @@
-"""Prepares S3 storage for a first try: makes buckets, and copies a folder into one.
+"""Prepare S3 storage for a first try: create buckets, copy a folder into one.
 
-storage.py buckets NAME...           make the buckets that are not there
-storage.py copy FOLDER s3://B/PREFIX put every file below the folder under the prefix
+storage.py buckets NAME...           create the buckets that do not exist
+storage.py copy FOLDER s3://B/PREFIX upload every file below the folder to the prefix
 
 The endpoint comes from the settings, credentials from the usual AWS variables.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def make_buckets(client: "S3Client", names: Sequence[str]) -> None:
-    """Make each bucket unless it is there."""
+    """Create each bucket that does not exist."""
     there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for name in names:
         if name not in there:
@@ -28,7 +28,7 @@ def make_buckets(client: "S3Client", names: Sequence[str]) -> None:
 
 
 def copy_folder(client: "S3Client", folder: Path, prefix: str) -> int:
-    """Put every file below a folder under an s3:// prefix; return how many there were."""
+    """Upload every file below a folder to an s3:// prefix; return how many there were."""
     bucket, key = split(prefix.rstrip("/") + "/")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
@@ -37,7 +37,7 @@ def copy_folder(client: "S3Client", folder: Path, prefix: str) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the arguments say, and return the exit status: 2 if they are not understood."""
+    """Run the command in the arguments and return the exit status: 2 if there is no such command."""
     client = make_client(load_settings())
     match arguments:
         case ["buckets", *names] if names:
