@@ -29,7 +29,7 @@ DetectionModel = Literal[
 DETECTION_MODELS: tuple[str, ...] = get_args(DetectionModel)
 
 ORIENTATION_MODELS = ("mobilenet_v3_small_crop_orientation", "mobilenet_v3_small_page_orientation")
-"""docTR's classifiers of the rotation of words, and of pages; jobs do not choose among them."""
+"""docTR's classifiers of word rotation and of page rotation; jobs cannot choose another one."""
 
 MODEL_TASKS: dict[str, tuple[str, ...]] = {
     "recognition": RECOGNITION_MODELS,

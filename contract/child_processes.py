@@ -1,8 +1,8 @@
 """Child processes: Python programs that run only installed code, and end when their parent does.
 
-A `ChildProcess` opens strangers' files, which may crash, hang or take over what opens them. So its memory
-and the time of each answer are bounded, and nothing that it says is trusted: an answer is JSON of a known
-type, and raw bytes up to a known size; never a pickle. A frame is two lengths (`_LENGTHS`), JSON, and data.
+A `ChildProcess` opens untrusted files, which may crash it, hang it or take it over. So its memory and the
+time of each answer are bounded, and its answers are not trusted: an answer is JSON of a known type and raw
+bytes up to a known size, never a pickle. A frame is two lengths (`_LENGTHS`), JSON, and data.
 """
 
 import contextlib
@@ -24,16 +24,16 @@ import msgspec
 from contract.errors import ChildCrashedError, ChildTimedOutError
 
 PR_SET_PDEATHSIG = 1
-"""From Linux's <sys/prctl.h>: the signal this process gets when the thread that started it ends."""
+"""From Linux's <sys/prctl.h>: sets the signal this process gets when the thread that started it ends."""
 
 CRASHES_TO_BLAME = 2
-"""Children that must die over the same request before it is blamed: one may have been killed from outside."""
+"""Children that must die on the same request before it is blamed: one may have been killed from outside."""
 
 START_SECONDS = 60.0
-"""Longest wait for a child to start: some tenths of a second are usual, more on a machine that swaps."""
+"""Seconds to wait for a child to start: usually some tenths of a second, more on a machine that swaps."""
 
 MAX_HEADER = 1 << 20
-"""Bytes of a reply's JSON: a path of 4 KiB and a library's own words for what is wrong fit many times."""
+"""Maximum bytes of a reply's JSON: many times a 4 KiB path plus a library's error message."""
 
 _LENGTHS = struct.Struct("!QQ")
 """Bytes of the JSON, bytes of the data."""
@@ -42,13 +42,13 @@ R = TypeVar("R")
 
 
 class _Ready(msgspec.Struct):
-    """What a child says first, once its program is loaded."""
+    """A child's first message, sent once its program is loaded."""
 
 
 def python_module(module: str) -> list[str]:
     """Return the command that runs an installed module as a program.
 
-    `-P` keeps the current folder off the import path: it may be a stranger's, and hold a `redis.py`.
+    `-P` keeps the current folder off the import path: it is not trusted, and may hold a `redis.py`.
     """
     return [sys.executable, "-P", "-m", module]
 
@@ -56,19 +56,19 @@ def python_module(module: str) -> list[str]:
 def die_with_parent() -> None:
     """Ask the kernel to end this process when the thread that started it ends; run in the child.
 
-    Linux only; elsewhere a parent killed outright leaves its children to their own end.
+    Linux only; on other systems the children of a killed parent keep running until they end by themselves.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class ChildProcess:
-    """A program that answers one request at a time; started at the first, and replaced when it dies.
+    """A program that answers one request at a time; started at the first one, and replaced when it dies.
 
     Args:
-        module: runs `serve`
-        arguments: of its command line
-        max_reply: bytes of the data of one answer
+        module: the module to run; it calls `serve`
+        arguments: its command-line arguments
+        max_reply: maximum bytes of the data of one answer
     """
 
     def __init__(self, module: str, *arguments: object, max_reply: int = 0) -> None:
@@ -79,22 +79,22 @@ class ChildProcess:
 
     @property
     def pid(self) -> int | None:
-        """The id of the process; None while there is none."""
+        """The process id, or None while no process runs."""
         return self._running[0].pid if self._running else None
 
     def ask(
         self, request: msgspec.Struct, reply: type[R], seconds: float, data: bytes = b""
     ) -> tuple[R, bytearray]:
-        """Return the answer, and the data that came with it.
+        """Return the answer and its data.
 
         Args:
-            reply: the type of the answer; one of any other type is taken for a crash
-            seconds: longest time for the answer; the start of a process does not count
-            data: what the request is about
+            reply: the type of the answer; an answer of another type counts as a crash
+            seconds: time limit for the answer; starting the process does not count
+            data: the data of the request
 
         Raises:
-            ChildCrashedError: CRASHES_TO_BLAME processes died over it, or gave no proper answer
-            ChildTimedOutError: it took longer than `seconds`
+            ChildCrashedError: CRASHES_TO_BLAME processes died on it, or gave an invalid answer
+            ChildTimedOutError: the answer took longer than `seconds`
         """
         with self._lock:
             for _ in range(CRASHES_TO_BLAME):
@@ -115,18 +115,19 @@ class ChildProcess:
         raise ChildCrashedError(f"crashed {CRASHES_TO_BLAME} processes in a row")
 
     def close(self) -> None:
-        """End the process, if there is one; the next request starts another."""
+        """End the process, if one runs; the next request starts another."""
         with self._lock:
             self._end()
 
     def _connection(self) -> socket.socket:
         if self._running and self._running[0].poll() is not None:
-            # It died between two requests: neither is to blame.
+            # It died between two requests: neither one caused it.
             self._end()
         if not self._running:
             ours, theirs = socket.socketpair()
             with theirs:
-                # Not forked by Python: a fork after torch has run hangs. A terminal's Ctrl-C is the parent's.
+                # Not forked by Python: a fork after torch has run hangs. In its own process group, so that a
+                # terminal's Ctrl-C reaches only the parent.
                 process = subprocess.Popen(
                     self._command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, process_group=0
                 )
@@ -144,7 +145,7 @@ class ChildProcess:
 
 
 class Closeable(Protocol):
-    """What a pool holds: a `ChildProcess`, or what is put around one."""
+    """What a pool holds: a `ChildProcess`, or a wrapper around one."""
 
     def close(self) -> None:
         """End the process."""
@@ -154,16 +155,16 @@ C = TypeVar("C", bound=Closeable)
 
 
 class ChildPool(Generic[C]):
-    """Children for several threads; each has one for itself while it asks.
+    """Children for several threads; each thread has one to itself while it asks.
 
     Args:
-        make: returns one whose process is not started yet
-        most: children at once, for which threads wait; None where the threads are few anyway
+        make: returns a child whose process is not started yet
+        most: maximum children at once, threads wait for a free one; None for no limit
     """
 
     def __init__(self, make: Callable[[], C], most: int | None = None) -> None:
         self._make = make
-        # The last one first: its process is running, and may have the same document open.
+        # Last in, first out: its process is running, and may have the same document open.
         self._idle: queue.LifoQueue[C] = queue.LifoQueue()
         self._free: contextlib.AbstractContextManager[Any] = (
             threading.Semaphore(most) if most else contextlib.nullcontext()
@@ -171,7 +172,7 @@ class ChildPool(Generic[C]):
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[C]:
-        """Yield a child that nobody else has for the block."""
+        """Lend a child to the caller alone for the block."""
         with self._free:
             try:
                 child = self._idle.get_nowait()
@@ -183,7 +184,7 @@ class ChildPool(Generic[C]):
                 self._idle.put(child)
 
     def close(self) -> None:
-        """End the processes of those that nobody has."""
+        """End the processes of the idle children."""
         while not self._idle.empty():
             self._idle.get_nowait().close()
 
@@ -195,8 +196,8 @@ def serve(
 
     Args:
         request: the type of requests
-        answer: returns the answer to a request and its data, and the data of the answer, any buffer
-        max_memory: bytes that this process may allocate
+        answer: called with a request and its data; returns the answer and its data (any buffer)
+        max_memory: memory limit of this process in bytes
     """
     die_with_parent()
     resource.setrlimit(resource.RLIMIT_DATA, (max_memory, max_memory))
@@ -220,8 +221,9 @@ def _receive(
     """Return one frame.
 
     Raises:
-        TimeoutError, ConnectionError: it is late, or none comes; it is longer than allowed
-        msgspec.MsgspecError, RecursionError: its header is not of the type
+        TimeoutError: the deadline has passed
+        ConnectionError: the connection ended, or the frame is longer than allowed
+        msgspec.MsgspecError, RecursionError: the header is not of the type
     """
     header_length, data_length = _LENGTHS.unpack(_read(connection, _LENGTHS.size, deadline))
     if header_length > MAX_HEADER or data_length > max_data:
@@ -237,13 +239,13 @@ def _read(connection: socket.socket, length: int, deadline: float | None) -> byt
         connection.settimeout(_left(deadline))
         read = connection.recv_into(rest)
         if not read:
-            raise ConnectionAbortedError("the other side has ended")
+            raise ConnectionAbortedError("the other side closed the connection")
         rest = rest[read:]
     return buffer
 
 
 def _left(deadline: float | None) -> float | None:
-    """Return the seconds that are left; raises TimeoutError if there are none."""
+    """Return the seconds that are left, None without a deadline; raises TimeoutError if none are left."""
     if deadline is None:
         return None
     left = deadline - time.monotonic()

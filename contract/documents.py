@@ -1,7 +1,7 @@
-"""Documents, files of many pages: which those are, how many pages one has, and what may be wrong with it.
+"""Documents, files of many pages: which files are documents, how many pages they have, and their errors.
 
-pdfium is not thread-safe, and damaged files have crashed it before: both sides open PDFs in processes of
-their own only, one file at a time.
+pdfium is not thread-safe, and damaged files have crashed it: producer and worker open PDFs only in child
+processes, one file at a time.
 """
 
 import contextlib
@@ -21,39 +21,39 @@ POINTS_PER_INCH = 72
 """PDF's unit of length."""
 
 MAX_PAGES = 100_000
-"""Pages of one document at most: what claims more is damaged, or made to do harm."""
+"""Maximum pages of one document: one that claims more is damaged or malicious."""
 
 _PAGE = re.compile(r"(?<=\.(?:pdf|tif))#page=[0-9]+$|(?<=\.tiff)#page=[0-9]+$", re.IGNORECASE)
 
 _FILE_ERROR = 2
-"""FPDF_ERR_FILE of fpdfview.h: no file of that name."""
+"""FPDF_ERR_FILE of fpdfview.h: no file with that name."""
 
 _PASSWORD_ERROR = 4
 """FPDF_ERR_PASSWORD of fpdfview.h."""
 
 
 def is_document(name: str) -> bool:
-    """Return whether a file of that name may have more pages than one."""
+    """Return whether a file with that name may have more than one page."""
     return name.lower().endswith(EXTENSIONS)
 
 
 def page_id(identity: str, page: int) -> str:
-    """Return the id of one page of a document, as RFC 8118 refers to it."""
+    """Return the id of one page of a document, with the fragment of RFC 8118."""
     return f"{identity}#page={page}"
 
 
 def document_of(identity: str) -> str:
-    """Return the id of the document that a page's id names; an id without a page is the document's own."""
+    """Return the id of the document in a page's id; an id without a page is returned unchanged."""
     return _PAGE.sub("", identity)
 
 
 def page_count(path: Path) -> int:
     """Return how many pages a document has, without rendering any.
 
-    A TIFF whose directories are damaged has one page more than can be reached: the one that is broken.
+    A TIFF with a damaged directory counts one page more than can be read: the damaged one.
 
     Raises:
-        ItemError: it is encrypted, damaged, empty, or has more than MAX_PAGES
+        ItemError: the document is encrypted, damaged, empty, or has more than MAX_PAGES pages
     """
     if _is_pdf(path):
         with opened_pdf(path) as document:
@@ -63,21 +63,21 @@ def page_count(path: Path) -> int:
     if count > MAX_PAGES:
         raise ItemError(
             ErrorCode.DAMAGED_DOCUMENT,
-            f"the document claims {count:,} pages, and up to {MAX_PAGES:,} are read: save it anew in parts",
+            f"the document claims {count:,} pages, the limit is {MAX_PAGES:,}: split it into several files",
         )
     return count
 
 
 @contextlib.contextmanager
 def opened_pdf(path: Path) -> Iterator[Any]:
-    """Open a PDF for a block; a pypdfium2.PdfDocument.
+    """Open a PDF as a pypdfium2.PdfDocument for a block.
 
     Raises:
-        ItemError: it is encrypted, or damaged beyond what pdfium mends
+        ItemError: the PDF is encrypted, empty, or damaged beyond what pdfium can repair
     """
     try:
-        # pdfium keeps its last error, and sets none for a sound PDF without pages, which it does not open
-        # either. So its last error is made one that no file on this machine can have.
+        # pdfium keeps its last error, and sets none when it refuses an intact PDF without pages. So set the
+        # last error to one that an existing file cannot cause.
         pypdfium2.raw.FPDF_LoadDocument(b"", None)
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
@@ -90,20 +90,20 @@ def opened_pdf(path: Path) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def opened_frames(path: Path) -> Iterator[Image.Image]:
-    """Open a TIFF for a block; raises ItemError if it is none that can be opened."""
-    # Our own limit applies, to each page and before decoding.
+    """Open a TIFF for a block; raises ItemError if it cannot be opened."""
+    # max_pixels applies instead, to each page and before decoding.
     Image.MAX_IMAGE_PIXELS = None
     try:
         image = Image.open(path, formats=["TIFF"])
     except MemoryError:
         raise
-    # Any exception: Pillow's plugins raise whatever they trip over.
+    # Any exception: Pillow's plugins raise many types for damaged files.
     except Exception as error:
-        # Pillow's own words name the file: of an object on S3, a copy that is gone by then.
-        reason = "no TIFF's header" if isinstance(error, UnidentifiedImageError) else error
+        # Pillow's message names the file, which is a removed temporary copy for an object on S3.
+        reason = "no TIFF header" if isinstance(error, UnidentifiedImageError) else error
         raise ItemError(
             ErrorCode.DAMAGED_DOCUMENT,
-            f"the TIFF cannot be opened ({reason}): save it anew from its original",
+            f"the TIFF cannot be opened ({reason}): save it again from the original",
         ) from error
     with image:
         yield image
@@ -111,11 +111,11 @@ def opened_frames(path: Path) -> Iterator[Image.Image]:
 
 def _unopened(error: pypdfium2.PdfiumError) -> ItemError:
     if error.err_code == _PASSWORD_ERROR:
-        return ItemError(ErrorCode.ENCRYPTED, "the PDF asks for a password: save a copy without one")
+        return ItemError(ErrorCode.ENCRYPTED, "the PDF needs a password: save a copy without one")
     if error.err_code == _FILE_ERROR:
-        return ItemError(ErrorCode.NO_PAGES, "the PDF has no pages: export it anew, or leave it out")
+        return ItemError(ErrorCode.NO_PAGES, "the PDF has no pages: export it again, or leave it out")
     return ItemError(
-        ErrorCode.DAMAGED_DOCUMENT, f"the PDF cannot be opened ({error}): save it anew from its original"
+        ErrorCode.DAMAGED_DOCUMENT, f"the PDF cannot be opened ({error}): save it again from the original"
     )
 
 

@@ -1,4 +1,4 @@
-"""Every error of the product, under one root; a message says what was wrong, with what, and what to do."""
+"""All errors, under one root. A message says what is wrong, with which input, and what to do."""
 
 from enum import IntEnum, StrEnum
 
@@ -11,11 +11,11 @@ class ExitCode(IntEnum):
     USAGE = 2
     FAILED = 3
     INTERRUPTED = 130
-    """After Ctrl-C, as shells have it: 128 plus SIGINT."""
+    """After Ctrl-C, as in shells: 128 plus SIGINT."""
 
 
 class ErrorCode(StrEnum):
-    """Why one item has no result: the closed list that `errors.jsonl` draws from."""
+    """Why one item has no result: all codes that `errors.jsonl` can contain."""
 
     NOT_FOUND = "not_found"
     ACCESS_DENIED = "access_denied"
@@ -40,13 +40,13 @@ class ErrorCode(StrEnum):
 
 
 class TraceOcrError(Exception):
-    """Root of every error this product raises on purpose."""
+    """Root of all errors that this product raises on purpose."""
 
     exit_code = ExitCode.FAILED
 
 
 class UsageError(TraceOcrError):
-    """The caller asked for something that cannot be done as asked."""
+    """The request cannot be done as given."""
 
     exit_code = ExitCode.USAGE
 
@@ -60,15 +60,15 @@ class WorkspaceConflictError(UsageError):
 
 
 class JobStateError(UsageError):
-    """The job is not in a state in which that can be done."""
+    """The job's state does not allow the action."""
 
 
 class UnknownJobError(UsageError):
-    """Neither the ledger nor storage knows the job or workspace that was named."""
+    """Neither the ledger nor storage knows the job or workspace."""
 
 
 class SourceError(TraceOcrError):
-    """The source cannot be listed as asked: missing, empty, or a malformed manifest."""
+    """The source cannot be listed: it is missing, empty, or a malformed manifest."""
 
 
 class JobError(TraceOcrError):
@@ -76,7 +76,7 @@ class JobError(TraceOcrError):
 
 
 class ModelUnavailableError(JobError):
-    """No weights for the architecture are to be had, or they failed verification."""
+    """No weights are available for the architecture, or they failed verification."""
 
 
 class BrokerError(TraceOcrError):
@@ -84,7 +84,7 @@ class BrokerError(TraceOcrError):
 
 
 class UnfitWorkerError(TraceOcrError):
-    """This worker process cannot run any chunk: its device or its installation is at fault, not the job."""
+    """This worker process cannot run any chunk: its device or installation is broken, not the job."""
 
 
 class WorkerLostError(TraceOcrError):
@@ -92,19 +92,19 @@ class WorkerLostError(TraceOcrError):
 
 
 class InterruptedChunkError(TraceOcrError):
-    """The worker is shutting down: the chunk in hand goes back to the queue."""
+    """The worker is shutting down: its running chunk goes back to the queue."""
 
 
 class InterruptedRunError(TraceOcrError):
-    """The user stopped the run; what is read stays read."""
+    """The user stopped the run; finished parts are kept."""
 
 
 class MessageError(TraceOcrError):
-    """A queue message is malformed, too large, or names something it may not."""
+    """A queue message is malformed, too large, or names something that is not allowed."""
 
 
 class ChildCrashedError(TraceOcrError):
-    """A request crashed the child processes that were asked it, or made them answer nonsense."""
+    """A request crashed child processes, or made them return invalid answers."""
 
 
 class ChildTimedOutError(TraceOcrError):
@@ -112,19 +112,19 @@ class ChildTimedOutError(TraceOcrError):
 
 
 class StorageError(TraceOcrError):
-    """Storage refused or failed."""
+    """Storage refused a request or failed."""
 
 
 class ObjectMissingError(StorageError):
-    """There is no object or file under that URI."""
+    """There is no object or file at the URI."""
 
 
 class AccessDeniedError(StorageError):
-    """Storage refused access to that URI."""
+    """Storage denied access to the URI."""
 
 
 class OutsideAllowedRootsError(StorageError):
-    """The URI does not lie below any allowed root."""
+    """The URI is not below any allowed root."""
 
 
 class UnsupportedUriError(StorageError):
@@ -136,15 +136,15 @@ class TooManyBytesError(StorageError):
 
 
 class StorageUnavailableError(StorageError):
-    """Storage cannot be reached for now; trying again later is sensible."""
+    """Storage cannot be reached for now; try again later."""
 
 
 class ItemError(TraceOcrError):
-    """One item cannot be read; the job goes on without it.
+    """One item cannot be read; the job continues without it.
 
     Args:
-        code: why, from the closed list
-        message: what was wrong and what to do, without any credential
+        code: why the item failed
+        message: what is wrong and what to do; never contains a credential
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:

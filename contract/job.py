@@ -13,23 +13,23 @@ from contract.kinds import DEFAULT_KIND, KINDS, KindName
 from contract.kinds.base import Parameters
 
 Export = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
-"""A result format besides JSONL; which there are, `producer.results.sinks` says."""
+"""A result format besides JSONL; `producer.results.sinks` lists them."""
 
 MAX_EXPORTS = 16
-"""Formats of one job: more than there are."""
+"""Maximum formats of one job; more than exist."""
 
 MAX_CHUNK_SIZE = 65_536
-"""Items in a chunk at most: one chunk's items and lines are held in memory."""
+"""Maximum items in a chunk: one chunk's items and lines are held in memory."""
 
 STANDARD_INPUT = "-"
-"""The URI of a source that is a manifest on standard input."""
+"""The URI of a manifest on standard input."""
 
 
 class Source(BaseModel):
     """Where the items come from; `uri` is an absolute path, a remote URI, or `-` for standard input.
 
-    `type` names a module of `producer.sources`. Every item of a `confined` source lies at or below its URI,
-    so that workers refuse a link that leads out of it.
+    `type` names a module of `producer.sources`. All items of a `confined` source are at or below its URI, so
+    workers refuse a link that leads out of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,7 +41,7 @@ class Source(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_an_older_version(cls, values: Any) -> Any:
-        """Read what version 0.1 wrote: prefixes were of type s3, and only manifests were not confined."""
+        """Convert a source from version 0.1: prefixes had type s3, and only manifests were not confined."""
         if isinstance(values, dict) and "confined" not in values:
             kind = values.get("type")
             return {**values, "type": "prefix" if kind == "s3" else kind, "confined": kind != "manifest"}
@@ -49,7 +49,7 @@ class Source(BaseModel):
 
 
 class Plan(BaseModel):
-    """The totals of a finished plan; `passed_over` counts what was seen and not planned, by reason."""
+    """The totals of a finished plan; `passed_over` counts skipped entries of the source by reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,7 +59,7 @@ class Plan(BaseModel):
 
 
 class Retry(BaseModel):
-    """One round of retry-errors: further chunks, numbered on, with the items that had failed till then."""
+    """One round of retry-errors: new chunks, numbered after the last one, with the failed items."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,9 +69,9 @@ class Retry(BaseModel):
 
 
 class Job(BaseModel):
-    """One job as `job.json` holds it; `plan` is there once planning has ended. Times are Unix seconds.
+    """One job as stored in `job.json`; `plan` is set once planning has ended. Times are Unix seconds.
 
-    `planned_by` says who reads the source: the command that submitted it, or, over HTTP, control.
+    `planned_by` says which process lists the source: the submitting command, or control for jobs over HTTP.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,7 +91,7 @@ class Job(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _parameters_of_its_kind(cls, values: Any) -> Any:
-        """Read the parameters as those of the job's kind, since several kinds share names."""
+        """Parse the parameters with the model of the job's kind, since kinds share parameter names."""
         kind = values.get("kind", DEFAULT_KIND) if isinstance(values, dict) else None
         if not isinstance(kind, str) or kind not in KINDS:
             return values
@@ -108,20 +108,20 @@ class Job(BaseModel):
 
     @property
     def chunks(self) -> int:
-        """Chunks in all, those of the retries included; 0 until the plan has ended."""
+        """Number of chunks, including those of retries; 0 until the plan has ended."""
         return (self.plan.chunks if self.plan else 0) + sum(retry.chunks for retry in self.retries)
 
     def is_retry(self, chunk: int) -> bool:
-        """Return whether a chunk reads items anew that an earlier one has counted."""
+        """Return whether a chunk reads items again that an earlier chunk has counted."""
         return self.plan is not None and chunk >= self.plan.chunks
 
     @property
     def page_exports(self) -> tuple[str, ...]:
-        """Those of the exports that workers prepare page by page."""
+        """The exports that workers prepare page by page."""
         return tuple(name for name in self.exports if name in KINDS[self.kind].page_exports)
 
     def identity(self) -> dict[str, object]:
-        """Return what two jobs must share to be one job: everything that decides what the lines hold."""
+        """Return what must be equal in two jobs to be one job: all that decides the lines' content."""
         return {
             "kind": self.kind,
             "source": self.source.uri,
@@ -131,7 +131,7 @@ class Job(BaseModel):
         }
 
     def tuned_as(self, other: "Job") -> "Job":
-        """Return this job with another's tuning, such as its batch sizes."""
+        """Return this job with another job's tuning, such as its batch sizes."""
         tuning = {name: getattr(other.parameters, name) for name in KINDS[self.kind].tuning}
         return self.model_copy(update={"parameters": self.parameters.model_copy(update=tuning)})
 
@@ -141,7 +141,7 @@ class Job(BaseModel):
 
 
 def parse_job(data: bytes, where: str) -> Job:
-    """Return the job that a `job.json` holds.
+    """Return the job in the bytes of a `job.json`.
 
     Raises:
         JobError: the file is not a valid job
@@ -150,13 +150,13 @@ def parse_job(data: bytes, where: str) -> Job:
         return Job.model_validate_json(data)
     except ValidationError as error:
         raise JobError(
-            f"{where} is not a job this version understands: {error.errors(include_url=False)[0]['msg']}. "
+            f"{where} is not a job that this version can read: {error.errors(include_url=False)[0]['msg']}. "
             "Use another workspace."
         ) from error
 
 
 def new_job_id(source_uri: str, now: float | None = None) -> str:
-    """Return an id a person recognises: the source's last name, the day, four random hex digits."""
+    """Return a readable id: the last name of the source's path, the date, four random hex digits."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", source_uri.rstrip("/").rpartition("/")[2]).strip("-")[:40] or "job"
     day = time.strftime("%Y%m%d", time.gmtime(now))
     return f"{name}-{day}-{secrets.token_hex(2)}"

@@ -1,4 +1,4 @@
-"""What is said of a job: the answer of the HTTP API, of `status --json`, and of the public client.
+"""The status of a job: what the HTTP API, `status --json` and the public client return.
 
 Standard library only, since the public client imports it.
 """
@@ -9,15 +9,15 @@ from typing import Literal, NamedTuple
 from contract.states import ENDED, Action, State
 
 JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""What a job's id looks like: safe in paths, URLs and Redis keys."""
+"""The pattern of a job's id: safe in paths, URLs and Redis keys."""
 
 TIMESTAMPS = frozenset(f"{state}_at" for state in State if state is not State.VALIDATING)
-"""When a job entered each state, as the ledger names it and the status shows it; it is created validating."""
+"""Names of the fields that say when a job entered each state; `created_at` stands for validating."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One chunk in a worker's hands: how many of its items are read, and when it last said so."""
+    """One running chunk: its number of items read, and when its worker last reported (Unix seconds)."""
 
     chunk: int
     items: int
@@ -26,7 +26,7 @@ class Running:
 
 
 class Mark(NamedTuple):
-    """One chunk that became durable: when, in Unix seconds, with how many items, and by whom."""
+    """One chunk that became durable: when, in Unix seconds, its number of items, and its worker."""
 
     at: float
     items: int
@@ -35,7 +35,7 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FailedItem:
-    """One failed item for a first look, its texts cut to SHOWN characters; `errors.jsonl` has them whole."""
+    """One failed item, its texts cut to SHOWN characters; `errors.jsonl` has them in full."""
 
     id: str
     uri: str
@@ -45,7 +45,7 @@ class FailedItem:
 
 @dataclass(frozen=True)
 class RequestCounts:
-    """Items of a job; `total` counts what is planned so far until the plan has ended."""
+    """Items of a job; until the plan has ended, `total` counts the items planned so far."""
 
     total: int
     completed: int
@@ -54,7 +54,7 @@ class RequestCounts:
 
 @dataclass(frozen=True)
 class ChunkCounts:
-    """Chunks of a job; `total` counts those planned so far until the plan has ended."""
+    """Chunks of a job; until the plan has ended, `total` counts the chunks planned so far."""
 
     total: int
     done: int
@@ -62,7 +62,7 @@ class ChunkCounts:
 
 @dataclass(frozen=True)
 class WorkerRate:
-    """What one worker has done for a job lately."""
+    """One worker's recent throughput for a job."""
 
     name: str
     items_per_second: float
@@ -70,11 +70,11 @@ class WorkerRate:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """One job after the OpenAI Batch object; times in Unix seconds, `eta_seconds` None while unknown.
+    """One job, after the OpenAI Batch object. Times are Unix seconds; `eta_seconds` is None while unknown.
 
-    `ended` says that nothing more will happen to the job by itself, `actions` what may be done with it now.
-    `waiting_for` says what keeps a job from its first item, where that is known.
-    `rate` holds the newest chunks as (time, items, worker), oldest first; `recent_errors` is a first look.
+    `ended` means that the job does not change any more unless it is reopened; `actions` are the actions that
+    its state allows. `waiting_for` says what delays the job's first item, if that is known. `rate` holds the
+    newest chunks as (time, items, worker), oldest first; `recent_errors` holds the newest failed items.
     """
 
     id: str
@@ -108,7 +108,7 @@ class JobStatus:
     object: Literal["job"] = "job"
 
     def __post_init__(self) -> None:
-        """Set `ended`, a field so that the web UI gets it too, from `status`."""
+        """Set `ended` from `status`; it is a field so that the web UI gets it too."""
         object.__setattr__(self, "ended", self.status in ENDED)
 
     @property
@@ -119,7 +119,7 @@ class JobStatus:
 
     @property
     def phase(self) -> str:
-        """What the job is doing, in words: an operator must see when nobody works on it."""
+        """What the job is doing, in words: an operator must see when no worker runs it."""
         if self.status is not State.IN_PROGRESS:
             return self.status.words
         if not self.items_read and self.waiting_for:
@@ -130,12 +130,12 @@ class JobStatus:
 
     @property
     def throughput(self) -> str:
-        """`items_per_second` as text, empty while it is unknown."""
+        """`items_per_second` as text; empty while it is unknown."""
         return f"{self.items_per_second:,.1f} items/s" if self.items_per_second else ""
 
     @property
     def progress(self) -> str:
-        """All of that in one line, for a log or a terminal."""
+        """The job's progress in one line, for a log or a terminal."""
         counts, open_end = self.request_counts, "+" if self.planning else ""
         return (
             f"{self.id}: {self.phase}, {self.items_read:,} of {counts.total:,}{open_end} items, "

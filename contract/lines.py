@@ -1,8 +1,8 @@
-"""The lines of results, in the shapes of the Trace OCR API, and of errors.
+"""Result lines, in the shapes of the Trace OCR API, and error lines.
 
-msgspec rather than pydantic: these are written and read once per item, ten million times a night. Geometry is
-relative to the page, in 0..1: `[x_min, y_min, x_max, y_max]`, or the four corners as eight numbers where
-pages are not assumed to be straight. Scores are in 0..1 and not rounded.
+msgspec instead of pydantic: lines are written and read once per item, ten million times a night. Geometry is
+relative to the page, in 0..1: `[x_min, y_min, x_max, y_max]`, or the four corners as eight numbers if pages
+are not assumed to be straight. Scores are in 0..1 and not rounded.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import msgspec
 from contract.errors import ErrorCode
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not the JSON asked for."""
+"""What msgspec raises for bytes that are not JSON of the expected type."""
 
 Geometry = tuple[float, ...]
 
@@ -21,8 +21,8 @@ Geometry = tuple[float, ...]
 class ResultLine(Protocol):
     """What the results of all kinds have in common.
 
-    `id` is the item's, `name` its file's name without folders, `label` what the manifest said of it; `note`
-    appears only where the image was not read whole.
+    `id` is the item's id, `name` its file's name without folders, `label` its label in the manifest; `note`
+    is set only if the image was not read in full.
     """
 
     @property
@@ -50,14 +50,14 @@ class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False)
 
 
 class Estimate(msgspec.Struct, frozen=True, gc=False):
-    """An orientation in degrees, or a language, and how sure that is; None where it was not asked for."""
+    """An orientation in degrees, or a language, with its confidence; None if not requested."""
 
     value: float | str | None = None
     confidence: float | None = None
 
 
 class Word(msgspec.Struct, frozen=True, gc=False):
-    """One word, where it was found and how it was turned."""
+    """One word, its position and its orientation."""
 
     value: str
     geometry: Geometry
@@ -83,7 +83,7 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class PageText(msgspec.Struct, frozen=True):
-    """What stands on a page."""
+    """The text of a page."""
 
     blocks: tuple[Block, ...]
 
@@ -96,7 +96,7 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class OcrLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A page as `/ocr` gives it; `page` is counted from 1, `dimensions` are (height, width) in pixels."""
+    """A page's result, as of `/ocr`; `page` counts from 1, `dimensions` is (height, width) in pixels."""
 
     id: str
     name: str
@@ -110,7 +110,7 @@ class OcrLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DetectionLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A page as `/detection` gives it."""
+    """A page's result, as of `/detection`."""
 
     id: str
     name: str
@@ -121,7 +121,7 @@ class DetectionLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class KieLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A page as `/kie` gives it."""
+    """A page's result, as of `/kie`."""
 
     id: str
     name: str
@@ -135,7 +135,7 @@ class KieLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PageExport(msgspec.Struct, frozen=True):
-    """One page's share of its document's exports, as docTR makes them: its text, and hOCR of its own."""
+    """One page of its document's exports, as docTR makes them: its text and its hOCR."""
 
     id: str
     text: str
@@ -143,7 +143,7 @@ class PageExport(msgspec.Struct, frozen=True):
 
 
 class WordBox(msgspec.Struct, frozen=True, gc=False):
-    """A word where it stands, or a box alone: what views and samples show of a page's line."""
+    """A word with its box, or only a box: what views and samples show of a page's line."""
 
     geometry: Geometry
     value: str = ""
@@ -170,7 +170,7 @@ Line = ResultLine | ErrorLine
 
 
 def word_box(word: Word) -> WordBox:
-    """Return what is shown of a word."""
+    """Return the part of a word that views show."""
     return WordBox(word.geometry, word.value, word.confidence)
 
 
@@ -180,7 +180,7 @@ def encode_line(record: object) -> bytes:
 
 
 def encode_lines(records: Sequence[object]) -> bytes:
-    """Return the records as JSON lines, in one call: a tenth of the time of one for each."""
+    """Return the records as JSON lines, in one call: a tenth of the time of one call for each."""
     return _ENCODER.encode_lines(records)
 
 

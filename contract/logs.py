@@ -1,4 +1,4 @@
-"""One line per event: JSON unless on a terminal, with job, chunk and worker; never a credential."""
+"""Logs: one line per event, JSON unless on a terminal, with job, chunk and worker; never a credential."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _NOISY = ("amqp", "boto3", "botocore", "celery", "kombu", "s3transfer", "smart_open", "urllib3")
 _RETOLD = ("celery.app.trace",)
-"""Loggers whose warnings repeat, with two tracebacks, what `worker.app.tasks` has said in one line."""
+"""Loggers whose warnings repeat, with two tracebacks, what `worker.app.tasks` logs in one line."""
 
 
 def configure_logging(settings: "Settings") -> None:
@@ -51,12 +51,12 @@ def configure_logging(settings: "Settings") -> None:
     for name in _RETOLD:
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
-    # What Pillow warns of in a damaged file, the file's own line says.
+    # The error line of a damaged file already says what Pillow warns about.
     warnings.filterwarnings("ignore", module="PIL")
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Strike the user and password out of every URL in an event, however deep it lies."""
+    """Remove the user and password from every URL in an event, at any depth."""
     return {key: _redacted_value(value) for key, value in event.items()}
 
 
@@ -74,7 +74,7 @@ def _renderers(settings: "Settings") -> list[structlog.typing.Processor]:
     as_console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if as_console:
-        # Plain: rich's tracebacks show local variables, and with them what must not be shown.
+        # Plain: rich's tracebacks show local variables, which may hold credentials.
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     # The traceback becomes text first, so that it is searched for credentials too.
     return [structlog.processors.format_exc_info, redact, renderer]

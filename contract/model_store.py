@@ -1,4 +1,4 @@
-"""The model store: weights and their cards in a folder or S3 prefix, verified before anything loads them."""
+"""The model store: weights and their cards in a folder or S3 prefix, verified before loading."""
 
 import hashlib
 import os
@@ -12,16 +12,16 @@ from contract.errors import ModelUnavailableError, ObjectMissingError, StorageEr
 from contract.storage import Storage, join
 
 MAX_WEIGHTS_BYTES = 4 << 30
-"""Bytes of one checkpoint at most; docTR's largest is under 1 GB."""
+"""Maximum bytes of one checkpoint; docTR's largest is under 1 GB."""
 
 MAX_CARD_BYTES = 1 << 20
-"""Bytes of a model card at most: a vocabulary and a few figures."""
+"""Maximum bytes of a model card: a vocabulary and a few figures."""
 
 
 class ModelCard(msgspec.Struct, frozen=True):
-    """What `<architecture>.json` says of `<architecture>.pt`; other fields are for people.
+    """What `<architecture>.json` says about `<architecture>.pt`; other fields are ignored.
 
-    `vocab` is there for recognition models only.
+    Only recognition models have a `vocab`.
     """
 
     architecture: str
@@ -33,7 +33,7 @@ class ModelCard(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ModelStore:
-    """The checkpoints below one root."""
+    """The cards and checkpoints below one root."""
 
     root: str
     storage: Storage
@@ -42,7 +42,7 @@ class ModelStore:
         """Return the card of an architecture, or None if the store has none.
 
         Raises:
-            ModelUnavailableError: the card cannot be read or is not valid
+            ModelUnavailableError: the card cannot be read or is invalid
         """
         uri = join(self.root, f"{architecture}.json")
         try:
@@ -73,7 +73,7 @@ class ModelStore:
         if found != card.sha256:
             raise ModelUnavailableError(
                 f"the weights {uri} have sha256 {found}, but their card says {card.sha256}: "
-                "the file is damaged or was exchanged; copy both again from their source"
+                "the file is damaged or was replaced; copy both again from their source"
             )
         return data
 

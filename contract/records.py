@@ -1,6 +1,6 @@
-"""The records of a workspace besides its lines, and the messages of the queue, with their bounds.
+"""The records of a workspace besides its lines, and the queue messages, with their bounds.
 
-msgspec rather than pydantic: these are read and written once per item, ten million times a night.
+msgspec instead of pydantic: records are read and written once per item, ten million times a night.
 """
 
 from collections.abc import Iterable
@@ -14,25 +14,25 @@ from contract.kinds import KindName
 from contract.lines import Failure
 
 MAX_TEXT = 4096
-"""Characters in an id, a URI or a label; S3 keys end at 1,024 bytes, POSIX paths at 4,096."""
+"""Maximum characters in an id, a URI or a label; S3 keys have at most 1,024 bytes, POSIX paths 4,096."""
 
 SHOWN = 200
-"""Characters of a stranger's text that logs and statuses repeat."""
+"""Maximum characters of untrusted text that logs and statuses repeat."""
 
 MAX_NUDGED = 4096
-"""Uploads that one message may have taken at once: the largest batch of any kind."""
+"""Maximum uploads that one nudge may ask a worker to take at once: the largest batch size of all kinds."""
 
 FIRST_ERRORS = 5
-"""Failed items of one chunk that the ledger is told of."""
+"""Failed items of one chunk that the ledger stores."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
 class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One image to read, as planned: `id` is what users join on, `uri` is where its bytes are.
+    """One image to read: `id` is what users join on, `uri` is where its bytes are.
 
-    `page`, counted from 1, names one page of a document.
+    `page` is the page of a document, counted from 1.
     """
 
     id: Text
@@ -42,7 +42,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class PartOutcome(msgspec.Struct, frozen=True):
-    """What a part holds: how many results, how many errors, and the first few of those."""
+    """What a part contains: the number of results and of errors, and the first few errors."""
 
     completed: int
     failed: int
@@ -50,10 +50,10 @@ class PartOutcome(msgspec.Struct, frozen=True):
 
 
 class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one chunk cost and which models read it; next to its part, for the summary.
+    """What one chunk cost and which models read it; stored next to its part, for the summary.
 
-    Seconds are summed over threads, so stages that overlap add up to more than `wall_seconds`.
-    `fitting_batch_size` is there only if the device's memory did not hold a batch: the crops read at once.
+    Seconds are summed over threads, so overlapping stages add up to more than `wall_seconds`.
+    `fitting_batch_size` is set only if a batch did not fit into the device's memory: the samples that did.
     `begun_at` and `ended_at` are Unix seconds by the worker's clock, when its models were loaded and when its
     part was written; older statistics lack them.
     """
@@ -73,7 +73,7 @@ class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A pointer to one chunk: all that ever travels through the queue."""
+    """A pointer to one chunk: the queue message of a job."""
 
     job: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
     workspace: Text
@@ -81,7 +81,7 @@ class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Nudge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message that uploads of a kind wait; `batch_size` is how many are taken at once."""
+    """A message that uploads of a kind wait; the worker takes `batch_size` of them at once."""
 
     kind: KindName
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_NUDGED)]
@@ -97,17 +97,17 @@ M = TypeVar("M", ChunkMessage, Nudge)
 
 
 def decode_item(line: bytes) -> Item:
-    """Return the item of one line of a chunk file; raises msgspec.DecodeError."""
+    """Return the item in one line of a chunk file; raises msgspec.DecodeError."""
     return _ITEMS.decode(line)
 
 
 def failure_of(line: bytes) -> Failure | None:
-    """Return the failure that a line of a part holds, or None for a result."""
+    """Return the failure in a line of a part, or None for a result."""
     return _OUTCOMES.decode(line).error
 
 
 def part_outcome(lines: Iterable[bytes], errors: int = FIRST_ERRORS) -> PartOutcome:
-    """Return what the lines of a part come to, with its first few errors; raises as `failure_of`."""
+    """Return the counts of a part's lines, with its first few errors; raises as `failure_of`."""
     completed = failed = 0
     first: list[FailedItem] = []
     for line in lines:
@@ -123,21 +123,21 @@ def part_outcome(lines: Iterable[bytes], errors: int = FIRST_ERRORS) -> PartOutc
 
 
 def identity_of(line: bytes) -> str:
-    """Return the item's id that a line of a part is about."""
+    """Return the id of the item in a line of a part."""
     return _OUTCOMES.decode(line).id
 
 
 def parse_message(payload: object, kind: type[M]) -> M:
-    """Return what a queue message's keyword arguments say.
+    """Return the message in the keyword arguments of a queue message.
 
     Raises:
-        MessageError: the payload is no message of that kind; it must not be run
+        MessageError: the payload is no message of that type; it must not be run
     """
     try:
         return msgspec.convert(payload, kind)
     except msgspec.ValidationError as error:
         raise MessageError(
-            f"the message is no {kind.__name__} and was dropped: {str(error)[:SHOWN]}"
+            f"the message is not a valid {kind.__name__} and was dropped: {str(error)[:SHOWN]}"
         ) from error
 
 

@@ -1,11 +1,11 @@
-"""What is struck out of every text that people or logs get: the credentials of URLs."""
+"""Removal of credentials in URLs, for all text that users or logs get."""
 
 import re
 
-# In a Redis URL a password may hold an unescaped slash: there everything up to the last @ goes.
+# A password in a Redis URL may contain an unescaped slash, so everything up to the last @ is removed.
 _CREDENTIALS = re.compile(r"(?<=redis://)\S*@|(?<=rediss://)\S*@|(?<=://)[^/\s]*@|(?<=[?&]password=)[^&\s]*")
 
 
 def redacted(text: str) -> str:
-    """Return the text with the user and password of each URL struck out."""
+    """Return the text with the user and password of each URL replaced by `***`."""
     return _CREDENTIALS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)

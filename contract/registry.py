@@ -1,4 +1,4 @@
-"""A registry: the implementations of one interface, by name, a module each."""
+"""A registry: the implementations of one interface, by name, one module each."""
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -8,14 +8,14 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """The implementations that a package holds, in a fixed order; each is imported at its first use.
+    """The implementations in a package, in a fixed order; each is imported at its first use.
 
-    So a command pays only for what it touches, and a new implementation is one module and one name.
+    So a command pays only for what it uses, and a new implementation is one module and one name.
 
     Args:
         package: the package of the modules
-        attribute: what each module calls its implementation
-        names: the modules, which are also the implementations' names
+        attribute: the name of the implementation in each module
+        names: the names of the modules, and so of the implementations
     """
 
     def __init__(self, package: str, attribute: str, names: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Every setting of the product: flags > TRACE_OCR_ environment > settings file > defaults."""
+"""All settings of the product: flags > TRACE_OCR_ environment > settings file > defaults."""
 
 import json
 import os
@@ -33,10 +33,10 @@ from contract.storage import absolute
 PREFIX = "TRACE_OCR_"
 CONFIG_VARIABLE = "TRACE_OCR_CONFIG"
 SECRETS = frozenset({"redis_url", "flower_basic_auth", "api_keys"})
-"""Settings whose refused values are not repeated."""
+"""Settings whose values error messages never repeat."""
 
 SHOWN = 200
-"""Characters of a refused value that its message repeats."""
+"""Maximum characters of a refused value that its error message repeats."""
 
 DEFAULT_CONFIG = "trace-ocr.toml"
 
@@ -49,7 +49,7 @@ else:
 
 
 class Settings(BaseSettings, JobDefaults):
-    """Deployment settings, and the defaults that new jobs take their parameters from."""
+    """Deployment settings, and the default parameters of new jobs."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
@@ -57,21 +57,21 @@ class Settings(BaseSettings, JobDefaults):
     namespace: str = Field(
         "trace-ocr",
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
-        description="start of every queue's and key's name; systems that share a Redis need one each",
+        description="prefix of all queue and key names; deployments that share a Redis need one each",
     )
     allowed_roots: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="comma-separated folders and s3:// prefixes that workers may read and write below"
     )
     model_store: str | None = Field(
         None,
-        description="folder or s3:// prefix with <architecture>.pt and .json; goes before docTR's weights",
+        description="folder or s3:// prefix with <architecture>.pt and .json; preferred over docTR's weights",
     )
     devices: str = Field("auto", description="'cpu', 'auto', or CUDA device numbers such as 0,1")
     runtime: Literal["auto", "torch", "onnx"] = Field(
         "auto", description="what runs the models; 'auto' is ONNX Runtime on CPUs if installed, else torch"
     )
     precision: Literal["float32", "float16"] = Field(
-        "float32", description="'float16' is faster on GPUs; a string may then differ from docTR's"
+        "float32", description="'float16' is faster on GPUs, but a string may differ from docTR's"
     )
     torch_compile: bool = Field(
         False, description="compile models when they are loaded; takes minutes, for GPUs and long jobs"
@@ -80,47 +80,51 @@ class Settings(BaseSettings, JobDefaults):
         None,
         ge=1,
         le=MAX_CHUNK_SIZE,
-        description="items in one chunk, the unit of work; 1,024 crops or 32 pages if not set",
+        description="items in a chunk, the unit of work; 1,024 crops or 32 pages if not set",
     )
     exports: Annotated[tuple[Export, ...], NoDecode] = Field(
         (),
-        description="comma-separated formats written besides JSONL: txt, hocr, pdf (of ocr jobs)",
+        description="comma-separated formats written besides JSONL: txt, hocr, pdf (ocr jobs only)",
     )
-    s3_endpoint_url: str | None = Field(None, description="S3 endpoint, for MinIO and others")
+    s3_endpoint_url: str | None = Field(
+        None, description="S3 endpoint, for S3-compatible storage such as MinIO"
+    )
     s3_region: str | None = Field(None, description="S3 region")
-    s3_path_style: bool = Field(False, description="address buckets by path, as most S3 work-alikes want")
+    s3_path_style: bool = Field(
+        False, description="address buckets by path; most S3-compatible storage needs it"
+    )
     decode_threads: int = Field(
         max(1, min(8, (os.cpu_count() or 1) // 2)),
         ge=1,
         le=256,
-        description="threads that decode images ahead of the device; those that wait for them help",
+        description="threads that decode images ahead of the device; threads that wait for an image help",
     )
     fetch_threads: int = Field(
-        32, ge=1, le=1024, description="objects that a process fetches from S3 at once"
+        32, ge=1, le=1024, description="objects that one process fetches from S3 at once"
     )
-    max_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one image file at most")
+    max_bytes: int = Field(64 * 2**20, ge=1, description="maximum bytes of one image file")
     max_document_bytes: int = Field(
-        2 << 30, ge=1, description="bytes of one document, a PDF or a TIFF of pages, at most"
+        2 << 30, ge=1, description="maximum bytes of one document, a PDF or multi-page TIFF"
     )
-    max_pixels: int = Field(100_000_000, ge=1, description="pixels of one image at most")
+    max_pixels: int = Field(100_000_000, ge=1, description="maximum pixels of one image")
     decode_seconds: float = Field(
         60.0,
         gt=0,
         allow_inf_nan=False,
-        description="seconds that one image may take to decode once its chunk is read with care",
+        description="time limit in seconds for decoding one image in a child process",
     )
     decode_memory: int = Field(
-        2 * 2**30, ge=2**26, description="bytes that decoding one image may take, likewise"
+        2 * 2**30, ge=2**26, description="memory limit in bytes for decoding one image in a child process"
     )
     stall_seconds: float = Field(
         600.0,
         gt=0,
         allow_inf_nan=False,
-        description="seconds without progress after which a worker process is ended and restarted",
+        description="seconds without progress after which a worker process is killed and restarted",
     )
     lease_seconds: int = Field(20, ge=1, description="seconds between renewals of a running chunk's lease")
     visibility_timeout: int = Field(
-        120, ge=4, description="seconds without renewal after which a chunk is handed to another worker"
+        120, ge=4, description="seconds without lease renewal after which another worker gets a chunk"
     )
     reconcile_seconds: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="seconds between comparisons of plan, parts and queue"
@@ -129,52 +133,52 @@ class Settings(BaseSettings, JobDefaults):
         60.0,
         ge=0,
         allow_inf_nan=False,
-        description="seconds a stopping worker has to finish its chunks before handing them back",
+        description="seconds that a stopping worker has to finish its chunks before it hands them back",
     )
     api_address: str = Field("127.0.0.1", description="address that the HTTP API listens on")
     api_port: int = Field(8080, ge=0, le=65_535, description="port that the HTTP API listens on")
     api_auth: Literal["on", "off"] = Field(
-        "on", description="'off' lets everyone who reaches the HTTP API do everything"
+        "on", description="'off' lets every client that reaches the HTTP API do everything"
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="comma-separated entries name:scopes:sha256 of keys; made by `trace-ocr api-key`"
+        (), description="comma-separated API keys as name:scopes:sha256; made by `trace-ocr api-key`"
     )
-    api_keys_file: str | None = Field(None, description="file with one such entry a line")
+    api_keys_file: str | None = Field(None, description="file with one API key name:scopes:sha256 per line")
     api_cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="comma-separated origins whose pages may call the HTTP API"
+        (), description="comma-separated origins whose web pages may call the HTTP API"
     )
-    api_max_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one request's body at most")
-    api_max_files: int = Field(256, ge=1, description="files uploaded in one request at most")
-    api_max_pages: int = Field(64, ge=1, description="pages of one uploaded PDF at most")
+    api_max_bytes: int = Field(64 * 2**20, ge=1, description="maximum bytes of a request body")
+    api_max_files: int = Field(256, ge=1, description="maximum files uploaded in one request")
+    api_max_pages: int = Field(64, ge=1, description="maximum pages of one uploaded PDF")
     api_queue_limit: int = Field(
-        2048, ge=1, description="uploads that may wait for workers; more are answered 429"
+        2048, ge=1, description="maximum uploads that wait for workers; more are answered 429"
     )
     api_queue_bytes: int = Field(
         256 * 2**20,
         ge=1,
-        description="bytes of uploads that one API process lets wait; more are answered 429",
+        description="maximum bytes of waiting uploads per API process; more are answered 429",
     )
     api_request_seconds: float = Field(
-        60.0, gt=0, allow_inf_nan=False, description="seconds that an uploaded file may wait for its text"
+        60.0, gt=0, allow_inf_nan=False, description="seconds that an uploaded file may wait for its result"
     )
     flower_address: str = Field("127.0.0.1", description="address that Flower listens on")
     flower_port: int = Field(5555, ge=0, le=65_535, description="port that Flower listens on")
     flower_basic_auth: SecretStr | None = Field(
-        None, description="comma-separated user:password pairs that Flower asks for"
+        None, description="comma-separated user:password pairs that Flower accepts"
     )
-    flower_database: str = Field("flower.db", description="file that Flower keeps its view in")
+    flower_database: str = Field("flower.db", description="file that Flower keeps its state in")
     retention_days: float = Field(
-        7.0, gt=0, allow_inf_nan=False, description="days that Redis remembers an ended job"
+        7.0, gt=0, allow_inf_nan=False, description="days that Redis keeps an ended job"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level to log")
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="'auto' is JSON unless on a terminal"
+        "auto", description="'auto' is JSON, or console on a terminal"
     )
 
     @field_validator("allowed_roots", "api_keys", "api_cors_origins", "exports", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str) and value.startswith("["):  # a JSON list, for names with commas in them
+        if isinstance(value, str) and value.startswith("["):  # a JSON list, for values that contain commas
             try:
                 return json.loads(value)
             except RecursionError:
@@ -186,7 +190,9 @@ class Settings(BaseSettings, JobDefaults):
     @model_validator(mode="after")
     def _lease_within_timeout(self) -> "Settings":
         if self.lease_seconds >= self.visibility_timeout:
-            raise ValueError("lease_seconds must be less than visibility_timeout, or running chunks are lost")
+            raise ValueError(
+                "lease_seconds must be less than visibility_timeout, or running chunks are sent twice"
+            )
         return self
 
     @field_validator("model_store")
@@ -206,13 +212,13 @@ class Settings(BaseSettings, JobDefaults):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names them
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources, strongest first: flags, environment, settings file."""
+        """Return the sources, highest priority first: flags, environment, settings file."""
         config = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config)
 
     @property
     def retention_seconds(self) -> float:
-        """Seconds that Redis remembers an ended job."""
+        """Seconds that Redis keeps an ended job."""
         return self.retention_days * 86_400
 
     def broker_url(self) -> str:
@@ -220,40 +226,40 @@ class Settings(BaseSettings, JobDefaults):
         if self.redis_url is None:
             raise BrokerError(
                 f"no broker is set: export {PREFIX}REDIS_URL, e.g. redis://localhost:6379/0 "
-                "(or use `trace-ocr run`, which starts one of its own)"
+                "(or use `trace-ocr run`, which starts its own)"
             )
         return self.redis_url.get_secret_value()
 
     def parameters_of(self, kind: str, given: Mapping[str, Any] = MappingProxyType({})) -> Parameters:
-        """Return the parameters that a new job of a kind takes.
+        """Return the parameters of a new job of a kind.
 
         Args:
-            given: those asked for; the others are the settings'
+            given: explicit parameters; the others come from the settings
 
         Raises:
-            UsageError: one of those given means nothing to that kind
+            UsageError: the kind has no parameter of a given name
         """
         wanted = KINDS[kind].parameters
         strange = [name for name in given if name not in wanted.model_fields]
         if strange:
             allowed = ", ".join(wanted.model_fields)
-            raise UsageError(f"{', '.join(strange)}: no parameter of {kind} jobs, which take {allowed}")
+            raise UsageError(f"{', '.join(strange)}: not a parameter of {kind} jobs, which take {allowed}")
         return wanted(**{name: given.get(name, getattr(self, name)) for name in wanted.model_fields})
 
     def chunk_size_of(self, kind: str) -> int:
-        """Return how many items a chunk of such a job has."""
+        """Return the number of items in a chunk of a job of a kind."""
         return self.chunk_size or KINDS[kind].chunk_size
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Return the settings in force; flags that are None count as not given.
+    """Return the settings; flags that are None count as not given.
 
     Raises:
-        SettingsError: a value is not allowed; the message names the flag's variable and what is allowed
+        SettingsError: a value is not allowed; the message names the variable and what is allowed
     """
     config = os.environ.get(CONFIG_VARIABLE)
     if config and not os.path.isfile(config):  # noqa: PTH113 - Path raises where a name is too long
-        raise SettingsError(f"{CONFIG_VARIABLE} names {config}, which is no file: correct or unset it")
+        raise SettingsError(f"{CONFIG_VARIABLE} names {config}, which is not a file: correct or unset it")
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
@@ -264,9 +270,9 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Return the TRACE_OCR_ variables that make a child process see the same settings.
+    """Return the TRACE_OCR_ variables that give a child process the same settings.
 
-    Secrets travel in the environment only, never in process arguments.
+    Secrets are passed in the environment only, never in process arguments.
     """
     variables = {}
     for name in settings.model_fields_set:
@@ -287,6 +293,6 @@ def _problem(detail: dict[str, Any]) -> str:
         return str(detail["msg"]).removeprefix("Value error, ")
     name = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
-        return f"{name} is no setting of trace-ocr: correct its name in the settings file"
+        return f"{name} is not a setting of trace-ocr: correct its name in the settings file"
     given = "" if name in SECRETS else f", not {repr(detail['input'])[:SHOWN]}"
     return f"{name} ({variable_of(name)}): {detail['msg'][:1].lower()}{detail['msg'][1:]}{given}"

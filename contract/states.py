@@ -1,7 +1,7 @@
-"""A job's states: which there are, what leads from one to the next, and what may be done in each.
+"""A job's states, the transitions between them, and the actions that each state allows.
 
-The ledger's Lua gets TRANSITIONS when its script is registered; steering, the status, the HTTP API and the
-web UI get ACTIONS. Standard library only, since the public client imports it.
+The ledger's Lua script uses TRANSITIONS; the steering commands, the status, the HTTP API and the web UI use
+ACTIONS. Standard library only, since the public client imports it.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """What a job is doing; each comment names the events that lead into the state."""
+    """The state of a job; each comment names the events that lead into the state."""
 
     VALIDATING = "validating"
     # open: a new job, one that Redis has lost, or one that was paused, cancelled, failed or completed
@@ -17,27 +17,27 @@ class State(StrEnum):
     # plan: from validating, with its first planned chunk or with the end of its plan
     # grow: from finalizing, with a round of retries
     FINALIZING = "finalizing"
-    # drain: from validating or in progress, when all planned chunks are done; control merges then
+    # drain: from validating or in progress, when all planned chunks are done; control then merges
     COMPLETED = "completed"
     # complete: from any state that has not ended, once `_SUCCESS` is in the workspace
     FAILED = "failed"
-    # fail: from any state that has not ended, if the job cannot go on
+    # fail: from any state that has not ended, if the job cannot continue
     CANCELLING = "cancelling"
     # cancel: from any state that has not ended; running chunks still end
     CANCELLED = "cancelled"
     # stop: from cancelling, when no chunk runs any more; from validating, in progress or finalizing, when a
-    # job is entered again whose workspace says that it is cancelled
+    # job is registered again whose workspace says that it is cancelled
     PAUSED = "paused"
     # pause: from validating or in progress; a job that is finalizing has nothing left to pause
 
     @property
     def words(self) -> str:
-        """The state as a person reads it."""
+        """The state for display."""
         return self.replace("_", " ")
 
 
 class Event(StrEnum):
-    """What moves a job from one state to another; the states' comments say when each happens."""
+    """What moves a job from one state to another; the comments of the states say when each happens."""
 
     OPEN = "open"
     PLAN = "plan"
@@ -51,7 +51,7 @@ class Event(StrEnum):
 
 
 class Action(StrEnum):
-    """What a person may ask of a job; the values are the commands and the paths of the HTTP API."""
+    """What a user may do with a job; the values are the commands and the paths of the HTTP API."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -61,7 +61,7 @@ class Action(StrEnum):
 
     @property
     def done(self) -> str:
-        """The participle that says it of a job, as in "it can be paused"."""
+        """The participle of the action, as in "it can be paused"."""
         return _DONE[self]
 
 
@@ -74,7 +74,7 @@ _DONE = {
 }
 
 INITIAL = State.VALIDATING
-"""Where `open` puts a job that the ledger does not know."""
+"""The state of a job that the ledger does not know yet, after `open`."""
 
 _UNENDED = (State.VALIDATING, State.IN_PROGRESS, State.FINALIZING, State.PAUSED, State.CANCELLING)
 
@@ -92,11 +92,11 @@ TRANSITIONS: Mapping[Event, Mapping[State, State]] = {
     Event.STOP: dict.fromkeys(
         (State.VALIDATING, State.IN_PROGRESS, State.FINALIZING, State.CANCELLING), State.CANCELLED
     ),
-    # The marker in storage decides, also where somebody paused or cancelled while control merged.
+    # The marker in storage decides, even if the job was paused or cancelled while control merged.
     Event.COMPLETE: dict.fromkeys(_UNENDED, State.COMPLETED),
     Event.FAIL: dict.fromkeys(_UNENDED, State.FAILED),
 }
-"""Event, then state before, to state after; an event that a state does not have changes nothing."""
+"""Event -> state before -> state after; in other states the event changes nothing."""
 
 ACTIONS: Mapping[State, tuple[Action, ...]] = {
     State.VALIDATING: (Action.PAUSE, Action.CANCEL),
@@ -108,29 +108,29 @@ ACTIONS: Mapping[State, tuple[Action, ...]] = {
     State.CANCELLED: (Action.RESUME, Action.REMOVE),
     State.PAUSED: (Action.RESUME, Action.CANCEL),
 }
-"""What changes something in each state."""
+"""The actions that have an effect in each state."""
 
 RUNNING = frozenset(state for state in State if state not in TRANSITIONS[Event.OPEN])
-"""A job in these goes on by itself."""
+"""A job in these states proceeds without user action."""
 
 CLAIMABLE = frozenset(TRANSITIONS[Event.DRAIN])
-"""Workers take up chunks of jobs in these."""
+"""Workers start chunks of jobs in these states."""
 
 ENDED = frozenset(
     state for state in State if all(event is Event.OPEN for event in Event if state in TRANSITIONS[event])
 )
-"""Nothing happens to a job in these until it is opened again; Redis forgets it after a while."""
+"""A job in these states does not change until it is opened again; it expires in Redis after the retention."""
 
 HALTED = frozenset(TRANSITIONS[Event.OPEN]) - {State.COMPLETED, State.CANCELLING}
-"""What `halt.json` may say. A completed job has `_SUCCESS` instead;
-a cancelling one is halted as cancelled."""
+"""The states that `halt.json` may hold. A completed job has `_SUCCESS` instead; a cancelling job is halted as
+cancelled."""
 
 ENTERED_BY: Mapping[State, Event] = {
     target: event
     for event in (Event.PAUSE, Event.CANCEL, Event.STOP, Event.COMPLETE, Event.FAIL)
     for target in TRANSITIONS[event].values()
 }
-"""The event behind each state that a job is held or ended in."""
+"""The event that leads to each state that `Ledger.hold` and `Ledger.finish` take."""
 
 LEADS_TO: Mapping[Action, frozenset[State]] = {
     Action.PAUSE: frozenset({State.PAUSED}),
@@ -139,16 +139,16 @@ LEADS_TO: Mapping[Action, frozenset[State]] = {
     Action.RETRY_ERRORS: RUNNING,
     Action.REMOVE: frozenset(),
 }
-"""Where each action brings a job. Repeated there it is accepted and changes nothing, so that a caller who got
-no answer may ask again."""
+"""The states that each action leads to. In those states the action is accepted and changes nothing, so it is
+idempotent: a caller that got no answer may repeat it."""
 
 
 def actions_of(state: State, failed: int, known: bool = True) -> tuple[Action, ...]:
-    """Return what may be done with a job now.
+    """Return the actions that are allowed for a job now.
 
     Args:
-        failed: its failed items; without any there is nothing to retry
-        known: whether Redis knows the job: one that it has lost goes on once it is resumed
+        failed: number of failed items; without any there is nothing to retry
+        known: whether Redis knows the job; a lost job continues once it is resumed
     """
     lost = () if known or state not in RUNNING else (Action.RESUME,)
     allowed = (*ACTIONS[state], *lost)

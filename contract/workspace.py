@@ -1,4 +1,4 @@
-"""The workspace: the output the user named, where a job really lives. Names sort in source order."""
+"""The workspace: a job's output folder or prefix, which holds its whole state. Names sort in source order."""
 
 import re
 import time
@@ -18,21 +18,21 @@ from contract.states import HALTED, State
 from contract.storage import Storage, Store, absolute, join
 
 MAX_JSON_BYTES = 1 << 20
-"""Bytes of job.json, a statistics file or summary.json at most; real ones are a few kilobytes."""
+"""Maximum bytes of job.json, a statistics file or summary.json; they usually have a few kilobytes."""
 
 MAX_CHUNK_BYTES = 1 << 30
-"""Bytes of a chunk's or part's file at most: the largest chunk times the longest line, rounded."""
+"""Maximum bytes of a chunk or part file: the largest chunk times the longest line, rounded."""
 
 
 COUNTERS = 32
-"""Parts read at once for their counts; on S3 a part's latency, not its bytes, is what takes time."""
+"""Parts counted at once: on S3, latency takes the time, not the number of bytes."""
 
 FOLDERS = ("chunks", "parts", "statistics", "page_exports")
-"""What has a file per chunk."""
+"""Folders with one file per chunk."""
 
 
 class Halt(msgspec.Struct, frozen=True):
-    """What stops a job, in `halt.json`; `status` is one of HALTED, `at` in Unix seconds."""
+    """Why a job is halted, stored in `halt.json`; `status` is one of HALTED, `at` is in Unix seconds."""
 
     status: State
     message: str
@@ -40,26 +40,26 @@ class Halt(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.status not in HALTED:
-            raise ValueError(f"a job is not halted as {self.status}")
+            raise ValueError(f"a job cannot be halted as {self.status}")
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The files of one job under its root, a local folder or an S3 prefix.
+    """The files of one job below its root, a local folder or an S3 prefix.
 
-    The root is absolute; everything in it is written whole or not at all.
+    The root is absolute; all writes are atomic.
     """
 
     root: str
     store: Store
 
     def path(self, *parts: str) -> str:
-        """Return the URI of something in the workspace."""
+        """Return the URI of a path in the workspace."""
         return join(self.root, *parts)
 
     @property
     def job_json(self) -> str:
-        """The job's record."""
+        """The job's record, a `contract.job.Job`."""
         return self.path("job.json")
 
     @property
@@ -74,12 +74,12 @@ class Workspace:
 
     @property
     def summary(self) -> str:
-        """Counts, times and the model's identity."""
+        """Counts, times and the models' identities."""
         return self.path("summary.json")
 
     @property
     def halt_json(self) -> str:
-        """Why the job does not run: failed, paused or cancelled; absent otherwise."""
+        """Why the job does not run: failed, paused or cancelled; missing otherwise."""
         return self.path("halt.json")
 
     @property
@@ -92,23 +92,23 @@ class Workspace:
         return self.path("chunks", f"{number:06d}.jsonl")
 
     def part(self, number: int) -> str:
-        """Return the URI of what became of one chunk's items."""
+        """Return the URI of one chunk's part: a line for each of its items."""
         return self.path("parts", f"{number:06d}.jsonl")
 
     def statistics(self, number: int) -> str:
-        """Return the URI of what one chunk cost."""
+        """Return the URI of one chunk's statistics."""
         return self.path("statistics", f"{number:06d}.json")
 
     def page_exports(self, number: int) -> str:
-        """Return the URI of the exports of one chunk's pages, a line for each page that was read."""
+        """Return the URI of one chunk's page exports: a line for each page that was read."""
         return self.path("page_exports", f"{number:06d}.jsonl")
 
     def page_pdfs(self, number: int) -> str:
-        """Return the URI of the same pages as one PDF."""
+        """Return the URI of one chunk's pages as one PDF."""
         return self.path("page_exports", f"{number:06d}.pdf")
 
     def load_job(self) -> Job | None:
-        """Return the job, or None where no job lives; raises JobError if its record is damaged."""
+        """Return the job, or None if there is none; raises JobError if its record is damaged."""
         try:
             return parse_job(self.store.read(self.job_json, MAX_JSON_BYTES), self.job_json)
         except ObjectMissingError:
@@ -118,19 +118,19 @@ class Workspace:
         """Return the job; raises JobError if there is none."""
         job = self.load_job()
         if job is None:
-            raise JobError(f"{self.root} holds no job.json: it is no workspace of a job")
+            raise JobError(f"{self.root} holds no job.json: it is not the workspace of a job")
         return job
 
     def save_job(self, job: Job) -> None:
-        """Write the job's record over the older one."""
+        """Write the job's record, replacing the old one."""
         self.store.replace(self.job_json, job.to_json())
 
     def halt(self, status: State, message: str = "") -> None:
-        """Write down that the job does not run, for those who come when Redis has forgotten it."""
+        """Record that the job does not run, so that this is known even after Redis has lost the job."""
         self.store.replace(self.halt_json, msgspec.json.encode(Halt(status, message, int(time.time()))))
 
     def load_halt(self) -> Halt | None:
-        """Return why the job does not run, or None if it may."""
+        """Return why the job does not run, or None if it may run."""
         try:
             with intact(self.halt_json):
                 return msgspec.json.decode(self.store.read(self.halt_json, MAX_JSON_BYTES), type=Halt)
@@ -138,21 +138,21 @@ class Workspace:
             return None
 
     def release(self) -> None:
-        """Let the job run again."""
+        """Remove `halt.json`, so that the job may run again."""
         self.store.delete(self.halt_json)
 
     def sweep(self) -> int:
-        """Remove what killed writers left unfinished, once all parts are there; return how much that was."""
+        """Remove unfinished writes of killed processes, once all parts exist; return how many there were."""
         return sum(self.store.sweep(folder) for folder in (self.root, *map(self.path, FOLDERS)))
 
     def outcome(self, number: int) -> PartOutcome:
-        """Return what a part holds: how many results, how many errors, and the first of those."""
+        """Return what a part contains: the number of results and of errors, and the first errors."""
         uri = self.part(number)
         with intact(uri):
             return part_outcome(self.lines(uri))
 
     def outcomes(self, numbers: Iterable[int]) -> dict[int, PartOutcome]:
-        """Return `outcome` of many parts, COUNTERS at a time."""
+        """Return the `outcome` of many parts, COUNTERS at a time."""
         ordered = sorted(numbers)
         with ThreadPoolExecutor(COUNTERS, thread_name_prefix="count") as threads:
             return dict(zip(ordered, threads.map(self.outcome, ordered), strict=True))
@@ -176,7 +176,7 @@ class Workspace:
             return [decode_item(line) for line in self.lines(uri)]
 
     def load_statistics(self, number: int) -> ChunkStatistics | None:
-        """Return what one chunk cost, or None if that was not written down."""
+        """Return one chunk's statistics, or None if there are none."""
         try:
             data = self.store.read(self.statistics(number), MAX_JSON_BYTES)
         except ObjectMissingError:
@@ -195,13 +195,13 @@ class Workspace:
 
 
 def open_workspace(root: str, storage: Storage) -> Workspace:
-    """Return the workspace at a root; a local one is made absolute, with its symbolic links followed."""
+    """Return the workspace at a root; a local root becomes absolute, with its symbolic links followed."""
     return Workspace(absolute(root), storage.at(root))
 
 
 @contextmanager
 def intact(uri: str) -> Iterator[None]:
-    """Turn a decoding error of the block into a JobError that names the damaged file and the way out."""
+    """Turn a decoding error of the block into a JobError that names the damaged file and what to do."""
     try:
         yield
     except UNREADABLE as error:

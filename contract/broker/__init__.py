@@ -1,1 +1,1 @@
-"""The one Redis: the queue, the ledger of progress, uploads, and what each process says of itself."""
+"""What lives in Redis: the queue, the progress ledger, uploads, and process reports."""

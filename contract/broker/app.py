@@ -1,4 +1,4 @@
-"""The Celery app, its queues and what waits in them. Every setting has its reason in docs/decisions/0003."""
+"""The Celery app, its queues and how messages are sent. docs/decisions/0003 explains each setting."""
 
 import secrets
 import time
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 UPLOADS_TASK = "trace_ocr.uploads"
 SOCKET_SECONDS, CONNECT_SECONDS, HEALTH_CHECK_SECONDS = 30, 10, 25
-"""Redis time-outs; the health check is shorter than the socket's so that a dead peer is noticed first."""
+"""Redis timeouts. The health check is shorter than the socket timeout to detect a dead peer first."""
 
 RETRIES = 5
-"""Tries of one ledger command before its caller hears of it: some seconds, a Redis restart."""
+"""Tries of one ledger command before it raises: a few seconds, enough for a Redis restart."""
 
 
 def make_app(settings: "Settings") -> "Celery":
     """Return a Celery app over the settings' broker: JSON only, late acks, no result backend."""
-    # Imported here: most commands only look into Redis, and `run` has better to do before its worker starts.
+    # Imported here: most commands only read Redis, and `run` must start its worker first.
     from celery import Celery
     from kombu import Queue
 
@@ -58,12 +58,12 @@ def make_app(settings: "Settings") -> "Celery":
 
 
 def queue_for(namespace: str, kind: str, *, urgent: bool) -> str:
-    """Return the queue that a job's chunks go to."""
+    """Return the name of the queue for a job's chunks."""
     return f"{namespace}.{'urgent' if urgent else kind}"
 
 
 def queue_names(namespace: str) -> tuple[str, ...]:
-    """Return all queues, in the order in which workers ask them: uploads, urgent work, then a kind each."""
+    """Return all queue names in polling order: uploads, urgent chunks, then one queue per kind."""
     return f"{namespace}.uploads", f"{namespace}.urgent", *(f"{namespace}.{kind}" for kind in KINDS)
 
 
@@ -72,7 +72,7 @@ def _transport_options(settings: "Settings") -> dict[str, Any]:
         "visibility_timeout": settings.visibility_timeout,
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
-        # Queues are asked in the order in which the worker names them: urgent first.
+        # Poll queues in the order in which the worker names them: urgent first.
         "queue_order_strategy": "priority",
         "socket_timeout": SOCKET_SECONDS,
         "socket_connect_timeout": CONNECT_SECONDS,
@@ -82,11 +82,11 @@ def _transport_options(settings: "Settings") -> dict[str, Any]:
 
 
 def make_redis(settings: "Settings", *, retries: int = RETRIES, raw: bool = False) -> redis.Redis:
-    """Return a Redis client for the ledger; commands are retried with backoff while Redis is away.
+    """Return a Redis client for the ledger; it retries commands with backoff while Redis is unreachable.
 
     Args:
-        retries: tries of one command; fewer for those whose caller would rather hear of it soon
-        raw: answers are bytes instead of text, as `contract.broker.uploads` needs them
+        retries: tries of one command; use fewer where the caller must fail fast
+        raw: return bytes instead of text, as `contract.broker.uploads` needs
     """
     url = settings.broker_url()
     over_network: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
@@ -102,22 +102,22 @@ def make_redis(settings: "Settings", *, retries: int = RETRIES, raw: bool = Fals
             retry_on_error=[redis.ConnectionError, redis.TimeoutError],
         )
     except ValueError:
-        # Not chained, and without the cause's words: they hold the part of the URL that is a password.
+        # Not chained, and without the cause's message: it contains the password part of the URL.
         raise BrokerError(
-            "TRACE_OCR_REDIS_URL is no Redis URL such as redis://:password@host:6379/0; in a password, "
-            "the characters / ? # @ and % are written as %2F %3F %23 %40 and %25"
+            "TRACE_OCR_REDIS_URL is not a Redis URL such as redis://:password@host:6379/0; in a password, "
+            "write the characters / ? # @ and % as %2F %3F %23 %40 and %25"
         ) from None
 
 
 def task_for(kind: str) -> str:
-    """Return the name of the task that reads a chunk of a job of that kind, which is what Flower shows."""
+    """Return the name of the task that reads chunks of that kind of job; Flower shows it."""
     return f"trace_ocr.{kind}"
 
 
 def send_chunk(app: "Celery", message: ChunkMessage, kind: str, queue: str, total: int | None) -> None:
     """Publish the pointer to one chunk of a job of that kind.
 
-    The task's id is the chunk's name, so that what waits in Redis can be told apart without decoding it.
+    The task id names the chunk, so waiting messages can be identified without decoding their bodies.
 
     Raises:
         BrokerError: Redis cannot be reached
@@ -140,7 +140,7 @@ def send_chunk(app: "Celery", message: ChunkMessage, kind: str, queue: str, tota
 
 
 def send_nudge(app: "Celery", namespace: str, nudge: Nudge) -> None:
-    """Tell a worker, through the queue that is asked first, that uploads wait.
+    """Tell a worker that uploads wait, through the queue that workers poll first.
 
     Raises:
         BrokerError: Redis cannot be reached
@@ -151,9 +151,9 @@ def send_nudge(app: "Celery", namespace: str, nudge: Nudge) -> None:
         app.send_task(
             UPLOADS_TASK,
             kwargs=msgspec.to_builtins(nudge),
-            # No slash, so that it is never taken for a chunk's.
+            # No slash, so that it never looks like a chunk's id.
             task_id=f"uploads-{secrets.token_hex(8)}",
-            # Asked before the urgent chunks too: somebody waits for each of these.
+            # Polled before the urgent chunks too: a client is waiting for each upload.
             queue=queue_names(namespace)[0],
             headers=_headers(),
             argsrepr=f"uploads {nudge.kind}",
@@ -173,8 +173,11 @@ def _headers() -> dict[str, float]:
 
 
 def _kombu_url(url: str) -> str:
-    """Return the URL as kombu wants it: it names a Unix socket's scheme otherwise and has the password before
-    the path; and it checks a TLS server's certificate only if told to."""
+    """Return the URL in kombu's form.
+
+    kombu uses another scheme for Unix sockets, puts the password before the path, and checks a TLS server's
+    certificate only if asked to.
+    """
     if url.startswith("rediss://"):
         return url if "ssl_cert_reqs=" in url else f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
     if not url.startswith("unix://"):

@@ -1,4 +1,4 @@
-"""What waits in the broker: looks at kombu's own keys, which change nothing."""
+"""What waits in the broker: read-only looks at kombu's own keys."""
 
 import json
 import math
@@ -10,17 +10,18 @@ import redis
 from contract.broker.app import queue_names
 
 PEEK = 500
-"""Messages looked at in one LRANGE: about half a megabyte."""
+"""Messages read by one LRANGE: about half a megabyte."""
 
 _UNACKED = "unacked"
 
 UNACKED_INDEX = "unacked_index"
-"""Kombu's sorted set of delivery tag -> time of delivery; a tag older than the visibility timeout is
-delivered again. Kombu offers no way to renew it, so workers touch the key directly (docs/decisions/0003)."""
+"""Kombu's sorted set of delivery tag -> time of delivery. A message whose tag is older than the visibility
+timeout is delivered again. Kombu has no way to renew a tag, so workers update the key directly
+(docs/decisions/0003)."""
 
 
 def waiting_chunks(client: redis.Redis, namespace: str, job: str) -> set[int]:
-    """Return the chunks of a job that are queued, or taken by a worker and not yet acknowledged."""
+    """Return the chunks of a job that are queued, or delivered to a worker and not yet acked."""
     return {
         int(chunk)
         for owner, _, chunk in (identity.rpartition("/") for identity in _waiting(client, namespace))
@@ -29,22 +30,22 @@ def waiting_chunks(client: redis.Redis, namespace: str, job: str) -> set[int]:
 
 
 def queue_depth(client: redis.Redis, namespace: str) -> int:
-    """Return the messages queued plus those in workers' hands."""
+    """Return the number of messages that are queued or unacked."""
     return sum(queue_lengths(client, namespace).values()) + unacked_messages(client)
 
 
 def queue_lengths(client: redis.Redis, namespace: str) -> dict[str, int]:
-    """Return the messages that wait in each queue."""
+    """Return the number of messages that wait in each queue."""
     return {name: client.llen(name) for name in queue_names(namespace)}
 
 
 def unacked_messages(client: redis.Redis) -> int:
-    """Return the messages in workers' hands; of every namespace of the database, as kombu keeps them."""
+    """Return the number of unacked messages of all namespaces: kombu keeps them in one key per database."""
     return client.hlen(_UNACKED)
 
 
 def oldest_message_age(client: redis.Redis, namespace: str, now: float) -> float:
-    """Return how many seconds ago the oldest message that waits was sent; 0 where none says."""
+    """Return the age of the oldest waiting message in seconds; 0 if no message has a send time."""
     # Kombu pushes on the left and pops on the right.
     last = (client.lindex(name, -1) for name in queue_names(namespace))
     sent = [at for at in map(_sent_at, last) if at is not None]
@@ -52,13 +53,13 @@ def oldest_message_age(client: redis.Redis, namespace: str, now: float) -> float
 
 
 def oldest_lease_age(client: redis.Redis, now: float) -> float:
-    """Return how many seconds ago the least recently renewed lease was renewed; 0 where there is none."""
+    """Return the seconds since the least recently renewed lease was renewed; 0 if there is none."""
     oldest = cast("list[tuple[str, float]]", client.zrange(UNACKED_INDEX, 0, 0, withscores=True))
     return max(0.0, now - oldest[0][1]) if oldest else 0.0
 
 
 def _sent_at(text: str | bytes | None) -> float | None:
-    """Return when a message was sent, in Unix seconds, or None if it does not say."""
+    """Return when a message was sent, in Unix seconds, or None if it has no send time."""
     message = _parsed(text)
     headers = message.get("headers") if isinstance(message, dict) else None
     at = headers.get("sent_at") if isinstance(headers, dict) else None
@@ -66,8 +67,8 @@ def _sent_at(text: str | bytes | None) -> float | None:
 
 
 def _waiting(client: redis.Redis, namespace: str) -> Iterator[str]:
-    # Unacknowledged first would miss a message taken between the two looks; queued first sees it once
-    # at least, and seeing it twice does no harm.
+    # Reading unacked messages first would miss one that is delivered between the two reads. Queued first sees
+    # it at least once, and seeing it twice does no harm.
     for name in queue_names(namespace):
         start = 0
         while page := cast("list[str]", client.lrange(name, start, start + PEEK - 1)):
@@ -79,7 +80,7 @@ def _waiting(client: redis.Redis, namespace: str) -> Iterator[str]:
 
 
 def _parsed(text: str | bytes | None) -> Any:
-    """Return the JSON value, None for what is none: a stranger's entry must not stop the reconciler."""
+    """Return the JSON value, or None if it is invalid: a foreign entry must not stop the reconciler."""
     try:
         return json.loads(text) if text else None
     except (ValueError, RecursionError):

@@ -1,36 +1,36 @@
--- The ledger: Redis as progress, not as truth. One call is one transition, and each may be repeated.
+-- The ledger: Redis holds progress, storage holds the truth. One call is one transition, and each is idempotent.
 --
 -- Keys, all below the namespace ("trace-ocr:" by default):
 --   jobs                 sorted set   job id -> created_at (Unix seconds)
 --   finished             list         job ids whose last chunk was just marked; control pops them
---   submitted            list         job ids that control is to plan or send anew; its planners pop them
+--   submitted            list         job ids that control must plan or re-send; its planners pop them
 --   job:<id>             hash         workspace, kind, status, created_at, items_planned, chunks_planned,
 --                                     items_total, chunks_total (both once planned), chunks_done,
 --                                     completed, failed, updated_at, planned_at, <status>_at, error, source,
 --                                     submissions (times opened)
 --   job:<id>:done        bitmap       bit n is set once chunk n's part is durable
 --   job:<id>:attempts    hash         chunk -> runs begun, removed when the chunk is done
---   job:<id>:running     hash         chunk -> "<items read> <unix seconds> <worker>", removed likewise
+--   job:<id>:running     hash         chunk -> "<items read> <unix seconds> <worker>", removed when the chunk is done
 --   job:<id>:rate        list         "<unix seconds> <items> <worker>" of the newest marks, newest first
 --   job:<id>:stages      hash         stage -> seconds, summed over chunks
 --   job:<id>:errors      list         the newest failed items as JSON, newest first
 --
--- A job that Redis lost (no status) is not written to, except by open, which enters it again; the reconciler
--- then marks every chunk whose part exists.
+-- Only open writes to a job that Redis lost (no status): it registers the job again. The reconciler then marks
+-- every chunk whose part exists.
 --
--- Before this text, the Python side puts what contract/states.py says of a job's states:
---   TRANSITIONS[event][state]  the state after the event; nil where the event changes nothing
---   INITIAL                    the state of a job that is opened and not known
+-- The Python side prepends the tables of contract/states.py:
+--   TRANSITIONS[event][state]  the state after the event; nil if the event changes nothing
+--   INITIAL                    the state of a new job
 --   ENDED[state]               true if the job has ended
---   CLAIMABLE[state]           true if workers take up the job's chunks
+--   CLAIMABLE[state]           true if workers start the job's chunks
 --
 -- ARGV[1] is the transition, ARGV[2] the job id, ARGV[3] the time; KEYS[1] is the prefix.
 
 local transition, job, now = ARGV[1], ARGV[2], ARGV[3]
 local prefix = KEYS[1]
 local record = prefix .. "job:" .. job
-local RATE_LENGTH = 64  -- marks kept for the throughput; at a mark a second, about a minute
-local ERRORS_LENGTH = 20  -- failed items kept, for a first look; errors.jsonl has them all
+local RATE_LENGTH = 64  -- marks kept for the throughput: about a minute at one mark a second
+local ERRORS_LENGTH = 20  -- failed items kept for display; errors.jsonl has them all
 local PARTS = { ":done", ":attempts", ":running", ":rate", ":stages", ":errors" }
 
 local function status() return redis.call("HGET", record, "status") end
@@ -39,7 +39,7 @@ local function set_status(value)
   redis.call("HSET", record, "status", value, value .. "_at", now, "updated_at", now)
 end
 
--- Moves the job as the event does; returns false where the table has no such transition.
+-- Applies the event to the job's state; returns false if the table has no such transition.
 local function move(event)
   local target = TRANSITIONS[event][status()]
   if not target then return false end
@@ -57,8 +57,8 @@ end
 
 local transitions = {}
 
--- ARGV: workspace, kind, source, created_at. Registers the job, or takes up a halted, ended or lost one again;
--- of an ended one nothing is kept, since its workspace may have changed: its parts are marked anew.
+-- ARGV: workspace, kind, source, created_at. Registers the job, or reopens a halted, ended or lost one.
+-- Nothing of an ended job is kept, since its workspace may have changed: its parts are marked again.
 function transitions.open()
   local known, current = redis.call("HGET", record, "workspace"), status()
   if known and known ~= ARGV[4] then return { 0, known } end
@@ -91,9 +91,9 @@ function transitions.planned()
   return 1
 end
 
--- ARGV: chunks, items in all. Chunks grow with a round of retries, also of a job about to be merged, which then
--- goes on; a call that comes from before that round changes nothing. Returns 1 to the one caller whose call
--- completes the job.
+-- ARGV: total chunks, total items. A round of retries adds chunks, even to a job that is about to be merged: it
+-- then runs again. A call from before that round changes nothing. Returns 1 to the one caller whose call completes
+-- the job.
 function transitions.plan_done()
   if not status() then return 0 end
   if tonumber(ARGV[4]) < tonumber(redis.call("HGET", record, "chunks_total") or "0") then return 0 end
@@ -105,8 +105,8 @@ function transitions.plan_done()
   return finalize_if_done()
 end
 
--- ARGV: chunk, worker. Returns {status, attempt}; attempt 0 says the chunk is done already, -1 that the job
--- does not run now. A job that Redis lost is "unknown": the worker enters it again from its workspace.
+-- ARGV: chunk, worker. Returns {status, attempt}; attempt 0 means that the chunk is done already, -1 that the
+-- job does not run now. A job that Redis lost is "unknown": the worker registers it again from its workspace.
 function transitions.begin()
   local chunk, current = ARGV[4], status()
   if not current then return { "unknown", -1 } end
@@ -116,7 +116,7 @@ function transitions.begin()
   return { current, redis.call("HINCRBY", record .. ":attempts", chunk, 1) }
 end
 
--- ARGV: chunk, items read, worker. A running chunk's progress; also its sign of life.
+-- ARGV: chunk, items read, worker. A running chunk's progress, which is also its heartbeat.
 function transitions.progress()
   if redis.call("HEXISTS", record .. ":running", ARGV[4]) == 0 then return 0 end
   redis.call("HSET", record .. ":running", ARGV[4], ARGV[5] .. " " .. now .. " " .. ARGV[6])
@@ -124,15 +124,15 @@ function transitions.progress()
   return 1
 end
 
--- ARGV: chunk. The chunk goes back to the queue unharmed, so this run does not count.
+-- ARGV: chunk. The chunk goes back to the queue; this run does not count as an attempt.
 function transitions.hand_back()
   if redis.call("HEXISTS", record .. ":running", ARGV[4]) == 0 then return 0 end
   redis.call("HDEL", record .. ":running", ARGV[4])
   return redis.call("HINCRBY", record .. ":attempts", ARGV[4], -1)
 end
 
--- ARGV: chunk, completed, failed, items that were counted as failed before, worker, number of stages, then
--- each stage's name and seconds, then failed items as JSON. Returns {counted, finished}: each is 1 for exactly
+-- ARGV: chunk, completed, failed, items already counted as failed, worker, number of stages, then each stage's
+-- name and seconds, then failed items as JSON. Returns {counted, finished}: each is 1 for exactly
 -- one caller.
 function transitions.mark()
   local chunk = ARGV[4]
@@ -158,8 +158,9 @@ function transitions.hold()
   return status() and move(ARGV[4]) and 1 or 0
 end
 
--- ARGV: event (complete, fail, stop), message, retention in seconds, submissions that the caller knows of ("" for any). Ends the job;
--- Redis forgets it after the retention. One that was submitted anew since the caller looked is looked at again.
+-- ARGV: event (complete, fail, stop), message, retention in seconds, submissions that the caller has seen ("" for
+-- any). Ends the job; it expires after the retention. If it was submitted again since the caller looked, it does not
+-- end and goes to the finished list instead.
 function transitions.finish()
   if not status() or not TRANSITIONS[ARGV[4]][status()] then return 0 end
   if ARGV[7] ~= "" and (redis.call("HGET", record, "submissions") or "0") ~= ARGV[7] then

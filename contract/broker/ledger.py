@@ -1,4 +1,4 @@
-"""The ledger's Python side: one method per transition of `ledger.lua`, and the reads of a job's progress."""
+"""The Python side of the ledger: one method per transition of `ledger.lua`, and the queries."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from redis import Redis
 
 UNKNOWN = "unknown"
-"""What `begin` answers for a job that Redis does not have."""
+"""The status that `begin` returns for a job that Redis does not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The ledger's answer to a worker that takes up a chunk.
+    """The ledger's answer to a worker that starts a chunk.
 
-    `attempt` counts from 1; 0 says the chunk is done, -1 that the job does not run now or, with the status
-    `unknown`, that Redis has lost it.
+    `attempt` counts from 1. 0 means that the chunk is done; -1 that the job does not run now or, with the
+    status `unknown`, that Redis has lost it.
     """
 
     status: str
@@ -49,36 +49,36 @@ class Ledger:
         self._script = redis.register_script(_lua_tables() + code)
 
     def open(self, job: str, workspace: str, kind: str, source: str, created_at: int) -> None:
-        """Register a job, or take up an ended one again.
+        """Register a job, or reopen an ended one.
 
         Raises:
-            WorkspaceConflictError: another workspace's job goes by this id
+            WorkspaceConflictError: a job with this id lives in another workspace
         """
         ours, known = self._run("open", job, workspace, kind, source, created_at)
         if not ours:
             raise WorkspaceConflictError(
-                f"a job named {job} already lives in {known}: choose another id, or continue that one"
+                f"a job named {job} already lives in {known}: choose another id, or continue that job"
             )
 
     def planned(self, job: str, chunks: int, items: int) -> None:
-        """Note how much is planned so far."""
+        """Record how many chunks and items are planned so far."""
         self._run("planned", job, chunks, items)
 
     def plan_done(self, job: str, chunks: int, items: int) -> bool:
-        """Note the plan's totals; return whether this very call completed the job."""
+        """Record the plan's totals; return whether this call completed the job."""
         return bool(self._run("plan_done", job, chunks, items))
 
     def begin(self, job: str, chunk: int, worker: str) -> Begin:
-        """Note that a worker takes up a chunk."""
+        """Record that a worker starts a chunk."""
         status, attempt = self._run("begin", job, chunk, worker)
         return Begin(status, int(attempt))
 
     def progress(self, job: str, chunk: int, items: int, worker: str) -> None:
-        """Note how many items of a running chunk are read."""
+        """Record how many items of a running chunk are read."""
         self._run("progress", job, chunk, items, worker)
 
     def hand_back(self, job: str, chunk: int) -> None:
-        """Note that a chunk goes back to the queue unharmed."""
+        """Record that a chunk goes back to the queue; this run does not count as an attempt."""
         self._run("hand_back", job, chunk)
 
     def mark(
@@ -91,13 +91,13 @@ class Ledger:
         worker: str = "",
         stage_seconds: dict[str, float] | None = None,
     ) -> bool:
-        """Note that a chunk's part is durable; return whether this call was the one that counted it.
+        """Record that a chunk's part is durable; return whether this call counted it.
 
         Args:
             outcome: what the part holds
-            again: the chunk's items had failed before, and are counted as failed already
-            worker: who read the chunk, where that is known
-            stage_seconds: what it took, likewise
+            again: the chunk retries items that are already counted as failed
+            worker: name of the worker that read the chunk; empty if unknown
+            stage_seconds: seconds per stage; None if unknown
         """
         stages = stage_seconds or {}
         counted, _ = self._run(
@@ -115,8 +115,10 @@ class Ledger:
         return bool(counted)
 
     def hold(self, job: str, status: State) -> bool:
-        """Stop a job for now (paused) or for good (cancelling); return whether this call did it: not where
-        `TRANSITIONS` does not lead there from the job's state."""
+        """Pause or cancel a job: `status` is `paused` or `cancelling`.
+
+        Return whether this call did it; False if `TRANSITIONS` has no such transition from the job's state.
+        """
         return bool(self._run("hold", job, ENTERED_BY[status]))
 
     def finish(
@@ -130,18 +132,18 @@ class Ledger:
         """End the job with a final status; return whether this call ended it, as for `hold`.
 
         Args:
-            submissions: as the caller's `Progress` has it: a job that was submitted anew since does not end,
-                and is handed to `next_finished` once more
+            submissions: the count in the caller's `Progress`. If the job was submitted again since, it does
+                not end, and `next_finished` returns it once more.
         """
         known = "" if submissions is None else submissions
         return bool(self._run("finish", job, ENTERED_BY[status], message, int(retention_seconds), known))
 
     def attempts(self, job: str, chunk: int) -> int:
-        """Return how many runs of a chunk have begun."""
+        """Return how many runs of a chunk have started."""
         return int(self._redis.hget(f"{self._prefix}job:{job}:attempts", str(chunk)) or 0)
 
     def done_among(self, job: str, chunks: Iterable[int]) -> set[int]:
-        """Return those of the chunks that are marked, in one round trip."""
+        """Return which of the chunks are marked, in one round trip."""
         asked = list(chunks)
         pipeline = self._redis.pipeline(transaction=False)
         for chunk in asked:
@@ -149,15 +151,15 @@ class Ledger:
         return {chunk for chunk, bit in zip(asked, pipeline.execute(), strict=True) if bit}
 
     def next_finished(self, timeout: float) -> str | None:
-        """Wait up to `timeout` seconds for a job whose last chunk was marked; return its id."""
+        """Wait up to `timeout` seconds for a job whose last chunk was marked; return its id, or None."""
         return self._pop("finished", timeout)
 
     def submit(self, job: str) -> None:
-        """Ask control to plan a job, or to send anew what of it has no part."""
+        """Ask control to plan a job, or to re-send its chunks that have no part."""
         self._redis.rpush(self._prefix + "submitted", job)
 
     def next_submitted(self, timeout: float) -> str | None:
-        """Wait up to `timeout` seconds for a job that was asked for so; return its id."""
+        """Wait up to `timeout` seconds for a submitted job; return its id, or None."""
         return self._pop("submitted", timeout)
 
     def _pop(self, name: str, timeout: float) -> str | None:
@@ -165,12 +167,14 @@ class Ledger:
         return popped[1] if popped else None
 
     def jobs(self) -> list[str]:
-        """Return the ids of all jobs that Redis remembers, oldest first; forgets expired ones."""
+        """Return the ids of all jobs in Redis, oldest first; removes expired ones from the index."""
         return list(self.created())
 
     def created(self) -> dict[str, float]:
-        """Return when each job that Redis remembers was created, in Unix seconds, oldest first; forgets
-        expired ones."""
+        """Return the creation time in Unix seconds of each job in Redis, oldest first.
+
+        Removes expired jobs from the index.
+        """
         known = cast(
             "list[tuple[str, float]]", self._redis.zrange(self._prefix + "jobs", 0, -1, withscores=True)
         )
@@ -184,7 +188,7 @@ class Ledger:
         return {job: at for (job, at), there in zip(known, exists, strict=True) if there}
 
     def statuses(self) -> dict[str, str]:
-        """Return the status of each job that Redis remembers, newest first, in two round trips."""
+        """Return the status of each job in Redis, newest first, in two round trips."""
         known = cast("list[str]", self._redis.zrevrange(self._prefix + "jobs", 0, -1))
         pipeline = self._redis.pipeline(transaction=False)
         for job in known:

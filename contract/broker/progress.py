@@ -1,4 +1,4 @@
-"""A job's progress as the ledger has it, read back from the fields of its Redis keys."""
+"""A job's progress, parsed from its Redis keys."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from contract.states import State
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the ledger knows of one job; counts in items unless they say chunks, times in Unix seconds."""
+    """What the ledger knows about one job. Counts are items unless named chunks; times are Unix seconds."""
 
     job: str
     workspace: str
@@ -48,7 +48,7 @@ def parse_progress(
     stages: dict[str, str],
     errors: list[str],
 ) -> Progress:
-    """Return the progress that the values of a job's keys hold; `now` in Unix seconds."""
+    """Return the progress in the values of a job's keys; `now` is in Unix seconds."""
     marks = [_mark(mark) for mark in rate]
 
     def count(name: str) -> int:
@@ -94,7 +94,7 @@ def _mark(value: str) -> Mark:
 
 
 def _rate(marks: list[Mark], now: float) -> float | None:
-    """Items per second over the newest marks; the oldest one only starts the clock."""
+    """Return the items per second over the newest marks; the oldest mark only starts the clock."""
     if len(marks) < 2:
         return None
     elapsed = now - marks[-1].at
@@ -102,7 +102,7 @@ def _rate(marks: list[Mark], now: float) -> float | None:
 
 
 def _failed_items(values: list[str]) -> Iterator[FailedItem]:
-    """Yield what can be read of the list; it is for a first look, and not worth failing a status for."""
+    """Yield the entries that can be decoded; a bad one must not fail the status, as they are for display."""
     for value in values:
         with contextlib.suppress(*UNREADABLE):
             yield msgspec.json.decode(value, type=FailedItem)

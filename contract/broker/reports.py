@@ -1,10 +1,10 @@
-"""Reports: every worker and control process says every few seconds that it lives, and how it is doing.
+"""Reports: every few seconds, each worker and control process writes that it is alive, and its metrics.
 
 Keys, below the namespace:
-  process:<role>:<name>:<pid>   string       one ProcessReport, as JSON; expires unless it is written again
+  process:<role>:<name>:<pid>   string       one ProcessReport, as JSON; expires unless rewritten
   processes                     sorted set   "<role>:<name>:<pid>" -> when it was last written (Unix seconds)
 
-A dead process's key vanishes by itself; its entry in the set goes when somebody next looks.
+A dead process's key expires; the next `Reports.live` removes its entry from the set.
 """
 
 import os
@@ -29,38 +29,38 @@ if TYPE_CHECKING:
     from contract.settings import Settings
 
 REPORT_SECONDS = 5
-"""Seconds between two reports: a third of the interval at which Prometheus customarily asks."""
+"""Seconds between two reports: a third of the usual Prometheus scrape interval."""
 
 EXPIRY_SECONDS = 4 * REPORT_SECONDS
-"""Seconds after its last report that a process counts as dead; three may be lost on the way."""
+"""Seconds after its last report when a process counts as dead; three reports may be lost."""
 
 INDEX_SECONDS = 3_600
-"""Seconds that the index outlives a process that nobody looked for; clocks differ by less."""
+"""Seconds that a process stays in the index if nothing reads it; clocks differ by less."""
 
 MAX_PROCESSES = 1_024
-"""Processes read at once, the newest; a system has some tens."""
+"""Newest processes read at once; a deployment has some tens."""
 
 MAX_METRICS = 1 << 18
-"""Characters of one process's metrics; real ones are some ten thousand."""
+"""Maximum length of one process's metrics in characters; typical metrics have some ten thousand."""
 
 MAX_REPORT_BYTES = 2 * MAX_METRICS
-"""Bytes of one report that are read; escaping doubles some characters."""
+"""Maximum bytes read of one report; escaping doubles some characters."""
 
 MAX_NAME = 256
-"""Characters of a process's name, host or device; a host's name has 253 at most."""
+"""Maximum characters of a process's name, host or device; a host name has at most 253."""
 
 FORGET_SECONDS = 2.0
-"""Seconds that a process which ends waits for its reporter, in case Redis is away."""
+"""Seconds that an ending process waits for its reporter, in case Redis is unreachable."""
 
 Role = Literal["worker", "control"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 
 
 class ProcessReport(msgspec.Struct, frozen=True):
-    """One process at one time; times in Unix seconds.
+    """The state of one process at one time; times are Unix seconds.
 
-    `progress_age_seconds` says how long ago a running chunk last moved, 0 while none runs; `metrics` is
-    Prometheus text; `activity` says what keeps the process from its work, such as loading a model.
+    `progress_age_seconds` is the time since the slowest running chunk last made progress, 0 while none runs.
+    `metrics` is Prometheus text. `activity` says what delays the process, such as loading a model.
     """
 
     name: Name
@@ -76,10 +76,10 @@ class ProcessReport(msgspec.Struct, frozen=True):
 
 
 class Reports:
-    """The reports of one system's processes.
+    """The reports of all processes of one deployment.
 
     Args:
-        client: any client
+        client: a Redis client, with or without decode_responses
         namespace: the settings' namespace; every key starts with it
         clock: Unix seconds
     """
@@ -91,7 +91,7 @@ class Reports:
         self._clock = clock
 
     def write(self, report: ProcessReport) -> None:
-        """Store a report as seen now, over the process's last one; metrics that are too long are left out."""
+        """Store a report as seen now, replacing the process's last one; drops metrics that are too long."""
         now, member = self._clock(), _member(report)
         report = msgspec.structs.replace(report, seen_at=now)
         data = msgspec.json.encode(report)
@@ -104,11 +104,11 @@ class Reports:
         pipeline.execute()
 
     def live(self, role: Role | None = None) -> list[ProcessReport]:
-        """Return the processes that live, by role, name and age; what is no report is passed over."""
+        """Return the live processes by role, name and start time; skips entries that are no reports."""
         values = self._values()
         gone = [member for member, value in values.items() if not value]
         if gone:
-            # One that is written again in this very moment is missed until it writes once more.
+            # A process that writes at this very moment is missing until its next report.
             self._client.zrem(self._index, *gone)
         reports = [report for report in map(_parse, values.values()) if report]
         return sorted(
@@ -117,7 +117,7 @@ class Reports:
         )
 
     def _values(self) -> dict[bytes, object]:
-        """Return what lies under each key that the index names; as bytes, since decoding may raise."""
+        """Return the value of each key in the index, as bytes, since decoding may raise."""
         raw: dict[str, Any] = {NEVER_DECODE: True}
         members: list[bytes] = self._client.execute_command(  # type: ignore[no-untyped-call]
             "ZREVRANGE", self._index, 0, MAX_PROCESSES - 1, **raw
@@ -129,7 +129,7 @@ class Reports:
         return dict(zip(members, pipeline.execute(raise_on_error=False), strict=True))
 
     def forget(self, report: ProcessReport) -> None:
-        """Remove a process that ends of its own accord."""
+        """Remove the report of a process that shuts down."""
         member = _member(report)
         pipeline = self._client.pipeline(transaction=True)
         pipeline.delete(self._prefix + member)
@@ -140,11 +140,11 @@ class Reports:
 class Reporter:
     """A thread that writes its process's report while the `with` block runs, and removes it at the end.
 
-    Whatever goes wrong is logged once until it goes right again; the process works on.
+    A failure is logged once until a write succeeds again; the process keeps running.
 
     Args:
-        reports: where to
-        make_report: returns what there is to say; called in the thread
+        reports: where to write
+        make_report: returns the report; called in the thread
     """
 
     def __init__(self, reports: Reports, make_report: Callable[[], ProcessReport]) -> None:
@@ -163,15 +163,15 @@ class Reporter:
         self.close()
 
     def start(self) -> None:
-        """Write the first report at once, and then one every REPORT_SECONDS."""
+        """Write the first report now, and then one every REPORT_SECONDS."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Write the next report now: something has changed that people wait to see. From any thread."""
+        """Write the next report now, to show a change without delay. Thread-safe."""
         self._woken.set()
 
     def close(self) -> None:
-        """Stop, and remove the report; where Redis is away it expires instead. May be called twice."""
+        """Stop, and remove the report; if Redis is unreachable the report expires instead. Idempotent."""
         self._ended.set()
         self._woken.set()
         if self._thread.ident is not None:
@@ -190,7 +190,7 @@ class Reporter:
             structlog.get_logger().debug("report_not_removed", error=str(error))
 
     def _write(self, told: bool) -> bool:
-        """Write one report; return whether the log says by now that this fails."""
+        """Write one report; return whether a failure is logged."""
         log = structlog.get_logger()
         try:
             self._last = self._make_report()
@@ -199,7 +199,7 @@ class Reporter:
             if not told:
                 log.warning("report_failed", error=str(error))
             return True
-        # Any exception: what gathers the figures must not end what tells that the process lives.
+        # Any exception: a failure to collect the metrics must not end the reporter.
         except Exception as error:
             if not told:
                 log.error("report_failed", exc_info=error)
@@ -214,13 +214,14 @@ def make_reporter(
     device: str = "",
     figures: Callable[[], dict[str, Any]] = dict,
 ) -> Reporter:
-    """Return a reporter of the calling process, which starts now.
+    """Return a reporter of the calling process; the process's start time is now.
 
     Args:
-        name: what people call the process
+        name: the process's name
+        device: what the process runs on, for display
         figures: returns the fields of the report that change with time
     """
-    # A connection of its own, with little patience: a report that comes late says nothing.
+    # Its own connection with few retries: a late report is worthless.
     reports = Reports(make_redis(settings, retries=1), settings.namespace)
     host, now = socket.gethostname() or "localhost", time.time()
     start = ProcessReport(name[:MAX_NAME], role, os.getpid(), host[:MAX_NAME], device[:MAX_NAME], now, now)

@@ -1,4 +1,4 @@
-"""Entering a job in the ledger from its workspace: at submission, and wherever Redis has lost it."""
+"""Register a job in the ledger from its workspace: at submission, and after Redis has lost it."""
 
 from contract.broker.ledger import Ledger
 from contract.job import Job
@@ -7,10 +7,10 @@ from contract.workspace import Workspace
 
 
 def enter_job(job: Job, workspace: Workspace, ledger: Ledger, retention_seconds: float) -> None:
-    """Make the ledger know the job as its workspace has it; a halted job stays halted.
+    """Register the job as its workspace describes it; a halted job stays halted.
 
     Raises:
-        WorkspaceConflictError: another workspace's job goes by this id
+        WorkspaceConflictError: a job with this id lives in another workspace
     """
     ledger.open(job.id, workspace.root, job.kind, job.source.uri, job.created_at)
     if job.plan:

@@ -1,14 +1,13 @@
-"""Uploads: files sent over HTTP that wait for a worker, and the way of their text back.
+"""Uploads: files sent over HTTP that wait for a worker, and the answers to them.
 
-A job's items lie in storage; an upload lives in Redis alone, for as long as its sender waits. Many senders'
-uploads lie in one list, per recognition architecture or kind of pages, and a worker takes as many at once as
-its batch holds: that is how small requests share batches. The queue carries only a nudge that something is
-there.
+A job's items are in storage; an upload is only in Redis, and only as long as its sender waits. All senders'
+uploads of one kind share a list, and a worker takes as many at once as its batch holds: this is how small
+requests share batches. The queue carries only a nudge: a message that uploads wait.
 
 Keys, below the namespace:
-  uploads:<kind>           list    one Ticket each, as JSON; sent on the right, taken on the left
+  uploads:<kind>           list    one Ticket each, as JSON; pushed on the right, popped on the left
   upload:<id>              string  the file's bytes; expires with the ticket
-  answers:<sender>         list    one Answer each, as JSON; expires when nobody asks for it
+  answers:<sender>         list    one Answer each, as JSON; expires if the sender does not fetch it
 """
 
 import math
@@ -26,19 +25,19 @@ if TYPE_CHECKING:
     from redis import Redis
 
 ANSWERS_SECONDS = 60
-"""Seconds that answers outlive a sender that no longer asks for them."""
+"""Seconds until answers expire that their sender does not fetch."""
 
 MEDIA_TYPES = ("image/jpeg", "image/png", "application/pdf")
-"""What the contract's endpoints take."""
+"""The media types that the Trace OCR API accepts."""
 
 MediaType = Literal["image/jpeg", "image/png", "application/pdf"]
 Token = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """One upload that waits; `deadline` in Unix seconds, after which nobody waits for its answer.
+    """One waiting upload. After `deadline`, in Unix seconds, its sender no longer waits for the answer.
 
-    `parameters` are its kind's, all of them.
+    `parameters` holds all parameters of the upload's kind.
     """
 
     id: Token
@@ -51,16 +50,16 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """An upload in a worker's hands."""
+    """A ticket with the bytes of its file."""
 
     ticket: Ticket
     data: bytes
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What became of an upload: a line of JSON for each page, an image having one; or why there are none.
+    """The result of an upload: one JSON line per page (an image is one page), or the error.
 
-    `fault` says whose: the upload's own, or the server's.
+    `fault` says whether the upload or the server caused the error.
     """
 
     id: str
@@ -84,27 +83,27 @@ class Uploads:
         self._clock = clock
 
     def waiting(self) -> int:
-        """Return how many uploads wait for a worker, whatever for."""
+        """Return how many uploads of all kinds wait for a worker."""
         pipeline = self._redis.pipeline(transaction=False)
         for kind in KINDS:
             pipeline.llen(self._list(kind))
         return sum(cast("list[int]", pipeline.execute()))
 
     def send(self, kind: str, uploads: list[Upload]) -> None:
-        """Add uploads to those that wait for the same."""
+        """Add uploads to the list of their kind."""
         pipeline = self._redis.pipeline(transaction=True)
         for upload in uploads:
             ticket = upload.ticket
             seconds = max(1, math.ceil(ticket.deadline - self._clock()))
             pipeline.set(self._data(ticket.id), upload.data, ex=seconds)
             pipeline.rpush(self._list(kind), msgspec.json.encode(ticket))
-        # A list that no worker takes from must not outlive its tickets.
+        # The list must expire with its tickets if no worker takes them.
         last = max((upload.ticket.deadline for upload in uploads), default=0.0)
         pipeline.expire(self._list(kind), max(1, math.ceil(last - self._clock())))
         pipeline.execute()
 
     def take(self, kind: str, count: int) -> list[Upload]:
-        """Return up to `count` uploads, oldest first; those that nobody waits for any more are dropped."""
+        """Return up to `count` uploads, oldest first; drops those past their deadline."""
         taken: list[Upload] = []
         while len(taken) < count:
             asked = count - len(taken)
@@ -115,7 +114,7 @@ class Uploads:
         return taken
 
     def answer(self, sender: str, answers: list[Answer]) -> None:
-        """Send answers to the one who waits for them."""
+        """Send answers to the sender that waits for them."""
         key = self._answers(sender)
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.rpush(key, *(msgspec.json.encode(answer) for answer in answers))
@@ -123,7 +122,7 @@ class Uploads:
         pipeline.execute()
 
     def next_answers(self, sender: str, timeout: float, most: int = 256) -> list[Answer]:
-        """Wait up to `timeout` seconds for answers; return those that are there, at most `most` more."""
+        """Wait up to `timeout` seconds for an answer; return it with up to `most` others that are ready."""
         key = self._answers(sender)
         first = cast("tuple[bytes, bytes] | None", self._redis.blpop([key], timeout=timeout))
         if first is None:
@@ -132,7 +131,7 @@ class Uploads:
         return [msgspec.json.decode(value, type=Answer) for value in (first[1], *more)]
 
     def _tickets(self, kind: str, count: int) -> list[Ticket] | None:
-        """Return the next tickets, None if there are none; what is no ticket is passed over."""
+        """Return the next tickets, or None if the list is empty; skips entries that are no tickets."""
         values = cast("list[bytes] | None", self._redis.lpop(self._list(kind), count))
         if not values:
             return None

@@ -1,4 +1,4 @@
-"""The kinds of jobs: one module each, described by its `KIND`."""
+"""The kinds of jobs: one module each, which describes its kind as `KIND`."""
 
 import copy
 from typing import TYPE_CHECKING, Any, Literal, Optional
@@ -9,7 +9,7 @@ from contract.kinds.base import Kind
 from contract.registry import Registry
 
 DEFAULT_KIND = "recognition"
-"""The kind of a job that names none."""
+"""The kind of a job that does not name one."""
 
 KINDS: Registry[Kind] = Registry("contract.kinds", "KIND", ("recognition", "ocr", "detection", "kie"))
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     KindName = str
 else:
     KindName = Literal[tuple(KINDS)]
-"""A kind's name, for records and requests: pydantic, msgspec and OpenAPI see the closed list."""
+"""A kind's name in records and requests: pydantic, msgspec and OpenAPI see the list of kinds."""
 
 
 def job_parameters() -> dict[str, FieldInfo]:
-    """Return the parameters of all kinds by name; kinds that share a name share its meaning."""
+    """Return the parameters of all kinds by name; the same name means the same in every kind."""
     found: dict[str, FieldInfo] = {}
     for kind in KINDS.values():
         for name, parameter in kind.parameters.model_fields.items():
@@ -30,12 +30,12 @@ def job_parameters() -> dict[str, FieldInfo]:
 
 
 def defaults() -> dict[str, Any]:
-    """Return those parameters for `create_model`, each with its default."""
+    """Return the parameters of all kinds as fields for `create_model`, each with its default."""
     return {name: (parameter.annotation, parameter) for name, parameter in job_parameters().items()}
 
 
 def optional(parameters: dict[str, FieldInfo]) -> dict[str, Any]:
-    """Return parameters for `create_model`, of which any may be left out."""
+    """Return parameters as fields for `create_model`, all of them optional."""
     fields: dict[str, Any] = {}
     for name, parameter in parameters.items():
         left_out = copy.copy(parameter)

@@ -1,4 +1,4 @@
-"""What a kind of job is: everything that producer, API and worker derive from its one description."""
+"""What describes a kind of job; producer, API and worker derive everything else from it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,17 +11,17 @@ from pydantic import BaseModel, ConfigDict
 from contract.lines import WordBox
 
 Unit = Literal["crop", "page"]
-"""What an item is: an image of one text snippet; or a page, of which a document has several."""
+"""What an item is: an image of one text snippet, or a page, of which a document has several."""
 
 
 class Parameters(BaseModel):
-    """Base of every kind's parameters: immutable, and closed to names that it does not know."""
+    """Base of every kind's parameters: immutable, and unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Excerpt(NamedTuple):
-    """A result in a few words, and its confidence in 0..1; None where there is none."""
+    """A result in a few words, and its confidence in 0..1, or None if it has none."""
 
     value: str
     confidence: float | None
@@ -39,24 +39,25 @@ def _no_note(_: Any) -> str:
 class Kind:
     """One kind of job.
 
-    Queues, tasks, flags, routes, metric labels, samples and views derive from this.
+    Queues, tasks, flags, routes, metric labels, samples and views are derived from this.
 
     Args:
-        name: in job.json, on the command line, as route and as metric label
-        help: what is read, for the command line and the API's documentation
-        parameters: the Trace OCR API's names and defaults
-        line: one result, as JSONL holds it; its first fields are `id` and `name`
+        name: used in job.json, on the command line, as route and as metric label
+        help: what the kind reads, for the command line and the API's documentation
+        parameters: model with the Trace OCR API's names and defaults
+        line: type of one JSONL result; its first fields are `id` and `name`
         unit: what an item is
-        chunk_size: default items in a chunk: a minute or less of work, so that a killed worker costs little
-        batch: the parameter that says how many items the first model reads at once
-        excerpt: what lists show of a line
-        tuning: parameters that change how fast lines are made and not what is in them; a job may continue
-            with others
-        words: a page's words with their boxes, in reading order; none of a crop
+        chunk_size: default number of items in a chunk: a minute or less of work, so that little is lost with
+            a killed worker
+        batch: name of the parameter for the first model's batch size
+        excerpt: returns the excerpt of a line that lists show
+        tuning: parameters that change how fast lines are made but not their content; a job may continue
+            with other values
+        words: returns a page's words with their boxes, in reading order; a crop has none
         page_exports: formats that workers prepare page by page
-        aliases: further names of parameters over HTTP
-        unanswered: fields of a line that an answer over HTTP leaves out
-        view_note: what a viewer must know of a job with these parameters; empty where there is nothing
+        aliases: other names of parameters over HTTP
+        unanswered: fields of a line that answers over HTTP leave out
+        view_note: returns a note for viewers of a job with these parameters; empty if there is none
     """
 
     name: str
@@ -75,12 +76,12 @@ class Kind:
     view_note: Callable[[Any], str] = _no_note
 
     def identity(self, parameters: Parameters) -> dict[str, Any]:
-        """Return the parameters that decide what the lines hold."""
+        """Return the parameters that decide the lines' content."""
         return parameters.model_dump(mode="json", exclude=set(self.tuning))
 
 
 def excerpt_of_words(words: Iterable[WordBox]) -> Excerpt:
-    """Return the words of a page in their order, and their mean confidence."""
+    """Return the words of a page, in order, and their mean confidence."""
     read = list(words)
     confidences = [word.confidence for word in read if word.confidence is not None]
     return Excerpt(" ".join(word.value for word in read), fmean(confidences) if confidences else None)

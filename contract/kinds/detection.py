@@ -7,7 +7,7 @@ from contract.kinds.base import Excerpt, Kind, Parameters
 from contract.lines import DetectionLine, WordBox
 
 MAX_PAGE_BATCH_SIZE = 256
-"""Pages read at once at most: each is 3 MB as bytes, 12 MB as floats."""
+"""Maximum pages in a batch: each is 3 MB as bytes, 12 MB as floats."""
 
 PDF_RESOLUTION = 144
 """Dots per inch at which PDF pages are rendered: docTR's scale of 2 pixels per point."""
@@ -19,24 +19,24 @@ TUNING = frozenset({"detection_batch_size"})
 
 
 class DetectionParameters(Parameters):
-    """Parameters of `/detection`; `pdf_resolution` is ours."""
+    """Parameters of `/detection`; `pdf_resolution` is not in the Trace OCR API."""
 
     detection_model: DetectionModel = Field(
         "db_resnet50", description="detection architecture: " + ", ".join(DETECTION_MODELS)
     )
     detection_batch_size: int = Field(
-        2, ge=1, le=MAX_PAGE_BATCH_SIZE, description="pages the detection model reads at once"
+        2, ge=1, le=MAX_PAGE_BATCH_SIZE, description="pages per batch of the detection model"
     )
     assume_straight_pages: bool = Field(
-        True, description="text runs along the page's sides; if not, boxes are polygons of four corners"
+        True, description="text is parallel to the page's edges; if false, boxes are polygons of four corners"
     )
     preserve_aspect_ratio: bool = Field(True, description="pad pages instead of stretching them")
     symmetric_padding: bool = Field(True, description="pad pages on both sides instead of one")
     binary_threshold: float = Field(
-        0.1, ge=0, le=1, allow_inf_nan=False, description="lowest probability of a pixel that belongs to text"
+        0.1, ge=0, le=1, allow_inf_nan=False, description="minimum probability that a pixel belongs to text"
     )
     box_threshold: float = Field(
-        0.1, ge=0, le=1, allow_inf_nan=False, description="lowest detection score of a box"
+        0.1, ge=0, le=1, allow_inf_nan=False, description="minimum detection score of a box"
     )
     pdf_resolution: int = Field(
         PDF_RESOLUTION, ge=18, le=1200, description="dots per inch at which PDF pages are rendered"

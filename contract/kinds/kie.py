@@ -1,4 +1,4 @@
-"""`kie`: a page in, its words by the classes of the detection model out."""
+"""`kie`: a page in, its words out, grouped by the classes of the detection model."""
 
 from collections.abc import Iterator
 
@@ -16,9 +16,9 @@ class KieParameters(detection.DetectionParameters, recognition.RecognitionParame
 
     detect_orientation: bool = Field(False, description="report the rotation of each page")
     detect_language: bool = Field(False, description="report the language of each page")
-    straighten_pages: bool = Field(False, description="turn pages upright before they are read")
-    disable_page_orientation: bool = Field(False, description="take pages for upright instead of classifying")
-    disable_text_orientation: bool = Field(False, description="take words for upright instead of classifying")
+    straighten_pages: bool = Field(False, description="turn pages upright before reading them")
+    disable_page_orientation: bool = Field(False, description="assume upright pages; do not classify them")
+    disable_text_orientation: bool = Field(False, description="assume upright words; do not classify them")
 
 
 def words(line: KieLine) -> Iterator[WordBox]:
@@ -28,11 +28,11 @@ def words(line: KieLine) -> Iterator[WordBox]:
 
 
 def view_note(parameters: KieParameters) -> str:
-    """Return why boxes may lie next to their words; empty where they do not."""
+    """Return why boxes may be next to their words; empty if they are not."""
     if not parameters.straighten_pages:
         return ""
     return (
-        "The job straightened pages before it read them. They are shown here as they came, so boxes may lie "
+        "The job straightened pages before reading them. The original pages are shown here, so boxes may be "
         "next to their words."
     )
 

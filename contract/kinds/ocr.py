@@ -20,7 +20,7 @@ class OcrParameters(kie.KieParameters):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="smallest gap between two words that ends a line, as a share of the page's width",
+        description="minimum gap between two words that ends a line, as a fraction of the page's width",
     )
 
 

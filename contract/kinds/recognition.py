@@ -9,7 +9,7 @@ from contract.kinds.base import Excerpt, Kind, Parameters
 from contract.lines import RecognitionLine
 
 MAX_BATCH_SIZE = 4096
-"""Crops read at once at most: past some hundreds even a large card gains nothing more."""
+"""Maximum crops in a batch: beyond some hundreds even a large GPU gains nothing."""
 
 TUNING = frozenset({"recognition_batch_size"})
 
@@ -24,7 +24,7 @@ class RecognitionParameters(Parameters):
         128,
         ge=1,
         le=MAX_BATCH_SIZE,
-        description="crops the model reads at once; lower it when memory is short",
+        description="crops per batch of the recognition model; lower it if memory is short",
     )
 
 

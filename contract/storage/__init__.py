@@ -1,4 +1,4 @@
-"""Bytes in and out of folders and remote prefixes, behind one interface chosen by the URI's scheme.
+"""Storage: bytes in and out of folders and remote prefixes, behind one interface chosen by the URI's scheme.
 
 A URI without a scheme is a local path.
 """
@@ -27,18 +27,18 @@ __all__ = [
 ]
 
 LOCAL = "local"
-"""The backend of paths, which have no scheme."""
+"""The backend of local paths, which have no scheme."""
 
 BACKENDS: Registry[Backend] = Registry("contract.storage", "BACKEND", (LOCAL, "s3"))
-"""Every storage. boto3 is imported only by those who name an s3:// URI."""
+"""All backends. boto3 is imported only when an s3:// URI is used."""
 
 
 class Storage:
     """The stores of one process, each made at its first use and shared by all threads.
 
     Args:
-        settings: where S3 is, and how it is addressed
-        on_request: told of every request to remote storage
+        settings: the S3 endpoint and how it is addressed
+        on_request: called for every request to remote storage
     """
 
     def __init__(self, settings: "Settings", on_request: OnRequest | None = None) -> None:
@@ -58,16 +58,16 @@ class Storage:
 
 
 def absolute(uri: str) -> str:
-    """Return the one way to write a URI: of a path the real one, with every symbolic link followed.
+    """Return the canonical form of a URI; for a local path, the real path with every symbolic link followed.
 
     Raises:
-        UnsupportedUriError: its scheme has no backend, or nothing can have that name
+        UnsupportedUriError: the scheme has no backend, or the name is impossible
     """
     return BACKENDS[_backend_name(uri)].absolute(uri)
 
 
 def is_remote(uri: str) -> bool:
-    """Return whether the URI names something in remote storage; False too if its scheme has no backend."""
+    """Return whether the URI is in remote storage; also False if its scheme has no backend."""
     try:
         return BACKENDS[_backend_name(uri)].remote
     except UnsupportedUriError:
@@ -75,7 +75,7 @@ def is_remote(uri: str) -> bool:
 
 
 def supported_uris() -> str:
-    """Return what a URI may be, for messages."""
+    """Return which URIs are supported, for messages."""
     return f"local paths and {', '.join(f'{name}://' for name in BACKENDS if name != LOCAL)} URIs"
 
 

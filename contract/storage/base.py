@@ -1,4 +1,4 @@
-"""What every storage backend does, and what backends share."""
+"""The interface of storage backends, and code that they share."""
 
 import contextlib
 import os
@@ -16,44 +16,44 @@ if TYPE_CHECKING:
     from contract.settings import Settings
 
 COPY_BYTES = 1 << 22
-"""Bytes copied at once."""
+"""Buffer size in bytes for copies."""
 
 OnRequest = Callable[[str, Literal["ok", "error", "retried"], int], None]
-"""Told of one request to remote storage: its operation ("GetObject"), its outcome, and its number of retries.
-"retried" is a request that failed and is then made in another way, which is reported too."""
+"""Called for each request to remote storage with its operation ("GetObject"), its outcome and its retries.
+"retried" is a request that failed and is then made in another way; that one is reported too."""
 
 
 class Store(Protocol):
     """What every storage can do.
 
-    All raise ObjectMissingError, AccessDeniedError or StorageUnavailableError.
+    All methods raise ObjectMissingError, AccessDeniedError or StorageUnavailableError.
     """
 
     def read(self, uri: str, limit: int) -> bytes:
         """Return the whole object; raises TooManyBytesError if it is longer than `limit` bytes."""
 
     def read_range(self, uri: str, start: int, length: int) -> bytes:
-        """Return up to `length` bytes from byte `start` on: fewer, or none, where the object ends before."""
+        """Return up to `length` bytes from byte `start`; fewer, or none, if the object ends before."""
 
     def replace(self, uri: str, data: bytes) -> None:
-        """Write the object whole or not at all, over whatever was there."""
+        """Write the object atomically, replacing an existing one."""
 
     def create(self, uri: str, data: bytes) -> bool:
-        """Write the object unless there is one; return whether this call wrote it."""
+        """Write the object unless it exists; return whether this call wrote it."""
 
     def delete(self, uri: str) -> None:
-        """Remove the object if it is there."""
+        """Remove the object if it exists."""
 
     def exists(self, uri: str) -> bool:
-        """Return whether there is an object."""
+        """Return whether the object exists."""
 
     def names(self, folder: str) -> Iterator[str]:
-        """Yield the names of the objects directly in the folder, in no set order."""
+        """Yield the names of the objects directly in the folder, in no particular order."""
 
     def objects(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield (URI, size in bytes) of every object below the folder, at any depth.
 
-        In the order of their URIs as UTF-8; nothing for a folder that is not there.
+        Sorted by their URIs as UTF-8; nothing if the folder does not exist.
         """
 
     def sweep(self, folder: str) -> int:
@@ -63,40 +63,41 @@ class Store(Protocol):
         """Return the object's length in bytes."""
 
     def reader(self, uri: str, start: int = 0) -> AbstractContextManager[TranslatedStream]:
-        """Open the object as a binary stream from a byte on, read line by line without holding it whole."""
+        """Open the object as a binary stream from byte `start`, without holding it in memory."""
 
     def writer(self, uri: str) -> AbstractContextManager[TranslatedStream]:
-        """Open a binary stream that becomes the object at its end, or nothing if the block raises."""
+        """Open a binary stream; the object appears when the block ends, or not at all if it raises."""
 
     def local_copy(self, uri: str) -> AbstractContextManager[Path]:
-        """Hold the object as a file of this machine, whose name ends in the URI's extension.
+        """Provide the object as a local file whose name ends in the URI's extension.
 
-        The file itself if it is local, checked to be readable; else a copy that is removed at the end.
+        A local object is the file itself, checked to be readable; a remote one is a copy that is removed at
+        the end.
 
         Raises:
-            StorageUnavailableError: also where the folder for temporary files has no room
+            StorageUnavailableError: also if the folder for temporary files is full
         """
 
 
 class Backend(Protocol):
-    """One kind of storage; a module of `contract.storage` holds it as `BACKEND`.
+    """One storage backend; a module of `contract.storage` holds it as `BACKEND`.
 
-    The module's name is the scheme of its URIs ("s3" of s3://bucket/key). Local paths alone have no scheme.
+    The module's name is the scheme of its URIs ("s3" of s3://bucket/key). Only local paths have no scheme.
     """
 
     @property
     def remote(self) -> bool:
-        """Whether an object must be copied to be a file of this machine."""
+        """Whether an object must be copied to become a local file."""
 
     def absolute(self, uri: str) -> str:
-        """Return the one way to write a URI, which is the same from every working folder.
+        """Return the canonical form of a URI, independent of the working folder.
 
         Raises:
-            UnsupportedUriError: nothing can have that name
+            UnsupportedUriError: the name is impossible
         """
 
     def store(self, settings: "Settings", on_request: OnRequest | None) -> Store:
-        """Return a store for all threads of a process, which tells `on_request` of every request."""
+        """Return a thread-safe store that calls `on_request` for every request."""
 
 
 def join(root: str, *parts: str) -> str:
@@ -106,7 +107,7 @@ def join(root: str, *parts: str) -> str:
 
 @contextlib.contextmanager
 def temporary_copy(store: Store, uri: str) -> Iterator[Path]:
-    """Copy a remote object into a file of this machine; a `Store.local_copy`."""
+    """Copy a remote object into a local file; implements `Store.local_copy`."""
     with contextlib.ExitStack() as stack:
         with store.reader(uri) as source:
             try:
@@ -116,7 +117,7 @@ def temporary_copy(store: Store, uri: str) -> Iterator[Path]:
                     shutil.copyfileobj(cast("IO[bytes]", source), file, COPY_BYTES)
             except OSError as error:
                 raise StorageUnavailableError(
-                    f"the folder for temporary files cannot hold a copy of {uri} ({error}): make room there, "
-                    "or set TMPDIR to another"
+                    f"the folder for temporary files cannot hold a copy of {uri} ({error}): free some space, "
+                    "or set TMPDIR to another folder"
                 ) from error
         yield path

@@ -1,8 +1,8 @@
-"""The short way to an object's bytes: obstore, the Rust object_store, where the extra `s3-fast` is installed.
+"""Fast reads of whole S3 objects with obstore, the Rust object_store, if the extra `s3-fast` is installed.
 
-A tenth of boto3's processor time, and little of it under the interpreter's lock. Only an object that arrives
-whole comes this way: of anything else, boto3 asks again and decides, with its retries and its words for what
-is wrong. Nothing but speed hangs on this module.
+obstore takes a tenth of boto3's processor time, and holds the GIL for little of it. It only returns objects
+that arrive whole: otherwise boto3 makes the request again, with its retries and its error messages. This
+module only affects speed.
 """
 
 import threading
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig
 
 CREDENTIALS_LIFE = timedelta(minutes=10)
-"""Longest use of credentials before botocore is asked again. It renews those that expire ten minutes ahead;
-obstore asks five minutes before the end of this life, so that what it signs with is always valid."""
+"""How long credentials are used before botocore is asked again. botocore renews credentials ten minutes
+before they expire; obstore asks five minutes before the end of this time, so the ones in use are valid."""
 
 TRANSFER_SECONDS = 3600
-"""obstore ends a transfer after 30 s unless told otherwise; weights on a slow line take longer. A line that
-stalls is noticed by the time-out of each read."""
+"""Timeout of a transfer. obstore's default is 30 s; weights over a slow connection take longer. The timeout
+of each read detects a stalled connection."""
 
 
 class FastReader:
-    """Reads whole objects, addressed and signed as boto3 would; one for all threads.
+    """Reads whole objects, addressed and signed as boto3 would; thread-safe.
 
     Args:
-        client: the boto3 client whose endpoint, region and addressing it shares
-        on_request: told of every request
+        client: the boto3 client whose endpoint, region and addressing to use
+        on_request: called for every request
     """
 
     def __init__(self, client: "S3Client", on_request: OnRequest | None = None) -> None:
@@ -48,13 +48,13 @@ class FastReader:
         self._buckets: dict[str, S3Store | None] = {}
 
     def read(self, bucket: str, key: str, limit: int) -> bytes | None:
-        """Return the whole object; None if boto3 is to read it, or to say why it cannot be read.
+        """Return the whole object; None if boto3 must read it or report the error.
 
         Args:
-            limit: bytes; the body of a longer object is not fetched
+            limit: maximum bytes; the body of a longer object is not fetched
         """
         store = self._bucket(bucket)
-        # obstore takes slashes off both ends of a key, and would read another object.
+        # obstore strips slashes from both ends of a key, and would read another object.
         if store is None or key.startswith("/") or key.endswith("/"):
             return None
         data: bytes | None = None
@@ -63,10 +63,10 @@ class FastReader:
             answer = obstore.get(store, key)
             if answer.meta["size"] <= limit:
                 data = bytes(answer.bytes())
-        except ValueError:  # a key that obstore does not write, such as one with "//": nothing was asked
+        except ValueError:  # a key that obstore does not support, such as one with "//": no request was made
             return None
         except FileNotFoundError:
-            pass  # an answer too; boto3 says it in our words
+            pass  # an answer too; boto3 reports it with our error message
         except (BaseError, OSError):
             outcome = "retried"
         if self._on_request:
@@ -81,7 +81,7 @@ class FastReader:
         return self._buckets[bucket]
 
     def _make(self, bucket: str) -> S3Store | None:
-        """Return the bucket's client; None without credentials or with a name that is no bucket's."""
+        """Return the bucket's client; None without credentials or if the bucket's name is invalid."""
         try:
             url = bucket_url(self._client, bucket)
             self._credentials = self._credentials or Boto3CredentialProvider(ttl=CREDENTIALS_LIFE)
@@ -97,7 +97,7 @@ class FastReader:
         return S3Store(
             bucket,
             endpoint=url,
-            aws_endpoint_url_s3=url,  # else obstore takes AWS_ENDPOINT_URL_S3, which our setting overrules
+            aws_endpoint_url_s3=url,  # or obstore uses AWS_ENDPOINT_URL_S3, which our setting overrides
             virtual_hosted_style_request=True,  # the bucket is in the endpoint already
             region=self._client.meta.region_name,
             credential_provider=self._credentials,
@@ -107,13 +107,13 @@ class FastReader:
 
 
 def bucket_url(client: "S3Client", bucket: str) -> str:
-    """Return where boto3 would find the bucket: as a host of its own, or as a path of the endpoint.
+    """Return the URL that boto3 uses for the bucket: its own host, or a path of the endpoint.
 
     Raises:
-        BotoCoreError: there are no credentials, or no bucket can have that name
+        BotoCoreError: there are no credentials, or the bucket's name is invalid
     """
     endpoint = urlsplit(client.meta.endpoint_url)
-    # Its host may be S3's global one, where requests go to the region's: only the form is taken.
+    # A presigned URL may have S3's global host, but requests go to the region's: use only its form.
     signed = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "key"}))
     if str(signed.hostname).startswith(f"{bucket}."):
         return endpoint._replace(netloc=f"{bucket}.{endpoint.netloc}").geturl()

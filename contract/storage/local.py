@@ -1,4 +1,4 @@
-"""Folders: every write is a temporary file, an fsync, and one rename or link."""
+"""Local folders: every write is a temporary file, an fsync, and one rename or link."""
 
 import contextlib
 import errno
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from contract.settings import Settings
 
 TEMPORARY_SUFFIX = ".tmp"
-"""Marks unfinished files; they are hidden, never listed, and swept when their job ends."""
+"""Suffix of unfinished files; they are hidden, never listed, and swept when their job ends."""
 
 SMALL_BYTES, LARGE_BYTES = 1 << 16, 1 << 22
-"""Bytes asked for in the first read, which is all that a crop has, and in each further one."""
+"""Bytes of the first read, enough for a whole crop, and of each further read."""
 
 _OURS = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}\.tmp")
 
@@ -41,7 +41,7 @@ class LocalStore:
     """A `contract.storage.Store` over the file system."""
 
     def read(self, uri: str, limit: int) -> bytes:
-        """Return the whole file; at most `limit` bytes are ever read."""
+        """Return the whole file; reads at most one byte more than `limit`."""
         with _translated(uri):
             data = _read(uri, limit + 1)
         if len(data) > limit:
@@ -49,17 +49,17 @@ class LocalStore:
         return data
 
     def read_range(self, uri: str, start: int, length: int) -> bytes:
-        """Return up to `length` bytes from byte `start` on."""
+        """Return up to `length` bytes from byte `start`."""
         with self.reader(uri, start) as file:
             return file.read(length)
 
     def replace(self, uri: str, data: bytes) -> None:
-        """Write the file whole or not at all."""
+        """Write the file atomically."""
         with self.writer(uri) as file:
             file.write(data)
 
     def create(self, uri: str, data: bytes) -> bool:
-        """Write the file unless there is one: linking the finished file in fails if the name is taken."""
+        """Write the file unless it exists: linking the finished file fails if the name is taken."""
         path = Path(uri)
         with _translated(uri), _temporary(path) as temporary:
             with temporary.open("wb") as file:
@@ -68,15 +68,15 @@ class LocalStore:
             try:
                 os.link(temporary, path)
             except (FileExistsError, FileNotFoundError):
-                # Not found: the job has ended and its sweep took our temporary file; the part is there.
+                # Not found: the job has ended and its sweep removed our temporary file; the part exists.
                 if path.exists():
                     return False
                 raise
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
-                # File systems without hard links (some FUSE mounts): a rename is as atomic, but the last
-                # writer wins; both wrote the same lines, so nothing differs.
+                # File systems without hard links (some FUSE mounts): a rename is atomic too, but the last
+                # writer wins. Both wrote the same lines, so the result is the same.
                 if path.exists():
                     return False
                 temporary.replace(path)
@@ -84,12 +84,12 @@ class LocalStore:
         return True
 
     def delete(self, uri: str) -> None:
-        """Remove the file if it is there."""
+        """Remove the file if it exists."""
         with _translated(uri):
             Path(uri).unlink(missing_ok=True)
 
     def exists(self, uri: str) -> bool:
-        """Return whether there is a file."""
+        """Return whether the file exists."""
         return Path(uri).is_file()
 
     def size(self, uri: str) -> int:
@@ -108,10 +108,10 @@ class LocalStore:
             raise _translate(folder, error) from error
 
     def objects(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Yield (path, size in bytes) of every finished file below the folder, in the order of their paths.
+        """Yield (path, size in bytes) of every finished file below the folder, sorted by path.
 
-        The names of one folder are held in memory at a time. Links to files are followed; links to folders
-        are not, since they may lead in a circle.
+        Only the names of the folders on the current path are in memory. Links to files are followed; links to
+        folders are not, since they may form a cycle.
         """
         with _translated(folder):
             try:
@@ -136,7 +136,7 @@ class LocalStore:
 
     @contextlib.contextmanager
     def reader(self, uri: str, start: int = 0) -> Iterator[TranslatedStream]:
-        """Open the file for reading, from a byte on."""
+        """Open the file for reading from byte `start`."""
         with _translated(uri):
             file = Path(uri).open("rb")  # noqa: SIM115 - closed by the with below
         with file:
@@ -145,7 +145,7 @@ class LocalStore:
 
     @contextlib.contextmanager
     def writer(self, uri: str) -> Iterator[TranslatedStream]:
-        """Open a temporary file that takes the final name at the end."""
+        """Open a temporary file that is renamed to the final name at the end."""
         path = Path(uri)
         with contextlib.ExitStack() as stack:
             with _translated(uri):
@@ -162,7 +162,7 @@ class LocalStore:
     def local_copy(self, uri: str) -> Iterator[Path]:
         """Yield the file's own path.
 
-        It is opened once here, because decoders call a file that they may not read damaged.
+        It is opened once here, because decoders report a file without read permission as damaged.
         """
         with self.reader(uri):
             pass
@@ -170,7 +170,7 @@ class LocalStore:
 
 
 class LocalBackend:
-    """The files of this machine and what is mounted on it; a `contract.storage.Backend`."""
+    """Local and mounted files; a `contract.storage.Backend`."""
 
     remote = False
 
@@ -179,7 +179,7 @@ class LocalBackend:
         try:
             return os.path.realpath(uri)
         except ValueError as error:
-            raise UnsupportedUriError(f"{uri!r} can be no file's name: {error}") from error
+            raise UnsupportedUriError(f"{uri!r} cannot be the name of a file: {error}") from error
 
     def store(self, _settings: "Settings", _on_request: OnRequest | None) -> Store:
         """Return the store of all paths."""
@@ -190,13 +190,13 @@ BACKEND = LocalBackend()
 
 
 def _listed(entry: os.DirEntry[str]) -> tuple[str, int | None] | None:
-    """Return an entry's name and size; of a folder its name with a slash, by which it sorts, and no size."""
+    """Return an entry's name and size; a folder's name ends in a slash, for sorting, and has no size."""
     if entry.is_dir(follow_symlinks=False):
         return entry.name + "/", None
     try:
         found = entry.stat()
     except OSError:
-        # A link to nowhere is listed, so that reading it is an error and no silent gap.
+        # A broken link is listed, so that reading it is an error and not a silent gap.
         return entry.name, 0
     if not stat.S_ISREG(found.st_mode) or _OURS.fullmatch(entry.name):
         return None
@@ -204,9 +204,9 @@ def _listed(entry: os.DirEntry[str]) -> tuple[str, int | None] | None:
 
 
 def _read(uri: str, limit: int) -> bytes:
-    """Return up to `limit` bytes; three system calls for a small file, where Python's own files take nine.
+    """Return up to `limit` bytes; three system calls for a small file, where Python's file objects take nine.
 
-    Each call lets go of the interpreter, and beside other threads it is the getting back that takes long.
+    Each call releases the GIL, and with other threads running, taking it back is what takes long.
     """
     descriptor = os.open(uri, os.O_RDONLY)
     try:
@@ -239,7 +239,7 @@ def _sync(file: IO[bytes]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name survive a power cut: the entry lives in the folder, which has its own fsync."""
+    """Make a new name survive a power failure: the folder holds the entry, and needs its own fsync."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -253,8 +253,8 @@ def _translated(uri: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise _translate(uri, error) from error
-    except ValueError as error:  # an embedded NUL byte: no file can have that name
-        raise ObjectMissingError(f"{uri!r} can be no file's name: {error}") from error
+    except ValueError as error:  # an embedded NUL byte: not a possible file name
+        raise ObjectMissingError(f"{uri!r} cannot be the name of a file: {error}") from error
 
 
 def _translate(uri: str, error: OSError) -> StorageError:

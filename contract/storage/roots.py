@@ -1,4 +1,4 @@
-"""Allowed roots: the folders and remote prefixes that job inputs and workspaces must lie below."""
+"""Allowed roots: job inputs and workspaces must be below these folders and remote prefixes."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from contract.storage import absolute
 
 
 class AllowedRoots:
-    """A closed set of roots; local paths are compared after every symbolic link is followed.
+    """A set of roots; local paths are compared after following every symbolic link.
 
     An empty set allows nothing. S3 keys are compared as they are written: `..` has no meaning in a key.
     """
@@ -21,43 +21,43 @@ class AllowedRoots:
         return iter(self._roots)
 
     def narrowed(self, root: str) -> "AllowedRoots":
-        """Return the set that allows only `root`; raises OutsideAllowedRootsError if that is not allowed."""
+        """Return the set that allows only `root`; raises OutsideAllowedRootsError if it is not allowed."""
         self.check(root)
         return AllowedRoots((root,))
 
     def for_one_chunk(self) -> "AllowedRoots":
-        """Return the set that resolves each folder once; files that are links are still followed every time.
+        """Return a set that resolves each folder once; links to files are still followed every time.
 
-        For the minute that a chunk takes: a folder exchanged for a link in between is not noticed, as one
-        exchanged between the check and the reading never is.
+        For the minute that a chunk takes: it misses a folder that is replaced by a link in that time, as any
+        check misses a replacement between check and read.
         """
         remembering = AllowedRoots(self._roots)
         remembering._folders = {}
         return remembering
 
     def check(self, uri: str) -> None:
-        """Return if the URI lies at or below a root; raises as `containing`."""
+        """Return if the URI is at or below a root; raises as `containing`."""
         self.containing(uri)
 
     def containing(self, uri: str) -> str:
-        """Return the root that the URI lies at or below.
+        """Return the root that contains the URI.
 
         Raises:
-            OutsideAllowedRootsError: it does not
-            UnsupportedUriError: its scheme has no backend, or nothing can have that name
+            OutsideAllowedRootsError: no root contains it
+            UnsupportedUriError: the scheme has no backend, or the name is impossible
         """
         location = absolute(uri) if self._folders is None else _remembered(uri, self._folders)
         for root in self._roots:
             if location == root or location.startswith(root.rstrip("/") + "/"):
                 return root
         raise OutsideAllowedRootsError(
-            f"{uri} lies outside the allowed roots: add its folder or prefix to TRACE_OCR_ALLOWED_ROOTS "
+            f"{uri} is outside the allowed roots: add its folder or prefix to TRACE_OCR_ALLOWED_ROOTS "
             "if workers may read there"
         )
 
 
 def _remembered(uri: str, folders: dict[str, str]) -> str:
-    """Return what `absolute` does, with one system call where the file's folder has been met before."""
+    """Return the same as `absolute`, with one system call if the file's folder was resolved before."""
     folder, slash, name = uri.rpartition("/")
     plain = slash and name not in ("", ".", "..") and "://" not in uri and "\0" not in name
     if not plain or os.path.islink(uri):  # noqa: PTH114 - a Path for each item costs as much as the check

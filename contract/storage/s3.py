@@ -1,4 +1,4 @@
-"""S3 and its work-alikes through boto3; streams through smart_open's multipart reader and writer."""
+"""S3 and S3-compatible storage through boto3; streams through smart_open's multipart reader and writer."""
 
 import contextlib
 import importlib.util
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from contract.storage.fast_s3 import FastReader
 
 ATTEMPTS = 6
-"""Tries per request, and of a body's transfer: botocore's jittered backoff then spans some ten seconds."""
+"""Tries per request, and per transfer of a body: botocore's jittered backoff then spans some ten seconds."""
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
-"""Time-outs of one request; a stalled connection must not hold a chunk for minutes."""
+"""Timeouts of one request; a stalled connection must not block a chunk for minutes."""
 
 OTHER_CONNECTIONS = 32
-"""Connections kept beside those of the threads that fetch: chunks, parts, statistics, counting, merging."""
+"""Connections besides those of the fetch threads: for chunks, parts, statistics, counting and merging."""
 
 USER_AGENT = "trace-ocr-batch"
-"""Who asks, in S3's access logs. botocore puts its own together anew for each request, which takes a tenth of
-the processor time of a small one."""
+"""Our name in S3's access logs. botocore builds its own user agent for each request, which takes a tenth of
+the processor time of a small request."""
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _DENIED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
@@ -49,11 +49,11 @@ _BEYOND = {"416", "InvalidRange"}
 _NOT_CONDITIONAL = {"501", "NotImplemented", "400", "InvalidArgument"}
 
 ANSWERED = frozenset({404, 409, 412})
-"""HTTP statuses that answer a question of ours, whether an object is there, and are no errors."""
+"""HTTP statuses that only say whether an object exists; they do not count as errors."""
 
 
 class _BodyCutError(OSError):
-    """An object's body did not arrive whole."""
+    """An object's body was cut off in transit."""
 
 
 def make_client(settings: "Settings") -> "S3Client":
@@ -69,7 +69,7 @@ def make_client(settings: "Settings") -> "S3Client":
             read_timeout=READ_SECONDS,
             max_pool_connections=settings.fetch_threads + OTHER_CONNECTIONS,
             user_agent=USER_AGENT,
-            # Work-alikes reject the newer checksum trailers unless an operation demands them.
+            # S3-compatible storage rejects the newer checksum trailers unless an operation requires them.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),
@@ -77,7 +77,7 @@ def make_client(settings: "Settings") -> "S3Client":
 
 
 def observe(client: "S3Client", on_request: OnRequest) -> None:
-    """Tell `on_request` of every request of the client after its retries, from the caller's thread."""
+    """Call `on_request` for every request of the client, after its retries, in the caller's thread."""
 
     def answered(model: Any, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         status = parsed.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -95,11 +95,11 @@ def _retries(context: dict[str, Any]) -> int:
 
 
 class S3Store:
-    """A `contract.storage.Store` over S3 URIs. A PUT or a completed multipart upload is whole or absent.
+    """A `contract.storage.Store` over S3 URIs. A PUT and a completed multipart upload are atomic.
 
     Args:
-        client: boto3's
-        fast: asked first for whole objects
+        client: boto3's client
+        fast: tried first for whole objects
     """
 
     def __init__(self, client: "S3Client", fast: "FastReader | None" = None) -> None:
@@ -118,11 +118,11 @@ class S3Store:
         return data
 
     def read_range(self, uri: str, start: int, length: int) -> bytes:
-        """Return up to `length` bytes from byte `start` on, by a ranged GET."""
+        """Return up to `length` bytes from byte `start`, with a ranged GET."""
         bucket, key = split(uri)
         with _translated(uri):
             try:
-                # A range of no bytes cannot be asked for.
+                # An empty range cannot be requested.
                 last = start + max(length, 1) - 1
                 return self._read(bucket, key, length, Range=f"bytes={start}-{last}")[:length]
             except ClientError as error:
@@ -137,26 +137,26 @@ class S3Store:
         reraise=True,
     )
     def _read(self, bucket: str, key: str, limit: int, **asked: Any) -> bytes:
-        """botocore retries the request but not the body's transfer; this retries that alone."""
+        """Return the body. botocore retries the request but not the body's transfer; this retries that."""
         answer = self._client.get_object(Bucket=bucket, Key=key, **asked)
         try:
             with contextlib.closing(answer["Body"]) as body:
-                # Without a size argument botocore checks the length that was promised.
+                # Without a size argument botocore checks the length against Content-Length.
                 return body.read() if answer["ContentLength"] <= limit else body.read(limit + 1)
         except (BotoCoreError, OSError) as error:
             raise _BodyCutError(f"the body was cut off ({type(error).__name__})") from error
 
     def replace(self, uri: str, data: bytes) -> None:
-        """Write the object whole."""
+        """Write the object atomically."""
         bucket, key = split(uri)
         with _translated(uri):
             self._client.put_object(Bucket=bucket, Key=key, Body=data)
 
     def create(self, uri: str, data: bytes) -> bool:
-        """Write the object unless there is one, by a conditional PUT.
+        """Write the object unless it exists, with a conditional PUT.
 
-        Work-alikes that refuse the condition get a look followed by a plain PUT: two writers in the same
-        instant may then both write, with the same bytes.
+        For S3-compatible storage that refuses the condition, check for the object and then use a plain PUT:
+        two concurrent writers may then both write the same bytes.
         """
         bucket, key = split(uri)
         with _translated(uri):
@@ -174,13 +174,13 @@ class S3Store:
         return True
 
     def delete(self, uri: str) -> None:
-        """Remove the object if it is there."""
+        """Remove the object if it exists."""
         bucket, key = split(uri)
         with _translated(uri):
             self._client.delete_object(Bucket=bucket, Key=key)
 
     def exists(self, uri: str) -> bool:
-        """Return whether there is an object."""
+        """Return whether the object exists."""
         bucket, key = split(uri)
         with _translated(uri):
             try:
@@ -204,7 +204,7 @@ class S3Store:
             yield uri[len(base) :]
 
     def objects(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Yield (URI, size in bytes) of every object under the prefix, in key order, page by page."""
+        """Yield (URI, size in bytes) of every object under the prefix, in key order, listed in batches."""
         return self._listed(folder if folder.endswith("/") else folder + "/", delimiter="")
 
     def _listed(self, prefix: str, delimiter: str) -> Iterator[tuple[str, int]]:
@@ -218,7 +218,7 @@ class S3Store:
                     yield f"s3://{bucket}/{entry['Key']}", entry["Size"]
 
     def sweep(self, folder: str) -> int:
-        """Abort the multipart uploads of writers that died: their parts are stored, and paid for, unseen."""
+        """Abort the multipart uploads of writers that died: their hidden parts are stored and billed."""
         bucket, key = split(folder.rstrip("/") + "/")
         aborted = 0
         with _translated(folder):
@@ -227,7 +227,7 @@ class S3Store:
             )
             for upload in (upload for page in pages for upload in page.get("Uploads", [])):
                 if "/" in upload["Key"].removeprefix(key):
-                    continue  # not every work-alike heeds the delimiter
+                    continue  # some S3-compatible storage ignores the delimiter
                 self._client.abort_multipart_upload(
                     Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
@@ -236,7 +236,7 @@ class S3Store:
 
     @contextlib.contextmanager
     def reader(self, uri: str, start: int = 0) -> Iterator[TranslatedStream]:
-        """Open the object as a stream, from a byte on; what lies before it is not fetched."""
+        """Open the object as a stream from byte `start`; the bytes before it are not fetched."""
         stream: Any
         with _translated(uri):
             stream = smart_open.s3.open(*split(uri), "rb", client=self._client, defer_seek=start > 0)
@@ -258,22 +258,22 @@ class S3Store:
         except BaseException:
             with contextlib.suppress(BotoCoreError, ClientError):
                 stream.terminate()
-            # Where aborting failed too, the sweep does it; the stream's end must not complete the upload.
+            # If aborting failed too, the sweep aborts it; closing the stream must not complete the upload.
             stream._upload_id = None
             raise
 
     def local_copy(self, uri: str) -> contextlib.AbstractContextManager[Path]:
-        """Copy the object into a file that is removed at the end."""
+        """Copy the object into a local file that is removed at the end."""
         return temporary_copy(self, uri)
 
 
 class S3Backend:
-    """Amazon's S3 and its work-alikes; a `contract.storage.Backend`."""
+    """Amazon S3 and S3-compatible storage; a `contract.storage.Backend`."""
 
     remote = True
 
     def absolute(self, uri: str) -> str:
-        """Return the URI without slashes at its end; `..` has no meaning in a key."""
+        """Return the URI without trailing slashes; `..` has no meaning in a key."""
         return uri.rstrip("/")
 
     def store(self, settings: "Settings", on_request: OnRequest | None) -> Store:
@@ -288,7 +288,7 @@ BACKEND = S3Backend()
 
 
 def fast_reader(client: "S3Client", on_request: OnRequest | None) -> "FastReader | None":
-    """Return what reads objects faster than boto3, if the extra `s3-fast` is installed."""
+    """Return a reader that is faster than boto3, or None unless the extra `s3-fast` is installed."""
     if importlib.util.find_spec("obstore") is None:
         return None
     from contract.storage.fast_s3 import FastReader
@@ -297,7 +297,7 @@ def fast_reader(client: "S3Client", on_request: OnRequest | None) -> "FastReader
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Return (bucket, key) of an s3:// URI; keys are taken as they are, with no percent-decoding."""
+    """Return (bucket, key) of an s3:// URI; keys are not percent-decoded."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket:
         raise UnsupportedUriError(f"{uri} names no bucket: write s3://bucket/prefix/")
@@ -319,7 +319,7 @@ def _translated(uri: str) -> Iterator[None]:
             f"{uri}: no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
         ) from error
     except (BotoCoreError, OSError, ValueError) as error:
-        # smart_open wraps what S3 answered in an OSError or a ValueError.
+        # smart_open wraps S3's error in an OSError or a ValueError.
         answered = getattr(error, "backend_error", None) or error.__cause__ or error.__context__
         if isinstance(answered, ClientError):
             raise _translate(uri, answered) from error
@@ -331,7 +331,5 @@ def _translate(uri: str, error: ClientError) -> StorageError:
     if code in _MISSING:
         return ObjectMissingError(f"there is no object {uri}")
     if code in _DENIED:
-        return AccessDeniedError(
-            f"S3 refuses access to {uri} ({code}): check the key's or role's permissions"
-        )
+        return AccessDeniedError(f"S3 denies access to {uri} ({code}): check the key's or role's permissions")
     return StorageUnavailableError(f"{uri}: S3 answered {code or 'an error'}")

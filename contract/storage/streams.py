@@ -1,4 +1,4 @@
-"""Streams whose own failures are errors of storage, while those of the code between are left alone."""
+"""Streams that translate their own errors to storage errors, but not those of the caller's block."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -6,7 +6,7 @@ from typing import IO
 
 
 class TranslatedStream:
-    """The part of a binary stream that this product uses, each call inside a translating context."""
+    """The subset of a binary stream that this product uses; each call runs inside a translating context."""
 
     def __init__(self, stream: IO[bytes], translated: Callable[[], AbstractContextManager[None]]) -> None:
         self._stream = stream
@@ -18,7 +18,7 @@ class TranslatedStream:
             return self._stream.write(data)
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to `size` bytes; all that are left by default."""
+        """Return up to `size` bytes; all remaining ones by default."""
         with self._translated():
             return self._stream.read(size)
 

@@ -247,7 +247,7 @@ class TestUsage:
         done = trace_ocr("run", str(few_crops), "-o", "out", "--detection-batch-size", "4")
 
         assert done.returncode == 2
-        assert "detection_batch_size: no parameter of recognition jobs, which take" in done.stderr
+        assert "detection_batch_size: not a parameter of recognition jobs, which take" in done.stderr
 
     @pytest.mark.parametrize(
         ("flag", "value", "said"),

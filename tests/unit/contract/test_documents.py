@@ -157,7 +157,7 @@ class TestPageCount:
         error = refusal(put(name, make(SQUARE, SQUARE, SQUARE)))
 
         assert error.code == ErrorCode.DAMAGED_DOCUMENT
-        assert "3 pages, and up to 2 are read" in error.message
+        assert "3 pages, the limit is 2" in error.message
 
     def test_a_count_that_is_made_up_is_bounded_too(self, put: Put) -> None:
         claimed = pdf(SQUARE).replace(b"/Count 1", b"/Count %d" % (2 * MAX_PAGES))
@@ -209,7 +209,7 @@ class TestBrokenPdf:
         error = refusal(put("a.pdf", data))
 
         assert error.code == ErrorCode.DAMAGED_DOCUMENT
-        assert "save it anew" in error.message
+        assert "save it again" in error.message
 
     @pytest.mark.parametrize(
         "damage",
@@ -253,7 +253,7 @@ class TestBrokenTiff:
         error = refusal(put("a.tif", data))
 
         assert error.code == ErrorCode.DAMAGED_DOCUMENT
-        assert "save it anew" in error.message
+        assert "save it again" in error.message
         # The file may be a copy of an object on S3, whose name means nothing to anybody.
         assert str(tmp_path) not in error.message
 

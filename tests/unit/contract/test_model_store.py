@@ -68,7 +68,7 @@ def test_weights_that_are_not_those_of_the_card_are_refused(store: ModelStore, f
     (folder / "parseq.pt").write_bytes(b"other weights")
 
     assert card
-    with pytest.raises(ModelUnavailableError, match="damaged or was exchanged"):
+    with pytest.raises(ModelUnavailableError, match="damaged or was replaced"):
         store.weights(card)
 
 

@@ -115,7 +115,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('colour = "red"', "colour is no setting"),
+        ('colour = "red"', "colour is not a setting"),
         ("chunk_size = ", "cannot be read"),
         ("allowed_roots = 5", "TRACE_OCR_ALLOWED_ROOTS"),
     ],
@@ -252,13 +252,13 @@ def test_a_parameter_that_means_nothing_to_the_kind_is_a_usage_error_that_names_
         load_settings().parameters_of(kind, {strange: 1})
 
     allowed = ", ".join(KINDS[kind].parameters.model_fields)
-    assert str(raised.value) == f"{strange}: no parameter of {kind} jobs, which take {allowed}"
+    assert str(raised.value) == f"{strange}: not a parameter of {kind} jobs, which take {allowed}"
 
 
 def test_all_that_mean_nothing_are_named_at_once() -> None:
     given = {"group_lines": True, "detection_model": "fast_tiny", "group_blocks": True}
 
-    with pytest.raises(UsageError, match=r"^group_lines, group_blocks: no parameter of detection jobs"):
+    with pytest.raises(UsageError, match=r"^group_lines, group_blocks: not a parameter of detection jobs"):
         load_settings().parameters_of("detection", given)
 
 

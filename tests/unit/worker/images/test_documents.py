@@ -199,7 +199,7 @@ class TestBadPdf:
         refused = refusal(lambda: page_reader.page(put("a.pdf", data[damage]), 1, DOTS))
 
         assert refused.code == ErrorCode.DAMAGED_DOCUMENT
-        assert "save it anew from its original" in refused.message
+        assert "save it again from the original" in refused.message
 
     def test_one_page_that_is_broken_costs_no_other(
         self, page_reader: PageReader, put: Any, pdf: Pdf
@@ -285,7 +285,7 @@ class TestBadTiff:
         refused = refusal(lambda: read_page(put("a.tiff", data), 1, MAX_PIXELS))
 
         assert refused.code == ErrorCode.DAMAGED_DOCUMENT
-        assert "save it anew from its original" in refused.message
+        assert "save it again from the original" in refused.message
 
     def test_of_one_that_was_cut_off_the_pages_that_are_there_are_read(self, put: Any) -> None:
         # given a last page that lacks its last pixels

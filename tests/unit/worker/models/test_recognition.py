@@ -110,7 +110,7 @@ class TestFromTheStore:
         assert load_recogniser(ARCHITECTURE, put(saved(state)), CPU).identity["precision"] == "float32"
 
     def test_a_wrong_checksum(self, put: PutWeights, checkpoint: bytes) -> None:
-        with pytest.raises(ModelUnavailableError, match=r"sha256.*damaged or was exchanged.*copy both again"):
+        with pytest.raises(ModelUnavailableError, match=r"sha256.*damaged or was replaced.*copy both again"):
             load_recogniser(ARCHITECTURE, put(checkpoint, sha256="0" * 64), CPU)
 
     def test_the_checksum_is_verified_before_anything_is_loaded(
