@@ -9,6 +9,7 @@ import structlog
 
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
+from contract.broker.reports import Reports
 from contract.errors import TraceOcrError, UnknownJobError
 from contract.job import STANDARD_INPUT
 from contract.job_status import JobStatus
@@ -17,7 +18,7 @@ from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from producer.results.index import JobIndex, Listed
-from producer.results.status import status_from_workspace, status_of
+from producer.results.status import status_from_workspace, status_of, waits, with_wait
 
 T = TypeVar("T")
 
@@ -42,12 +43,14 @@ class Jobs:
     storage: Storage
     roots: AllowedRoots
     index: JobIndex
+    reports: Reports
 
     def status(self, job: str) -> JobStatus:
         """Return a job's status; raises UnknownJobError."""
         progress = self.progress(job)
         if progress:
-            return over_http(status_of(progress))
+            status = status_of(progress)
+            return over_http(with_wait(status, self.reports.live("worker")) if waits(status) else status)
         workspace = self._indexed(job)
         return over_http(status_from_workspace(workspace.require_job(), workspace))
 

@@ -41,7 +41,7 @@ class Services(Session):
     @cached_property
     def jobs(self) -> Jobs:
         """The jobs."""
-        return Jobs(self.ledger, self.storage, self.roots, self.index)
+        return Jobs(self.ledger, self.storage, self.roots, self.index, self.reports)
 
     @cached_property
     def submission(self) -> Submission:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fakeredis
+import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
@@ -21,6 +22,7 @@ from producer.api.services import Services
 from producer.planning.planner import Planner
 from producer.planning.submit import Dispatcher
 from producer.results.merge import merge
+from tests.unit.producer.api.conftest import process
 from tests.unit.producer.conftest import FakeQueue
 
 PIXEL = b"\x89PNG\r\n\x1a\n-not-really-"
@@ -477,3 +479,16 @@ def _read(workspace: Workspace, ledger: Ledger) -> None:
     for chunk, part in enumerate((lines[:2], lines[2:])):
         workspace.store.create(workspace.part(chunk), b"".join(map(encode_line, part)))
         ledger.mark(workspace.require_job().id, chunk, workspace.outcome(chunk))
+
+
+def test_a_job_says_what_it_waits_for(
+    client: TestClient, body: dict[str, Any], plan: Callable[[], None], services: Services
+) -> None:
+    client.post("/jobs", json=body)
+    plan()
+    alone = client.get("/jobs/crops-1").json()["waiting_for"]
+
+    services.reports.write(msgspec.structs.replace(process("worker", "w"), activity="loading parseq"))
+
+    assert alone == "a worker: none is alive"
+    assert "loading parseq" in client.get("/jobs/crops-1").json()["waiting_for"]
