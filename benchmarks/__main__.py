@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures, prints the table with pass or fail, and writes it with its pictures."""
+"""`python -m benchmarks`: measure, print the table with pass or fail, and write it with its plots."""
 
 import sys
 import tempfile
@@ -25,7 +25,7 @@ PARTS = ("control", "cpu", "mobilenet", "vgg", "pages")
 
 
 def parts_of(*, full: bool) -> dict[str, Part]:
-    """Return what is measured under each name: longer, on more crops and items, in the full form."""
+    """Return the measurement of each name; the full form takes longer, with more crops and items."""
     rounds = 7 if full else 3
     return {
         "control": partial(control_plane, items=1_000_000 if full else 200_000),
@@ -38,7 +38,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(PARTS))
-@click.option("--full", is_flag=True, help="More crops, items and rounds: some 60 minutes, not 15.")
+@click.option("--full", is_flag=True, help="More crops, items and rounds: about 60 minutes instead of 15.")
 @click.option("--readme", is_flag=True, help="Write the table into the README too.")
 def main(names: tuple[str, ...], full: bool, readme: bool) -> None:
     """Measure the parts named, or all; exit with 1 if a row misses its target twice."""
@@ -58,8 +58,8 @@ def main(names: tuple[str, ...], full: bool, readme: bool) -> None:
 
 
 def _measured(name: str, part: Part) -> tuple[list[Row], Details]:
-    """Measure a part; a row that falls short may be noise, so the part then gets a second look."""
-    for look in ("", " (a row fell short: second look)"):
+    """Measure a part; measure it again if a row misses its target, since that may be noise."""
+    for look in ("", " again, since a row missed its target"):
         click.echo(f"measuring {name}{look} ...", err=True)
         with tempfile.TemporaryDirectory(prefix="trace-ocr-bench-") as folder:
             rows, details = part(Path(folder).resolve())

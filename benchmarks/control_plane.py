@@ -1,4 +1,4 @@
-"""The control plane alone: planning, publishing, status and merging, with no model and no image."""
+"""The control plane alone: planning, publishing, status and merging, without a model or an image."""
 
 import contextlib
 import io
@@ -62,21 +62,21 @@ def submit(folder: Path, items: int, session: Session) -> tuple[Job, Workspace, 
 
 
 def peak_of(step: str, items: int) -> float:
-    """Return the greatest memory, in MiB, of a process that plans, or plans and merges, so many items."""
+    """Return the peak memory, in MiB, of a process that plans, or plans and merges, the items."""
     code = f"from benchmarks.control_plane import {step}; {step}({items})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def planned(items: int) -> None:
-    """Plan and publish in this process; print its greatest memory in MiB."""
+    """Plan and publish in this process; print its peak memory in MiB."""
     with tempfile.TemporaryDirectory() as name, session_in(Path(name)) as session:
         submit(Path(name), items, session)
         print(peak_mebibytes())
 
 
 def merged(items: int) -> None:
-    """Merge in this process what another one planned; print its greatest memory in MiB."""
+    """Merge in this process what another process planned; print its peak memory in MiB."""
     with tempfile.TemporaryDirectory() as name:
         code = f"from benchmarks.control_plane import prepared; prepared({items}, {name!r})"
         subprocess.run([sys.executable, "-c", code], check=True)
@@ -93,7 +93,7 @@ def prepared(items: int, folder: str) -> None:
 
 
 def redis_bytes(session: Session) -> int:
-    """Return what Redis holds for keys and messages."""
+    """Return the bytes that Redis uses for keys and messages."""
     return int(session.client.info("memory")["used_memory_dataset"])  # type: ignore[index]
 
 

@@ -1,4 +1,4 @@
-"""Processor time per crop outside the forward: what decides once the device is fast."""
+"""Processor time per crop outside the forward: it decides once the device is fast."""
 
 import json
 import os
@@ -34,14 +34,14 @@ from worker.models.ctc import CtcDecoder, Prediction
 from worker.pipeline.run import ChunkRun
 
 DEVICE_SECONDS = 0.02
-"""What the device that is left out takes for a batch: a GPU's 6,400 crops/s. Sleeping takes no processor."""
+"""Time that the omitted device takes for a batch: a GPU's 6,400 crops/s. Sleeping takes no processor time."""
 
 Build = Callable[[Scene], Callable[[], object]]
-"""Makes a contestant ready in its process; what it returns reads all files once."""
+"""Prepares a contestant in its process; returns a function that reads all files once."""
 
 
 class NullReader:
-    """Prepares, normalises and decodes as the real one; its forward is a fixed tensor of logits."""
+    """Prepares, normalises and decodes like the real one; its forward is a fixed tensor of logits."""
 
     sample, parameter, identity = "crop", "recognition_model", {"architecture": "null"}
     fitting_batch_size = None
@@ -65,7 +65,7 @@ class NullReader:
 
 
 class NullModel(torch.nn.Module):
-    """The same in the place of docTR's model: fixed logits, decoded by docTR."""
+    """The same in place of docTR's model: fixed logits, decoded by docTR."""
 
     def __init__(self, decode: Any, logits: torch.Tensor) -> None:
         super().__init__()
@@ -92,9 +92,9 @@ def cpu_per_crop(scene: Scene, rounds: int) -> tuple[list[Row], dict[str, dict[s
 
 @contextmanager
 def _process(build: Build, scene: Scene, environment: Mapping[str, str]) -> Iterator[Callable[[], float]]:
-    """Yield a function that runs a contestant once, in a process that it has for itself as its users do.
+    """Yield a function that runs a contestant once, in its own process, as users run it.
 
-    The environment is the process's own: an allocator reads it only when it starts.
+    The environment is set for that process, because an allocator reads it only at its start.
     """
     here, there = get_context("spawn").Pipe()
     process = get_context("spawn").Process(target=_serve, args=(build, scene, there), daemon=True)

@@ -1,4 +1,4 @@
-"""Crops per second: this product through Redis and Celery against what users would run instead."""
+"""Crops per second: this product through Redis and Celery against the alternatives."""
 
 import contextlib
 import hashlib
@@ -32,7 +32,7 @@ SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 MOBILENET, VGG = "crnn_mobilenet_v3_small", "crnn_vgg16_bn"
 BATCH = 128
 TARGETS = {MOBILENET: (1.8, 0.80), VGG: (1.6, 0.93)}
-"""Of each model: crops per second over docTR's loop, and over the forward alone."""
+"""Targets of each model: crops per second over docTR's loop, and over the forward alone."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def strings_of(out: Path) -> list[str]:
 
 
 def rate(count: int, read: Callable[[], Any]) -> Callable[[], float]:
-    """Return a function that reads so many items once and returns items per second."""
+    """Return a function that reads `count` items once and returns items per second."""
 
     def run() -> float:
         started = time.perf_counter()
@@ -130,7 +130,7 @@ def doctr_loop(scene: Scene) -> Callable[[], list[tuple[str, float]]]:
 
 
 def forward_alone(scene: Scene) -> Callable[[], object]:
-    """The product's own runtime on batches that are ready."""
+    """The product's own runtime on prepared batches."""
     store = ModelStore(str(scene.store), Storage(Settings()))
     recogniser = load_recogniser(scene.architecture, store, torch.device("cpu"), RuntimeOptions("auto"))
     preprocessor = Preprocessor(32, 128, 8, 6, 0.5)

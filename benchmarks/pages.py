@@ -33,16 +33,16 @@ PARAMETERS = OcrParameters(detection_model=DETECTION, recognition_model=MOBILENE
 """The demo's models; everything else is the default, docTR's and ours alike."""
 
 PAGES = 8
-"""Pages of the sample documents together."""
+"""Pages of all sample documents."""
 
 TARGET = 1.3
-"""Pages per second over docTR's loop."""
+"""Target: pages per second over docTR's loop."""
 
 FEW, MANY = 64, 500
 """Pages of the two documents whose memory is compared."""
 
 GROWTH = 1.1
-"""Peak memory over the larger document, over that of the smaller: flat, and some noise."""
+"""Target: peak memory with the larger document over that with the smaller one: flat, plus noise."""
 
 
 def pages(
@@ -52,7 +52,7 @@ def pages(
 
     Args:
         copies: of the five sample documents, which are read in one job
-        memory: also compare the worker's memory over a small and a large document; some six minutes
+        memory: also compare the worker's memory with a small and a large document; about six minutes
     """
     documents, store = folder / "documents", SAMPLES / "weights"
     documents.mkdir()
@@ -101,7 +101,7 @@ def doctr_loop(files: list[Path]) -> Callable[[], list[list[str]]]:
 
 
 def images_of(file: Path) -> list[npt.NDArray[np.uint8]]:
-    """Return a document's pages as docTR reads them; TIFFs, of which it reads only the first, by Pillow."""
+    """Return a document's pages as docTR reads them; TIFFs by Pillow: docTR reads only their first page."""
     if file.suffix == ".pdf":
         return DocumentFile.from_pdf(file)
     if file.suffix != ".tiff":
@@ -136,7 +136,7 @@ def _job(kind: str, parameters: Parameters, source: Path, out: Path) -> Job:
 
 
 def _memory(service: Service, folder: Path) -> Row:
-    """Compare the worker's peak over a small document, and then over a large one."""
+    """Compare the worker's peak memory with a small document, and then with a large one."""
     peaks = []
     for count in (FEW, MANY):
         document = folder / f"{count}.pdf"
@@ -161,7 +161,7 @@ def _repeat(source: Path, count: int, target: Path) -> None:
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    """Yield the processes below one, from Linux' own list."""
+    """Yield the descendants of a process, from Linux' /proc."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in map(int, (task / "children").read_text().split()):
             yield child

@@ -1,4 +1,4 @@
-"""The pictures beside the table, as SVG."""
+"""The plots next to the table, as SVG."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +9,11 @@ OURS, OTHERS = "#2b6cb0", "#a0aec0"
 
 
 def draw(details: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw what was measured; return the files.
+    """Draw the measurements; return the files.
 
     Args:
         details: `rates` {title: {contestant: values}}, `stages` {title: {stage: us per crop}},
-            `cost` {measure: {items: seconds}}; what is missing is not drawn
+            `cost` {measure: {items: seconds}}; missing entries are not drawn
     """
     drawn = [
         _save(folder / f"rates-{title}.svg", title, lambda axes, v=values: _bars(axes, v))
@@ -34,7 +34,7 @@ def _save(path: Path, title: str, paint: Callable[[Any], None]) -> Path:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    # No date and no random ids: drawn again from the same figures, the file is the same.
+    # No date and no random ids: the same figures give the same file.
     with mpl.rc_context({"svg.hashsalt": "trace-ocr", "font.size": 10}):
         figure = Figure(figsize=(7, 3), layout="constrained")
         axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""One row of the table: what was measured, what it must reach, and whether it does."""
+"""One row of the table: the measure, its target, and whether it is reached."""
 
 import importlib.metadata
 import json
@@ -15,12 +15,15 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-"""What the table stands between in the README."""
+"""The markers around the table in the README."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A measure with its target; `at_most` turns the comparison round, None as target is for information."""
+    """A measure with its target, an upper bound if `at_most`.
+
+    Without a target the row is for information.
+    """
 
     measure: str
     value: float
@@ -45,7 +48,7 @@ class Row:
 
 
 def interleaved(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Run each contestant once per round, so that noise of the machine falls on all alike."""
+    """Run each contestant once per round, so that the machine's noise affects all equally."""
     measured: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
@@ -54,17 +57,17 @@ def interleaved(contestants: dict[str, Callable[[], float]], rounds: int) -> dic
 
 
 def median_ratio(ours: list[float], theirs: list[float]) -> float:
-    """Return the median over rounds of ours / theirs: neighbours in time share the machine's mood."""
+    """Return the median over rounds of ours / theirs: runs of one round share the machine's state."""
     return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
 
 
 def peak_mebibytes() -> float:
-    """Return this process's greatest resident memory so far."""
+    """Return this process's peak resident memory so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def machine() -> str:
-    """Return the machine in words."""
+    """Return the machine as text."""
     model = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout  # noqa: S607
     names = [line.partition(":")[2].strip() for line in model.splitlines() if line.startswith("Model name")]
     return f"{os.cpu_count()} cores, {names[0] if names else platform.processor()}, {platform.system()}"
@@ -88,7 +91,7 @@ def write(rows: Iterable[Row], name: str, details: dict[str, Any]) -> str:
 
 
 def versions() -> str:
-    """Return what the contestants are, in words."""
+    """Return the versions of the contestants as text."""
     names = ("torch", "python-doctr", "onnxruntime", "onnxtr", "ray")
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
@@ -97,7 +100,7 @@ def fill(readme: str, table: str) -> str:
     """Return a README with the table between its two markers.
 
     Raises:
-        ValueError: the markers are not there
+        ValueError: the markers are missing
     """
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)

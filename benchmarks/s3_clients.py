@@ -1,11 +1,11 @@
-"""What one GET of a small object costs a client: processor time per object, and objects a second.
+"""The cost of one GET of a small object for a client: processor time per object, and objects a second.
 
     python -m benchmarks.s3_clients [--objects 1000] [--rounds 5] [--concurrency 1,8,32,64]
                                      [--latency-ms 20] [--only obstore]
 
-The server is a process of its own, whose time is not counted: it answers every GET with the same 4 KB. All
+The server is a separate process, whose time is not counted; it answers every GET with the same 4 KB. All
 contestants run in one process, one after the other in each round. Those whose package is not installed are
-left out. S3 itself adds TLS, which costs every client something.
+skipped. S3 itself adds TLS, which costs every client some time.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from contract.storage import Storage
 from contract.storage.s3 import S3Store, make_client
 
 BODY = bytes(4096)
-"""What a crop of text weighs as a PNG, about."""
+"""About the bytes of a crop of text as a PNG."""
 
 HEADERS = (
     "HTTP/1.1 200 OK\r\n"
@@ -55,11 +55,11 @@ URI = f"s3://{BUCKET}/{KEY}"
 
 Get = Callable[[], object]
 Fetch = Callable[[int, int], None]
-"""Fetches so many objects, so many at a time."""
+"""Fetches a number of objects, with a number of concurrent requests."""
 
 
 class Server(asyncio.Protocol):
-    """Answers each request head; a GET has nothing else."""
+    """Answers each request head; a GET has no body."""
 
     def __init__(self, latency: float) -> None:
         self._latency = latency
@@ -77,7 +77,7 @@ class Server(asyncio.Protocol):
 
 
 async def serve(latency: float) -> None:
-    """Print the port, and answer until killed, after so many seconds each time."""
+    """Print the port, and answer until killed, each time after the latency."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Server(latency), "127.0.0.1", 0, backlog=256)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -97,7 +97,7 @@ def server(latency_ms: float = 0) -> Iterator[str]:
 
 
 def in_threads(get: Get) -> Fetch:
-    """Fetch in as many threads as objects are fetched at a time."""
+    """Fetch with one thread per concurrent request."""
 
     def fetch(objects: int, concurrency: int) -> None:
         def share(_: int) -> None:
@@ -111,7 +111,7 @@ def in_threads(get: Get) -> Fetch:
 
 
 def products_path(url: str, *, fast: bool) -> Fetch:
-    """What a worker does, with or without the faster client."""
+    """The worker's own client, with or without the faster library."""
     settings = Settings(s3_endpoint_url=url, s3_region=REGION, s3_path_style=True)
     store = Storage(settings).at(URI) if fast else S3Store(make_client(settings))
     return in_threads(lambda: store.read(URI, LIMIT))
@@ -129,7 +129,7 @@ def boto(url: str, **config: Any) -> Fetch:
 
 
 def urllib3_signed(url: str) -> Fetch:
-    """botocore's signature over urllib3's connection: what a client of our own would cost at least."""
+    """botocore's signature over urllib3's connection: the least that our own client would cost."""
     credentials = boto3.session.Session().get_credentials()
     signer = S3SigV4Auth(credentials, "s3", REGION)
     pool = urllib3.PoolManager(maxsize=64, block=True)
@@ -143,7 +143,7 @@ def urllib3_signed(url: str) -> Fetch:
 
 
 def obstore_store(url: str, *, provider: bool = False) -> Any:
-    """The Rust object_store's S3; with credentials of its own, or asked of botocore."""
+    """The Rust object_store's S3, with its own credentials or botocore's."""
     from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import S3Store
 
@@ -160,7 +160,7 @@ def obstore_threads(url: str, *, provider: bool = False) -> Fetch:
 
 
 def obstore_async(url: str) -> Fetch:
-    """The asynchronous API in one thread: it has no call for many objects."""
+    """The asynchronous API in one thread; it has no call for many objects."""
     import obstore
 
     store = obstore_store(url)
@@ -231,8 +231,8 @@ def contestants(url: str) -> dict[str, Fetch]:
 
 
 def measured(fetch: Fetch, objects: int, concurrency: int, rates: list[float]) -> Callable[[], float]:
-    """Return a measurement of microseconds of processor time per object; it notes objects/s in `rates`."""
-    fetch(2 * concurrency, concurrency)  # connections are opened before anything is counted
+    """Return a measurement of microseconds of processor time per object; it records objects/s in `rates`."""
+    fetch(2 * concurrency, concurrency)  # opens connections before the measurement
 
     def measure() -> float:
         wall, processor = time.perf_counter(), time.process_time()
@@ -244,7 +244,7 @@ def measured(fetch: Fetch, objects: int, concurrency: int, rates: list[float]) -
 
 
 def main() -> None:
-    """Measure, print a table, and keep it."""
+    """Measure, print a table, and save it."""
     options = _options()
     if options.serve:
         asyncio.run(serve(options.latency_ms / 1000))
@@ -287,8 +287,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--objects", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--concurrency", default="1,8,32,64")
-    parser.add_argument("--latency-ms", type=float, default=0, help="the server's, before each answer")
-    parser.add_argument("--only", default="", help="measure those whose name holds this")
+    parser.add_argument("--latency-ms", type=float, default=0, help="server latency before each answer")
+    parser.add_argument("--only", default="", help="measure only contestants whose name contains this")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""The product as its users run it: Redis, a worker process under its launcher, control, files and fsyncs."""
+"""The product as users run it: Redis, a worker process under its launcher, control, files and fsyncs."""
 
 import contextlib
 import os
@@ -42,7 +42,7 @@ class Service:
 
 @contextlib.contextmanager
 def serving(store: Path, *roots: Path) -> Iterator[Service]:
-    """Serve with the weights of a model store; jobs and sources lie below the roots."""
+    """Serve with the weights of a model store; jobs and sources are below the roots."""
     with embedded_broker() as url:
         settings = Settings(
             redis_url=SecretStr(url),

@@ -1,9 +1,9 @@
-"""How many uploads a second `/recognition/` takes, how long they take, and what the API holds in memory.
+"""Uploads per second to `/recognition/`, their latency, and the API's memory.
 
     python -m benchmarks.uploads --clients 50 --seconds 60
 
-Starts a Redis, a worker and an API of its own on this machine, with the bundled model. Each client sends
-one crop, waits for its text, and sends the next. Exits with 1 if any answer was neither 200 nor 429, or had
+Starts a private Redis, worker and API on this machine, with the bundled model. Each client sends one crop,
+waits for its text, and sends the next. Exits with 1 if any answer was neither 200 nor 429, or had
 another text than the same crop sent alone; if batches did not fill; or if the API's memory grew.
 """
 
@@ -36,16 +36,16 @@ MODEL = "crnn_mobilenet_v3_small"
 TRACE_OCR = (sys.executable, "-m", "producer.cli.main")
 
 PATIENCE_SECONDS = 120.0
-"""Longest wait for the processes and their reports; torch alone takes some ten seconds on a busy machine."""
+"""Longest wait for the processes and their reports; torch alone takes about ten seconds on a busy machine."""
 
 LOOK_SECONDS = 0.2
-"""Seconds between two looks at what is waited for."""
+"""Seconds between two checks while waiting."""
 
 TIMEOUT_SECONDS = 90.0
 """Longest wait for one answer: longer than the API's own."""
 
 CROPS = 64
-"""Different crops that are sent."""
+"""Number of different crops that are sent."""
 
 MIB = 2**20
 ALLOWED = {200, 429}
@@ -53,7 +53,7 @@ ALLOWED = {200, 429}
 
 @dataclass(frozen=True)
 class Load:
-    """What to send: how many clients at once, for how many seconds, after how many to warm up."""
+    """The load: concurrent clients, seconds, and seconds of warm-up."""
 
     clients: int = 50
     seconds: float = 60.0
@@ -62,7 +62,7 @@ class Load:
 
 @dataclass
 class Tally:
-    """What came back; latencies in seconds, of answers with 200 alone."""
+    """The answers; latencies in seconds, only of answers with 200."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
@@ -80,11 +80,11 @@ class Measurement:
 
     @property
     def growth(self) -> int:
-        """Bytes that the API holds more at the end than after the warm-up."""
+        """Bytes by which the API's memory grew after the warm-up."""
         return self.memory[2] - self.memory[1]
 
     def problems(self, max_growth: int) -> list[str]:
-        """Return what is not as it must be; `max_growth` in bytes."""
+        """Return the problems found; `max_growth` in bytes."""
         found = []
         if not self.tally.latencies:
             found.append("no upload was answered")
@@ -132,7 +132,7 @@ class Api:
         return int(out) * 1024
 
     async def batches(self, pieces: float) -> tuple[float, float]:
-        """Return how many pieces were read in how many batches, once workers have reported that many."""
+        """Return the numbers of pieces and batches, once workers have reported that many pieces."""
         complaint = f"the workers do not report the {pieces:g} crops that they have read"
         async for _ in _looks(complaint):
             totals = await self._totals()
@@ -152,7 +152,7 @@ class Api:
 
 
 async def measure(load: Load) -> Measurement:
-    """Start everything, send the load, stop everything; return what came of it."""
+    """Start everything, send the load, stop everything; return the measurement."""
     async with _running(load.clients) as api:
         paths = sorted((SAMPLES / "crops").iterdir())[:CROPS]
         crops = {path.name: path.read_bytes() for path in paths}
@@ -261,7 +261,7 @@ async def _worker_there(api: Api) -> None:
 
 
 async def _looks(complaint: str) -> AsyncIterator[None]:
-    """Yield again and again, for a look each time; raises TimeoutError with the complaint in the end."""
+    """Yield repeatedly, for one check each time; raises TimeoutError with the complaint at the deadline."""
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         yield
@@ -270,7 +270,7 @@ async def _looks(complaint: str) -> AsyncIterator[None]:
 
 
 def main() -> int:
-    """Measure as the command line says; return the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--clients", type=int, default=Load.clients)
     parser.add_argument("--seconds", type=float, default=Load.seconds)

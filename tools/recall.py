@@ -1,4 +1,4 @@
-"""How many words of labelled pages an ocr job found and read: `python -m tools.recall RESULTS TRUTH`."""
+"""Share of the words of labelled pages that a job found and read: `python -m tools.recall RESULTS TRUTH`."""
 
 import json
 import sys
@@ -20,8 +20,8 @@ def recall_of(lines: Iterable[dict[str, Any]], truth: dict[str, Any]) -> dict[st
     """Return recall and precision of the words found, and of those found and read right, by docTR's metrics.
 
     Args:
-        lines: `/ocr`'s lines of straight pages
-        truth: the words of each page, by `<name>#<page>`; all of them must be there
+        lines: lines of an ocr job of straight pages
+        truth: the words of each page, by `<name>#<page>`; `lines` must have all of these pages
     """
     pages = {f"{line['name']}#{line['page']}": line for line in lines}
     found, read = LocalizationConfusion(MATCH_IOU), OCRMetric(MATCH_IOU)

@@ -1,4 +1,4 @@
-"""docTR's architectures as the recipe uses them: built with random weights, fed with normalised batches."""
+"""docTR's architectures for the recipe: built with random weights, fed with normalised batches."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def build_trainable(architecture: str) -> Any:
 
 
 def normalised(model: Any, images: np.ndarray) -> torch.Tensor:
-    """uint8 (N, H, W, 3) as `model` takes it: float32 (N, 3, H, W), the architecture's mean and deviation."""
+    """uint8 (N, H, W, 3) to `model`'s input: float32 (N, 3, H, W), the architecture's mean and deviation."""
     batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255.0
     mean, deviation = (torch.tensor(model.cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     return ((batch - mean) / deviation).to(memory_format=torch.channels_last)

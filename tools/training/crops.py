@@ -12,7 +12,7 @@ from tools.training.faces import Faces
 from tools.training.pages import Colour, Pen
 
 SIZES = (14, 16, 18, 20, 22, 24, 28, 32, 36, 42)  # pixels of font height, before any loss of resolution
-SCANNED_SHARE = 0.4  # of the training crops; the others are as a camera or a screen shows them
+SCANNED_SHARE = 0.4  # of the training crops; the others look like camera or screen images
 INK_CONTRAST = 40  # grey levels within a row or column that mean ink; the paper is still flat there
 FONT_TRIES = 5  # a font may lack a letter and draw nothing
 
@@ -33,13 +33,13 @@ class CropRenderer:
         return degrade(rng, image, CAMERA, difficulty)
 
     def render_scanned(self, rng: random.Random, text: str, difficulty: float) -> np.ndarray:
-        """A crop as scanned forms show it: thin, broken or bled strokes; half of the boxes cut at the ink."""
+        """A crop of a scanned form: thin, broken or bled strokes; half of the boxes cut at the ink."""
         tight = rng.random() < 0.5
         image = self._draw(rng, text, difficulty)
         return degrade(rng, cut_at_ink(rng, image) if tight else image, SCANNER, difficulty)
 
     def render_mixed(self, rng: random.Random, text: str, difficulty: float) -> np.ndarray:
-        """What is trained on: both looks."""
+        """A training crop, of either look."""
         scanned = rng.random() < SCANNED_SHARE * difficulty
         return self.render_scanned(rng, text, difficulty) if scanned else self.render(rng, text, difficulty)
 
@@ -50,7 +50,7 @@ class CropRenderer:
         if rng.random() < 0.15:
             underline(rng, image, ink)
         if rng.random() < 0.35 * difficulty:
-            tilt = rng.uniform(-3, 3)  # degrees: what straight-page detection lets through
+            tilt = rng.uniform(-3, 3)  # degrees: what straight-page detection accepts
             image = image.rotate(tilt, Image.Resampling.BILINEAR, expand=True, fillcolor=paper)
         return np.asarray(image)
 
@@ -94,7 +94,7 @@ def draw_word(rng: random.Random, text: str, pen: Pen, paper: Colour) -> Image.I
 
 
 def underline(rng: random.Random, image: Image.Image, ink: Colour) -> None:
-    """A rule at the lower or upper edge, as a box on a form leaves one."""
+    """A rule at the lower or upper edge, as left by a box on a form."""
     y = rng.choice([image.height - 1, image.height - 2, 0, 1])
     ImageDraw.Draw(image).line([(0, y), (image.width, y)], fill=ink, width=1)
 

@@ -1,4 +1,4 @@
-"""What printing, scanning and compression do to an image; all take and return uint8 (H, W, 3)."""
+"""Effects of printing, scanning and compression; all take and return uint8 (H, W, 3)."""
 
 import random
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def low_resolution(rng: random.Random, image: np.ndarray) -> np.ndarray:
 
 
 def fade(rng: random.Random, image: np.ndarray) -> np.ndarray:
-    """Less contrast, around a level of its own: worn toner, grey paper."""
+    """Less contrast, around a random level: worn toner, grey paper."""
     contrast = rng.uniform(0.35, 0.9)
     level = rng.uniform(90, 230)
     return np.clip((image - level) * contrast + level, 0, 255).astype(np.uint8)
@@ -90,7 +90,7 @@ def _blend(rng: random.Random, image: np.ndarray, changed: np.ndarray) -> np.nda
     return cv2.addWeighted(image, 1.0 - weight, changed, weight, 0.0)
 
 
-# With the probability of each at full strength; in the order in which paper, lens and file act.
+# Each with its probability at full strength, in the order in which paper, lens and file act.
 CAMERA: Steps = ((blur, 0.30), (noise, 0.35), (jpeg, 0.30))
 SCANNER: Steps = (
     (thin, 0.25),
@@ -107,7 +107,7 @@ SCANNER: Steps = (
 
 
 def degrade(rng: random.Random, image: np.ndarray, steps: Steps, strength: float) -> np.ndarray:
-    """`image` after those of `steps` that chance picks; `strength` (0 to 1) scales their probabilities."""
+    """`image` after a random choice of `steps`; `strength` (0 to 1) scales their probabilities."""
     for step, probability in steps:
         if rng.random() < probability * strength:
             image = step(rng, image)

@@ -17,8 +17,8 @@ TILE = 320  # pixels: a word of 60 pixel print fits, and a batch costs a tenth o
 BATCH = 6  # tiles
 POOL_PAGES = 240  # rendered pages that tiles are cut from: about 300 MB
 FIRST_PAGES = 12  # rendered before the first batch, and again when a run is resumed
-FRESH_PAGES = 1  # rendered per batch, so that a page is cut about six times, degraded anew each time
-FULL_DIFFICULTY_AT = 0.45  # share of the run: words merge for long if small and noisy print comes first
+FRESH_PAGES = 1  # rendered per batch, so that a page is cut about six times, each time degraded differently
+FULL_DIFFICULTY_AT = 0.45  # share of the run: with small and noisy print first, words stay merged for long
 VALIDATION_PAGES = 16
 VALIDATION_SEED = 4242
 MATCH_IOU = 0.5
@@ -76,7 +76,7 @@ def localisation(model: Any, pages: list[Page]) -> dict[str, float]:
 def cut_tile(rng: random.Random, pool: deque[Page], level: float) -> tuple[np.ndarray, np.ndarray]:
     """A degraded tile, uint8 (TILE, TILE, 3), with at least one box, float32 (N, 4) relative to the tile.
 
-    Up to a quarter of a tile hangs over the page's edge and is black there, as docTR pads pages.
+    Up to a quarter of a tile extends past the page's edge and is black there, as docTR pads pages.
     """
     boxes = np.zeros((0, 4), dtype=np.float32)
     while not len(boxes):

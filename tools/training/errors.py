@@ -1,4 +1,4 @@
-"""What can be wrong with a training or evaluation run; each message says what to do about it."""
+"""Errors of training and evaluation runs; each message says what to do."""
 
 
 class TrainingError(Exception):
@@ -18,4 +18,4 @@ class CheckpointError(TrainingError):
 
 
 class StoreError(TrainingError):
-    """A model store holds a card without its weights, or weights that their card does not describe."""
+    """A model store has a card without its weights, or weights that their card does not describe."""

@@ -1,4 +1,4 @@
-"""Print what the models of a store read, against the aims: `python -m tools.training.evaluate`."""
+"""Measure the models of a store against the aims: `python -m tools.training.evaluate`."""
 
 import argparse
 import sys
@@ -25,7 +25,7 @@ from tools.training.text import Writer
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured share, 0 to 1, of what it names, and the least it should be."""
+    """One measured share, 0 to 1, and the least it should be."""
 
     task: str
     name: str
@@ -111,7 +111,7 @@ def print_table(figures: list[Figure]) -> None:
 
 
 def write_measured(store: Path, figures: list[Figure], models: dict[str, Stored | None]) -> None:
-    """Replace the figures on the cards of `store`; an end-to-end figure stands on both."""
+    """Replace the figures on the cards of `store`; both cards have the end-to-end figure."""
     for task, stored in models.items():
         if stored:
             own = {figure.name: round(figure.value, 3) for figure in figures if figure.task in (task, "both")}
@@ -129,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run the command line; 1 if an aim is missed or not measured, 2 if something it needs is not there."""
+    """Run the command line; 1 if an aim is missed or not measured, 2 if an input is missing."""
     given = parser().parse_args()
     torch.set_num_threads(given.threads)
     try:

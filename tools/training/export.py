@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("model", help="recognition, detection, or the name of one of docTR's architectures")
     line.add_argument("--folder", type=Path, default=Path(".training"), help="the run's checkpoints")
     line.add_argument("--store", type=Path, default=Path("samples/weights"))
-    line.add_argument("--source", required=True, help="the card's sentence on how the model was trained")
+    line.add_argument("--source", required=True, help="sentence for the card on how the model was trained")
     line.add_argument("--recipe", required=True, help="commit of tools/training that trained it")
     return line
 

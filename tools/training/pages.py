@@ -27,13 +27,13 @@ class Page:
 
 @dataclass(frozen=True)
 class Pen:
-    """What a block of text is set in."""
+    """Font, size and colour of a block of text."""
 
     font: ImageFont.FreeTypeFont
     ink: Colour
 
     def pitch(self, rng: random.Random) -> int:
-        """Pixels from line to line: set solid to nearly double spaced."""
+        """Pixels from line to line: from no leading to nearly double spacing."""
         return int(sum(self.font.getmetrics()) * rng.uniform(1.0, 1.8))
 
     def gap(self, rng: random.Random) -> int:
@@ -44,7 +44,7 @@ class Pen:
 
 @dataclass
 class Sheet:
-    """A page in the making: refuses a word that would touch another one."""
+    """A page under construction: refuses a word that would touch another one."""
 
     paper: Colour
     side: int
@@ -57,7 +57,7 @@ class Sheet:
         self.taken = np.zeros((self.side, self.side), dtype=bool)
 
     def write(self, x: int, y: int, text: str, pen: Pen) -> int | None:
-        """Draw `text` with its origin at (x, y); the x behind it, or None where there is no room."""
+        """Draw `text` with its origin at (x, y); returns the x after it, or None if there is no room."""
         left, top, right, bottom = (round(edge) for edge in pen.font.getbbox(text))
         x0, y0, x1, y1 = x + left, y + top, x + right, y + bottom
         if right - left < 2 or bottom - top < 2:
@@ -101,7 +101,7 @@ class PageRenderer:
     def _font(self, rng: random.Random, difficulty: float) -> ImageFont.FreeTypeFont:
         paths = self.faces.every if rng.random() < difficulty else self.faces.ordinary
         low, high = HARD_SIZES if rng.random() < difficulty * 0.6 else EASY_SIZES
-        # Log-uniform: small print is what a page holds most of.
+        # Log-uniform: most of a page is small print.
         return self.faces.font(rng.choice(paths), round(low * (high / low) ** rng.random()))
 
     def _paragraph(self, rng: random.Random, sheet: Sheet, pen: Pen) -> None:
@@ -145,7 +145,7 @@ class PageRenderer:
 
 
 def colours(rng: random.Random, difficulty: float) -> tuple[Colour, Colour]:
-    """Paper and ink: white and black, then tinted and grey, now and then light on dark."""
+    """Paper and ink: white and black, then tinted and grey, sometimes light on dark."""
     if rng.random() > difficulty * 0.8 + 0.1:
         return (255, 255, 255), (0, 0, 0)
     level, dark = rng.randint(185, 255), rng.randint(0, 90)
@@ -155,7 +155,7 @@ def colours(rng: random.Random, difficulty: float) -> tuple[Colour, Colour]:
 
 
 def decorate(rng: random.Random, sheet: Sheet) -> None:
-    """Rules, frames, discs and pictures: what a page shows that is not text; drawn before the words."""
+    """Rules, frames, discs and pictures: the parts of a page that are not text; drawn before the words."""
     for _ in range(rng.randint(1, 5)):
         colour = tuple(rng.randint(0, 220) for _ in range(3))
         x, y = rng.randint(0, sheet.side), rng.randint(0, sheet.side)

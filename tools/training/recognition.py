@@ -17,7 +17,7 @@ from tools.training.text import Writer
 BATCH = 64  # crops
 INPUT_PIXELS = (32, 128)  # height and width of docTR's recognition input
 FULL_DIFFICULTY_AT = 0.35  # share of the run after which nothing gets harder
-PAGE_TEXT_SHARE = 0.4  # of the trained strings are what pages hold: headings, amounts, frequent words
+PAGE_TEXT_SHARE = 0.4  # of the trained strings are typical of pages: headings, amounts, frequent words
 VALIDATION_CROPS = 512
 VALIDATION_SEED = 99999
 VALIDATION_BATCH = 128  # crops

@@ -1,4 +1,4 @@
-"""How the learning rate, the difficulty and the averaged weights move along a time-boxed run."""
+"""Learning rate, difficulty and averaged weights over a time-limited run."""
 
 import copy
 import math
@@ -10,7 +10,7 @@ EMA_DECAY = 0.998  # of the averaged weights: a window of about 500 steps
 
 
 def learning_rate(progress: float, highest: float) -> float:
-    """A short linear rise, then half a cosine down to nearly nothing; `progress` runs from 0 to 1."""
+    """A short linear rise, then half a cosine down to nearly zero; `progress` runs from 0 to 1."""
     if progress < WARM_UP:
         return highest * (0.05 + 0.95 * progress / WARM_UP)
     rest = (min(progress, 1.0) - WARM_UP) / (1.0 - WARM_UP)
@@ -18,12 +18,12 @@ def learning_rate(progress: float, highest: float) -> float:
 
 
 def difficulty(progress: float, full_at: float) -> float:
-    """0 for clean print at the start, rising evenly to 1 when the share `full_at` of the run is over."""
+    """0 for clean print at the start, rising linearly to 1 after the share `full_at` of the run."""
     return 1.0 if full_at <= 0.0 else min(1.0, progress / full_at)
 
 
 class AveragedModel:
-    """The exponential moving average of a model's weights and statistics: what is validated and shipped."""
+    """The exponential moving average of a model's weights and statistics, which is validated and shipped."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = copy.deepcopy(model).eval()

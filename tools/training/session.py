@@ -1,4 +1,4 @@
-"""One training run: time-boxed, seeded, paused and resumed, the same for both models."""
+"""One training run for either model: time-limited, seeded, can be paused and resumed."""
 
 import ctypes
 import json
@@ -21,7 +21,7 @@ TRIM_STEPS = 20  # between returns of freed memory: each costs 0.05 s, and a ste
 
 
 class Task(Protocol):
-    """What a run needs to know about the model it trains."""
+    """The model that a run trains."""
 
     architecture: str
     highest_rate: float
@@ -41,7 +41,7 @@ class Task(Protocol):
 class Options:
     """Where a run keeps its files, how long it may take, and what it starts from.
 
-    `minutes` are the box of the whole run: a resumed one has what its checkpoint left of them.
+    `minutes` limit the whole run: a resumed run has the rest.
     """
 
     folder: Path
@@ -85,13 +85,13 @@ class Session:
         self.report(loss)
 
     def stop(self) -> None:
-        """End the run after the step in hand; its checkpoint is written."""
+        """End the run after the current step and write its checkpoint."""
         self.stopping = True
 
     def train_step(self) -> float:
         """One batch; its loss."""
         progress = self.seconds / (self.options.minutes * 60)
-        # Seeded by the step, so that a resumed run goes on with images it has not seen.
+        # Seeded by the step, so that a resumed run continues with images it has not seen.
         rng = random.Random(f"{self.options.seed}:{self.step}")
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(progress, self.task.highest_rate)
@@ -116,7 +116,7 @@ class Session:
         self.save()
 
     def save(self) -> None:
-        """Write the checkpoint whole or not at all."""
+        """Write the checkpoint atomically."""
         state = {
             "architecture": self.task.architecture,
             "model": self.model.state_dict(),
@@ -153,10 +153,10 @@ class Session:
 
 
 def return_freed_memory() -> None:
-    """Have glibc hand freed memory back to the system; other C libraries are left alone.
+    """Have glibc return freed memory to the system; no effect with other C libraries.
 
-    Fonts and pages that live on lie between a step's large tensors, and the heap does not shrink by itself: a
-    detection run's process grew by 13 MB per step.
+    Fonts and pages that stay in use are between a step's large tensors, and the heap does not shrink by
+    itself: a detection run's process grew by 13 MB per step.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
@@ -164,12 +164,12 @@ def return_freed_memory() -> None:
 
 
 def checkpoint_path(folder: Path, architecture: str) -> Path:
-    """Where a run in `folder` keeps the checkpoint of an architecture."""
+    """The path of an architecture's checkpoint in a run's `folder`."""
     return folder / f"{architecture}.checkpoint.pt"
 
 
 def read_checkpoint(folder: Path, architecture: str) -> dict[str, Any]:
-    """The checkpoint of a run: `average` is what is shipped, `step` and `seconds` what it cost.
+    """The checkpoint of a run: `average` is shipped, `step` and `seconds` are its cost.
 
     Raises:
         CheckpointError: there is none

@@ -1,4 +1,4 @@
-"""Fonts and word lists: where the synthetic images take their glyphs and their words from."""
+"""Fonts and word lists of the synthetic images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -44,8 +44,8 @@ WORD_FOLDER = Path("/usr/share/dict")
 ENGLISH_LISTS = ("american-english-large", "british-english")
 FRENCH_LISTS = ("french",)
 
-# Never trained on: they draw the validation sets, in this order. Every twelfth of the packages' text fonts,
-# by name, so that another font on a machine changes no figure.
+# Not used for training: they draw the validation sets, in this order. Every twelfth of the packages' text
+# fonts, by name, so that another font on a machine changes no figure.
 HELD_OUT = (
     "Cantarell-Bold.otf",
     "FreeMonoBold.otf",
@@ -85,7 +85,7 @@ NOT_TEXT = (
     "linlibertine_i.",
 )
 NOTO_LATIN = ("notosans-", "notoserif-", "notosansmono", "notosansdisplay-", "notoserifdisplay-")
-# What an office document is likely set in: the faces of the curriculum's first images.
+# Likely fonts of office documents: the faces of the curriculum's first images.
 ORDINARY = ("liberation", "dejavu", "carlito", "caladea", "lato-regular", "lato-bold", "opensans-regular")
 
 
@@ -144,7 +144,7 @@ def read_words(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     """The usable words of the lists `names` in `folder`, in the lists' order.
 
     Raises:
-        MissingSourceError: a list is not there
+        MissingSourceError: a list is missing
     """
     words: list[str] = []
     for name in names:

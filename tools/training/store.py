@@ -26,7 +26,7 @@ class Stored:
 
 
 def halved(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict with its floats as float16: half the file, and no text changes.
+    """A state dict with its floats as float16: half the file size, without changing a text.
 
     Raises:
         CheckpointError: a weight does not fit into float16
@@ -43,7 +43,7 @@ def write_model(
 ) -> Path:
     """Write weights and card; the card has no figures until `evaluate --write-cards` has measured them.
 
-    `source` says in words what the model was trained on, `recipe` is the commit of the code that did it.
+    `source` is a sentence on what the model was trained on, `recipe` the commit of the code that trained it.
     """
     store.mkdir(parents=True, exist_ok=True)
     weights = store / f"{architecture}.pt"

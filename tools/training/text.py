@@ -1,4 +1,4 @@
-"""The strings that are drawn: dictionary words, running text, figures of office documents, random letters."""
+"""The strings to draw: dictionary words, running text, figures of office documents, random letters."""
 
 import random
 import string
@@ -15,7 +15,7 @@ COMMON = """
     much your way well down should because each just those people how too little state good very make world
     still own see men work
 """
-# What forms, invoices and letters are headed with.
+# Headings of forms, invoices and letters.
 OFFICE = """
     invoice total amount date number customer address delivery quantity price tax payment due balance account
     order section chapter figure table page January February March April May June July August September
@@ -35,7 +35,7 @@ class Writer:
         self.common, self.office = COMMON.split(), OFFICE.split()
 
     def word(self, rng: random.Random) -> str:
-        """One string as a single crop shows it, from plain words to random marks."""
+        """One string for a single crop, from plain words to random marks."""
         kind = rng.random()
         if kind < 0.50:
             text = rng.choice(self.words.english)
@@ -52,7 +52,7 @@ class Writer:
         return self._punctuated(rng, recased(rng, text))
 
     def running(self, rng: random.Random) -> str:
-        """One string as a page's line holds it: mostly words that are common in documents."""
+        """One string for a page's line: mostly words that are common in documents."""
         kind = rng.random()
         if kind < 0.30:
             return rng.choice(self.common)
@@ -109,7 +109,7 @@ def figure(rng: random.Random) -> str:
 
 
 def date(rng: random.Random) -> str:
-    """Day, month and year, with the separators people mix."""
+    """Day, month and year, with the usual separators."""
     year = rng.choice([rng.randint(1950, 2030), rng.randint(0, 99)])
     return f"{rng.randint(1, 31):02d}{rng.choice('/-.')}{rng.randint(1, 12):02d}{rng.choice('/-.')}{year}"
 

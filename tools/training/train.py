@@ -1,4 +1,4 @@
-"""Train one of the models or go on with it: `python -m tools.training.train detection --minutes 90`."""
+"""Train one of the models, or continue a run: `python -m tools.training.train detection --minutes 90`."""
 
 import argparse
 import signal
@@ -35,19 +35,19 @@ def parser() -> argparse.ArgumentParser:
     line = argparse.ArgumentParser(description=__doc__)
     line.add_argument("model", help="recognition, detection, or the name of one of docTR's architectures")
     line.add_argument(
-        "--minutes", type=float, required=True, help="time box of the whole run, resumed or not"
+        "--minutes", type=float, required=True, help="time limit of the whole run, resumed or not"
     )
     line.add_argument("--folder", type=Path, default=Path(".training"), help="checkpoints and logs")
     line.add_argument("--start", type=Path, help="weights to start from, at full difficulty; default: random")
     line.add_argument("--seed", type=int, default=1)
     line.add_argument("--threads", type=int, default=2)
-    line.add_argument("--pause-file", type=Path, help="while this file exists the run waits")
+    line.add_argument("--pause-file", type=Path, help="the run waits while this file exists")
     line.add_argument("--validate-every", type=float, default=5.0, metavar="MINUTES")
     return line
 
 
 def main() -> int:
-    """Run the command line; 2 if a source or a checkpoint is not there."""
+    """Run the command line; 2 if a source or a checkpoint is missing."""
     given = parser().parse_args()
     torch.set_num_threads(given.threads)
     try:
