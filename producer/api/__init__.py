@@ -1,1 +1,1 @@
-"""The HTTP API: thin routes over the producer's plain functions."""
+"""The HTTP API: thin routes over the producer's functions."""

@@ -1,4 +1,4 @@
-"""The application: routes, layers around them, and what each error is over HTTP."""
+"""The application: routes, middleware, and the HTTP status of each error."""
 
 import asyncio
 import importlib.metadata
@@ -41,10 +41,10 @@ from producer.api.services import NoWorkerError, Services
 from producer.api.submission import IdempotencyConflictError
 from producer.api.uploads.desk import BusyError, TooSlowError
 
-PAGE = Path(__file__).with_name("page")
+WEB_UI = Path(__file__).with_name("page")
 
 MIN_GZIP_BYTES = 1024
-"""Answers smaller than one packet gain nothing from compression."""
+"""Minimum size of compressed answers, in bytes: an answer within one packet gains nothing."""
 
 STATUS_OF: dict[type[TraceOcrError], int] = {
     UnknownJobError: 404,
@@ -64,14 +64,14 @@ STATUS_OF: dict[type[TraceOcrError], int] = {
     UsageError: 400,
     TraceOcrError: 503,
 }
-"""What each error is over HTTP; an error has the status of the nearest of its classes."""
+"""HTTP status of each error class; an error has the status of its nearest listed base class."""
 
 RETRY_SECONDS = {429: "1", 503: "15", 504: "30"}
-"""When to try again: an overload passes in a second, an outage or a worker's start takes longer."""
+"""`Retry-After` in seconds: an overload passes in a second, an outage or a worker's start takes longer."""
 
 
 def make_app(services: Services) -> FastAPI:
-    """Return the application over its services."""
+    """Return the application for these services."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -82,7 +82,7 @@ def make_app(services: Services) -> FastAPI:
     app = FastAPI(
         title="Trace OCR batch",
         version=importlib.metadata.version("trace-ocr-batch"),
-        description="Jobs over crops, and the Trace-compatible endpoint, served by the same workers.",
+        description="Batch jobs, and the endpoints of the Trace OCR API, served by the same workers.",
         redoc_url=None,
         lifespan=life,
     )
@@ -93,17 +93,17 @@ def make_app(services: Services) -> FastAPI:
     app.add_exception_handler(redis.RedisError, _answer_redis_away)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(Exception, _answer_bug)
-    _add_page(app)
+    _add_web_ui(app)
     _add_layers(app, services)
     return app
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_web_ui(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
-    def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html")
+    def web_ui() -> FileResponse:
+        return FileResponse(WEB_UI / "index.html")
 
-    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+    app.mount("/static", StaticFiles(directory=WEB_UI), name="static")
 
 
 def _add_layers(app: FastAPI, services: Services) -> None:
@@ -130,16 +130,16 @@ def _answer_redis_away(_: Request, error: Exception) -> JSONResponse:
 
 
 def _answer_invalid(_: Request, error: Exception) -> Response:
-    """Answer 422 as FastAPI does, but without the input: it may be long, and no JSON can hold some of it."""
+    """Answer 422 as FastAPI does, but without the input: it may be long, or not representable as JSON."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
     detail = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in problems]
-    # Escaped, since a location may hold half a surrogate pair, which UTF-8 has no bytes for.
+    # Escaped, because a location may hold an unpaired surrogate, which UTF-8 cannot encode.
     return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
 
 def _answer_bug(_: Request, __: Exception) -> JSONResponse:
-    # The server logs the traceback; nobody outside needs it.
-    return _answer(500, "a fault of the server's own: its log says which")
+    # The server logs the traceback; callers must not see it.
+    return _answer(500, "internal server error: the server's log has the details")
 
 
 def _answer(status: int, detail: str) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Jobs as the HTTP API finds them: by id, in Redis or, where that knows nothing, in storage."""
+"""Jobs of the HTTP API: found by id in Redis or, if Redis does not know the job, in storage."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ from producer.results.status import status_from_workspace, status_of, waits, wit
 T = TypeVar("T")
 
 LOOKED_AT = 500
-"""Jobs that one filtered page looks at; the next page goes on from there."""
+"""Jobs that one filtered listing examines; the next listing continues after them."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some jobs, newest first; `last_id` is where the next page begins, if `has_more`."""
+    """Some jobs, newest first; if `has_more`, the next listing continues after `last_id`."""
 
     data: list[JobStatus]
     has_more: bool
@@ -37,7 +37,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Jobs:
-    """Every job that Redis remembers or the index lists; nothing outside the allowed roots is opened."""
+    """Every job that Redis or the index knows; nothing outside the allowed roots is opened."""
 
     ledger: Ledger
     storage: Storage
@@ -59,7 +59,7 @@ class Jobs:
 
         Raises:
             UnknownJobError: neither Redis nor the index knows the job
-            OutsideAllowedRootsError: the workspace lies where this process may not look
+            OutsideAllowedRootsError: the workspace is outside the allowed roots
         """
         progress = self.progress(job)
         if progress:
@@ -74,18 +74,18 @@ class Jobs:
         return found
 
     def progress(self, job: str) -> Progress | None:
-        """Return what Redis knows of a job; nothing while it is away."""
+        """Return the ledger's record of a job; None while Redis is unavailable."""
         return self._or_nothing(lambda: self.ledger.load(job), None)
 
     def page(self, limit: int, after: str | None, accept: Callable[[JobStatus], bool]) -> Page:
-        """Return up to `limit` jobs that are accepted, those created before `after`."""
+        """Return up to `limit` accepted jobs that were created before the job `after`."""
         listed = self.index.listed()
         known: dict[str, float] | None = self._or_nothing(self.ledger.created, None)
         created = {**{job: entry.created_at for job, entry in listed.items()}, **(known or {})}
         ordered = sorted(created, key=lambda job: (created[job], job), reverse=True)
         if after is not None:
             if after not in created:
-                raise UnknownJobError(f"there is no job {after} to go on after")
+                raise UnknownJobError(f"there is no job {after} to continue after")
             ordered = ordered[ordered.index(after) + 1 :]
         data: list[JobStatus] = []
         last = None
@@ -93,7 +93,7 @@ class Jobs:
             if len(data) == limit:
                 break
             last = job
-            # Redis is asked only for what it has: while it is away, asking for each job would take minutes.
+            # Ask Redis only for jobs it has: while it is unavailable, one request per job would take minutes.
             progress = self.progress(job) if known and job in known else None
             status = status_of(progress) if progress else self._stored(listed.get(job))
             if status and accept(status):
@@ -101,7 +101,7 @@ class Jobs:
         return Page(data, last is not None and last != ordered[-1], last)
 
     def _stored(self, entry: Listed | None) -> JobStatus | None:
-        """Return a status for the list, None for a job that cannot be read: the others must still show."""
+        """Return a status for the list, or None if the job cannot be read, so that the others still show."""
         try:
             workspace = self.index.open(entry) if entry else None
             return status_from_workspace(workspace.require_job(), workspace) if workspace else None
@@ -118,9 +118,9 @@ class Jobs:
 
 
 def over_http(status: JobStatus) -> JobStatus:
-    """Return the status with the actions alone that the HTTP API has.
+    """Return the status with only the actions that the HTTP API offers.
 
-    Removing files is left to the command; what is left of a plan from standard input, to where that is.
+    Only the command removes files, and only the submitting command can resume a plan from standard input.
     """
     missing = {Action.REMOVE}
     if status.planning and status.source == STANDARD_INPUT:

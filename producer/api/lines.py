@@ -1,4 +1,4 @@
-"""A merged file over HTTP: streamed, from a byte (`Range`) or a line (`offset`) on."""
+"""Merged files over HTTP: streamed, from a byte position (`Range`) or a line (`offset`)."""
 
 import re
 from collections.abc import Iterator
@@ -17,25 +17,25 @@ BLOCK = 1 << 18
 MEDIA_TYPE = "application/jsonl"
 
 MAX_LINES = 2**40
-"""Lines that may be asked for: more than any job has, and within what `islice` takes."""
+"""Maximum `offset` and `limit`: more lines than any job has, and within the range of `islice`."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which part of a file is asked for.
+    """The requested part of a file.
 
-    Only a single range of bytes is served; others are left unheeded. A range of another version, as
-    `if_range` tells it, gets the whole file.
+    Only a single byte range is served; other ranges are ignored. If `if_range` names another version of the
+    file, the answer is the whole file.
     """
 
     range: Annotated[str | None, Header(description="bytes=first-last")] = None
-    if_range: Annotated[str | None, Header(description="the ETag that the range is of")] = None
-    offset: Annotated[int, Query(ge=0, le=MAX_LINES, description="lines to leave out")] = 0
-    limit: Annotated[int | None, Query(ge=1, le=MAX_LINES, description="lines to send at most")] = None
+    if_range: Annotated[str | None, Header(description="the ETag that the range refers to")] = None
+    offset: Annotated[int, Query(ge=0, le=MAX_LINES, description="lines to skip")] = 0
+    limit: Annotated[int | None, Query(ge=1, le=MAX_LINES, description="maximum number of lines")] = None
 
 
 def lines_response(workspace: Workspace, uri: str, asked: Selection) -> Response:
-    """Return a response that streams a file's lines; a range that cannot be met is a 416."""
+    """Return a response that streams a file's lines; 416 for a range that cannot be satisfied."""
     if asked.offset or asked.limit is not None:
         return StreamingResponse(_lines(workspace, uri, asked.offset, asked.limit), media_type=MEDIA_TYPE)
     size = workspace.store.size(uri)
@@ -50,20 +50,20 @@ def lines_response(workspace: Workspace, uri: str, asked: Selection) -> Response
     headers |= {
         "content-range": f"bytes {start}-{end - 1}/{size}",
         "content-length": str(end - start),
-        # Positions count the file's own bytes, so this answer must not be compressed on its way.
+        # Positions count bytes of the file itself, so this answer must not be compressed.
         "content-encoding": "identity",
     }
     return StreamingResponse(_blocks(workspace, uri, start, end), 206, headers, MEDIA_TYPE)
 
 
 def _etag(workspace: Workspace, size: int) -> str:
-    """Return what changes when the file is merged anew, as retry-errors does."""
+    """Return an ETag that changes when the file is merged again, as after retry-errors."""
     summary = workspace.load_summary() or {}
     return f'"{size:x}-{summary.get("completed_at", 0):x}-{summary.get("retries", 0)}"'
 
 
 def _bounds(byte_range: str | None, size: int) -> tuple[int, int] | None:
-    """Return the first byte and the one after the last; None where the whole file is to be sent."""
+    """Return the position of the first byte and of the one after the last; None for the whole file."""
     match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", byte_range or "")
     if match is None or match[0] == "bytes=-":
         return None

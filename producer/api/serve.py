@@ -11,11 +11,11 @@ from producer.api.security.keys import Keyring
 from producer.api.services import Services
 
 GRACE_SECONDS = 10
-"""Seconds that requests in hand have to end when the process is stopped."""
+"""Seconds that running requests have to end when the process is stopped."""
 
 
 def serve(settings: Settings, keyring: Keyring) -> None:
-    """Serve until SIGTERM or SIGINT; streams of events end at once, other requests have GRACE_SECONDS."""
+    """Serve until SIGTERM or SIGINT; event streams end immediately, other requests have GRACE_SECONDS."""
     services = Services(settings, keyring)
     config = uvicorn.Config(
         make_app(services),
@@ -27,7 +27,7 @@ def serve(settings: Settings, keyring: Keyring) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again after its shutdown, which is to count as a clean end.
+        # uvicorn raises the signal again after its shutdown: ignore it, so that the process exits with 0.
         signal.signal(number, lambda *_: None)
     _Server(config, services).run()
 
@@ -38,6 +38,6 @@ class _Server(uvicorn.Server):
         self._services = services
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to shut down."""
+        """Start the shutdown."""
         self._services.stopping.set()
         super().handle_exit(sig, frame)

@@ -1,4 +1,4 @@
-"""What the routes of one API process share: clients and keys, made once from the settings."""
+"""The services that the routes of one API process share: clients and keys, made once from the settings."""
 
 import threading
 from dataclasses import dataclass, field
@@ -19,33 +19,33 @@ from producer.api.uploads.desk import UploadDesk
 from producer.session import Session
 
 RETRIES = 1
-"""Tries of one Redis command beyond the first: who waits for an HTTP answer would rather hear soon."""
+"""Retries of one Redis command: an HTTP caller is better served by an early error than by a long wait."""
 
 
 class NoWorkerError(TraceOcrError):
-    """No worker is there to read uploads."""
+    """No worker is alive to read uploads."""
 
 
 @dataclass(frozen=True)
 class Services(Session):
-    """Everything behind the routes: a command's clients, and what only serving needs."""
+    """A command's clients, plus what only the HTTP API needs."""
 
     keyring: Keyring
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @cached_property
     def client(self) -> redis.Redis:
-        """The Redis client; of less patience than a command's."""
+        """The Redis client; retries less than a command's."""
         return make_redis(self.settings, retries=RETRIES)
 
     @cached_property
     def jobs(self) -> Jobs:
-        """The jobs."""
+        """Finds jobs."""
         return Jobs(self.ledger, self.storage, self.roots, self.index, self.reports)
 
     @cached_property
     def submission(self) -> Submission:
-        """The way of new jobs in."""
+        """Submits jobs."""
         settings = self.settings
         keys = IdempotencyKeys(self.client, settings.namespace, settings.retention_seconds)
         return Submission(settings, self.jobs, keys)
@@ -57,27 +57,27 @@ class Services(Session):
 
     @cached_property
     def desk(self) -> UploadDesk:
-        """The way of uploads to the workers and back."""
+        """Sends uploads to the workers and returns their answers."""
         return UploadDesk(self.settings, self.uploads, make_app(self.settings))
 
     @cached_property
     def workers(self) -> WorkerWatch:
-        """Whether a worker lives."""
+        """Knows whether a worker is alive."""
         return WorkerWatch(self.reports)
 
     def require_worker(self) -> None:
-        """Raise NoWorkerError where no worker lives."""
+        """Raise NoWorkerError if no worker is alive."""
         if not self.workers.alive():
             raise NoWorkerError("no worker is alive: try again once one has started")
 
     @cached_property
     def reports(self) -> Reports:
-        """What workers and control processes say of themselves."""
+        """The reports of workers and control processes."""
         return Reports(self.client, self.settings.namespace)
 
     @cached_property
     def metrics(self) -> ApiMetrics:
-        """The figures of /metrics."""
+        """The metrics of /metrics."""
         return ApiMetrics(
             self.client,
             self.settings,

@@ -1,4 +1,4 @@
-"""`POST /jobs`: a job from a request's body, checked, settled in its workspace and handed to control."""
+"""`POST /jobs`: check a request's body, store the job in its workspace and submit it to control."""
 
 import hashlib
 import time
@@ -28,18 +28,18 @@ Uri = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 
 
 class IdempotencyConflictError(TraceOcrError):
-    """The key was used for another request."""
+    """The `Idempotency-Key` was used for another request."""
 
 
 if TYPE_CHECKING:
     GivenParameters = BaseModel
 else:
     GivenParameters = create_model("GivenParameters", **optional(job_parameters()))
-"""Those parameters of a request that it names; any may be left out."""
+"""The job parameters of a request; all are optional."""
 
 
 class JobRequest(GivenParameters):
-    """What to read and where to write; what is left out has the deployment's default."""
+    """What to read and where to write; omitted fields take the deployment's defaults."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,7 +52,7 @@ class JobRequest(GivenParameters):
     job_id: Annotated[str, Field(pattern=JOB_ID)] | None = None
     urgent: bool = Field(False, description="overtake jobs that are not urgent")
     chunk_size: int | None = Field(None, ge=1, le=MAX_CHUNK_SIZE)
-    exports: tuple[Format, ...] | None = Field(None, description="what is written besides JSONL")
+    exports: tuple[Format, ...] | None = Field(None, description="formats to write in addition to JSONL")
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -62,19 +62,19 @@ class _Remembered(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class IdempotencyKeys:
-    """Which request each `Idempotency-Key` was used for, so that a retried one makes no second job."""
+    """The request of each `Idempotency-Key`, so that a retried request creates no second job."""
 
     client: redis.Redis
     namespace: str
     retention_seconds: float
 
     def job_for(self, caller: str, key: str, request: JobRequest, job: str) -> tuple[str, bool]:
-        """Return the id that the request's job has, and whether an earlier call has used the key for it.
+        """Return the id of the request's job, and whether an earlier call used the key for the same request.
 
-        Each caller, the name of an API key, has keys of its own.
+        Keys are separate for each caller, which is the name of an API key.
 
         Raises:
-            IdempotencyConflictError: the earlier call asked for something else
+            IdempotencyConflictError: the earlier call was another request
         """
         ours = _Remembered(hashlib.sha256(request.model_dump_json().encode()).hexdigest(), job)
         name = f"{self.namespace}:idempotency:{hashlib.sha256(f'{caller} {key}'.encode()).hexdigest()}"
@@ -92,19 +92,19 @@ class IdempotencyKeys:
 
 @dataclass(frozen=True)
 class Submission:
-    """Submits jobs whose source and workspace lie below the allowed roots."""
+    """Submits jobs whose source and workspace are below the allowed roots."""
 
     settings: Settings
     jobs: Jobs
     keys: IdempotencyKeys
 
     def submit(self, request: JobRequest, caller: str, idempotency_key: str | None) -> tuple[Job, bool]:
-        """Return the job, and whether this call made it; one that is there already is continued.
+        """Return the job, and whether this call created it; an existing job is continued.
 
         Raises:
-            UsageError: no such source
-            OutsideAllowedRootsError: source or workspace lie where workers may not read or write
-            WorkspaceConflictError: the workspace, or the id, is another job's
+            UsageError: there is no such source
+            OutsideAllowedRootsError: the source or the workspace is outside the allowed roots
+            WorkspaceConflictError: the workspace, or the id, belongs to another job
         """
         wanted, repeated = self._wanted(request), False
         if idempotency_key:
@@ -114,7 +114,7 @@ class Submission:
         job = settle_job(wanted, workspace)
         if request.job_id and job.id != request.job_id:
             raise UsageError(f"{workspace.root} is job {job.id}'s: use another output for {request.job_id}")
-        # A call that is merely repeated must not revive a job that someone has cancelled or paused since.
+        # A repeated call must not resume a job that was cancelled or paused since.
         if not (repeated and workspace.load_halt()):
             self._hand_over(job, workspace)
         return job, job is wanted and not repeated
@@ -123,7 +123,7 @@ class Submission:
         for uri in (request.source, request.output):
             if not is_remote(uri) and not uri.startswith("/"):
                 raise UsageError(f"{uri!r} must be absolute: {supported_uris()} can be read")
-            # Before anything is looked at, so that nobody learns what lies elsewhere.
+            # Check before any access, so that callers learn nothing about files outside the roots.
             self.jobs.roots.check(uri)
         _check_folder(request.output)
         found = identify_source(request.source)
@@ -151,12 +151,12 @@ class Submission:
 
 
 def _check_folder(output: str) -> None:
-    """Raise UsageError where a local workspace cannot be a folder: trying again would not help."""
+    """Raise UsageError if a local workspace cannot be a folder: a retry would not help."""
     if is_remote(output):
         return
     try:
         nearest = next(path for path in (Path(output), *Path(output).parents) if path.exists())
     except (OSError, ValueError) as error:
-        raise UsageError(f"output {output[:SHOWN]!r} can be no folder: {error}") from error
+        raise UsageError(f"output {output[:SHOWN]!r} cannot be a folder: {error}") from error
     if not nearest.is_dir():
-        raise UsageError(f"output {output[:SHOWN]!r} can be no folder: {nearest} is a file")
+        raise UsageError(f"output {output[:SHOWN]!r} cannot be a folder: {nearest} is a file")

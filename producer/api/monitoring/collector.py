@@ -1,4 +1,4 @@
-"""What the system as a whole is like: queues, jobs, processes; read from Redis when somebody asks."""
+"""Metrics of the whole system: queues, jobs and processes, read from Redis at each scrape."""
 
 import threading
 import time
@@ -22,16 +22,16 @@ from producer.api.monitoring.relayed import labels_of, relay
 from producer.results.status import status_of
 
 MAX_JOBS = 200
-"""Jobs with figures of their own; those that have not ended come first, the newest first."""
+"""Maximum number of jobs with their own samples; jobs that have not ended come first, newest first."""
 
 STORAGE_SECONDS = 3.0
-"""Seconds that a scrape waits for storage; Prometheus gives up after ten."""
+"""Seconds that a scrape waits for storage; Prometheus times out after ten."""
 
 Labels = tuple[str, ...]
 
 
 class StorageWatch:
-    """Whether storage answers, asked in a thread of its own: one that hangs must not hold a scrape."""
+    """Checks whether storage answers, in its own thread, so that hanging storage does not block a scrape."""
 
     def __init__(self, check: Callable[[], bool]) -> None:
         self._check = check
@@ -40,7 +40,7 @@ class StorageWatch:
         self._asked: Future[bool] | None = None
 
     def up(self) -> bool:
-        """Return whether storage answered in time; a check that still runs is waited for, not repeated."""
+        """Return whether storage answered in time; wait for a check that still runs, do not start another."""
         with self._lock:
             if self._asked is None or self._asked.done():
                 self._asked = self._threads.submit(self._check)
@@ -49,18 +49,18 @@ class StorageWatch:
             return asked.result(STORAGE_SECONDS)
         except TimeoutError:
             return False
-        # Any exception: it says that storage is not well, which is all that is asked.
+        # Any exception: every error means that storage is down.
         except Exception as error:
             structlog.get_logger().warning("storage_away", error=str(error))
             return False
 
 
 class SystemCollector(Collector):
-    """Queues, jobs and processes as Redis has them at the time of the scrape. Never raises.
+    """Collects queues, jobs and processes from Redis at each scrape. Never raises.
 
     Args:
-        others: families of the same registry, whose names workers may not take
-        clock: Unix seconds
+        others: returns other families of the same registry, whose names workers must not use
+        clock: returns the time in Unix seconds
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class SystemCollector(Collector):
         self._storage, self._others, self._clock = storage, others, clock
 
     def collect(self) -> list[Metric]:
-        """Return all families; while Redis is away, only what is up."""
+        """Return all families; while Redis is unavailable, only `trace_ocr_up`."""
         up: dict[Labels, float] = {("redis",): 1.0}
         families: list[Metric] = []
         try:
@@ -87,7 +87,7 @@ class SystemCollector(Collector):
         except redis.RedisError as error:
             structlog.get_logger().warning("redis_away", error=str(error))
             up[("redis",)] = 0.0
-        # Any exception: Redis answers, and something in it is not ours; the rest of the scrape must do.
+        # Any exception: Redis answers, but holds unexpected data; return the rest of the scrape.
         except Exception:
             structlog.get_logger().exception("metrics_not_gathered")
         if self._storage:
@@ -105,24 +105,24 @@ class SystemCollector(Collector):
         lengths, unacked = queue_lengths(client, namespace), unacked_messages(client)
         yield _gauge(
             "trace_ocr_queue_messages",
-            "Messages that wait.",
+            "Messages waiting in the queue.",
             {(name,): length for name, length in lengths.items()},
             "queue",
         )
         for name, documentation, value in (
-            ("unacked_messages", "Messages in workers' hands.", unacked),
-            ("queue_depth", "Messages that wait or are in workers' hands.", sum(lengths.values()) + unacked),
+            ("unacked_messages", "Messages held by workers, not acked yet.", unacked),
+            ("queue_depth", "Messages waiting or held by workers.", sum(lengths.values()) + unacked),
             (
                 "oldest_message_age_seconds",
-                "Seconds that the oldest message has waited; 0 while none waits.",
+                "Seconds that the oldest message has waited; 0 if no message waits.",
                 oldest_message_age(client, namespace, now),
             ),
             (
                 "oldest_lease_age_seconds",
-                "Seconds since the stalest lease was renewed; 0 while nothing is in hand.",
+                "Seconds since the oldest lease was renewed; 0 if no chunk is leased.",
                 oldest_lease_age(client, now),
             ),
-            ("uploads_waiting", "Uploaded files that wait for a worker.", self._uploads.waiting()),
+            ("uploads_waiting", "Uploaded files waiting for a worker.", self._uploads.waiting()),
         ):
             yield _gauge("trace_ocr_" + name, documentation, {(): value})
 
@@ -131,7 +131,7 @@ class SystemCollector(Collector):
         counts = Counter(statuses.values())
         yield _gauge(
             "trace_ocr_jobs",
-            "Jobs that Redis remembers.",
+            "Jobs in Redis.",
             {(status,): count for status, count in sorted(counts.items())},
             "status",
         )
@@ -140,7 +140,7 @@ class SystemCollector(Collector):
         now = self._clock()
         yield _gauge(
             "trace_ocr_job_idle_seconds",
-            "Seconds since a job's last sign of progress, unless it has ended or is paused.",
+            "Seconds since a job last progressed, unless it has ended or is paused.",
             {
                 (progress.job,): max(0.0, now - progress.updated_at)
                 for progress in progresses
@@ -156,7 +156,7 @@ class SystemCollector(Collector):
         yield _gauge("trace_ocr_job_items", "Items of a job.", items, "job", "outcome")
 
     def _progress(self, job: str) -> Progress | None:
-        """Return a job's progress; None for one that has gone since, or whose record is damaged."""
+        """Return a job's progress; None if the job is gone or its record is damaged."""
         try:
             return self._ledger.load(job)
         except (ValueError, KeyError):
@@ -174,7 +174,7 @@ def _processes(live: list[ProcessReport]) -> Iterator[Metric]:
     workers = labels_of(report for report in live if report.role == "worker")
     yield _gauge(
         "trace_ocr_worker_progress_age_seconds",
-        "Seconds since a worker's running chunk moved; 0 while it has none.",
+        "Seconds since a worker's running chunk progressed; 0 if no chunk runs.",
         {(label,): worker.progress_age_seconds for label, worker in workers.items()},
         "worker",
     )

@@ -1,4 +1,4 @@
-"""True checks of everything a job needs: Redis, storage, a live worker whose device moves, control."""
+"""Health checks of everything a job needs: Redis, storage, a live worker that makes progress, control."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,20 +13,20 @@ from contract.storage import Storage, is_remote, join
 from contract.storage.roots import AllowedRoots
 
 STUCK_SECONDS = 120.0
-"""A running chunk that has not moved for so long: its device hangs, or its model is very slow. The watchdog
-ends the process later, after `stall_seconds`; an operator should hear of it sooner."""
+"""A running chunk without progress for this many seconds counts as stuck: its device hangs, or its model is
+very slow. The watchdog ends the process later, after `stall_seconds`; an operator should know sooner."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; `detail` is for people."""
+    """The result of one check; `detail` is a text for people."""
 
     ok: bool
     detail: str
 
 
 def check_redis(client: redis.Redis) -> Check:
-    """Return whether Redis answers, and how soon."""
+    """Check that Redis answers; report how fast."""
     started = time.perf_counter()
     try:
         client.ping()
@@ -36,7 +36,7 @@ def check_redis(client: redis.Redis) -> Check:
 
 
 def check_storage(roots: AllowedRoots, storage: Storage) -> Check:
-    """Return whether every allowed root can be looked into."""
+    """Check that every allowed root can be read."""
     problems = list(_problems(roots, storage))
     return Check(not problems, "; ".join(problems) or f"{len(list(roots))} allowed roots can be read")
 
@@ -47,17 +47,17 @@ def _problems(roots: AllowedRoots, storage: Storage) -> Iterator[str]:
             if is_remote(root):
                 storage.at(root).exists(join(root, ".trace-ocr"))
             elif not Path(root).is_dir():
-                yield f"{root} is no folder here"
+                yield f"{root} is not a folder on this machine"
         except TraceOcrError as error:
             yield str(error)
 
 
 def check_processes(reports: Reports) -> dict[str, Check]:
-    """Return whether a worker and a control process live, and whether the workers' devices move."""
+    """Check that a worker and a control process are alive, and that running chunks make progress."""
     try:
         live = reports.live()
     except redis.RedisError:
-        unknown = Check(False, "not known while Redis is away")
+        unknown = Check(False, "unknown while Redis is unavailable")
         return {"worker": unknown, "device": unknown, "control": unknown}
     workers = [report for report in live if report.role == "worker"]
     controls = [report for report in live if report.role == "control"]
@@ -78,18 +78,18 @@ def _moving(workers: list[ProcessReport]) -> Check:
         return Check(False, "no worker is alive")
     stuck = [worker for worker in workers if worker.progress_age_seconds > STUCK_SECONDS]
     if not stuck:
-        return Check(True, "every running chunk moves")
+        return Check(True, "every running chunk makes progress")
     worst = max(stuck, key=lambda worker: worker.progress_age_seconds)
     return Check(
         False,
-        f"{len(stuck)} of {len(workers)} workers stand still; {worst.name} for "
+        f"{len(stuck)} of {len(workers)} workers make no progress; {worst.name} for "
         f"{worst.progress_age_seconds:.0f} s: see its log",
     )
 
 
 @dataclass
 class WorkerWatch:
-    """Whether a worker lives, asked of Redis at most once in a while: every upload wants to know."""
+    """Knows whether a worker is alive; caches Redis's answer for `seconds`, as every upload checks."""
 
     reports: Reports
     seconds: float = 1.0
@@ -98,7 +98,7 @@ class WorkerWatch:
     _alive: bool = False
 
     def alive(self) -> bool:
-        """Return whether any worker has reported itself lately."""
+        """Return whether any worker has reported recently."""
         if self.clock() >= self._until:
             self._alive = bool(self.reports.live("worker"))
             self._until = self.clock() + self.seconds

@@ -1,4 +1,4 @@
-"""Everything that `/metrics` shows: what the collector gathers, and what this process counts itself."""
+"""The metrics of `/metrics`: those of the collector, and those that this process counts itself."""
 
 import contextlib
 import time
@@ -17,10 +17,10 @@ from contract.settings import Settings
 from producer.api.monitoring.collector import StorageWatch, SystemCollector
 
 UPLOAD_KINDS: dict[str, str] = {f"/{kind}/": kind for kind in KINDS}
-"""The paths that take files, and what they read."""
+"""Paths that take files, and the kind that each reads."""
 
 UPLOAD_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0)
-"""Seconds: a small crop on a GPU that is free, to the longest that a request may take."""
+"""Bucket bounds in seconds: from a small crop on an idle GPU to the longest allowed request."""
 
 
 class ApiMetrics:
@@ -28,9 +28,9 @@ class ApiMetrics:
 
     Args:
         client: a client with decode_responses=True
-        settings: for the namespace
-        storage_up: whether storage answers; may take its time, and may raise
-        clock: Unix seconds
+        settings: gives the namespace
+        storage_up: returns whether storage answers; may be slow, and may raise
+        clock: returns the time in Unix seconds
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class ApiMetrics:
         )
 
     def exposition(self) -> bytes:
-        """Return everything in Prometheus' text format; never raises because something is away."""
+        """Return all metrics in Prometheus' text format, also while Redis or storage is unavailable."""
         return generate_latest(self._registry)
 
     def upload_timed(self, kind: str) -> contextlib.AbstractContextManager[object]:
-        """Measure a block: an upload's files from their arrival to their text."""
+        """Measure a block: the time from a request's files to their text."""
         return self._uploads.seconds.labels(kind).time()
 
     def upload_answered(self, kind: str, status: int) -> None:
@@ -66,7 +66,7 @@ class ApiMetrics:
 
 
 class UploadMetrics:
-    """What this process counts of the paths that take files."""
+    """Metrics of the paths that take files, counted by this process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
@@ -81,22 +81,22 @@ class UploadMetrics:
         )
 
         for kind in KINDS:
-            # There from the start: a rate needs a first value to grow from.
+            # Create the series at startup: a rate needs a first value.
             self.seconds.labels(kind)
 
     def families(self) -> list[Metric]:
-        """Return what is counted."""
+        """Return the metric families."""
         return [*self.requests.collect(), *self.seconds.collect()]
 
 
 class UploadCounter:
-    """An ASGI layer that counts the answers to requests with files, whoever gave them."""
+    """ASGI middleware that counts the answers to requests with files, including those of other middleware."""
 
     def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and note its status as it leaves."""
+        """Pass the request on, and count its status."""
 
         kind = UPLOAD_KINDS.get(scope["path"]) if scope["type"] == "http" else None
 

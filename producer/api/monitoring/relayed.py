@@ -1,4 +1,4 @@
-"""The workers' own metrics, relayed under a label `worker`: one scrape of the API sees every worker."""
+"""The workers' metrics, relayed with a label `worker`: one scrape of the API covers every worker."""
 
 import re
 from collections import Counter
@@ -12,32 +12,32 @@ from prometheus_client.samples import Sample
 from contract.broker.reports import ProcessReport
 
 PREFIXES = ("trace_ocr_", "process_")
-"""Beginnings of the names that are relayed."""
+"""Prefixes of the metric names that are relayed."""
 
 MAX_SAMPLES = 2_000
-"""Samples relayed of one worker; real ones have some hundred."""
+"""Maximum number of samples relayed per worker; real workers have a few hundred."""
 
 MAX_LINE = 4_096
-"""Characters of one line of metrics; the parser's time grows with their square."""
+"""Maximum characters of one line of metrics; the parser's time grows with their square."""
 
 MAX_LABEL = 256
-"""Characters of a label's value, the worker's name included."""
+"""Maximum characters of a label's value, including the worker's name."""
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 def relay(workers: Iterable[ProcessReport], own: Iterable[Metric]) -> list[Metric]:
-    """Return the metrics of all workers, each family once; what cannot be read is left out with a log line.
+    """Return the metrics of all workers, each family once; log and omit what cannot be parsed.
 
     Args:
-        own: families of the system's, whose names no worker may take
+        own: the system's families, whose names workers must not use
     """
     taken = {name for family in own for name in _names(family)}
     merged: dict[str, Metric] = {}
     for label, worker in labels_of(workers).items():
         try:
             families = list(_parse(worker.metrics))
-        # Any exception: the parser promises none in particular for a text that is not Prometheus'.
+        # Any exception: the parser documents none for text that is not in Prometheus' format.
         except Exception as error:
             structlog.get_logger().warning("metrics_not_relayed", worker=label, error=repr(error)[:MAX_LABEL])
             continue
@@ -50,9 +50,9 @@ def relay(workers: Iterable[ProcessReport], own: Iterable[Metric]) -> list[Metri
 
 
 def labels_of(workers: Iterable[ProcessReport]) -> dict[str, ProcessReport]:
-    """Return the workers by a label of their own: their names, the process id added where two share one.
+    """Return the workers by a unique label: the worker's name, with the process id added if two share one.
 
-    A killed worker is still told of for some seconds while its successor is; the newest has the plain name.
+    A killed worker's report lasts some seconds next to its successor's; the newest has the plain name.
     """
     labelled: dict[str, ProcessReport] = {}
     for worker in sorted(workers, key=lambda worker: worker.started_at, reverse=True):
@@ -66,7 +66,7 @@ def _parse(text: str) -> Iterator[Metric]:
         raise ValueError(f"a line is longer than {MAX_LINE:,} characters")
     seen: Counter[tuple[object, ...]] = Counter()
     for family in text_string_to_metric_families(text):
-        # When a counter was made is told by prometheus_client alone, and of use to nobody here.
+        # Only prometheus_client exposes when a counter was created, and nothing here uses it.
         if not family.name.startswith(PREFIXES) or family.name.endswith("_created"):
             continue
         samples = []

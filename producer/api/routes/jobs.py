@@ -1,4 +1,4 @@
-"""The routes of jobs: submit, look, steer, fetch."""
+"""The routes of jobs: submit, show, steer, fetch."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -26,10 +26,10 @@ from producer.planning.submit import request_job
 from producer.results.samples import IMAGE_TYPES, image_of, item_of, samples
 
 LOOK_SECONDS = 1.0
-"""Seconds between two looks at a job whose events are followed."""
+"""Seconds between two checks of a job whose events are followed."""
 
 MAX_PAGE = 100
-"""Jobs on one page at most."""
+"""Maximum number of jobs in one listing."""
 
 STREAMED: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/jsonl": {}}},
@@ -40,14 +40,14 @@ IMAGES: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: {} for media_type in IMAGE_TYPES.values()}},
     **problems(413, 415),
 }
-"""What files are, for the documentation of the API."""
+"""Media types of file answers, for the API's documentation."""
 
 JobId = Annotated[str, Path(pattern=JOB_ID)]
 Steer = Callable[[Job, Workspace, Ledger], None]
 
 
 class JobList(BaseModel):
-    """One page of jobs, newest first."""
+    """Some jobs, newest first; if `has_more`, continue with `after` set to `last_id`."""
 
     object: Literal["list"] = "list"
     data: list[JobStatus]
@@ -56,7 +56,7 @@ class JobList(BaseModel):
 
 
 class SampleOut(BaseModel):
-    """One item that was read; `image` is where its picture is to be had."""
+    """One item that was read; `image` is the path of its picture."""
 
     id: str
     value: str
@@ -91,7 +91,7 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         status: State | None = None,
         kind: KindName | None = None,
     ) -> JobList:
-        """List jobs, newest first; `after` is the last id of the page before."""
+        """List jobs, newest first; `after` is the `last_id` of the previous listing."""
 
         def accept(found: JobStatus) -> bool:
             return (status is None or found.status == status) and (kind is None or found.kind == kind)
@@ -105,13 +105,13 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         return services.jobs.status(job_id)
 
     def known(job_id: JobId) -> str:
-        """Answer 404 while there still can be an answer: a stream has begun with 200."""
+        """Answer 404 before the stream begins: afterwards the status is already 200."""
         services.jobs.status(job_id)
         return job_id
 
     @router.get("/{job_id}/events", dependencies=may_read, response_class=EventSourceResponse)
     async def follow_job(job_id: Annotated[str, Depends(known)]) -> AsyncIterator[ServerSentEvent]:
-        """Follow a job: its status at every change, until it has ended."""
+        """Follow a job: send its status at every change, until it has ended."""
         async for status in _changes(services, job_id):
             yield ServerSentEvent(data=status, event="status")
 
@@ -134,7 +134,7 @@ def _add_files(router: APIRouter, services: Services) -> None:
     def merged(job_id: str) -> Workspace:
         workspace = services.jobs.workspace(job_id)
         if not workspace.store.exists(workspace.success):
-            raise HTTPException(409, f"job {job_id} is not complete: its lines are merged when it is")
+            raise HTTPException(409, f"job {job_id} is not complete: its lines are merged on completion")
         return workspace
 
     @router.get("/{job_id}/results", dependencies=may_read, responses=STREAMED, response_class=Response)
@@ -155,7 +155,7 @@ def _add_samples(router: APIRouter, services: Services) -> None:
 
     @router.get("/{job_id}/samples", dependencies=may_read)
     def get_samples(job_id: JobId, count: Annotated[int, Query(ge=1, le=100)] = 12) -> SampleList:
-        """Show some items beside their text."""
+        """Show some items with their text."""
         found = samples(services.jobs.workspace(job_id), count)
         return SampleList(
             data=[
@@ -180,11 +180,11 @@ def _add_samples(router: APIRouter, services: Services) -> None:
         chunk: Annotated[int, Path(ge=0, lt=1_000_000)],
         index: Annotated[int, Path(ge=0, lt=1_000_000)],
     ) -> Response:
-        """Show one item's image, by its place in the job."""
+        """Show one item's image, by chunk and index."""
         item = item_of(services.jobs.workspace(job_id), chunk, index)
         image = image_of(item, services.storage, services.roots, services.settings.max_bytes)
         if image is None:
-            raise HTTPException(415, f"{item.id} is of no format that browsers show")
+            raise HTTPException(415, f"{item.id} is in a format that browsers do not show")
         data, media_type = image
         return Response(data, media_type=media_type, headers={"cache-control": "private, max-age=3600"})
 
@@ -202,19 +202,19 @@ def _add_steering(router: APIRouter, services: Services) -> None:
         caller: Annotated[str, Depends(requires("submit", services.keyring))],
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
     ) -> JobStatus:
-        """Submit a source; control plans it. The same workspace or `Idempotency-Key` gives the same job."""
+        """Submit a source; control plans it. The same workspace or `Idempotency-Key` returns the same job."""
         job, made = services.submission.submit(request, caller, idempotency_key)
         response.status_code = 202 if made else 200
         return jobs.status(job.id)
 
     @router.post("/{job_id}/pause", dependencies=may_submit)
     def pause(job_id: JobId) -> JobStatus:
-        """Stop a job after the chunks that are running; resume continues it."""
+        """Stop a job once its running chunks end; resume continues it."""
         return _steer(jobs, job_id, pause_job)
 
     @router.post("/{job_id}/cancel", dependencies=may_submit)
     def cancel(job_id: JobId) -> JobStatus:
-        """Stop a job for good; what it has written stays."""
+        """Cancel a job; the files it has written stay."""
         return _steer(jobs, job_id, cancel_job)
 
     @router.post("/{job_id}/resume", dependencies=may_submit)
@@ -237,7 +237,7 @@ def _steer(jobs: Jobs, job_id: str, steer: Steer) -> JobStatus:
 def _resume(job: Job, workspace: Workspace, ledger: Ledger) -> None:
     check_action(Action.RESUME, job, workspace, ledger)
     if job.plan is None and job.source.uri == STANDARD_INPUT:
-        raise JobStateError(f"job {job.id} reads standard input: submit it again where that is")
+        raise JobStateError(f"job {job.id} reads standard input: submit it again with the same input")
     request_job(job, workspace, ledger)
 
 

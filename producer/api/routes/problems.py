@@ -1,4 +1,4 @@
-"""What a refusal looks like, and which ones a route may give: for the documentation of the API."""
+"""The error answers of routes, for the API's documentation."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from pydantic import BaseModel
 REASONS = {
     400: "The request cannot be carried out as it is",
     401: "No valid key",
-    403: "The key lacks the scope, or the place lies outside the allowed roots",
+    403: "The key lacks the scope, or the path is outside the allowed roots",
     404: "Not found",
     409: "Not in this state of the job or its workspace",
     413: "Too large",
-    415: "Of no format that browsers show",
+    415: "In a format that browsers do not show",
     416: "No such range",
-    429: "Too much waits already: see Retry-After",
-    503: "Redis, storage or the workers are away: see Retry-After",
+    429: "Too many uploads wait already: see Retry-After",
+    503: "Redis, storage or the workers are unavailable: see Retry-After",
     504: "No worker answered in time: see Retry-After",
 }
 
@@ -26,7 +26,7 @@ class Problem(BaseModel):
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the refusals of a route, as FastAPI's `responses` takes them."""
-    # Spelt out instead of `model`, which FastAPI would describe as being of the route's own media type.
+    """Return the error answers of a route, for FastAPI's `responses`."""
+    # Spelled out instead of `model`, to which FastAPI would give the route's own media type.
     content = {"application/json": {"schema": Problem.model_json_schema()}}
     return {status: {"description": REASONS[status], "content": content} for status in sorted(statuses)}

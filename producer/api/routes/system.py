@@ -1,4 +1,4 @@
-"""The routes about the system itself: health, workers, models, metrics, version."""
+"""The routes of the system: health, workers, models, metrics, version."""
 
 import importlib.metadata
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from producer.catalogue import CatalogueEntry, list_models
 
 
 class Health(BaseModel):
-    """What was looked at, and whether all of it is well."""
+    """The checks, and whether all of them passed."""
 
     status: Literal["ok", "failing"]
     checks: dict[str, Check]
@@ -41,13 +41,13 @@ class WorkerList(BaseModel):
 
 
 class ModelList(BaseModel):
-    """The architectures, and where the weights of each would come from."""
+    """The architectures, and where each one's weights are loaded from."""
 
     data: list[CatalogueEntry]
 
 
 class Version(BaseModel):
-    """The version that answers."""
+    """The running version."""
 
     version: str
 
@@ -65,17 +65,17 @@ def _add_open(router: APIRouter, services: Services) -> None:
 
     @router.get("/health", responses=failing)
     def health(response: Response) -> Health:
-        """Whether jobs get done: Redis, storage, a worker, its device, control. 503 where one is not well."""
+        """Check what jobs need: Redis, storage, a worker, its device, control. 503 if a check fails."""
         return _judged({**_own_checks(services), **check_processes(services.reports)}, response)
 
     @router.get("/ready", responses=failing)
     def ready(response: Response) -> Health:
-        """Whether this process can answer: Redis and storage. Workers are none of its business."""
+        """Check what this process needs: Redis and storage. Workers are not checked. 503 if a check fails."""
         return _judged(_own_checks(services), response)
 
     @router.get("/version")
     def version() -> Version:
-        """The version that answers."""
+        """Show the running version."""
         return Version(version=importlib.metadata.version("trace-ocr-batch"))
 
 
@@ -86,7 +86,7 @@ def _add_reading(router: APIRouter, services: Services) -> None:
 
     @router.get("/workers", dependencies=may_read, responses=refusals)
     def workers() -> WorkerList:
-        """Every live worker and control process."""
+        """List every live worker and control process."""
         live = services.reports.live()
         return WorkerList(
             data=[
@@ -97,7 +97,7 @@ def _add_reading(router: APIRouter, services: Services) -> None:
 
     @router.get("/models", dependencies=may_read, responses=refusals)
     def models() -> ModelList:
-        """The architectures, and where the weights of each would come from on this machine."""
+        """List the architectures, and where this machine loads each one's weights from."""
         root = services.settings.model_store
         return ModelList(data=list_models(ModelStore(root, services.storage) if root else None))
 
@@ -105,7 +105,7 @@ def _add_reading(router: APIRouter, services: Services) -> None:
 
     @router.get("/metrics", dependencies=may_read, responses={**refusals, **text}, response_class=Response)
     def metrics() -> Response:
-        """Everything that is measured, in Prometheus' text format."""
+        """Show all metrics in Prometheus' text format."""
         return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,4 +1,4 @@
-"""The Trace OCR API's own calls, a route for each kind: files in, lines out, read by the workers of jobs."""
+"""The endpoints of the Trace OCR API, a route per kind: files in, lines out, read by the workers of jobs."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -16,14 +16,14 @@ from producer.api.services import Services
 from producer.api.uploads.files import DECIMALS, lines_of
 
 SCORES = ("confidence", "detection_score")
-"""What is rounded over HTTP, as the hosted API does; geometry is not."""
+"""Fields that are rounded over HTTP, as the Trace OCR API does; geometry is not rounded."""
 
 Answer = dict[str, Any]
-"""What stands in one file, or on one page of a PDF."""
+"""The answer for one file, or for one page of a PDF."""
 
 
 def uploads_router(services: Services) -> APIRouter:
-    """Return a route for each kind of job, at its name."""
+    """Return the upload routes: one per kind of job, under the kind's name."""
     refusals = problems(400, 401, 403, 413, 429, 503, 504)
     router = APIRouter(tags=["Trace OCR"], responses=refusals)
     access = [Depends(requires("submit", services.keyring))]
@@ -40,7 +40,7 @@ def uploads_router(services: Services) -> APIRouter:
 
 
 def _endpoint(kind: Kind, services: Services) -> Callable[..., Awaitable[list[Answer]]]:
-    # Made here, so that FastAPI sees the parameters of each kind by name.
+    # Created per kind, so that FastAPI sees the kind's parameters by name.
     query = _query(kind)
 
     async def read(files: list[UploadFile], given: Annotated[query, Query()]) -> list[Answer]:  # type: ignore[valid-type]
@@ -53,7 +53,7 @@ def _endpoint(kind: Kind, services: Services) -> Callable[..., Awaitable[list[An
 
 
 def _query(kind: Kind) -> type[BaseModel]:
-    """Return a model of a kind's parameters and of their aliases, of which all may be left out."""
+    """Return a model of a kind's parameters and their aliases; all are optional."""
     parameters = kind.parameters.model_fields
     aliases = {alias: _alias(parameters[name], name) for alias, name in kind.aliases.items()}
     return create_model(
@@ -64,18 +64,18 @@ def _query(kind: Kind) -> type[BaseModel]:
 
 
 def _alias(parameter: FieldInfo, name: str) -> FieldInfo:
-    return FieldInfo.merge_field_infos(parameter, description=f"docTR's name of {name}")
+    return FieldInfo.merge_field_infos(parameter, description=f"docTR's name for {name}")
 
 
 def _named(kind: Kind, given: BaseModel) -> dict[str, Any]:
-    """Return the parameters that a request gives, under their own names, which go before their aliases."""
+    """Return a request's parameters under their own names; a parameter takes precedence over its alias."""
     values = given.model_dump(exclude_none=True)
     aliased = {kind.aliases[name]: values.pop(name) for name in list(values) if name in kind.aliases}
     return {**aliased, **values}
 
 
 def _described(kind: Kind) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI's description of a kind's answer: its line, without what answers leave out."""
+    """Return OpenAPI's description of a kind's answer: its line, without the fields that answers omit."""
     _, structs = msgspec.json.schema_components([kind.line], ref_template="{name}")
     answer = _inlined(structs[kind.line.__name__], structs)
     answer["properties"] = {

@@ -1,1 +1,1 @@
-"""Who may call what, and how large a request may be."""
+"""API keys, access control, and limits of requests."""

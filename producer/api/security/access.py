@@ -1,4 +1,4 @@
-"""Who may call what: a gate before every body, and a dependency per scope."""
+"""Access control: middleware that checks keys before a body is read, and a dependency per scope."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -16,10 +16,10 @@ NO_KEY = "send a valid key: Authorization: Bearer <key>"
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 HOLDER = "trace_ocr.api_key"
-"""Where in a request's scope the gate notes whose key it bears."""
+"""Key of a request's ASGI scope under which the gate stores the API key's holder."""
 
 OPEN_PATHS = frozenset({"/", "/health", "/ready", "/version", "/docs", "/openapi.json"})
-"""What probes and browsers ask for without a key; the page itself holds no data."""
+"""Paths that probes and browsers request without a key; the web UI itself holds no data."""
 
 OPEN_FOLDER = "/static/"
 
@@ -30,9 +30,9 @@ Credentials = Annotated[
 
 
 class KeyGate:
-    """Refuses what comes without a valid key before its body is read: a stranger's upload costs nothing.
+    """Refuses requests without a valid key before their body is read: an unauthorised upload costs nothing.
 
-    Everything but the open paths is closed; a route says in addition which scope it wants.
+    All paths except the open ones need a key; in addition, a route requires a scope.
     """
 
     def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
@@ -56,9 +56,9 @@ class KeyGate:
 
 
 def requires(scope: Scope, keyring: Keyring) -> Callable[..., str]:
-    """Return the dependency that lets a request in: 401 without a valid key, 403 without the scope.
+    """Return a dependency that checks a request's key: 401 without a valid key, 403 without the scope.
 
-    It takes the gate's word for whose the key is, and returns the key's name, empty where none is asked for.
+    It relies on the holder that the gate stored, and returns the key's name, empty if no key is required.
     """
 
     def check(request: Request, _: Credentials) -> str:

@@ -1,4 +1,4 @@
-"""ASGI layers around every route: a bound on bodies, and headers that keep browsers from guessing."""
+"""ASGI middleware around every route: a size limit for bodies, and security headers."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -6,11 +6,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'"
-"""What the page may load: its own files, and images it has fetched with its key."""
+"""What the web UI may load: its own files, and images that it has fetched with its key."""
 
 
 class BodyLimit:
-    """Refuses bodies over `max_bytes` with 413: at once where the length is told, else as they come."""
+    """Refuses bodies over `max_bytes` with 413: immediately by Content-Length, else while they arrive."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app, self._max_bytes = app, max_bytes
@@ -40,7 +40,7 @@ class BodyLimit:
 
 
 class SafeHeaders:
-    """Tells browsers to take answers for what they say they are, and pages to load nothing foreign."""
+    """Adds headers: browsers do not guess media types, and the web UI loads no foreign content."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

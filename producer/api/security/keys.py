@@ -1,4 +1,4 @@
-"""API keys: made at random, kept as hashes, compared in constant time."""
+"""API keys: generated at random, stored as hashes, compared in constant time."""
 
 import hashlib
 import hmac
@@ -16,14 +16,14 @@ Scope = Literal["read", "submit"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 KEY_BYTES = 32
-"""Random bytes of a key: with so many, a plain SHA-256 cannot be searched, and needs no salt."""
+"""Random bytes of a key: with this many, a plain SHA-256 cannot be brute-forced and needs no salt."""
 
 _ENTRY = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64}):(?P<scopes>[a-z+]+):(?P<digest>[0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """One key that is let in: whose it is, what it may do, and the SHA-256 of it."""
+    """One accepted key: its name, its scopes, and its SHA-256."""
 
     name: str
     scopes: frozenset[str]
@@ -31,14 +31,14 @@ class ApiKey:
 
 
 class Keyring:
-    """The keys that are let in; without any, and only if told so, everyone is."""
+    """The accepted keys; with `required=False`, requests need no key."""
 
     def __init__(self, keys: Iterable[ApiKey], *, required: bool = True) -> None:
         self._keys = tuple(keys)
         self.required = required
 
     def holder(self, presented: str) -> ApiKey | None:
-        """Return the key that was presented, or None. Every digest is compared, whichever fits."""
+        """Return the key that was presented, or None. Every digest is compared, even after a match."""
         digest = hashlib.sha256(presented.encode()).hexdigest()
         found = None
         for key in self._keys:
@@ -48,10 +48,10 @@ class Keyring:
 
 
 def new_key(name: str, scopes: Iterable[Scope]) -> tuple[str, str]:
-    """Return a new key and the entry that lets it in.
+    """Return a new key and the settings entry that makes it valid.
 
     Raises:
-        SettingsError: the name cannot stand in an entry
+        SettingsError: the name is not valid in an entry
     """
     key = secrets.token_urlsafe(KEY_BYTES)
     entry = f"{name}:{'+'.join(sorted(set(scopes)))}:{hashlib.sha256(key.encode()).hexdigest()}"
@@ -60,7 +60,7 @@ def new_key(name: str, scopes: Iterable[Scope]) -> tuple[str, str]:
 
 
 def load_keyring(settings: Settings) -> Keyring:
-    """Return the keys of the settings and of the file that they name.
+    """Return the keys of the settings and of their keys file.
 
     Raises:
         SettingsError: an entry is not valid, the file cannot be read, or there is no key
@@ -70,9 +70,9 @@ def load_keyring(settings: Settings) -> Keyring:
     entries = [*settings.api_keys, *_lines(settings.api_keys_file)]
     if not entries:
         raise SettingsError(
-            "the HTTP API asks for keys and has none: make one with `trace-ocr api-key NAME --scope read`, "
-            f"put its entry into {variable_of('api_keys')} or the file of {variable_of('api_keys_file')}; "
-            f"or let everyone in with {variable_of('api_auth')}=off"
+            "the HTTP API requires keys and has none: make one with `trace-ocr api-key NAME --scope read` "
+            f"and put its entry in {variable_of('api_keys')} or the file of {variable_of('api_keys_file')}; "
+            f"or allow requests without keys with {variable_of('api_auth')}=off"
         )
     return Keyring(map(parse_entry, entries))
 
@@ -81,13 +81,13 @@ def parse_entry(entry: str) -> ApiKey:
     """Return the key of one entry `name:scope+scope:sha256`.
 
     Raises:
-        SettingsError: the entry is not of that form; the message does not repeat it
+        SettingsError: the entry has another form; the message does not repeat it
     """
     match = _ENTRY.fullmatch(entry)
     scopes = frozenset(match["scopes"].split("+")) if match else frozenset()
     if match is None or not scopes <= set(SCOPES):
         raise SettingsError(
-            f"an entry of {variable_of('api_keys')} is not of the form name:scopes:sha256, the name of "
+            f"an entry of {variable_of('api_keys')} must have the form name:scopes:sha256, the name of "
             f"letters, digits, '.', '_' and '-', the scopes {' and '.join(SCOPES)} joined by '+': "
             "make it with `trace-ocr api-key`"
         )

@@ -1,1 +1,1 @@
-"""Files of a request to the workers, and their lines back."""
+"""Uploads: files of a request to the workers, and their lines back."""

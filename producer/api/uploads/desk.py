@@ -1,4 +1,4 @@
-"""The upload desk: files of HTTP requests to the workers, and answers back to the request that waits."""
+"""The upload desk: sends files of HTTP requests to the workers, and answers to the waiting requests."""
 
 import asyncio
 import threading
@@ -18,18 +18,18 @@ from contract.records import MAX_TEXT, Nudge
 from contract.settings import Settings
 
 POLL_SECONDS = 1.0
-"""Longest wait for answers before the thread looks at its stop signal again."""
+"""Longest wait for answers before the thread checks its stop signal again."""
 
 PAUSE_SECONDS = 1.0
-"""Pause after Redis failed."""
+"""Pause in seconds after Redis fails."""
 
 
 class BusyError(TraceOcrError):
-    """More uploads wait than the workers are given."""
+    """Too many uploads wait for the workers."""
 
 
 class TooSlowError(TraceOcrError):
-    """No answer came in time."""
+    """No worker answered in time."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class File:
 
 @dataclass
 class UploadDesk:
-    """Sends uploads and hands their answers out; one per process, with a thread that fetches answers.
+    """Sends uploads and returns their answers; one per process, with a thread that fetches answers.
 
     Args:
         uploads: the queue of uploads
@@ -61,7 +61,7 @@ class UploadDesk:
         self._stop = threading.Event()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to fetch answers for the requests of an event loop."""
+        """Start to fetch answers for the requests of an event loop."""
         threading.Thread(target=self._fetch, args=(loop,), name="answers", daemon=True).start()
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class UploadDesk:
         if self.uploads.waiting() + len(uploads) > self.settings.api_queue_limit:
             raise BusyError("too many files wait for workers: try again in a while")
         self.uploads.send(nudge.kind, uploads)
-        # As many as their batches: several workers then share them.
+        # One nudge per batch, so that several workers share the uploads.
         for _ in range(0, len(uploads), nudge.batch_size):
             send_nudge(self.app, self.settings.namespace, nudge)
 

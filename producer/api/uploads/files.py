@@ -1,4 +1,4 @@
-"""Files of a request, checked, to the workers and back as lines."""
+"""Check a request's files, send them to the workers and return their lines."""
 
 import asyncio
 from typing import cast
@@ -12,10 +12,10 @@ from producer.api.services import Services
 from producer.api.uploads.desk import File
 
 DECIMALS = 2
-"""Decimals of a score over HTTP, as the hosted API gives it; jobs don't round."""
+"""Decimals of a score over HTTP, as in the Trace OCR API; jobs do not round."""
 
 SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"%PDF": "application/pdf"}
-"""First bytes of what is taken, for files whose sender names no type."""
+"""First bytes of accepted files, for files sent without a media type."""
 
 UNTYPED = (None, "", "application/octet-stream")
 
@@ -23,11 +23,12 @@ UNTYPED = (None, "", "application/octet-stream")
 async def lines_of(
     files: list[UploadFile], kind: Kind, parameters: Parameters, services: Services
 ) -> list[tuple[str, bytes]]:
-    """Return each page's file name and line of JSON, an image being one page, in the order of the files.
+    """Return the file name and JSON line of each page, in the order of the files; an image is one page.
 
     Raises:
-        HTTPException: a file is not taken, or cannot be read
-        NoWorkerError, BusyError, TooSlowError: as their routes say
+        HTTPException: a file is refused, or cannot be read
+        NoWorkerError: no worker is alive
+        BusyError, TooSlowError: as `UploadDesk.read`
     """
     settings = services.settings
     if len(files) > settings.api_max_files:

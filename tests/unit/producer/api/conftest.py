@@ -1,4 +1,4 @@
-"""The application over an in-memory Redis, a folder, and a worker that answers uploads at once."""
+"""The application with an in-memory Redis, a folder, and a worker that answers uploads immediately."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,12 +27,12 @@ def process(role: Any, name: str, progress_age_seconds: float = 0.0) -> ProcessR
 
 
 def reading(value: str, confidence: float) -> msgspec.Raw:
-    """The line of a crop, as a worker answers with."""
+    """The line of a crop, as in a worker's answer."""
     return msgspec.Raw(encode_line(RecognitionLine("0", "crop", value, confidence)))
 
 
 class FakeWorkers:
-    """Answers each nudge's uploads with their own bytes as text, or as `answer` says; notes the nudges."""
+    """Answers each nudge's uploads with their own bytes as text, or with `answer`; records the nudges."""
 
     def __init__(self, uploads: Uploads) -> None:
         self.uploads = uploads
@@ -88,7 +88,7 @@ def services(
 
 @pytest.fixture
 def a_worker_lives(services: Services) -> None:
-    """Given a worker and a control process that have reported themselves."""
+    """Given a worker and a control process that have reported."""
     for role, name in (("worker", "cpu@here"), ("control", "control@here")):
         Reports(services.client, "trace-ocr").write(process(role, name))
 

@@ -30,7 +30,7 @@ PIXEL = b"\x89PNG\r\n\x1a\n-not-really-"
 
 @pytest.fixture
 def body(crops: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
-    """A request over three crops, the last of which is no image that browsers show."""
+    """A request over three crops; the last is in a format that browsers do not show."""
     folder = crops("1.png", "2.png", "3.tif")
     (folder / "1.png").write_bytes(PIXEL)
     return {"source": str(folder), "output": str(tmp_path / "out"), "chunk_size": 2, "job_id": "crops-1"}
@@ -38,7 +38,7 @@ def body(crops: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def plan(services: Services, dispatcher: Dispatcher) -> Callable[[], None]:
-    """Do what control does with a submission."""
+    """Plan a submission, as control does."""
 
     def run() -> None:
         job = services.jobs.ledger.next_submitted(0.01)
@@ -54,7 +54,7 @@ def plan(services: Services, dispatcher: Dispatcher) -> Callable[[], None]:
 def complete(
     client: TestClient, body: dict[str, Any], plan: Callable[[], None], services: Services
 ) -> Workspace:
-    """Given a job of three items that is complete; the second of them failed."""
+    """Given a completed job of three items; the second failed."""
     client.post("/jobs", json=body)
     plan()
     workspace = open_workspace(body["output"], services.storage)
@@ -80,7 +80,7 @@ class TestSubmitting:
         job = client.get("/jobs/crops-1").json()
         assert (job["status"], job["request_counts"]["total"], job["planning"]) == ("in_progress", 3, False)
 
-    def test_the_deployments_defaults_fill_what_is_left_out(
+    def test_the_deployments_defaults_fill_omitted_fields(
         self, client: TestClient, body: dict[str, Any], api_settings: Settings, storage: Storage
     ) -> None:
         client.post("/jobs", json={**body, "recognition_model": "parseq"})
@@ -89,7 +89,7 @@ class TestSubmitting:
         assert job.parameters.recognition_model == "parseq"
         assert job.parameters.recognition_batch_size == api_settings.recognition_batch_size
 
-    def test_the_same_call_again_is_the_same_job(self, client: TestClient, body: dict[str, Any]) -> None:
+    def test_submitting_is_idempotent(self, client: TestClient, body: dict[str, Any]) -> None:
         first, second = client.post("/jobs", json=body), client.post("/jobs", json=body)
 
         assert (first.status_code, second.status_code) == (202, 200)
@@ -114,7 +114,7 @@ class TestSubmitting:
 
         assert answer.status_code == 422
 
-    def test_a_repeated_call_does_not_revive_a_cancelled_job(
+    def test_a_repeated_call_does_not_resume_a_cancelled_job(
         self, client: TestClient, body: dict[str, Any]
     ) -> None:
         header = {"Idempotency-Key": "k"}
@@ -147,7 +147,7 @@ class TestSubmitting:
             ("unknown", 1, 422),
         ],
     )
-    def test_what_is_not_allowed_is_refused(
+    def test_an_invalid_request_is_refused(
         self, field: str, value: object, status: int, client: TestClient, body: dict[str, Any]
     ) -> None:
         answer = client.post("/jobs", json={**body, field: value})
@@ -155,7 +155,7 @@ class TestSubmitting:
         assert answer.status_code == status, answer.text
         assert client.get("/jobs").json()["data"] == []
 
-    def test_a_source_outside_the_roots_is_refused_before_it_is_looked_at(
+    def test_a_source_outside_the_roots_is_refused_before_it_is_accessed(
         self, client: TestClient, body: dict[str, Any]
     ) -> None:
         there, missing = (
@@ -166,7 +166,7 @@ class TestSubmitting:
 
 
 class TestLooking:
-    def test_pages_are_newest_first_and_go_on_where_the_last_one_ended(
+    def test_listings_are_newest_first_and_continue_where_the_last_one_ended(
         self, client: TestClient, services: Services
     ) -> None:
         for number in range(5):
@@ -196,7 +196,7 @@ class TestLooking:
     def test_an_unknown_job_is_not_found(self, path: str, client: TestClient) -> None:
         assert client.get(f"/jobs/none{path}").status_code == 404
 
-    def test_with_redis_empty_everything_is_told_from_storage(
+    def test_with_redis_empty_everything_comes_from_storage(
         self, client: TestClient, complete: Workspace, fake_redis: fakeredis.FakeRedis
     ) -> None:
         fake_redis.flushall()
@@ -234,7 +234,7 @@ class TestLooking:
         }
         assert [items for _, items, _ in status["rate"]] == [2, 2]
 
-    def test_events_tell_the_status_and_end_with_the_job(
+    def test_events_send_the_status_and_end_with_the_job(
         self, client: TestClient, complete: Workspace
     ) -> None:
         events = client.get("/jobs/crops-1/events")
@@ -243,7 +243,7 @@ class TestLooking:
         (data,) = [line for line in events.text.splitlines() if line.startswith("data: ")]
         assert json.loads(data.removeprefix("data: "))["status"] == "completed"
 
-    def test_redis_away_is_said_and_what_storage_knows_is_still_told(
+    def test_without_redis_health_says_so_and_storage_is_still_used(
         self, client: TestClient, complete: Workspace, fake_server: fakeredis.FakeServer
     ) -> None:
         fake_server.connected = False
@@ -289,7 +289,7 @@ class TestFiles:
         assert (answer.status_code, answer.content) == (status, whole[part])
 
     @pytest.mark.parametrize("header", ["bytes=99999-", "bytes=-0"])
-    def test_a_range_beyond_the_end_cannot_be_met(
+    def test_a_range_beyond_the_end_cannot_be_satisfied(
         self, header: str, client: TestClient, complete: Workspace
     ) -> None:
         answer = client.get("/jobs/crops-1/results", headers={"Range": header})
@@ -318,11 +318,11 @@ class TestFiles:
 
         assert [json.loads(line)["value"] for line in text.splitlines()] == values
 
-    def test_samples_stand_beside_their_images(self, client: TestClient, complete: Workspace) -> None:
+    def test_samples_come_with_their_images(self, client: TestClient, complete: Workspace) -> None:
         (sample,) = client.get("/jobs/crops-1/samples").json()["data"]
         assert (sample["id"], sample["value"]) == ("3.tif", "three")
 
-        # given the place of an image, its bytes are served as what they are; others are not served
+        # then an image is served with its media type; other formats are not served
         image = client.get("/jobs/crops-1/images/0/0")
         assert (image.content, image.headers["content-type"]) == (PIXEL, "image/png")
         assert image.headers["x-content-type-options"] == "nosniff"
@@ -350,7 +350,7 @@ class TestSteering:
 
         assert statuses == ["paused", "validating", "cancelling"]
 
-    def test_a_job_that_redis_has_lost_goes_on_once_it_is_resumed(
+    def test_a_job_that_redis_has_lost_continues_once_it_is_resumed(
         self,
         client: TestClient,
         body: dict[str, Any],
@@ -396,7 +396,7 @@ class TestSteering:
 
 
 class TestWhatIsAllowed:
-    """`actions` are what the endpoints do, in every state, with Redis and without."""
+    """`actions` match what the endpoints do, in every state, with and without Redis."""
 
     @pytest.fixture
     def bring(
@@ -408,7 +408,7 @@ class TestWhatIsAllowed:
         fake_redis: fakeredis.FakeRedis,
         tmp_path: Path,
     ) -> Callable[[str, State], None]:
-        """Submit a job and bring it into a state, in its workspace as in the ledger."""
+        """Submit a job and bring it into a state, both in its workspace and in the ledger."""
         ledger = services.jobs.ledger
 
         def bring(identity: str, state: State) -> None:
@@ -470,7 +470,7 @@ class TestWhatIsAllowed:
 
 
 def _read(workspace: Workspace, ledger: Ledger) -> None:
-    """Do what workers do with three crops in two chunks; the second crop fails."""
+    """Write the parts of three crops in two chunks, as workers do; the second crop fails."""
     lines = [
         RecognitionLine("1.png", "1.png", "one", 0.9),
         ErrorLine("2.png", "/crops/2.png", Failure("not_an_image", "no image"), 1),  # type: ignore[arg-type]

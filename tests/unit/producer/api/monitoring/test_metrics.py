@@ -1,4 +1,4 @@
-"""What `/metrics` shows: the system as Redis has it, every worker's own figures, and the uploads answered."""
+"""What `/metrics` shows: the system's state in Redis, every worker's metrics, and the answered uploads."""
 
 import json
 import threading
@@ -59,7 +59,7 @@ def metrics(
 
 
 class TestQueues:
-    def test_what_waits_and_what_is_in_hand(
+    def test_messages_that_wait_and_messages_that_are_held(
         self, metrics: ApiMetrics, fake_redis: fakeredis.FakeRedis, clock: Any
     ) -> None:
         for sent_at in (clock.now - 40, clock.now - 10):
@@ -93,7 +93,7 @@ class TestQueues:
 class TestJobs:
     @pytest.fixture
     def jobs(self, ledger: Ledger, clock: Any) -> None:
-        """Given a job that runs and last moved 30 s ago, one that is paused, one that failed."""
+        """Given a running job that last progressed 30 s ago, a paused job and a failed job."""
         for name, status in (("runs", ""), ("waits", "paused"), ("failed", "failed")):
             ledger.open(name, f"/data/{name}", "recognition", "/data/crops", 1_000)
             ledger.plan_done(name, 3, 5)
@@ -123,9 +123,7 @@ class TestJobs:
     def test_only_a_job_that_should_run_can_be_idle(self, metrics: ApiMetrics) -> None:
         assert values_of(metrics.exposition(), "trace_ocr_job_idle_seconds") == {("runs",): 30.0}
 
-    def test_a_job_whose_plan_goes_on_counts_what_is_planned(
-        self, metrics: ApiMetrics, ledger: Ledger
-    ) -> None:
+    def test_a_job_in_planning_counts_its_planned_items(self, metrics: ApiMetrics, ledger: Ledger) -> None:
         ledger.open("new", "/data/new", "recognition", "/data/crops", 1_000)
         ledger.planned("new", 2, 7)
 
@@ -158,7 +156,7 @@ def _fail(ledger: Ledger) -> Any:
 
 
 class TestProcesses:
-    def test_live_processes_and_how_long_their_chunks_stand_still(
+    def test_live_processes_and_the_time_since_their_chunks_progressed(
         self, metrics: ApiMetrics, reports: Reports
     ) -> None:
         reports.write(worker("gpu0@host", progress_age_seconds=12.5))
@@ -172,7 +170,7 @@ class TestProcesses:
             ("gpu1@host",): 0.0,
         }
 
-    def test_what_workers_count_is_told_under_their_names_in_one_family(
+    def test_workers_metrics_are_shown_under_their_names_in_one_family(
         self, metrics: ApiMetrics, reports: Reports
     ) -> None:
         for name, count in (("gpu0@host", 3), ("gpu1@host", 4)):
@@ -187,7 +185,7 @@ class TestProcesses:
         }
         assert text.count(b"# TYPE trace_ocr_items_total counter") == 1
 
-    def test_two_processes_of_one_name_are_told_apart_and_the_newest_has_the_name(
+    def test_two_processes_of_one_name_are_distinguished_and_the_newest_has_the_name(
         self, metrics: ApiMetrics, reports: Reports
     ) -> None:
         # given a killed worker's last report, and its successor's
@@ -199,7 +197,7 @@ class TestProcesses:
 
         assert values_of(text_, "trace_ocr_batches_total") == {("cpu@host",): 2.0, ("cpu@host#1",): 1.0}
 
-    def test_a_histogram_is_told_whole(self, metrics: ApiMetrics, reports: Reports) -> None:
+    def test_a_histogram_is_shown_completely(self, metrics: ApiMetrics, reports: Reports) -> None:
         own = (
             "# TYPE trace_ocr_x_seconds histogram\n"
             'trace_ocr_x_seconds_bucket{le="1.0"} 1\ntrace_ocr_x_seconds_bucket{le="+Inf"} 2\n'
@@ -216,7 +214,7 @@ class TestProcesses:
 
 
 class TestStrangeTexts:
-    """A worker's text is another process's: whatever it holds, the scrape stays one that Prometheus takes."""
+    """A worker's text comes from another process: the scrape stays valid with any text in it."""
 
     @pytest.fixture
     def relayed(self, metrics: ApiMetrics, reports: Reports) -> Any:
@@ -248,7 +246,7 @@ class TestStrangeTexts:
         ],
         ids=lambda text: text[:20],
     )
-    def test_what_is_no_metrics_is_left_out(self, relayed: Any, text: str) -> None:
+    def test_invalid_text_is_omitted(self, relayed: Any, text: str) -> None:
         assert b"strange@host" not in b"".join(
             line for line in relayed(text).splitlines() if b"progress_age" not in line
         )
@@ -267,7 +265,7 @@ class TestStrangeTexts:
             "trace_ocr_x_created 1",
         ],
     )
-    def test_the_names_of_others_are_not_to_be_had(self, relayed: Any, line: str) -> None:
+    def test_workers_cannot_use_the_systems_names(self, relayed: Any, line: str) -> None:
         kind = "counter" if "_total" in line else "gauge"
         name = line.split("{")[0].split(" ")[0]
 
@@ -275,17 +273,17 @@ class TestStrangeTexts:
 
         assert not any("strange@host" in labels for labels in values_of(scrape, name))
 
-    def test_a_sample_that_comes_twice_is_told_once(self, relayed: Any) -> None:
+    def test_a_duplicate_sample_is_shown_once(self, relayed: Any) -> None:
         scrape = relayed("# TYPE trace_ocr_x gauge\ntrace_ocr_x 1\ntrace_ocr_x 2\n" * 2)
 
         assert values_of(scrape, "trace_ocr_x") == {("strange@host",): 1.0}
 
-    def test_a_family_of_another_type_than_the_others_is_left_out(self, relayed: Any) -> None:
+    def test_a_family_of_another_type_than_the_others_is_omitted(self, relayed: Any) -> None:
         scrape = relayed("# TYPE trace_ocr_batches gauge\ntrace_ocr_batches 1\n")
 
         assert values_of(scrape, "trace_ocr_batches") == {}
 
-    def test_a_label_called_worker_does_not_name_another(self, relayed: Any) -> None:
+    def test_a_label_called_worker_is_overwritten(self, relayed: Any) -> None:
         scrape = relayed('# TYPE trace_ocr_x gauge\ntrace_ocr_x{worker="good@host"} 1\n')
 
         assert values_of(scrape, "trace_ocr_x") == {("strange@host",): 1.0}
@@ -301,7 +299,7 @@ class TestStrangeTexts:
         assert all(len(label) <= MAX_LABEL for labels in values_of(scrape, "trace_ocr_x") for label in labels)
         assert b"a_b" not in scrape
 
-    def test_there_are_only_so_many_samples(self, relayed: Any) -> None:
+    def test_the_number_of_samples_is_limited(self, relayed: Any) -> None:
         lines = "\n".join(f'trace_ocr_x{{n="{n}"}} 1' for n in range(2 * MAX_SAMPLES))
 
         scrape = relayed(f"# TYPE trace_ocr_x gauge\n{lines}\n")
@@ -313,7 +311,7 @@ class TestStrangeTexts:
 
 
 class TestAway:
-    def test_without_redis_only_what_is_up_is_told(
+    def test_without_redis_only_trace_ocr_up_is_shown(
         self, metrics: ApiMetrics, fake_server: fakeredis.FakeServer
     ) -> None:
         fake_server.connected = False
@@ -324,7 +322,7 @@ class TestAway:
         assert b"trace_ocr_queue" not in text
         assert b"trace_ocr_jobs" not in text
 
-    def test_what_nobody_foresaw_is_logged_and_does_not_raise(
+    def test_an_unexpected_error_is_logged_and_does_not_raise(
         self, metrics: ApiMetrics, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail() -> None:
@@ -352,7 +350,7 @@ class TestAway:
         yield release
         release.set()
 
-    def test_storage_that_hangs_is_down_and_asked_once_until_it_answers(
+    def test_storage_that_hangs_is_down_and_checked_once_until_it_answers(
         self, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "STORAGE_SECONDS", 0.01)
@@ -367,7 +365,7 @@ class TestAway:
         assert watch.up()
         assert len(asked) <= 2
 
-    def test_without_a_check_storage_is_not_told_of(
+    def test_without_a_check_storage_is_not_shown(
         self,
         settings: Settings,
         fake_redis: fakeredis.FakeRedis,
@@ -383,7 +381,7 @@ class TestAway:
 class TestUploads:
     @pytest.fixture
     def client(self, metrics: ApiMetrics) -> TestClient:
-        """An application that answers uploads well, and one kind badly; it has one other route."""
+        """An application that answers uploads, with an error for one kind; it has one other route."""
         app = FastAPI()
         app.add_middleware(UploadCounter, metrics=metrics)
 
@@ -398,7 +396,7 @@ class TestUploads:
 
         return TestClient(app)
 
-    def test_requests_are_counted_by_status_whoever_answered(
+    def test_requests_are_counted_by_status_including_those_middleware_answers(
         self, client: TestClient, metrics: ApiMetrics
     ) -> None:
         for path in ("/recognition/", "/recognition/?wanted=429", "/recognition/?wanted=x", "/recognition/"):

@@ -1,4 +1,4 @@
-"""Health tells the truth: each thing that a job needs is looked at."""
+"""Health: everything that a job needs is checked."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,14 +12,14 @@ from tests.unit.producer.api.conftest import process
 
 
 @pytest.mark.usefixtures("a_worker_lives")
-def test_all_is_well(anyone: TestClient) -> None:
+def test_everything_is_healthy(anyone: TestClient) -> None:
     answer = anyone.get("/health")
 
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
     assert set(answer.json()["checks"]) == {"redis", "storage", "worker", "device", "control"}
 
 
-def test_no_worker_is_not_well_but_ready(anyone: TestClient) -> None:
+def test_without_a_worker_it_is_unhealthy_but_ready(anyone: TestClient) -> None:
     checks = anyone.get("/health").json()["checks"]
 
     assert not checks["worker"]["ok"]
@@ -28,7 +28,7 @@ def test_no_worker_is_not_well_but_ready(anyone: TestClient) -> None:
     assert anyone.get("/ready").status_code == 200
 
 
-def test_a_device_that_stands_still_is_seen_behind_a_worker_that_reports(
+def test_a_stuck_device_is_detected_although_its_worker_reports(
     anyone: TestClient, services: Services
 ) -> None:
     stuck = process("worker", "gpu0@host", STUCK_SECONDS + 1)
@@ -41,7 +41,7 @@ def test_a_device_that_stands_still_is_seen_behind_a_worker_that_reports(
     assert "gpu0@host" in checks["device"]["detail"]
 
 
-def test_storage_that_is_gone_is_seen(api_settings: Settings, services: Services) -> None:
+def test_missing_storage_is_detected(api_settings: Settings, services: Services) -> None:
     elsewhere = api_settings.model_copy(update={"allowed_roots": ("/no/such/folder",)})
 
     with TestClient(make_app(Services(elsewhere, services.keyring))) as client:
@@ -65,5 +65,5 @@ def test_models_are_listed(client: TestClient) -> None:
     assert "parseq" in [model["architecture"] for model in client.get("/models").json()["data"]]
 
 
-def test_the_page_may_load_its_own_files_only(anyone: TestClient) -> None:
+def test_the_web_ui_may_load_only_its_own_files(anyone: TestClient) -> None:
     assert "default-src 'self'" in anyone.get("/").headers["content-security-policy"]

@@ -1,4 +1,4 @@
-"""The Trace-compatible endpoint: the contract's parameters, answers and refusals."""
+"""The recognition endpoint: the Trace OCR API's parameters, answers and errors."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ class TestAnswers:
     @pytest.mark.parametrize(
         "names", [("recognition_model", "recognition_batch_size"), ("reco_arch", "reco_bs")]
     )
-    def test_parameters_go_by_the_contracts_names_and_by_doctrs(
+    def test_parameters_have_the_trace_ocr_apis_names_and_doctrs(
         self, names: tuple[str, str], client: TestClient, workers: FakeWorkers
     ) -> None:
         client.post("/recognition/", params=dict(zip(names, ("parseq", 2), strict=True)), files=files(PNG))
@@ -72,7 +72,7 @@ class TestAnswers:
 
 @pytest.mark.usefixtures("a_worker_lives")
 class TestRefusals:
-    def test_an_unsupported_type_in_the_contracts_words(self, client: TestClient) -> None:
+    def test_an_unsupported_type_gets_the_trace_ocr_apis_message(self, client: TestClient) -> None:
         answer = client.post("/recognition/", files=files(("a.gif", b"GIF8", "image/gif")))
 
         assert answer.status_code == 400
@@ -103,7 +103,7 @@ class TestRefusals:
 
         assert answer.status_code == 413
 
-    def test_a_body_that_does_not_tell_its_length_is_counted(self, client: TestClient) -> None:
+    def test_a_body_without_a_length_is_counted(self, client: TestClient) -> None:
         head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
         header = {"Content-Type": "multipart/form-data; boundary=b"}
 
@@ -112,7 +112,7 @@ class TestRefusals:
         assert answer.status_code == 413
 
     @pytest.mark.parametrize(("fault", "status"), [("upload", 400), ("server", 503)])
-    def test_whose_fault_it_is_decides_the_status(
+    def test_the_cause_of_a_failure_decides_the_status(
         self, fault: Any, status: int, client: TestClient, workers: FakeWorkers
     ) -> None:
         workers.answer = lambda upload: Answer(upload.ticket.id, error="crop.png: cut off", fault=fault)
@@ -151,7 +151,7 @@ def test_no_worker(client: TestClient) -> None:
     assert "retry-after" in answer.headers
 
 
-def test_other_origins_are_told_nothing_by_default(client: TestClient) -> None:
+def test_other_origins_are_not_allowed_by_default(client: TestClient) -> None:
     answer = client.get("/version", headers={"Origin": "https://elsewhere.example"})
 
     assert not [name for name in answer.headers if name.startswith("access-control")]

@@ -1,4 +1,4 @@
-"""The Trace-compatible endpoints of pages: the contract's parameters, answers and refusals."""
+"""The endpoints of pages: the Trace OCR API's parameters, answers and errors."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ WORD_OUT = {
     "confidence": 0.99,
     "text_orientation": {"value": 0, "confidence": None},
 }
-"""The word as HTTP gives it: scores of two decimals, geometry of all it has."""
+"""The word in HTTP answers: scores with two decimals, geometry with all of them."""
 
 NOTHING_OUT = {"value": None, "confidence": None}
 
@@ -56,7 +56,7 @@ def ocr_page(page: int = 1) -> OcrLine:
 
 
 def kie_page(page: int = 1) -> KieLine:
-    """A page of one word in one class, of which nothing else was asked."""
+    """A page of one word in one class, without optional fields."""
     return KieLine("0", "upload", page, NOTHING, NOTHING, (297, 210), (Field("words", (WORD,)),))
 
 
@@ -80,7 +80,7 @@ def files(*parts: tuple[Any, ...]) -> list[tuple[str, tuple[Any, ...]]]:
 
 @pytest.fixture
 def tickets(workers: FakeWorkers) -> list[Ticket]:
-    """Given workers that answer a box for every upload; return what they were asked."""
+    """Given workers that answer every upload with a box; return the requests they got."""
     seen: list[Ticket] = []
 
     def answer(upload: Upload) -> Answer:
@@ -121,7 +121,7 @@ class TestShapes:
 
         assert answer.json() == [{"name": "page.png", "page": 1, "bounding_boxes": [list(BOX)]}]
 
-    def test_kie_gives_fields_and_null_for_what_was_not_asked_for(
+    def test_kie_gives_fields_and_null_for_what_was_not_requested(
         self, client: TestClient, workers: FakeWorkers
     ) -> None:
         workers.answer = answer_with(kie_page())
@@ -140,7 +140,7 @@ class TestShapes:
         ]
 
     @pytest.mark.parametrize("route", ROUTES)
-    def test_a_page_without_words_is_an_element_all_the_same(
+    def test_a_page_without_words_is_still_an_element(
         self, route: str, client: TestClient, workers: FakeWorkers
     ) -> None:
         empty = {
@@ -183,7 +183,7 @@ class TestAnswers:
         assert workers.nudges == [{"kind": route.strip("/"), "batch_size": 2}] * 2
         assert [ticket.name for ticket in tickets] == ["page.png", "page.jpg", "page.png"]
 
-    def test_workers_are_told_all_parameters_those_left_out_being_the_deployments(
+    def test_workers_get_all_parameters_with_the_deployments_defaults(
         self, route: str, client: TestClient, api_settings: Settings, tickets: list[Ticket]
     ) -> None:
         asked = {"detection_model": "fast_tiny", "assume_straight_pages": False, "binary_threshold": 0.3}
@@ -213,7 +213,9 @@ class TestAnswers:
 @pytest.mark.usefixtures("a_worker_lives")
 @pytest.mark.parametrize("route", ROUTES)
 class TestRefusals:
-    def test_an_unsupported_type_in_the_contracts_words(self, route: str, client: TestClient) -> None:
+    def test_an_unsupported_type_gets_the_trace_ocr_apis_message(
+        self, route: str, client: TestClient
+    ) -> None:
         answer = client.post(route, files=files(("a.tiff", b"II*\0", "image/tiff")))
 
         assert answer.status_code == 400
@@ -277,7 +279,7 @@ class TestRefusals:
             ("the detection model cannot be loaded", "server", 503),
         ],
     )
-    def test_what_a_worker_cannot_read_is_told_and_whose_fault_decides_the_status(
+    def test_a_workers_error_is_shown_and_its_cause_decides_the_status(
         self, error: str, fault: Any, status: int, route: str, client: TestClient, workers: FakeWorkers
     ) -> None:
         workers.answer = lambda upload: Answer(upload.ticket.id, error=error, fault=fault)
@@ -300,7 +302,7 @@ class TestRefusals:
 
         assert (answer.status_code, answer.json()) == (400, {"detail": "page.jpg: cut off"})
 
-    def test_a_full_queue_whatever_waits_in_it(
+    def test_a_full_queue_of_any_kind(
         self, route: str, client: TestClient, services: Services, api_settings: Settings
     ) -> None:
         waiting = [
@@ -375,7 +377,7 @@ class TestKinds:
 
 @pytest.mark.usefixtures("a_worker_lives")
 @pytest.mark.parametrize("route", ROUTES)
-def test_the_description_tells_an_answers_shape(route: str, client: TestClient, workers: FakeWorkers) -> None:
+def test_the_description_gives_an_answers_shape(route: str, client: TestClient, workers: FakeWorkers) -> None:
     workers.answer = answer_with(PAGES[route]())
 
     (page,) = client.post(route, files=files(PNG)).json()

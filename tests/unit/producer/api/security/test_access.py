@@ -1,4 +1,4 @@
-"""Keys: what lets a request in, and what it may do."""
+"""API keys: which requests are accepted, and what they may do."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SUBMITTING = ["/jobs", "/jobs/x/cancel", "/jobs/x/pause", "/jobs/x/resume", "/jo
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}])
-def test_without_a_valid_key_nothing_is_told(header: dict[str, str], anyone: TestClient) -> None:
+def test_without_a_valid_key_nothing_is_shown(header: dict[str, str], anyone: TestClient) -> None:
     for path in READING:
         assert anyone.get(path, headers=header).status_code == 401, path
     for path in (*SUBMITTING, "/recognition/"):
@@ -25,7 +25,7 @@ def test_without_a_valid_key_nothing_is_told(header: dict[str, str], anyone: Tes
 
 
 @pytest.mark.parametrize("path", SUBMITTING)
-def test_a_key_that_may_read_may_not_submit(path: str, anyone: TestClient) -> None:
+def test_a_key_to_read_cannot_submit(path: str, anyone: TestClient) -> None:
     header = {"Authorization": f"Bearer {READ_KEY}"}
     assert anyone.get("/jobs", headers=header).status_code == 200
 
@@ -35,18 +35,18 @@ def test_a_key_that_may_read_may_not_submit(path: str, anyone: TestClient) -> No
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/version", "/openapi.json", "/docs"])
-def test_what_probes_and_browsers_need_is_open(path: str, anyone: TestClient) -> None:
+def test_paths_for_probes_and_browsers_are_open(path: str, anyone: TestClient) -> None:
     assert anyone.get(path).status_code in (200, 503)
 
 
-def test_keys_off_lets_everyone_in(services: Services, api_settings: Settings) -> None:
+def test_with_keys_off_no_key_is_needed(services: Services, api_settings: Settings) -> None:
     off = api_settings.model_copy(update={"api_auth": "off"})
     with TestClient(make_app(Services(off, load_keyring(off)))) as client:
         assert client.get("/jobs").status_code == 200
 
 
 def test_keys_on_without_any_key_is_refused(api_settings: Settings) -> None:
-    with pytest.raises(SettingsError, match="asks for keys and has none"):
+    with pytest.raises(SettingsError, match="requires keys and has none"):
         load_keyring(api_settings.model_copy(update={"api_keys": ()}))
 
 
