@@ -1,4 +1,4 @@
-"""Stage 2: write items as numbered chunks in the workspace. Planning again continues an interrupted plan."""
+"""Step 2: write items as numbered chunks in the workspace. Planning again continues an interrupted plan."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

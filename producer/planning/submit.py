@@ -1,4 +1,4 @@
-"""Stage 3: write a job to its workspace and its chunks to the queue. Repeating the call continues the job."""
+"""Step 3: write a job to its workspace and its chunks to the queue. Repeating the call continues the job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Stage 8: merge the parts, in order, into `results.jsonl`, `errors.jsonl`, `summary.json` and `_SUCCESS`."""
+"""Step 8: merge the parts, in order, into `results.jsonl`, `errors.jsonl`, `summary.json` and `_SUCCESS`."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""Stage 9: a job's status, from the ledger, or from the workspace if Redis does not know the job."""
+"""Step 9: a job's status, from the ledger, or from the workspace if Redis does not know the job."""
 
 import time
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Stage 1 of page jobs: split documents into pages, counted ahead and in order, without rendering them."""
+"""Step 1 of page jobs: split documents into pages, counted ahead and in order, without rendering them."""
 
 from collections import deque
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Stage 4: one item's bytes to an RGB array, or an item error that says what is wrong with the file."""
+"""Step 4: one item's bytes to an RGB array, or an item error that says what is wrong with the file."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Stage 7: the lines of one chunk to its part, written once; whoever comes second changes nothing."""
+"""Step 7: the lines of one chunk to its part, written once; whoever comes second changes nothing."""
 
 import time
 from collections.abc import Sequence

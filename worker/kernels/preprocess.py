@@ -1,4 +1,4 @@
-"""Stage 5's other half: a crop's pixels to the pieces that a model takes, bit for bit as docTR makes them.
+"""Step 5's other half: a crop's pixels to the pieces that a model takes, bit for bit as docTR makes them.
 
 docTR's `Resize` casts, interpolates, rounds, casts back and pads, each step a torch operation on a tensor of
 its own, and the element-wise ones wake all of torch's threads for ten microseconds of work. Here one call

@@ -1,4 +1,4 @@
-"""Stage 6: docTR's recognition models.
+"""Step 6: docTR's recognition models.
 
 Everything that decides a string is docTR's own code: resizing, normalisation, splitting of wide crops, the
 model, merging of the split strings; or its arithmetic, bit for bit, where that was slow.
