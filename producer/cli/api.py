@@ -1,4 +1,4 @@
-"""Commands that serve over HTTP: api, and api-key, which makes the keys for it."""
+"""Commands of the HTTP API: api serves it, api-key makes keys for it."""
 
 import click
 import structlog
@@ -20,7 +20,7 @@ from producer.cli import options
     "retention_days",
 )
 def api(settings: Settings) -> ExitCode:
-    """Serve the HTTP API and the page for people until stopped."""
+    """Serve the HTTP API and the web UI until stopped."""
     settings.broker_url()
     if not settings.allowed_roots:
         raise SettingsError(
@@ -28,7 +28,7 @@ def api(settings: Settings) -> ExitCode:
             "jobs may read sources from and write workspaces to"
         )
     keyring = load_keyring(settings)
-    # Imported here: the other commands need no web framework, and work where it is not installed.
+    # Imported here: other commands need no web framework, and work without it.
     try:
         from producer.api.serve import serve
     except ImportError as error:
@@ -38,7 +38,7 @@ def api(settings: Settings) -> ExitCode:
     if not keyring.required:
         structlog.get_logger().warning(
             "api_without_keys",
-            effect="everyone who reaches the API can do everything",
+            effect="everyone who reaches the API has full access",
             address=settings.api_address,
         )
     serve(settings, keyring)
@@ -48,16 +48,16 @@ def api(settings: Settings) -> ExitCode:
 @click.command("api-key")
 @click.argument("name")
 @click.option(
-    "--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="What the key may do."
+    "--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="What the key allows."
 )
 def api_key(name: str, scopes: tuple[Scope, ...]) -> ExitCode:
-    """Make a key for the HTTP API: it is printed once, with the entry that lets it in."""
+    """Make a key for the HTTP API; print it once, with the settings entry that makes it valid."""
     key, entry = new_key(name, scopes)
     click.echo(f"key    {key}")
     click.echo(f"entry  {entry}")
     click.echo(
-        f"The key goes to its user. The entry goes into {variable_of('api_keys')}, or as a line into the "
-        f"file of {variable_of('api_keys_file')}.",
+        f"Give the key to its user. Put the entry in {variable_of('api_keys')}, or on a line of the file "
+        f"of {variable_of('api_keys_file')}.",
         err=True,
     )
     return ExitCode.OK

@@ -1,4 +1,4 @@
-"""`trace-ocr control`: plans and watches over jobs until it is stopped."""
+"""`trace-ocr control`: plans, reconciles and merges jobs until stopped."""
 
 import os
 import signal
@@ -21,9 +21,9 @@ from producer.session import Session
     "max_document_bytes", *options.WATCHING, "visibility_timeout", "retention_days", "reconcile_seconds"
 )
 def control(settings: Settings) -> ExitCode:
-    """Plan, merge, and send lost chunks again, until stopped; one is needed, more do no harm.
+    """Plan and merge jobs, and re-send lost chunks, until stopped. One process is needed; more are harmless.
 
-    Planned here are the jobs that come over HTTP; `submit` plans its own.
+    It plans jobs submitted over HTTP; `submit` plans its own job.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

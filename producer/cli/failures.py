@@ -1,6 +1,6 @@
-"""How a command that failed ends: one line on standard error, and an exit status.
+"""Report a failed command: one line on standard error, and an exit status.
 
-Apart from `producer.cli.main`, which must not import the libraries whose errors these are before one occurs.
+Separate from `producer.cli.main`, which imports this module, and the libraries that raise, only on an error.
 """
 
 import click
@@ -12,13 +12,13 @@ from contract.redaction import redacted
 
 
 def report_failure(error: Exception) -> ExitCode:
-    """Say what went wrong, and return the exit status; a bug of ours is logged with its traceback."""
+    """Print the error and return the exit status; an unexpected error is logged with its traceback."""
     if isinstance(error, TraceOcrError):
         click.echo(f"error: {redacted(str(error))}", err=True)
         return error.exit_code
     if isinstance(error, redis.RedisError):
         click.echo(f"error: Redis (TRACE_OCR_REDIS_URL) cannot be used: {redacted(str(error))}", err=True)
         return ExitCode.FAILED
-    # A bug of ours: the traceback is for the report, the status must not read as "some items failed".
+    # A bug: log the traceback for a report; the status must not be the one of "some items failed".
     structlog.get_logger().error("unexpected_error", exc_info=error)
     return ExitCode.FAILED

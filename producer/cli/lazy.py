@@ -1,4 +1,4 @@
-"""A group whose commands are imported when they are called, so that each loads only what it uses."""
+"""A group that imports a command when it is called, so that each command loads only what it uses."""
 
 import importlib
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ import click
 
 
 class Place(NamedTuple):
-    """Where a command is, and what the group's help says of it.
+    """Where a command is defined, and its summary in the group's help.
 
     Args:
-        module: the full name of a module
-        attribute: the name of the command in it
-        summary: one line for the group's help; the command's own help says more
+        module: the full name of the module
+        attribute: the name of the command in the module
+        summary: one line for the group's help; the command's own help has the details
     """
 
     module: str
@@ -22,10 +22,10 @@ class Place(NamedTuple):
 
 
 class LazyGroup(click.Group):
-    """A group of commands that are found by name.
+    """A group of commands that are imported by name.
 
     Args:
-        sections: the places of the commands by their names, under the headings of the group's help
+        sections: the commands' places by name, under the headings of the group's help
     """
 
     def __init__(self, *args: Any, sections: Mapping[str, Mapping[str, Place]], **options: Any) -> None:
@@ -34,11 +34,11 @@ class LazyGroup(click.Group):
         self.places = {name: place for section in sections.values() for name, place in section.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the base class names it
-        """Return the commands' names, in the order of the help."""
+        """Return the names of the commands, in the order of the help."""
         return list(self.places)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command; None if there is none of that name."""
+        """Import a command; None if there is no command of that name."""
         if cmd_name not in self.places:
             return None
         place = self.places[cmd_name]
@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the sections of the help, without importing a command."""
+        """Write the sections of the help without importing any command."""
         for title, section in self._sections.items():
             with formatter.section(title):
                 formatter.write_dl([(name, place.summary) for name, place in section.items()])

@@ -1,6 +1,6 @@
-"""`trace-ocr`: a thin shell over the producer's functions; flags > environment > settings file > defaults.
+"""`trace-ocr`: thin commands over the producer's functions; flags > environment > settings file > defaults.
 
-Nothing that takes long to import is imported here: a command pays for what it uses, and `--help` for click.
+This module imports nothing slow: each command imports what it uses, and `--help` imports only click.
 """
 
 import os
@@ -22,14 +22,14 @@ SECTIONS = {
         "results": Place("producer.cli.read", "results", "Print a finished job's results."),
         "errors": Place("producer.cli.read", "errors", "Print a finished job's failed items."),
         "view": Place("producer.cli.view", "view", "Draw an item's page with its boxes and words."),
-        "models": Place("producer.cli.models", "models", "Architectures and their weights."),
+        "models": Place("producer.cli.models", "models", "List architectures and their weights."),
     },
     "Steer": {
-        "pause": Place("producer.cli.steer", "pause", "Stop a job for now."),
-        "resume": Place("producer.cli.steer", "resume", "Continue a job that stopped."),
-        "cancel": Place("producer.cli.steer", "cancel", "Stop a job for good."),
+        "pause": Place("producer.cli.steer", "pause", "Stop a job until it is resumed."),
+        "resume": Place("producer.cli.steer", "resume", "Continue a stopped job."),
+        "cancel": Place("producer.cli.steer", "cancel", "Cancel a job."),
         "retry-errors": Place("producer.cli.steer", "retry_errors", "Read a job's failed items again."),
-        "gc": Place("producer.cli.steer", "gc", "Remove what a cancelled job has written."),
+        "gc": Place("producer.cli.steer", "gc", "Remove the files of a cancelled job."),
     },
     "Serve": {
         "worker": Place("producer.cli.worker", "worker", "Read chunks: one process per device."),
@@ -55,8 +55,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the program; every error ends in one line and the exit status that the README names."""
-    # Spawned children start as `python -c`, which imports from the current folder first unless told not to.
+    """Run the program; every error ends in one line and an exit status that the README lists."""
+    # Spawned children start as `python -c`, which puts the current folder first on the path without this.
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
         code = cli.main(standalone_mode=False)
@@ -66,7 +66,7 @@ def main() -> None:
         error.show()
         code = ExitCode.USAGE
     except BrokenPipeError:
-        # The reader of a pipe (head) has enough; keep Python from failing again when it flushes at exit.
+        # The reader of the pipe (such as head) closed it; avoid a second error when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK
     except Exception as error:

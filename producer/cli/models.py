@@ -1,4 +1,4 @@
-"""`trace-ocr models`: which weights are at hand."""
+"""`trace-ocr models`: which weights are available."""
 
 import click
 from rich.console import Console
@@ -21,7 +21,7 @@ def models() -> None:
 @options.as_json
 @options.with_settings("model_store", *options.S3)
 def list_command(settings: Settings, json_output: bool) -> ExitCode:
-    """List the architectures, which weights are at hand, and where from."""
+    """List the architectures, and where this machine loads each one's weights from."""
     storage = Storage(settings)
     entries = list_models(ModelStore(settings.model_store, storage) if settings.model_store else None)
     print_json(entries) if json_output else render.print_models(Console(), entries)

@@ -1,4 +1,4 @@
-"""What the commands that start a job share: their arguments, and the job and workspace these name."""
+"""Shared by the commands that start a job: their arguments, and the job and workspace made from them."""
 
 import re
 import time
@@ -24,17 +24,17 @@ kind = click.option(
     show_default=True,
     help="; ".join(f"{one.name}: {one.help}" for one in KINDS.values()) + ".",
 )
-job_id = click.option("--job-id", help="Name of a new job; made from the source's name by default.")
+job_id = click.option("--job-id", help="Id of a new job; default: made from the source's name.")
 
 
 def settle(
     session: Session, source: str, output: str, kind: str, job_id: str | None, *, urgent: bool
 ) -> tuple[Job, Workspace]:
-    """Return the job that the arguments describe, or the one that its workspace holds already.
+    """Return the job that the arguments describe, or the existing job of its workspace.
 
     Raises:
-        UsageError: an argument names nothing that can be read
-        WorkspaceConflictError: the workspace is another job's
+        UsageError: the source does not exist, or the job id is not valid
+        WorkspaceConflictError: the workspace belongs to another job
     """
     if job_id and not re.fullmatch(JOB_ID, job_id):
         raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")

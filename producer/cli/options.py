@@ -1,4 +1,4 @@
-"""Command-line flags made from the settings, so that each is described once and names its variable."""
+"""Command-line flags generated from the settings: each is described once and names its variable."""
 
 import functools
 import types
@@ -22,7 +22,7 @@ S3 = ("s3_endpoint_url", "s3_region", "s3_path_style")
 STORAGE = ("allowed_roots", *S3)
 REDIS = ("namespace",)
 DELIVERY = ("visibility_timeout", "lease_seconds", "stall_seconds", "retention_days")
-"""What decides how long a chunk, a worker or an ended job is waited for."""
+"""Settings of how long to wait for a chunk or a worker, and how long to keep an ended job."""
 
 API = (
     "api_address",
@@ -41,7 +41,7 @@ FLOWER = ("flower_address", "flower_port", "flower_database")
 LOGS = ("log_level", "log_format")
 
 WATCHING = (*STORAGE, *REDIS)
-"""What every command takes that looks for a job."""
+"""Settings of every command that looks up a job."""
 
 SECTIONS = {
     "The job": JOB,
@@ -53,10 +53,10 @@ SECTIONS = {
     "Flower": FLOWER,
     "Log": LOGS,
 }
-"""Headings in a command's help, in their order."""
+"""Headings in a command's help, in order."""
 
 MAX_CHOICES = 40
-"""Characters of a flag's choices in its help; longer lists are in its description alone."""
+"""Maximum characters of a flag's choices in its metavar; the description lists longer ones."""
 
 F = Callable[..., Any]
 
@@ -66,10 +66,10 @@ class SettingOption(click.Option):
 
 
 class SettingsCommand(click.Command):
-    """A command whose help shows the flags of settings under headings, after its own."""
+    """A command whose help shows the flags of settings under headings, after the command's own flags."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options' part of the help."""
+        """Write the options of the help."""
         parameters = self.get_params(ctx)
         flags = {one.name: one for one in parameters if isinstance(one, SettingOption)}
         own = [one for one in parameters if isinstance(one, click.Option) and one.name not in flags]
@@ -84,14 +84,14 @@ class SettingsCommand(click.Command):
 
 
 command = functools.partial(click.command, cls=SettingsCommand)
-"""A decorator as `click.command`, for commands `with_settings`."""
+"""A decorator like `click.command`, for commands `with_settings`."""
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON, for scripts.")
 job_or_workspace = click.argument("job", metavar="JOB|WORKSPACE")
 
 
 def with_settings(*fields: str) -> Callable[[F], F]:
-    """Give a command a flag for each setting, and the settings in force as its first argument."""
+    """Give a command a flag for each setting, and the resulting settings as its first argument."""
     names = (*fields, *LOGS)
 
     def decorate(function: F) -> F:
@@ -113,7 +113,7 @@ def with_settings(*fields: str) -> Callable[[F], F]:
 
 
 def _check_kind(settings: Settings, kind: str, flags: dict[str, Any]) -> None:
-    """Raise UsageError for a flag that means nothing to the kind of job; the environment may set any."""
+    """Raise UsageError for a flag that does not apply to the kind of job; the environment may set any."""
     given = {name: value for name, value in flags.items() if value is not None}
     settings.parameters_of(kind, {name: given[name] for name in job_parameters() if name in given})
     if "exports" in given:
@@ -122,7 +122,7 @@ def _check_kind(settings: Settings, kind: str, flags: dict[str, Any]) -> None:
 
 def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
     flag = "--" + name.replace("_", "-")
-    # No default here: a flag that is not given must leave the word to the environment and the file.
+    # No default here: without the flag, the environment and the settings file decide.
     help_text = f"{field.description}  [env: {variable_of(name)}; default: {_shown(field.default)}]"
     if field.annotation is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, cls=SettingOption, default=None, help=help_text)

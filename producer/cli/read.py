@@ -20,7 +20,7 @@ from producer.results.status import find_status, find_workspace, first_lines, st
 from producer.session import Session
 
 WATCH_SECONDS = 1.0
-"""Seconds between two looks of `watch`."""
+"""Seconds between two checks of `watch`."""
 
 
 @options.command()
@@ -28,7 +28,7 @@ WATCH_SECONDS = 1.0
 @options.as_json
 @options.with_settings(*options.WATCHING)
 def status(settings: Settings, job: str | None, json_output: bool) -> ExitCode:
-    """Show one job, or all that Redis remembers."""
+    """Show one job, or all jobs in Redis."""
     session, console = Session(settings), Console()
     if job:
         found = _look(session, job)
@@ -45,7 +45,7 @@ def status(settings: Settings, job: str | None, json_output: bool) -> ExitCode:
 @options.as_json
 @options.with_settings(*options.WATCHING)
 def watch(settings: Settings, job: str, json_output: bool) -> ExitCode:
-    """Show a job's progress until it ends; the exit status is the job's."""
+    """Show a job's progress until it ends; the exit status tells how the job ended."""
     session = Session(settings)
     with render.progress_shown(Console(stderr=True)) as show:
         found = _wait(lambda: _look(session, job), show)
@@ -71,7 +71,7 @@ def errors(settings: Settings, job: str) -> ExitCode:
 
 
 def report(workspace: Workspace, head: int, json_output: bool) -> ExitCode:
-    """Print a complete job's summary and its first `head` results; return the exit status it ends with."""
+    """Print a completed job's summary and its first `head` results; return the exit status."""
     summary = workspace.load_summary()
     assert summary is not None
     if json_output:
@@ -107,7 +107,7 @@ def _print_merged(settings: Settings, name: str, which: Callable[[Workspace], st
     workspace = find_workspace(name, session.ledger_if_set, session.storage, session.index)
     if not workspace.store.exists(workspace.success):
         found = find_status(name, session.ledger_if_set, session.storage, session.index)
-        raise TraceOcrError(f"job {found.id} is {found.status}: its lines are merged when it completes")
+        raise TraceOcrError(f"job {found.id} is {found.status}: its lines are merged on completion")
     with workspace.store.reader(which(workspace)) as stream:
         shutil.copyfileobj(stream, sys.stdout.buffer)
     return ExitCode.OK

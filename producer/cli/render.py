@@ -1,6 +1,6 @@
-"""What commands print for people: a progress bar, a table of jobs, one job, a summary. JSON is elsewhere.
+"""Terminal output of commands: a progress bar, a table of jobs, one job, a summary. JSON output is elsewhere.
 
-Names of files and folders are Text: as plain strings, rich would take what they hold in brackets for markup.
+Names of files and folders are Text: in plain strings, rich interprets brackets as markup.
 """
 
 import time
@@ -18,7 +18,7 @@ from contract.job_status import JobStatus
 from producer.catalogue import CatalogueEntry
 
 QUIET_SECONDS = 10.0
-"""Seconds between progress lines where standard error is not a terminal: a log, not a film."""
+"""Seconds between progress lines if standard error is not a terminal, to keep logs short."""
 
 
 class ShowStatus(Protocol):
@@ -29,7 +29,7 @@ class ShowStatus(Protocol):
 
 @contextmanager
 def progress_shown(console: Console) -> Iterator[ShowStatus]:
-    """Yield a function that shows statuses: as a bar on a terminal, as a line now and then elsewhere."""
+    """Yield a function that shows statuses: as a bar on a terminal, else as a line every QUIET_SECONDS."""
     if not console.is_terminal:
         yield _ProgressLines(console)
         return
@@ -73,7 +73,7 @@ class _ProgressLines:
 
 def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
     """Print a line per job, newest last."""
-    # An id is there to be copied: other columns give way before it does.
+    # Users copy ids, so other columns shrink first.
     job = Column("job", no_wrap=True, min_width=max((len(status.id) for status in statuses), default=0))
     table = Table(job, "status", "items", "failed", "chunks", "rate", "left", "created", box=None)
     for status in statuses:
@@ -92,10 +92,10 @@ def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
 
 
 def print_job(console: Console, status: JobStatus) -> None:
-    """Print one job: its counts, its age, what each worker has in hand, and its error."""
+    """Print one job: its counts, its last update, each worker's running chunk, and its error."""
     print_jobs(console, [status])
     console.print(Text(f"source     {status.source}\nworkspace  {status.workspace}"), soft_wrap=True)
-    console.print(f"last sign of life {duration(time.time() - status.updated_at)} ago", highlight=False)
+    console.print(f"last update {duration(time.time() - status.updated_at)} ago", highlight=False)
     if status.waiting_for:
         console.print(f"waiting for {status.waiting_for}", highlight=False)
     for run in status.running:
@@ -108,7 +108,7 @@ def print_job(console: Console, status: JobStatus) -> None:
 
 
 def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> None:
-    """Print what a finished job came to."""
+    """Print the summary of a completed job."""
     counts, codes = summary["request_counts"], summary["error_codes"]
     table = Table(box=None, show_header=False)
     table.add_row("items", f"{counts['total']:,}: {counts['completed']:,} read, {counts['failed']:,} failed")
@@ -138,7 +138,7 @@ def print_models(console: Console, entries: list[CatalogueEntry]) -> None:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a length of time as a person says it; empty for None."""
+    """Return a duration as text for people; empty for None."""
     if seconds is None:
         return ""
     if seconds < 60:

@@ -23,7 +23,7 @@ from producer.session import Session
 @new_job.output
 @new_job.kind
 @new_job.job_id
-@click.option("--head", "head", default=0, help="Print the first N results as well.", metavar="N")
+@click.option("--head", "head", default=0, help="Also print the first N results.", metavar="N")
 @options.as_json
 @options.with_settings(
     *options.JOB,
@@ -42,13 +42,13 @@ def run(
     head: int,
     json_output: bool,
 ) -> ExitCode:
-    """Read SOURCE (folder, file, s3:// prefix, manifest or -) on this machine; exits when all is done.
+    """Read SOURCE (folder, file, s3:// prefix, manifest or -) on this machine; exit when the job ends.
 
-    Needs no Redis: without TRACE_OCR_REDIS_URL it starts one of its own. Running it again into the same
-    workspace continues where it stopped.
+    No Redis is needed: without TRACE_OCR_REDIS_URL, the command starts its own. Running it again with the
+    same workspace continues the job.
     """
     if "log_level" not in settings.model_fields_set:
-        # Progress is shown; here the log is for what goes wrong.
+        # The command shows progress, so its log only has warnings and errors.
         settings = settings.model_copy(update={"log_level": "warning"})
         configure_logging(settings)
     session = Session(settings)

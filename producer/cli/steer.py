@@ -22,7 +22,7 @@ from producer.session import Session
 @options.job_or_workspace
 @options.with_settings(*options.WATCHING)
 def pause(settings: Settings, job: str) -> ExitCode:
-    """Stop a job after the chunks that are running; `resume` continues it."""
+    """Stop a job once its running chunks end; `resume` continues it."""
     return _steer(settings, job, pause_job, State.PAUSED)
 
 
@@ -30,7 +30,7 @@ def pause(settings: Settings, job: str) -> ExitCode:
 @options.job_or_workspace
 @options.with_settings(*options.WATCHING)
 def cancel(settings: Settings, job: str) -> ExitCode:
-    """Stop a job for good; what it has written stays until `gc`."""
+    """Cancel a job; its running chunks end first, and the files it has written stay until `gc`."""
     return _steer(settings, job, cancel_job, State.CANCELLED)
 
 
@@ -38,7 +38,7 @@ def cancel(settings: Settings, job: str) -> ExitCode:
 @options.job_or_workspace
 @options.with_settings("max_document_bytes", *options.WATCHING)
 def resume(settings: Settings, job: str) -> ExitCode:
-    """Continue a paused, cancelled or failed job, or one whose planning was cut off."""
+    """Continue a paused, cancelled or failed job, or one whose planning was interrupted."""
     session = Session(settings)
     found, workspace = _find(session, job)
     check_action(Action.RESUME, found, workspace, session.ledger_if_set)
@@ -79,7 +79,7 @@ def _steer(
     session = Session(settings)
     job, workspace = _find(session, name)
     action(job, workspace, session.ledger_if_set)
-    click.echo(f"job {job.id} is {done}; chunks that are running end first")
+    click.echo(f"job {job.id} is {done}; running chunks end first")
     return ExitCode.OK
 
 

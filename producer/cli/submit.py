@@ -1,4 +1,4 @@
-"""`trace-ocr submit`: a job into the queue."""
+"""`trace-ocr submit`: plan a job and queue it."""
 
 import sys
 
@@ -30,9 +30,9 @@ def submit(
     urgent: bool,
     json_output: bool,
 ) -> ExitCode:
-    """Plan SOURCE into a workspace and queue it for the workers; prints the job's id.
+    """Plan SOURCE into a workspace and queue it for the workers; print the job's id.
 
-    Submitting again into the same workspace continues the job.
+    Submitting again with the same workspace continues the job.
     """
     settings.broker_url()
     session = Session(settings)

@@ -23,7 +23,7 @@ from producer.session import Session
 @click.option("-o", "--output", help="HTML file to write; default: named after the item, in this directory")
 @options.with_settings(*options.LIMITS, *options.WATCHING)
 def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCode:
-    """Draw an item's page with its boxes and words, as HTML; of a document, all its pages."""
+    """Draw an item's page with its boxes and words, as HTML; for a document, draw all its pages."""
     session = Session(settings)
     workspace = find_workspace(job, session.ledger_if_set, session.storage, session.index)
     known = workspace.require_job()
@@ -38,21 +38,21 @@ def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCod
     except OSError as error:
         reason = f"{target} cannot be written ({error.strerror}): name another file with -o"
         raise UsageError(reason) from error
-    click.echo(f"{target}: {len(pages)} page{'s' if len(pages) > 1 else ''}, to be opened in a browser")
+    click.echo(f"{target}: {len(pages)} page{'s' if len(pages) > 1 else ''}; open it in a browser")
     return ExitCode.OK
 
 
 def _picture(found: Found, pictures: Pictures) -> Image.Image | str:
-    """Return an item's picture, or why there is none: what its line says is worth showing all the same."""
+    """Return an item's picture, or the reason why there is none: its line is shown either way."""
     try:
         return pictures.of(found)
-    # Any exception: Pillow and pdfium raise whatever they trip over in a damaged file.
+    # Any exception: Pillow and pdfium raise exceptions of any type for a damaged file.
     except Exception as error:
         return redacted(f"{type(error).__name__}: {error}")
 
 
 def _file_name(item: str) -> str:
-    """Return a name for an item's page; of a long id its end, which tells pages apart."""
+    """Return a file name for an item's page; a long id is cut to its end, which identifies the page."""
     # 60 characters are 240 bytes at most, and file systems allow 255.
     name = re.sub(r"[^\w.-]+", "-", item)[-60:].strip(".-")
     return f"{name or 'page'}.html"

@@ -1,4 +1,4 @@
-"""`trace-ocr worker`: this process becomes the launcher of the worker processes."""
+"""`trace-ocr worker`: replaces this process with the launcher of the worker processes."""
 
 import os
 import sys
@@ -13,8 +13,8 @@ from producer.cli import options
     *options.MODELS, *options.IMAGES, *options.WATCHING, *options.DELIVERY, "shutdown_grace_seconds"
 )
 def worker(settings: Settings) -> None:
-    """Serve chunks until stopped: one process per device, restarted when it dies."""
+    """Read chunks until stopped: one process per device, restarted if it dies."""
     settings.broker_url()
-    # The launcher takes this process's place: the worker side is never imported here.
+    # The launcher replaces this process, so that the producer never imports the worker package.
     environment = {**os.environ, **environment_of(settings)}
     os.execve(sys.executable, python_module("worker.app.launcher"), environment)  # noqa: S606

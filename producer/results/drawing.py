@@ -1,4 +1,4 @@
-"""Pages as HTML, to look at instead of reading: the image with its boxes, and the words where they stand."""
+"""Pages as HTML: the image with its boxes, next to the words at their positions."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ UNSURE = 0.5
 """Confidence below which a word is drawn as unsure."""
 
 JPEG_QUALITY = 80
-"""Of the picture in the file: for looking, not for reading again."""
+"""JPEG quality of embedded pictures: they are for viewing, not for OCR."""
 
 STYLE = """
 :root { color-scheme: light dark; --sure: #2b6cb0; --unsure: #c53030; --soft: #718096; }
@@ -35,11 +35,11 @@ g:hover polygon { fill: #2b6cb033; } text { fill: #1a202c; font-family: system-u
 
 
 def document_html(job: Job, wanted: str, pages: Iterable[tuple[Found, Image.Image | str]]) -> str:
-    """Return one file of HTML with every page; of a page that has no picture, why that is.
+    """Return one HTML file with every page; a page without a picture shows the reason.
 
     Args:
-        wanted: the id that was asked for, an item's or a document's
-        pages: taken one by one, so that one picture is in memory at a time
+        wanted: the requested id, of an item or a document
+        pages: consumed one by one, so that one picture is in memory at a time
     """
     title = escape(f"{wanted} - {job.id}")
     kind = KINDS[job.kind]
@@ -67,7 +67,7 @@ def _section(kind: Kind, found: Found, image: Image.Image | str) -> str:
 
 
 def _said(kind: Kind, line: Any | ErrorLine | None) -> str:
-    """Return an item's line in words, where its picture does not show them."""
+    """Return an item's line as text, if its picture does not show it."""
     if line is None:
         return "<p>Not read yet.</p>"
     if isinstance(line, ErrorLine):
@@ -96,12 +96,12 @@ def _drawn(word: WordBox, width: int, height: int, *, texts: bool) -> str:
 
 
 def _text(text: str, corners: Sequence[tuple[float, float]]) -> str:
-    """Return a word as wide and high as its box, and turned as it is."""
+    """Return a word as SVG text with the width, height and rotation of its box."""
     start, end, _, below = corners
-    # A little shorter than its box, so that words stay apart.
+    # A little shorter than its box, to keep words apart.
     length, size = 0.95 * math.dist(start, end), math.dist(start, below)
     turn = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
-    # A quarter of a letter's height hangs below the line it stands on.
+    # A quarter of a letter's height is below the baseline.
     x, y = (top + 0.75 * (bottom - top) for top, bottom in zip(start, below, strict=True))
     return (
         f'<text transform="translate({x:.1f} {y:.1f}) rotate({turn:.1f})" font-size="{size:.1f}" '
@@ -110,7 +110,7 @@ def _text(text: str, corners: Sequence[tuple[float, float]]) -> str:
 
 
 def _corners(geometry: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """Return the corners of a geometry, clockwise from the text's upper left."""
+    """Return the corners of a geometry, clockwise from the upper left of the text."""
     if len(geometry) == 4:
         left, top, right, bottom = geometry
         return (left, top), (right, top), (right, bottom), (left, bottom)

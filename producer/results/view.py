@@ -1,4 +1,4 @@
-"""One item, or all pages of a document, to look at: found in a workspace, with its line and its picture."""
+"""Viewing: find one item, or all pages of a document, in a workspace, with its line and its picture."""
 
 import contextlib
 from collections.abc import Iterator
@@ -31,13 +31,13 @@ from contract.storage import Storage
 from contract.workspace import Workspace, intact
 
 BREAKING = (ErrorCode.WORKER_CRASHED, ErrorCode.TIMED_OUT)
-"""Errors of items that a process did not survive: what is wrong with them is no error that can be caught."""
+"""Errors of items that killed their worker process: opening such an item here could kill the command too."""
 
 READ_AHEAD = 32
-"""Chunks looked through at once: on S3 latency rules."""
+"""Chunks searched at once, to hide S3's latency."""
 
 MAX_SIDE = 1600
-"""Pixels of a picture's longer side at most: what fits a screen; geometry is relative."""
+"""Maximum pixels of a picture's longer side: fits a screen; geometry is relative, so boxes still match."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,20 @@ class Found:
 
 
 def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
-    """Return the item of that id, or each page of the document of that id, in source order.
+    """Return the item with that id, or each page of the document with that id, in source order.
 
     Raises:
         UsageError: the job has no such item
     """
     found: dict[str, Found] = {}
     for chunk, index, item in _matches(workspace, job, wanted):
-        # Of an item that was retried the last line stands.
+        # The last line of a retried item counts.
         line = _line(workspace, job, chunk, index)
         found[item.id] = Found(item, line or (found[item.id].line if item.id in found else None))
     if not found:
         raise UsageError(
-            f"{workspace.root} has no item {wanted!r}: results.jsonl and errors.jsonl name them; pages of "
-            "documents are called like ledger.pdf#page=2, and ledger.pdf is all of them"
+            f"{workspace.root} has no item {wanted!r}: results.jsonl and errors.jsonl list the ids; a page "
+            "of a document has an id like ledger.pdf#page=2, and ledger.pdf selects all its pages"
         )
     return list(found.values())
 
@@ -70,10 +70,10 @@ def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
 class Pictures:
     """Reads items' pictures as workers do, one at a time; a remote document is copied once for all its pages.
 
-    For commands: pdfium runs in this process, and what the user may read may be read.
+    For commands only: pdfium runs in this process, and every file that the user may read is allowed.
 
     Args:
-        resolution: dots per inch, for PDFs
+        resolution: dots per inch for PDF pages
     """
 
     def __init__(self, storage: Storage, settings: Settings, resolution: int) -> None:
@@ -93,11 +93,11 @@ class Pictures:
         """Return an item's image, RGB, upright, no larger than a screen.
 
         Raises:
-            StorageError, ItemError, OSError: it cannot be read, or broke the process that tried
+            StorageError, ItemError, OSError: the image cannot be read, or killed its worker process
         """
         item = found.item
         if isinstance(found.line, ErrorLine) and found.line.error.code in BREAKING:
-            raise ItemError(found.line.error.code, "what broke a worker's process is not opened here")
+            raise ItemError(found.line.error.code, "it killed a worker process, so it is not opened here")
         if item.page and is_document(item.uri):
             picture = self._page(self._path(item.uri), item.page)
         else:
@@ -116,7 +116,7 @@ class Pictures:
             return picture
 
     def _path(self, uri: str) -> Path:
-        """Return where a document lies on this machine; the pages of one follow one another."""
+        """Return the local path of a document; a document's pages are requested one after another."""
         if self._held and self._held[0] == uri:
             return self._held[1]
         store, limit = self._storage.at(uri), self._settings.max_document_bytes
@@ -132,7 +132,7 @@ class Pictures:
 
 
 def _matches(workspace: Workspace, job: Job, wanted: str) -> Iterator[tuple[int, int, Item]]:
-    """Yield chunk, index and item of what is wanted; planned chunks are left as soon as no more can come."""
+    """Yield chunk, index and item of each match; stop searching planned chunks once no more can follow."""
     numbers = sorted(workspace.chunk_numbers())
     planned = [number for number in numbers if not job.is_retry(number)]
     with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="view") as threads:
@@ -158,7 +158,7 @@ def _matches(workspace: Workspace, job: Job, wanted: str) -> Iterator[tuple[int,
 
 
 def _is(item: Item, wanted: str) -> bool:
-    """Return whether that is the item's id, or its document's: a manifest may have given that any name."""
+    """Return whether `wanted` is the id of the item or of its document; a manifest may give any id."""
     return item.id == wanted or (item.page is not None and item.id == page_id(wanted, item.page))
 
 

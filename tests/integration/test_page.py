@@ -1,4 +1,4 @@
-"""The page for people, in a real browser, over a real API, control and worker."""
+"""The web UI, in a real browser, with a real API, control and worker."""
 
 import re
 import shutil

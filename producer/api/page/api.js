@@ -1,4 +1,4 @@
-// Calls to the API with the viewer's key, which stays in this tab's session storage.
+// Calls to the API with the viewer's key, which is kept in this tab's session storage.
 
 const STORED = "trace-ocr-key";
 
@@ -27,7 +27,7 @@ export async function call(path, options = {}) {
 export const get = async (path) => (await call(path)).json();
 export const post = async (path) => (await call(path, { method: "POST" })).json();
 
-// Follows a job's events: EventSource cannot send a key, so the stream is read here.
+// Follows a job's events. EventSource cannot send a key, so the stream is parsed here.
 export async function* events(path, signal) {
   const answer = await call(path, { signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

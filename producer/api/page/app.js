@@ -1,4 +1,4 @@
-// The page: health at the top, below it all jobs or one of them, as the address's fragment says.
+// The web UI: health at the top; below it the list of jobs or one job, selected by the URL fragment.
 
 import { call, forgetKey, get, hasKey, keepKey } from "./api.js";
 import { count, duration, element, moment, progress, show } from "./dom.js";
@@ -53,7 +53,7 @@ async function health() {
   }
 }
 
-// The states that a job may have, as the API's own description names them.
+// The states of jobs, from the API's OpenAPI description.
 async function states() {
   return (await get("/openapi.json")).components.schemas.State.enum;
 }

@@ -1,4 +1,4 @@
-// Elements from plain values. Texts come from strangers (ids, OCR results), so they are only ever text nodes.
+// Builds elements. Texts are untrusted (ids, OCR results), so they are always text nodes.
 
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -18,7 +18,7 @@ export function drawing(tag, properties = {}, ...children) {
   return made;
 }
 
-// Replaces an element's content only where it has changed, so that focus and selection stay.
+// Replaces an element's content only if it has changed, to keep focus and selection.
 export function show(place, ...children) {
   const fresh = element("div", {}, ...children);
   if (place.innerHTML !== fresh.innerHTML) place.replaceChildren(...fresh.childNodes);

@@ -1,4 +1,4 @@
-// One job: progress, rate, stages, workers, errors, and items beside their text.
+// One job: progress, rate, stages, workers, errors, and items with their text.
 
 import { call, download, events, get, post } from "./api.js";
 import { count, duration, element, moment, progress, show } from "./dom.js";
@@ -30,7 +30,7 @@ export async function jobView(place, id, signal, tell) {
   }
 
   async function act(action) {
-    if (action === "cancel" && !confirm(`Cancel ${id} for good? What it has read stays.`)) return;
+    if (action === "cancel" && !confirm(`Cancel ${id}? Its results so far stay.`)) return;
     try {
       render(await post(`${path}/${action}`));
       follow();
@@ -85,7 +85,7 @@ function head(job) {
       fact("Rate", job.items_per_second ? `${count(job.items_per_second.toFixed(1))} items/s` : "–"),
       fact("Left", duration(job.eta_seconds) || "–"),
       fact("Created", moment(job.created_at)),
-      fact("Last sign of life", moment(job.updated_at)),
+      fact("Last update", moment(job.updated_at)),
       fact("Source", job.source),
       fact("Workspace", job.workspace),
     ),
@@ -137,7 +137,7 @@ function figures(job) {
           element(
             "table",
             {},
-            element("tr", {}, ["worker", "items/s", "in hand"].map((name) => element("th", { scope: "col" }, name))),
+            element("tr", {}, ["worker", "items/s", "running"].map((name) => element("th", { scope: "col" }, name))),
             [...rates].map(([name, speed]) =>
               element(
                 "tr",
@@ -186,7 +186,7 @@ async function samples(place, path, images, signal) {
   const pictures = await Promise.all(data.map((sample) => picture(sample, images, signal)));
   if (signal.aborted) return;
   place.replaceChildren(
-    element("h3", {}, "Some of what was read"),
+    element("h3", {}, "Samples"),
     element(
       "ul",
       { class: "samples" },

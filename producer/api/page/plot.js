@@ -1,10 +1,10 @@
-// Items per second over the newest chunks, as an SVG of its own making: no library, no build.
+// Plots items per second over the newest chunks as SVG, without a library or a build step.
 
 import { count, drawing } from "./dom.js";
 
 const WIDTH = 560, HEIGHT = 150, LEFT = 48, BOTTOM = 22, TOP = 10;
 
-// One bar per interval between two chunks' ends: the items that arrived, over the seconds it took.
+// One bar per interval between the ends of two chunks: items finished, divided by its seconds.
 function speeds(rate) {
   const found = [];
   for (let i = 1; i < rate.length; i += 1) {

@@ -1,4 +1,4 @@
-"""`trace-ocr` as it is called: exit statuses, messages, and where its settings come from."""
+"""`trace-ocr` as users call it: exit statuses, messages, and the origin of its settings."""
 
 import json
 import os
@@ -28,7 +28,7 @@ Crops = Callable[..., Path]
 
 @dataclass
 class Outcome:
-    """What a call came to."""
+    """The outcome of a call."""
 
     code: int
     out: str
@@ -94,7 +94,7 @@ def merged(planned: Job, workspace: Workspace, write_part: Any) -> Job:
         (["results", "nowhere"], "neither a job that Redis knows nor a workspace"),
     ],
 )
-def test_wrong_usage_exits_2_and_says_what_is_wrong(
+def test_wrong_usage_exits_2_with_the_reason(
     arguments: list[str], said: str, trace_ocr: Any, crops: Crops
 ) -> None:
     crops("a.png")
@@ -126,7 +126,7 @@ def test_a_value_that_is_not_allowed_exits_2_with_its_variable_and_what_is(
 
 
 @pytest.mark.parametrize("name", [*cli.places, "models list"])
-def test_every_command_explains_itself(name: str, trace_ocr: Any) -> None:
+def test_every_command_has_help(name: str, trace_ocr: Any) -> None:
     outcome = trace_ocr(*name.split(), "--help")
 
     assert outcome.code == 0
@@ -147,7 +147,7 @@ def test_submit_without_a_broker_says_what_to_set_and_writes_nothing(
 
 
 @pytest.mark.parametrize("command", [["status"], ["control"], ["worker"]])
-def test_what_needs_a_broker_says_what_to_set(command: list[str], trace_ocr: Any) -> None:
+def test_commands_that_need_a_broker_say_what_to_set(command: list[str], trace_ocr: Any) -> None:
     outcome = trace_ocr(*command)
 
     assert outcome.code == 3
@@ -260,7 +260,7 @@ def test_status_of_a_job_is_json_for_scripts(trace_ocr: Any, merged: Job, worksp
     assert outcome.json["request_counts"] == {"total": 5, "completed": 4, "failed": 1}
 
 
-def test_status_shows_all_that_redis_remembers(trace_ocr: Any, crops: Crops, sent: Any) -> None:
+def test_status_shows_all_jobs_in_redis(trace_ocr: Any, crops: Crops, sent: Any) -> None:
     folder = str(crops("a.png"))
     for name in ("one", "two"):
         trace_ocr("submit", folder, "-o", name, "--job-id", name)
@@ -270,7 +270,7 @@ def test_status_shows_all_that_redis_remembers(trace_ocr: Any, crops: Crops, sen
 
 
 @pytest.mark.parametrize(("command", "name"), [("results", "results.jsonl"), ("errors", "errors.jsonl")])
-def test_merged_lines_are_printed_as_they_are(
+def test_merged_lines_are_printed_unchanged(
     command: str, name: str, trace_ocr: Any, merged: Job, workspace: Workspace
 ) -> None:
     outcome = trace_ocr(command, workspace.root)
@@ -280,7 +280,7 @@ def test_merged_lines_are_printed_as_they_are(
     assert outcome.out
 
 
-def test_results_before_the_merge_are_an_error_that_says_where_the_job_is(
+def test_results_before_the_merge_are_an_error_with_the_jobs_status(
     trace_ocr: Any, planned: Job, workspace: Workspace
 ) -> None:
     outcome = trace_ocr("results", workspace.root)
@@ -290,7 +290,7 @@ def test_results_before_the_merge_are_an_error_that_says_where_the_job_is(
 
 
 @pytest.mark.usefixtures("merged")
-def test_watching_a_job_that_ended_exits_as_the_job_did(trace_ocr: Any, workspace: Workspace) -> None:
+def test_watching_an_ended_job_exits_with_its_status(trace_ocr: Any, workspace: Workspace) -> None:
     outcome = trace_ocr("watch", workspace.root, "--json")
 
     assert outcome.code == 1
@@ -337,10 +337,10 @@ def test_models_are_listed_as_json(
     assert at_hand["parseq"] == "download"
 
 
-# the worker, and what goes wrong
+# the worker, and failures
 
 
-def test_the_worker_takes_this_processs_place_and_secrets_travel_in_its_environment_only(
+def test_the_worker_replaces_this_process_and_gets_secrets_only_in_its_environment(
     trace_ocr: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replaced: list[Any] = []
@@ -356,7 +356,7 @@ def test_the_worker_takes_this_processs_place_and_secrets_travel_in_its_environm
 
 
 @pytest.mark.parametrize("error", [redis.ConnectionError, RuntimeError])
-def test_what_fails_exits_3_without_a_credential(
+def test_failures_exit_3_without_a_credential(
     error: type[Exception], trace_ocr: Any, sent: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(settings: object) -> None:

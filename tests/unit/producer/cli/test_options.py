@@ -1,4 +1,4 @@
-"""Flags made from the settings: a command is handed the settings in force."""
+"""Flags generated from the settings: a command gets the resulting settings."""
 
 from itertools import chain
 from typing import Any
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("restored_logging", "settings")
 
 @pytest.fixture
 def call() -> Any:
-    """Call a command that has two settings' flags; return the settings it was handed."""
+    """Call a command that has the flags of two settings; return the settings it got."""
     handed: list[Settings] = []
 
     @click.command()
@@ -47,7 +47,7 @@ def test_a_boolean_setting_has_a_flag_for_each_answer(
     assert call(flag).s3_path_style is expected
 
 
-def test_without_flags_the_environment_has_the_word(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_flags_the_environment_decides(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACE_OCR_CHUNK_SIZE", "9")
 
     assert call().chunk_size == 9
@@ -57,7 +57,7 @@ def test_every_command_takes_the_log_settings(call: Any) -> None:
     assert call("--log-level", "error").log_level == "error"
 
 
-def test_a_value_that_is_not_allowed_is_our_error(call: Any) -> None:
+def test_an_invalid_value_is_a_settings_error(call: Any) -> None:
     with pytest.raises(SettingsError, match="TRACE_OCR_CHUNK_SIZE"):
         call("--chunk-size", "0")
 
@@ -80,7 +80,7 @@ def test_every_setting_but_a_secret_is_a_flag() -> None:
     assert set(flags()) == set(Settings.model_fields) - SECRETS
 
 
-def test_every_secret_is_known_as_one() -> None:
+def test_every_secret_is_marked_as_one() -> None:
     typed = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
 
     assert typed <= SECRETS
@@ -90,7 +90,7 @@ def test_every_secret_is_known_as_one() -> None:
     ("setting", "commands"),
     [
         ("precision", ["run", "worker"]),
-        # `run` gives running chunks a grace of its own.
+        # `run` sets its own grace for running chunks.
         ("shutdown_grace_seconds", ["worker"]),
         ("reconcile_seconds", ["run", "control"]),
         ("flower_port", ["flower"]),

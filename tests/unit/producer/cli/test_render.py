@@ -1,4 +1,4 @@
-"""What people see: plain text that names things as they are named."""
+"""Terminal output: plain text that shows names unchanged."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ SUMMARY: dict[str, Any] = {
 }
 
 MARKUP_LIKE = "/data/[old]/[/b] [red]crops"
-"""A path that rich would take for markup."""
+"""A path that rich would interpret as markup."""
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def printed(console: Console) -> Iterator[Any]:
         (90_000, "25 h 0 min"),
     ],
 )
-def test_a_length_of_time_is_said_as_a_person_would(seconds: float | None, expected: str) -> None:
+def test_a_duration_is_text_for_people(seconds: float | None, expected: str) -> None:
     assert render.duration(seconds) == expected
 
 
@@ -98,7 +98,7 @@ def test_a_job_is_shown_with_its_workers_and_its_error(console: Console, printed
     assert "error: no [bold] weights" in printed()
 
 
-def test_a_summary_says_what_became_of_the_items(console: Console, printed: Any) -> None:
+def test_a_summary_counts_the_items_by_outcome(console: Console, printed: Any) -> None:
     render.print_summary(console, SUMMARY, "/data/out")
 
     for text in (
@@ -114,7 +114,7 @@ def test_a_summary_says_what_became_of_the_items(console: Console, printed: Any)
         assert text in printed()
 
 
-def test_a_summary_without_errors_does_not_speak_of_them(console: Console, printed: Any) -> None:
+def test_a_summary_without_errors_does_not_mention_them(console: Console, printed: Any) -> None:
     render.print_summary(console, {**SUMMARY, "error_codes": {}, "passed_over": {}}, "/data/out")
 
     assert "errors" not in printed()
@@ -146,7 +146,7 @@ def test_a_summary_whose_parts_do_not_say_when_they_were_read_has_one_rate(
     ],
     ids=["source", "workspace", "summary's workspace", "model's source", "model store"],
 )
-def test_a_path_that_looks_like_markup_is_shown_as_it_is(show: Any, console: Console, printed: Any) -> None:
+def test_a_path_that_looks_like_markup_is_shown_unchanged(show: Any, console: Console, printed: Any) -> None:
     show(console)
 
     assert MARKUP_LIKE in printed()

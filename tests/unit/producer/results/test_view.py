@@ -1,4 +1,4 @@
-"""An item to look at: found with the last of its lines and its picture, drawn so that nothing in it runs."""
+"""Viewing an item: found with its last line and its picture, drawn so that nothing in it is executed."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -85,7 +85,7 @@ def write_part(workspace: Workspace, number: int, *lines: OcrLine | ErrorLine) -
 
 @pytest.fixture
 def planned(job: Job, workspace: Workspace) -> Workspace:
-    """Given its chunks, of which the first is read."""
+    """Given the job's chunks; only the first is read."""
     workspace.save_job(job)
     pages = [Item(f"a.pdf#page={page}", "/scans/a.pdf", page=page) for page in (1, 2, 3)]
     write_chunk(workspace, 0, Item("0.png", "/scans/0.png"), pages[0])
@@ -106,7 +106,7 @@ class TestFinding:
         assert [one.item.id for one in found] == ["a.pdf#page=1", "a.pdf#page=2", "a.pdf#page=3"]
         assert [one.line is None for one in found] == [False, True, True]
 
-    def test_of_an_item_that_was_retried_the_last_line_stands(self, job: Job, planned: Workspace) -> None:
+    def test_the_last_line_of_a_retried_item_counts(self, job: Job, planned: Workspace) -> None:
         failed = failed_line("a.pdf#page=2", ErrorCode.DAMAGED_PAGE)
         write_part(planned, 1, failed, ocr_line("a.pdf#page=3"))
         write_chunk(planned, 2, Item("a.pdf#page=2", "/scans/a.pdf", page=2))
@@ -118,7 +118,7 @@ class TestFinding:
 
         assert [one.line for one in before + after] == [failed, ocr_line("a.pdf#page=2")]
 
-    def test_a_document_that_a_manifest_gave_a_name_goes_by_it(self, job: Job, planned: Workspace) -> None:
+    def test_a_document_is_found_by_the_id_of_its_manifest(self, job: Job, planned: Workspace) -> None:
         pages = [Item(f"invoice-7#page={page}", "/scans/b.pdf", page=page) for page in (1, 2)]
         # and others whose names are like it: an image's, and another document's
         others = Item("invoice-7#page=3", "/scans/c.png"), Item("invoice-70#page=1", "/scans/d.pdf", page=1)
@@ -126,7 +126,7 @@ class TestFinding:
 
         assert [one.item for one in find(planned, job, "invoice-7")] == pages
 
-    def test_an_item_that_is_not_there_is_an_error_that_says_how_items_are_called(
+    def test_a_missing_item_is_an_error_that_says_how_items_are_named(
         self, job: Job, planned: Workspace
     ) -> None:
         with pytest.raises(UsageError, match=r"no item 'b\.pdf'.*ledger\.pdf#page=2"):
@@ -172,7 +172,7 @@ class TestPicture:
         ],
         ids=["16-bit", "32-bit", "32-bit-dark", "share", "float", "alpha"],
     )
-    def test_samples_of_any_depth_look_as_the_worker_saw_them(
+    def test_samples_of_any_depth_look_as_in_the_worker(
         self, image: Image.Image, pictures: Pictures, tmp_path: Path
     ) -> None:
         path = tmp_path / "a.tiff"
@@ -221,7 +221,7 @@ class TestPicture:
 
         assert shown[0] == shown[2] != shown[1]
 
-    def test_what_is_too_large_is_not_decoded(
+    def test_an_image_that_is_too_large_is_not_decoded(
         self, samples: Path, storage: Storage, settings: Settings
     ) -> None:
         small = settings.model_copy(update={"max_pixels": 100, "max_document_bytes": 100})
@@ -242,7 +242,7 @@ class TestPicture:
             pictures.of(found(tmp_path / "a.png"))
 
     @pytest.mark.parametrize("code", [ErrorCode.WORKER_CRASHED, ErrorCode.TIMED_OUT])
-    def test_what_broke_a_worker_does_not_get_to_break_the_command(
+    def test_an_item_that_killed_a_worker_is_not_opened(
         self, code: ErrorCode, samples: Path, pictures: Pictures
     ) -> None:
         line = failed_line("a", code)
@@ -271,7 +271,7 @@ class TestDrawing:
         assert section.findtext("p") == "05-09-88 (0.99)"
         assert list(section.iter("polygon")) == []
 
-    def test_words_stand_where_they_were_found(self, job: Job) -> None:
+    def test_words_are_drawn_at_their_positions(self, job: Job) -> None:
         line = ocr_line("a.png", word("sure", (0.1, 0.2, 0.6, 0.4)), word("hardly", EVERYWHERE, 0.3))
 
         sides = list(drawing(job, line).iter("svg"))
@@ -285,7 +285,7 @@ class TestDrawing:
         assert [box.findtext("title") for box in boxes] == ["sure (0.90)", "hardly (0.30)"]
         assert [box.get("class") for box in boxes] == [None, "unsure"]
 
-    def test_nothing_that_an_image_says_is_run(self, job: Job) -> None:
+    def test_nothing_in_an_items_text_is_executed(self, job: Job) -> None:
         line = ocr_line(ATTACK, word(ATTACK, EVERYWHERE))
 
         html = document_html(job, ATTACK, [(Found(Item(ATTACK, "/a.png"), line), Image.new("RGB", (9, 9)))])
@@ -308,12 +308,12 @@ class TestDrawing:
         assert "no picture: no such file" in html
         assert "Not read yet." in html
 
-    def test_pages_that_were_straightened_are_not_taken_for_what_was_read(self, job: Job) -> None:
+    def test_straightened_pages_are_noted(self, job: Job) -> None:
         turned = job.model_copy(update={"parameters": OcrParameters(straighten_pages=True)})
 
         shown = [document_html(one, "a", [(Found(Item("a", "/a"), None), "")]) for one in (job, turned)]
 
-        assert ["boxes may lie next to their words" in html for html in shown] == [False, True]
+        assert ["boxes may be next to their words" in html for html in shown] == [False, True]
 
 
 @pytest.fixture
@@ -329,7 +329,7 @@ class TestCommand:
         done = view("a.pdf#page=1")
 
         assert done.exception is None
-        assert "a.pdf-page-1.html: 1 page," in done.output
+        assert "a.pdf-page-1.html: 1 page;" in done.output
         assert "no picture: ObjectMissingError" in Path("a.pdf-page-1.html").read_text()
 
     @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ class TestCommand:
             ("я" * 4_000 + ".pdf#page=2", "я" * 49 + ".pdf-page-2.html"),
         ],
     )
-    def test_any_id_makes_a_name_of_a_file_in_this_directory(
+    def test_any_id_becomes_a_file_name_in_this_directory(
         self, item: str, name: str, planned: Workspace, view: Callable[..., Any]
     ) -> None:
         write_chunk(planned, 1, Item(item, "/scans/b.png"))
@@ -352,15 +352,13 @@ class TestCommand:
         assert done.exception is None
         assert [path.name for path in Path().iterdir()] == [name]
 
-    def test_a_place_where_nothing_can_be_written_is_an_error_that_names_it(
-        self, view: Callable[..., Any]
-    ) -> None:
+    def test_an_unwritable_output_is_an_error_that_names_it(self, view: Callable[..., Any]) -> None:
         done = view("a.pdf", "-o", "missing/look.html")
 
         assert isinstance(done.exception, UsageError)
         assert re.search(r"missing/look\.html cannot be written .*-o", str(done.exception))
 
-    def test_or_as_it_is_told(self, view: Callable[..., Any]) -> None:
+    def test_it_writes_the_file_given_with_output(self, view: Callable[..., Any]) -> None:
         view("a.pdf", "-o", "look.html")
 
         html = Path("look.html").read_text()
