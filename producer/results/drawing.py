@@ -3,10 +3,11 @@
 import base64
 import io
 import math
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from contract.job import Job
@@ -21,17 +22,44 @@ UNSURE = 0.5
 JPEG_QUALITY = 80
 """JPEG quality of embedded pictures: they are for viewing, not for OCR."""
 
-STYLE = """
-:root { color-scheme: light dark; --sure: #2b6cb0; --unsure: #c53030; --soft: #718096; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; }
-h1 { font-size: 1.2rem; } h2 { font-size: 1rem; margin-top: 2.5rem; } p { color: var(--soft); }
-.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1rem; }
-svg { width: 100%; height: auto; border: 1px solid var(--soft); background: #fff; }
-polygon { fill: transparent; stroke: var(--sure); stroke-width: 2; vector-effect: non-scaling-stroke; }
-.unsure polygon { stroke: var(--unsure); } .unsure text { fill: var(--unsure); }
-g:hover polygon { fill: #2b6cb033; } text { fill: #1a202c; font-family: system-ui, sans-serif; }
-.failed { color: var(--unsure); }
-"""
+
+@dataclass(frozen=True)
+class DrawnWord:
+    """A word as SVG attributes: its box, and its text with the width, height and rotation of the box."""
+
+    text: str
+    sure: str
+    unsure: bool
+    points: str
+    transform: str
+    size: str
+    length: str
+
+
+@dataclass(frozen=True)
+class DrawnPage:
+    """An item as the template draws it.
+
+    Args:
+        said: what its line says that its picture does not show; empty if nothing
+        failed: that is an error
+        missing: why there is no picture; None if there is one
+        picture: as a data URL
+    """
+
+    id: str
+    said: str
+    failed: bool
+    missing: str | None = None
+    picture: str = ""
+    width: int = 0
+    height: int = 0
+    words: Sequence[DrawnWord] = ()
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any word has one."""
+        return any(word.text for word in self.words)
 
 
 def document_html(job: Job, wanted: str, pages: Iterable[tuple[Found, Image.Image | str]]) -> str:
@@ -41,71 +69,61 @@ def document_html(job: Job, wanted: str, pages: Iterable[tuple[Found, Image.Imag
         wanted: the requested id, of an item or a document
         pages: consumed one by one, so that one picture is in memory at a time
     """
-    title = escape(f"{wanted} - {job.id}")
     kind = KINDS[job.kind]
-    said = kind.view_note(job.parameters)
-    note = f"<p>{escape(said)}</p>" if said else ""
-    sections = "\n".join(_section(kind, found, image) for found, image in pages)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
-        '<meta name="viewport" content="width=device-width">'
-        f"<style>{STYLE}</style></head>\n<body><h1>{title}</h1>{note}\n{sections}\n</body></html>\n"
+    templates = Environment(
+        loader=PackageLoader("producer.results"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return templates.get_template("document.html").render(
+        title=f"{wanted} - {job.id}", note=kind.view_note(job.parameters), pages=_drawn_pages(kind, pages)
     )
 
 
-def _section(kind: Kind, found: Found, image: Image.Image | str) -> str:
-    head = f"<h2>{escape(found.item.id)}</h2>"
-    said = _said(kind, found.line)
-    if isinstance(image, str):
-        return f'<section>{head}{said}<p class="failed">no picture: {escape(image)}</p></section>'
-    read = found.line is not None and not isinstance(found.line, ErrorLine)
-    words = list(kind.words(found.line)) if read else []
-    sides = _side(image, words, f'<image href="{_data(image)}" width="100%" height="100%"/>', texts=False)
-    if any(word.value for word in words):
-        sides += _side(image, words, "", texts=True)
-    return f'<section>{head}{said}<div class="sides">{sides}</div></section>'
+def _drawn_pages(kind: Kind, pages: Iterable[tuple[Found, Image.Image | str]]) -> Iterator[DrawnPage]:
+    for found, image in pages:
+        said, failed = _said(kind, found.line), isinstance(found.line, ErrorLine)
+        if isinstance(image, str):
+            yield DrawnPage(found.item.id, said, failed, missing=image)
+            continue
+        width, height = image.size
+        words = kind.words(found.line) if found.line is not None and not failed else ()
+        drawn = [_drawn(word, width, height) for word in words]
+        yield DrawnPage(found.item.id, said, failed, None, _data(image), width, height, drawn)
 
 
 def _said(kind: Kind, line: Any | ErrorLine | None) -> str:
     """Return an item's line as text, if its picture does not show it."""
     if line is None:
-        return "<p>Not read yet.</p>"
+        return "Not read yet."
     if isinstance(line, ErrorLine):
-        return f'<p class="failed">{escape(line.error.code)}: {escape(line.error.message)}</p>'
+        return f"{line.error.code}: {line.error.message}"
     if kind.unit == "page":
         return ""
     value, confidence = kind.excerpt(line)
-    return f"<p>{escape(value)}{'' if confidence is None else f' ({confidence:.2f})'}</p>"
+    return f"{value}{_sure(confidence)}"
 
 
-def _side(image: Image.Image, words: Sequence[WordBox], ground: str, *, texts: bool) -> str:
-    width, height = image.size
-    drawn = "".join(_drawn(word, width, height, texts=texts) for word in words)
-    return f'<svg viewBox="0 0 {width} {height}">{ground}{drawn}</svg>'
+def _sure(confidence: float | None) -> str:
+    return "" if confidence is None else f" ({confidence:.2f})"
 
 
-def _drawn(word: WordBox, width: int, height: int, *, texts: bool) -> str:
+def _drawn(word: WordBox, width: int, height: int) -> DrawnWord:
     corners = [(x * width, y * height) for x, y in _corners(word.geometry)]
-    sure = "" if word.confidence is None else f" ({word.confidence:.2f})"
-    kind = ' class="unsure"' if word.confidence is not None and word.confidence < UNSURE else ""
-    title = f"<title>{escape(word.value)}{sure}</title>" if word.value else ""
-    if texts:
-        return f"<g{kind}>{title}{_text(word.value, corners)}</g>"
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-    return f'<g{kind}>{title}<polygon points="{points}"/></g>'
-
-
-def _text(text: str, corners: Sequence[tuple[float, float]]) -> str:
-    """Return a word as SVG text with the width, height and rotation of its box."""
     start, end, _, below = corners
-    # A little shorter than its box, to keep words apart.
-    length, size = 0.95 * math.dist(start, end), math.dist(start, below)
     turn = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
     # A quarter of a letter's height is below the baseline.
     x, y = (top + 0.75 * (bottom - top) for top, bottom in zip(start, below, strict=True))
-    return (
-        f'<text transform="translate({x:.1f} {y:.1f}) rotate({turn:.1f})" font-size="{size:.1f}" '
-        f'textLength="{length:.1f}" lengthAdjust="spacingAndGlyphs">{escape(text)}</text>'
+    return DrawnWord(
+        text=word.value,
+        sure=_sure(word.confidence),
+        unsure=word.confidence is not None and word.confidence < UNSURE,
+        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in corners),
+        transform=f"translate({x:.1f} {y:.1f}) rotate({turn:.1f})",
+        size=f"{math.dist(start, below):.1f}",
+        # A little shorter than its box, to keep words apart.
+        length=f"{0.95 * math.dist(start, end):.1f}",
     )
 
 
