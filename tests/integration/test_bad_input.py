@@ -190,17 +190,3 @@ def test_every_file_ends_where_it_belongs(
     assert summary["error_codes"] == {code: list(codes.values()).count(code) for code in codes.values()}
     assert summary["passed_over"] == PASSED_OVER_COUNTS
     assert summary["read_in_part"] == 2
-
-
-@pytest.mark.usefixtures("demo_model")
-def test_a_folder_of_nothing_but_bad_files_is_a_completed_job(trace_ocr: Run, tmp_path: Path) -> None:
-    write(tmp_path / "crops", {"a.png": b"", "b.png": b"text"})
-
-    done = trace_ocr("run", "crops", "-o", "out")
-
-    assert done.returncode == 1, done.stderr
-    assert (tmp_path / "out" / "results.jsonl").read_bytes() == b""
-    assert [line["error"]["code"] for line in jsonl(tmp_path / "out" / "errors.jsonl")] == [
-        "empty_file",
-        "not_an_image",
-    ]

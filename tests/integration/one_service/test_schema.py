@@ -1,6 +1,5 @@
 """Every route of the running API, asked with made-up requests by its own OpenAPI description."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from producer.local.embedded import embedded_broker
-from tests.integration.service import Service, running_service, until
+from tests.integration.service import Service, until
 
 CHECKS = [
     status_code_conformance,
@@ -35,15 +33,15 @@ EXAMPLES = 25
 """Requests per route and way of making them up: a minute in all."""
 
 
-@pytest.fixture(scope="module")
-def service(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Given all processes and one complete job, `night`, with a failed item."""
-    root = tmp_path_factory.mktemp("schema")
-    with embedded_broker() as url, running_service(url, s3_server, root) as running:
-        source = running.crops(4)
-        (source / "cut.png").write_bytes(b"\x89PNG")
-        running.client().submit(source, running.folder(), job_id="night", chunk_size=2).wait(timeout=120)
-        yield running
+JOB = "asked"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def asked(service: Service) -> None:
+    """Given a complete job with a failed item."""
+    source = service.crops(4)
+    (source / "cut.png").write_bytes(b"\x89PNG")
+    service.client().submit(source, service.folder(), job_id=JOB, chunk_size=2).wait(timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -82,23 +80,23 @@ def ask(
 
 
 def settle(service: Service) -> None:
-    """Bring `night` to its end: a retry that was paused or cancelled on its way is continued.
+    """Bring the job to its end: a retry that was paused or cancelled on its way is continued.
 
     Whoever follows a job that stands still waits for as long as it does.
     """
-    night = service.client().job("night")
-    if night.status().status in ("paused", "cancelling", "cancelled"):
-        until(lambda: night.status().status != "cancelling")
-        night.resume()
+    asked = service.client().job(JOB)
+    if asked.status().status in ("paused", "cancelling", "cancelled"):
+        until(lambda: asked.status().status != "cancelling")
+        asked.resume()
     try:
-        until(lambda: night.status().ended)
+        until(lambda: asked.status().ended)
     except AssertionError as error:
-        error.add_note(f"{night.status()}\n{service.log()[-20_000:]}")
+        error.add_note(f"{asked.status()}\n{service.log()[-20_000:]}")
         raise
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-@pytest.mark.parametrize("job", ["made up", "night"])
+@pytest.mark.parametrize("job", ["made up", JOB])
 def test_whatever_is_asked_with_a_key_the_answer_is_as_described_and_no_accident(
     service: Service,
     operations: list[APIOperation[Any, Any, Any, Any]],
@@ -112,16 +110,16 @@ def test_whatever_is_asked_with_a_key_the_answer_is_as_described_and_no_accident
 
     for operation in operations:
         of_a_job = "{job_id}" in operation.path
-        if job == "night" and not of_a_job:
+        if job == JOB and not of_a_job:
             continue
         if mode is GenerationMode.NEGATIVE and not _has_input(operation):
             continue
-        if job == "night":
+        if job == JOB:
             settle(service)
         with subtests.test(operation.label):
-            ask(operation, mode, service.key, {"job_id": job} if job == "night" else None, expect)
+            ask(operation, mode, service.key, {"job_id": job} if job == JOB else None, expect)
     assert "Traceback" not in service.log()
-    assert service.client().job("night").status().status in ("completed", "in_progress", "finalizing")
+    assert service.client().job(JOB).status().status in ("completed", "in_progress", "finalizing")
 
 
 @pytest.mark.parametrize("key", [None, "not-a-key"])

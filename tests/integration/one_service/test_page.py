@@ -9,8 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from contract.states import State
-from producer.local.embedded import embedded_broker
-from tests.integration.service import Service, running_service
+from tests.integration.service import Service
 
 FLAGS = [
     "--no-sandbox",
@@ -37,15 +36,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="module")
-def service(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with (
-        embedded_broker() as redis_url,
-        running_service(redis_url, s3_server, tmp_path_factory.mktemp("page")) as service,
-    ):
-        yield service
 
 
 @pytest.fixture
@@ -81,15 +71,17 @@ def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
 ) -> None:
     # given the page, open before there is a job
     open_with_key(page, service)
-    expect(page.get_by_text("No jobs.")).to_be_visible()
     expect(page.locator("#status option")).to_have_text(["all", *(state.words for state in State)])
+    page.locator("#status").select_option("paused")
+    expect(page.get_by_text("No jobs.")).to_be_visible()
+    page.locator("#status").select_option("")
 
     # when a job is submitted
     with service.client() as client:
-        client.submit(str(source), str(service.folder()), job_id="night-1", chunk_size=8)
+        client.submit(str(source), str(service.folder()), job_id="page-1", chunk_size=8)
 
     # then it appears by itself, and is followed to its end
-    page.get_by_role("link", name=re.compile("night-1")).click()
+    page.get_by_role("link", name=re.compile("page-1")).click()
     expect(page.locator("h2 .status")).to_have_text("completed", timeout=PATIENCE)
     expect(page.get_by_text("60 read, 2 failed, of 62")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("Items per second"))).to_be_visible()
@@ -110,23 +102,23 @@ def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
 
 def test_the_results_are_downloaded(page: Page, service: Service, source: Path) -> None:
     with service.client() as client:
-        job = client.submit(str(source), str(service.folder()), job_id="night-2")
+        job = client.submit(str(source), str(service.folder()), job_id="page-2")
         job.wait(progress=False)
-    open_with_key(page, service, "/#/jobs/night-2")
+    open_with_key(page, service, "/#/jobs/page-2")
 
     with page.expect_download() as downloaded:
         page.get_by_role("button", name="Download results").click()
 
-    assert downloaded.value.suggested_filename == "night-2-results.jsonl"
+    assert downloaded.value.suggested_filename == "page-2-results.jsonl"
     assert len(downloaded.value.path().read_text().splitlines()) == 60
 
 
 def test_a_job_is_paused_and_resumed_with_its_buttons(page: Page, service: Service, source: Path) -> None:
     # given a job that cannot end by itself, since it is paused as soon as it is there
     with service.client() as client:
-        job = client.submit(str(source), str(service.folder()), job_id="night-3", chunk_size=1)
+        job = client.submit(str(source), str(service.folder()), job_id="page-3", chunk_size=1)
         job.pause()
-    open_with_key(page, service, "/#/jobs/night-3")
+    open_with_key(page, service, "/#/jobs/page-3")
     expect(page.locator("h2 .status")).to_have_text("paused")
     expect(page.locator("button[data-action]")).to_have_text(["resume", "cancel"])
 

@@ -1,0 +1,96 @@
+"""Uploads beyond the bounds are refused before all of them has been taken."""
+
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.integration.one_service.answers import pdf_of, refusal
+from tests.integration.service import Service
+from trace_ocr import Client, TooManyRequestsError
+
+
+@pytest.fixture(scope="module")
+def crop(samples: Path) -> bytes:
+    return (samples / "crops/0000.png").read_bytes()
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(service: Service) -> None:
+    parts = urlsplit(service.url)
+    with socket.create_connection((str(parts.hostname), parts.port), timeout=30) as connection:
+        connection.sendall(
+            b"POST /recognition/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            b"Content-Length: 10000000000\r\nAuthorization: Bearer " + service.key.encode() + b"\r\n\r\n"
+        )
+        answer = connection.recv(65_536)
+
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+def test_without_a_key_no_body_is_waited_for(service: Service) -> None:
+    parts = urlsplit(service.url)
+    for path, kind in (("/recognition/", "multipart/form-data; boundary=b"), ("/jobs", "application/json")):
+        with socket.create_connection((str(parts.hostname), parts.port), timeout=10) as connection:
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 60000000\r\n\r\n"
+            )
+            connection.sendall(head.encode())
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 401"), path
+
+
+def test_a_body_of_unsaid_length_is_refused_once_it_is_too_large(service: Service, strict: str) -> None:
+    for path, kind in (("/recognition/", "multipart/form-data; boundary=b"), ("/jobs", "application/json")):
+        sent = _send_endless(strict, path, kind, service.key)
+        assert sent.startswith(b"HTTP/1.1 413"), (path, sent[:200])
+
+
+def _send_endless(url: str, path: str, kind: str, key: str) -> bytes:
+    """Send a body piece by piece until the server answers; it must not take all of it."""
+    parts = urlsplit(url)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n"
+        f"Authorization: Bearer {key}\r\n\r\n"
+    )
+    beginning = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    with socket.create_connection((str(parts.hostname), parts.port), timeout=30) as connection:
+        connection.sendall(head.encode() + b"%x\r\n%s\r\n" % (len(beginning), beginning))
+        connection.settimeout(0.2)
+        for _ in range(50):
+            try:
+                connection.sendall(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+                return connection.recv(65_536)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+    return b"no answer after 3 MB"
+
+
+def test_too_many_files_and_too_many_pages_are_refused(service: Service, strict: str, crop: bytes) -> None:
+    plain = service.http(service.key, strict)
+    files = [("files", (f"{n}.png", crop, "image/png")) for n in range(7)]
+    pdf = [("files", ("three.pdf", pdf_of(3), "application/pdf"))]
+
+    too_many = refusal(plain.post("/recognition/", files=files))
+    too_long = refusal(plain.post("/recognition/", files=pdf))
+
+    assert (too_many[0], "more than 6 files" in too_many[1]) == (413, True)
+    assert too_long[0] in (400, 413)
+    assert "from 1 to 2 are read" in too_long[1]
+
+
+def test_more_than_the_queue_holds_is_a_429_that_says_when_to_come_back(
+    service: Service, strict: str, crop: bytes
+) -> None:
+    files = [("files", (f"{n}.png", crop, "image/png")) for n in range(5)]
+
+    answer = service.http(service.key, strict).post("/recognition/", files=files)
+
+    assert refusal(answer)[0] == 429
+    assert int(answer.headers["Retry-After"]) > 0
+    with Client(strict, service.key, sleep=lambda seconds: None) as impatient:
+        with pytest.raises(TooManyRequestsError) as raised:
+            impatient.recognition([(f"{n}.png", crop) for n in range(5)])
+        assert impatient.recognition([("one.png", crop)])
+    assert raised.value.retry_after

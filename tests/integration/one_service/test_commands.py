@@ -1,0 +1,134 @@
+"""The commands beside a running cluster: submit, watch, status, pause, cancel, resume, retry-errors, gc."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from contract.broker.app import make_app
+from contract.settings import Settings
+from tests.integration.service import Service, lines, until
+
+
+def ids(path: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def forgetful(service: Service) -> Iterator["redis.Redis"]:
+    """Given a Redis that may forget everything; the processes have reported themselves again at the end."""
+    yield redis.Redis.from_url(service.redis_url)
+    until(lambda: service.http().get("/health").status_code == 200)
+
+
+def test_a_job_from_bucket_to_bucket_gives_the_bytes_of_run_on_a_folder(
+    service: Service, source: Path, run: Path
+) -> None:
+    service.bucket.upload(source, "commands/crops/")
+    root = f"s3://{service.bucket.name}/commands"
+    options = ("--chunk-size", "7", "--job-id", "commands-night", "--json")
+
+    submitted = service.run("submit", f"{root}/crops/", "-o", f"{root}/out/", *options)
+    watched = service.run("watch", "commands-night", "--json")
+    shown = service.run("status", f"{root}/out/", "--json")
+
+    assert submitted.returncode == 0, submitted.stderr
+    assert json.loads(submitted.stdout)["items"] == 30
+    assert watched.returncode == 1, watched.stderr
+    assert json.loads(watched.stdout)["request_counts"] == {"total": 30, "completed": 29, "failed": 1}
+    assert json.loads(shown.stdout)["status"] == "completed"
+    assert service.bucket.read("commands/out/results.jsonl") == (run / "results.jsonl").read_bytes()
+    errors = lines(service.bucket.read("commands/out/errors.jsonl"))
+    assert [(line["id"], line["error"]["code"]) for line in errors] == [("zzz.png", "truncated")]
+    assert service.bucket.read("commands/out/_SUCCESS") == b""
+
+
+def test_a_paused_job_rests_until_it_is_resumed_although_redis_forgets_it(
+    service: Service, forgetful: "redis.Redis"
+) -> None:
+    source, out = service.crops(5), service.folder()
+    with service.client() as client:
+        client.submit(source, out, chunk_size=1, job_id="commands-rest").pause()
+    again = service.run("pause", str(out))
+
+    forgetful.flushall()
+    shown = service.run("status", str(out), "--json")
+    resumed = service.run("resume", str(out))
+    watched = service.run("watch", "commands-rest")
+
+    assert again.returncode == 0, "to pause a paused job changes nothing"
+    assert json.loads(shown.stdout)["status"] == "paused"
+    assert resumed.returncode == 0, resumed.stderr
+    assert watched.returncode == 0, watched.stderr
+    assert ids(out / "results.jsonl") == sorted(path.name for path in source.iterdir())
+
+
+def test_a_cancelled_job_is_dropped_and_gc_removes_what_it_left(service: Service) -> None:
+    out = service.folder()
+    with service.client() as client:
+        client.submit(service.crops(5), out, chunk_size=1, job_id="commands-gone").pause()
+
+    early = service.run("gc", "commands-gone")
+    cancelled = service.run("cancel", "commands-gone")
+    watched = service.run("watch", "commands-gone")
+    removed = service.run("gc", str(out))
+
+    assert early.returncode == 2
+    assert "not removed" in early.stderr
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert watched.returncode == 3
+    assert "job commands-gone cancelled" in watched.stderr
+    assert removed.returncode == 0, removed.stderr
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def test_failed_items_are_read_again_and_merged_in_place_although_redis_forgets_the_job(
+    service: Service, forgetful: "redis.Redis"
+) -> None:
+    source, out = service.crops(5), service.folder()
+    crops = sorted(source.iterdir())
+    good = {path: path.read_bytes() for path in (crops[1], crops[4])}
+    for path in good:
+        path.write_bytes(b"")
+    service.run("submit", str(source), "-o", str(out), "--chunk-size", "2", "--job-id", "commands-again")
+    first = service.run("watch", "commands-again", "--json")
+    failed = ids(out / "errors.jsonl")
+
+    crops[1].write_bytes(good[crops[1]])
+    forgetful.flushall()
+    once = service.run("retry-errors", str(out))
+    second = service.run("watch", "commands-again", "--json")
+    crops[4].write_bytes(good[crops[4]])
+    service.run("retry-errors", "commands-again")
+    third = service.run("watch", "commands-again", "--json")
+    nothing = service.run("retry-errors", "commands-again")
+
+    assert (first.returncode, second.returncode, third.returncode) == (1, 1, 0), once.stderr + second.stderr
+    assert failed == [crops[1].name, crops[4].name]
+    counts = [json.loads(done.stdout)["request_counts"] for done in (first, second, third)]
+    assert [(c["completed"], c["failed"]) for c in counts] == [(3, 2), (4, 1), (5, 0)]
+    assert ids(out / "results.jsonl") == [path.name for path in crops]
+    assert nothing.returncode == 2
+    assert "has no failed items" in nothing.stderr
+
+
+def test_a_forged_message_is_dropped_with_a_log_line_and_the_worker_lives(service: Service) -> None:
+    worker = service.processes[0]
+    app = make_app(Settings(redis_url=service.redis_url))
+    inside = str(service.root)
+    for payload in (
+        {"job": "x", "workspace": "/etc", "chunk": 0},
+        {"job": "../x", "workspace": inside, "chunk": 0},
+        {"job": "x", "workspace": inside, "chunk": -1},
+        {"command": "rm"},
+    ):
+        app.send_task("trace_ocr.recognition", kwargs=payload)
+
+    worker.wait_for("message_dropped", count=4)
+    with service.client() as client:
+        client.submit(service.crops(1), service.folder()).wait(timeout=60)
+
+    assert worker.popen.poll() is None
+    assert len(worker.wait_for("worker_started")) == 1
