@@ -134,14 +134,14 @@ def assert_same(ours: list[Prediction], reference: list[Prediction], files: list
 class TestTrainedCheckpoint:
     """The checkpoint that ships with the product, on every sample crop and on lines of 9, 20 and 60 to 1."""
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def doctr_model(self) -> Any:
         vocab = json.loads((WEIGHTS / f"{TRAINED}.json").read_text(encoding="utf-8"))["vocab"]
         model = build(TRAINED, vocab)
         model.load_state_dict(torch.load(WEIGHTS / f"{TRAINED}.pt", weights_only=True))
         return model
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def recogniser(self) -> Recogniser:
         return load_recogniser(TRAINED, ModelStore(str(WEIGHTS), Storage(Settings())), CPU)
 

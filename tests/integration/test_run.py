@@ -1,19 +1,21 @@
 """`trace-ocr run`: one machine, nothing installed, the bundled sample."""
 
 import json
-import shutil
 import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import Run, Start
+from tests.integration.processes import TRACE_OCR, Run, Start
 
 pytestmark = pytest.mark.usefixtures("demo_model")
 
 
-COPIES = 8
-"""Copies of the sample for the run that is stopped: some seconds of work."""
+COPIES = 3
+"""Copies of the sample for the run that is stopped: a second or two of work."""
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -46,22 +48,6 @@ def test_the_sample_is_read_whole_in_order_and_as_well_as_its_card_says(
     assert (tmp_path / "out/_SUCCESS").exists()
 
 
-def test_running_again_reads_nothing_anew_and_other_parameters_are_refused(
-    trace_ocr: Run, few_crops: Path, tmp_path: Path
-) -> None:
-    first = trace_ocr("run", str(few_crops), "-o", "out", "--json")
-    results = (tmp_path / "out/results.jsonl").stat()
-
-    again = trace_ocr("run", str(few_crops), "-o", "out", "--json")
-    other = trace_ocr("run", str(few_crops), "-o", "out", "--chunk-size", "7")
-
-    assert (first.returncode, again.returncode) == (0, 0), first.stderr
-    assert json.loads(again.stdout) == json.loads(first.stdout)
-    assert (tmp_path / "out/results.jsonl").stat() == results
-    assert other.returncode == 2
-    assert "chunk_size is 1024, not 7" in other.stderr
-
-
 def test_ctrl_c_stops_cleanly_says_how_to_continue_and_the_same_command_continues(
     start: Start, trace_ocr: Run, samples: Path, tmp_path: Path
 ) -> None:
@@ -90,39 +76,6 @@ def test_ctrl_c_stops_cleanly_says_how_to_continue_and_the_same_command_continue
     assert ids == sorted(path.name for path in source.iterdir())
 
 
-def test_a_manifest_from_standard_input_carries_ids_and_labels_into_the_results(
-    trace_ocr: Run, few_crops: Path, tmp_path: Path
-) -> None:
-    manifest = "".join(
-        json.dumps({"uri": str(path), "id": f"item {number}", "label": path.stem}) + "\n"
-        for number, path in enumerate(sorted(few_crops.iterdir(), reverse=True))
-    )
-
-    done = trace_ocr("run", "-", "-o", "out", "--allowed-roots", str(few_crops), stdin=manifest)
-
-    assert done.returncode == 0, done.stderr
-    results = lines(tmp_path / "out/results.jsonl")
-    assert [line["id"] for line in results] == [f"item {number}" for number in range(5)]
-    assert [line["label"] for line in results] == sorted((p.stem for p in few_crops.iterdir()), reverse=True)
-
-
-@pytest.mark.parametrize(
-    ("source", "status", "message"),
-    [("empty", 3, "holds no images (passed over: 1 other_extension)"), ("missing", 2, "there is no folder")],
-)
-def test_a_source_with_nothing_to_read_is_an_error(
-    trace_ocr: Run, tmp_path: Path, source: str, status: int, message: str
-) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty/notes.txt").write_text("no image")
-
-    done = trace_ocr("run", source, "-o", "out")
-
-    assert done.returncode == status
-    assert message in done.stderr
-    assert not (tmp_path / "out/_SUCCESS").exists()
-
-
 def test_without_weights_the_job_fails_at_once_naming_both_ways_out(
     trace_ocr: Run, few_crops: Path, tmp_path: Path
 ) -> None:
@@ -139,15 +92,74 @@ def test_without_weights_the_job_fails_at_once_naming_both_ways_out(
     assert json.loads(shown.stdout)["status"] == "failed"
 
 
+@dataclass(frozen=True)
+class Piped:
+    """A run over a manifest from standard input: five crops, and one that is cut short."""
+
+    out: Path
+    labels: list[str]
+    call: Callable[..., "subprocess.CompletedProcess[str]"]
+    done: "subprocess.CompletedProcess[str]"
+
+
+@pytest.fixture(scope="module")
+def piped(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Piped:
+    folder = tmp_path_factory.mktemp("piped")
+    crops = sorted((samples / "crops").iterdir(), reverse=True)[:5]
+    (folder / "cut.png").write_bytes((samples / "crops/0000.png").read_bytes()[:100])
+    manifest = "".join(
+        json.dumps({"uri": str(path), "id": f"item {number}", "label": path.stem}) + "\n"
+        for number, path in enumerate([*crops, folder / "cut.png"])
+    )
+    models = ("--model-store", str(samples / "weights"), "--recognition-model", "crnn_mobilenet_v3_small")
+    roots = f"{samples},{folder}"
+
+    def call() -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [
+                *TRACE_OCR,
+                "run",
+                "-",
+                "-o",
+                "out",
+                "--json",
+                "--devices",
+                "cpu",
+                *models,
+                "--allowed-roots",
+                roots,
+            ],
+            cwd=folder,
+            input=manifest,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return Piped(folder / "out", [path.stem for path in crops], call, call())
+
+
+def test_a_manifest_from_standard_input_carries_ids_and_labels_into_the_results(piped: Piped) -> None:
+    assert piped.done.returncode == 1, piped.done.stderr
+    results = lines(piped.out / "results.jsonl")
+    assert [line["id"] for line in results] == [f"item {number}" for number in range(5)]
+    assert [line["label"] for line in results] == piped.labels
+
+
 def test_results_and_errors_are_printed_from_the_workspace_without_redis(
-    trace_ocr: Run, few_crops: Path, tmp_path: Path
+    piped: Piped, trace_ocr: Run
 ) -> None:
-    shutil.copy(few_crops / "0000.png", few_crops / "cut.png")
-    (few_crops / "cut.png").write_bytes((few_crops / "cut.png").read_bytes()[:100])
+    results, errors = trace_ocr("results", str(piped.out)), trace_ocr("errors", str(piped.out))
 
-    done = trace_ocr("run", str(few_crops), "-o", "out")
-    results, errors = trace_ocr("results", "out"), trace_ocr("errors", "out")
-
-    assert done.returncode == 1
-    assert results.stdout.encode() == (tmp_path / "out/results.jsonl").read_bytes()
+    assert results.stdout.encode() == (piped.out / "results.jsonl").read_bytes()
     assert [json.loads(line)["error"]["code"] for line in errors.stdout.splitlines()] == ["truncated"]
+
+
+def test_running_again_reads_nothing_again(piped: Piped) -> None:
+    results = (piped.out / "results.jsonl").stat()
+
+    again = piped.call()
+
+    assert again.returncode == piped.done.returncode, again.stderr
+    assert json.loads(again.stdout) == json.loads(piped.done.stdout)
+    assert (piped.out / "results.jsonl").stat() == results

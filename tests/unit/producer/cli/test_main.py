@@ -25,6 +25,8 @@ pytestmark = pytest.mark.usefixtures("restored_logging", "settings")
 
 Crops = Callable[..., Path]
 
+OCR = ["run", "crops", "-o", "out", "--kind", "ocr"]
+
 
 @dataclass
 class Outcome:
@@ -90,6 +92,13 @@ def merged(planned: Job, workspace: Workspace, write_part: Any) -> Job:
         (["run", "nowhere", "-o", "out"], "there is no folder, file or manifest nowhere"),
         (["run", "https://host/crops", "-o", "out"], "https://host/crops"),
         (["run", "crops", "-o", "out", "--job-id", "a b"], "--job-id"),
+        (
+            ["run", "crops", "-o", "out", "--detection-batch-size", "4"],
+            "not a parameter of recognition jobs, which",
+        ),
+        ([*OCR, "--exports", "hocr", "--no-assume-straight-pages"], "hocr and pdf hold straight boxes only"),
+        ([*OCR, "--exports", "pdf", "--straighten-pages"], "pdf shows the original pages"),
+        (["run", "crops", "-o", "out", "--exports", "txt"], "made of ocr jobs, not of recognition"),
         (["status", "nowhere"], "neither a job that Redis knows nor a workspace"),
         (["results", "nowhere"], "neither a job that Redis knows nor a workspace"),
     ],
@@ -112,6 +121,8 @@ def test_wrong_usage_exits_2_with_the_reason(
         ("--recognition-model", "crnn", "TRACE_OCR_RECOGNITION_MODEL", "viptr_tiny"),
         ("--recognition-batch-size", "0", "TRACE_OCR_RECOGNITION_BATCH_SIZE", "greater than or equal to 1"),
         ("--chunk-size", "many", "TRACE_OCR_CHUNK_SIZE", "valid integer"),
+        ("--detection-model", "yolo", "TRACE_OCR_DETECTION_MODEL", "db_resnet50"),
+        ("--pdf-resolution", "5000", "TRACE_OCR_PDF_RESOLUTION", "less than or equal to 1200"),
         ("--log-format", "xml", "TRACE_OCR_LOG_FORMAT", "'json'"),
     ],
 )

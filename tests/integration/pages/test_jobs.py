@@ -10,19 +10,11 @@ from typing import Any
 import pypdfium2
 import pytest
 from doctr.io import Document
-from doctr.models import ocr_predictor
 
 from contract.documents import document_of
-from contract.kinds.ocr import OcrParameters
 from contract.lines import encode_line
+from tests.integration.pages.doctrs import MODELS, sample_items
 from tests.integration.processes import TRACE_OCR, Bucket, Run, Start
-from tests.integration.test_pages_parity import (
-    MODELS,
-    doctrs_predictor,
-    pixels_of,
-    sample_items,
-    store,  # noqa: F401 - a fixture
-)
 from tests.unit.documents import encrypted_pdf, pdf, tiff
 from tools.recall import recall_of
 from worker.kinds.page_lines import ocr_line
@@ -79,17 +71,6 @@ def done(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     )
     assert run.returncode == 0, run.stderr
     return Done(out, json.loads(run.stdout))
-
-
-@pytest.fixture(scope="module")
-def doctrs(store: Any) -> dict[str, Any]:  # noqa: F811
-    """docTR's own `Page` of each sample page, read alone, in source order."""
-    predictor = doctrs_predictor(ocr_predictor, store, OcrParameters(**MODELS))  # type: ignore[arg-type]
-    items = sorted(sample_items(), key=lambda item: item.id)
-    pages = {item.id: predictor([pixels_of(item)]).pages[0] for item in items}
-    for item in items:
-        pages[item.id].page_idx = (item.page or 1) - 1
-    return pages
 
 
 class TestSamplePages:
@@ -240,40 +221,3 @@ class TestBrokenDocuments:
         assert (read["mixed.tiff#page=1"], read["mixed.tiff#page=2"]) == ([200, 300], [400, 80])
         # and PDFs are rendered at the resolution asked for
         assert read["absurd.pdf#page=1"] == [100, 100]
-
-
-class TestUsage:
-    def test_a_flag_of_another_kind_is_refused(self, trace_ocr: Run, few_crops: Path) -> None:
-        done = trace_ocr("run", str(few_crops), "-o", "out", "--detection-batch-size", "4")
-
-        assert done.returncode == 2
-        assert "detection_batch_size: not a parameter of recognition jobs, which take" in done.stderr
-
-    @pytest.mark.parametrize(
-        ("flag", "value", "said"),
-        [
-            ("--detection-model", "yolo", "db_resnet50"),
-            ("--binary-threshold", "2", "less than or equal to 1"),
-            ("--detection-batch-size", "0", "greater than or equal to 1"),
-            ("--pdf-resolution", "5000", "less than or equal to 1200"),
-        ],
-    )
-    def test_values_are_checked_and_the_message_names_what_is_allowed(
-        self, flag: str, value: str, said: str, trace_ocr: Run, samples: Path
-    ) -> None:
-        done = trace_ocr("run", str(samples / "pages"), "--kind", "ocr", "-o", "out", flag, value)
-
-        assert done.returncode == 2
-        assert said in done.stderr
-
-    def test_exports_that_cannot_be_made_are_refused(self, trace_ocr: Run, samples: Path) -> None:
-        page = str(samples / "pages/receipt.png")
-
-        turned = trace_ocr("run", page, *OCR, "--exports", "hocr", "-o", "out", "--no-assume-straight-pages")
-        straightened = trace_ocr("run", page, *OCR, "--exports", "pdf", "-o", "out", "--straighten-pages")
-        crops = trace_ocr("run", page, "--exports", "txt", "-o", "out")
-
-        assert [done.returncode for done in (turned, straightened, crops)] == [2, 2, 2]
-        assert "hocr and pdf hold straight boxes only" in turned.stderr
-        assert "pdf shows the original pages" in straightened.stderr
-        assert "--exports: made of ocr jobs, not of recognition" in crops.stderr

@@ -3,8 +3,6 @@
 The worker reads all pages as one chunk, so that batches of both models span pages; docTR reads each alone.
 """
 
-import hashlib
-import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
-import torch
-from doctr.io import DocumentFile
 from doctr.models import (
-    classification,
-    crop_orientation_predictor,
     kie_predictor,
     ocr_predictor,
-    page_orientation_predictor,
 )
 from PIL import Image
 
@@ -33,46 +25,25 @@ from contract.kinds.ocr import OcrParameters
 from contract.lines import OcrLine
 from contract.model_store import ModelStore
 from contract.records import Item
-from contract.settings import Settings
-from contract.storage import Storage
+from tests.integration.pages.doctrs import CPU, MODELS, SAMPLES, doctrs_predictor, pixels_of, sample_items
 from worker.images.decode import File
 from worker.images.files import Decoder
 from worker.images.isolation import DecoderPool, IsolatedDecoder
 from worker.kinds import make_pipeline
 from worker.kinds.page_lines import boxes_of, kie_line, ocr_line
 from worker.models.detection import load_detector
-from worker.models.orientation import CROP_ORIENTATION, PAGE_ORIENTATION, load_orientation
+from worker.models.orientation import load_orientation
 from worker.models.pool import ModelPool, Models
 from worker.models.recognition import load_recogniser
 from worker.models.runtimes import RuntimeOptions
-from worker.models.weights import load_model
 from worker.pipeline.run import ChunkRun
-
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
-CPU = torch.device("cpu")
 
 GEOMETRY, SCORE = 1e-6, 1e-4
 """What geometries and scores may differ by."""
 
-MODELS = {"detection_model": "linknet_resnet18", "recognition_model": "crnn_mobilenet_v3_small"}
 
 Line = dict[str, Any]
 ReadPages = Callable[[list[Item], Parameters], list[Line]]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
-    """The sample weights, and orientation classifiers of random ones, so that every class occurs."""
-    folder = tmp_path_factory.mktemp("store")
-    for path in (SAMPLES / "weights").iterdir():
-        (folder / path.name).symlink_to(path)
-    for seed, name in enumerate((CROP_ORIENTATION, PAGE_ORIENTATION)):
-        torch.manual_seed(seed)
-        weights = folder / f"{name}.pt"
-        torch.save(getattr(classification, name)(pretrained=False).state_dict(), weights)
-        card = {"architecture": name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
-        (folder / f"{name}.json").write_text(json.dumps(card), encoding="utf-8")
-    return ModelStore(str(folder), Storage(Settings()))
 
 
 @pytest.fixture(scope="module")
@@ -126,65 +97,6 @@ def turned(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
     return items
 
 
-def sample_items() -> list[Item]:
-    """The eight sample pages: three images, three of a PDF, two of a TIFF."""
-    folder = SAMPLES / "pages"
-    images = [Item(name, str(folder / name)) for name in ("invoice.png", "letter.jpg", "receipt.png")]
-    pdf = [Item(f"ledger.pdf#page={page}", str(folder / "ledger.pdf"), page=page) for page in (1, 2, 3)]
-    tiff = [Item(f"scan.tiff#page={page}", str(folder / "scan.tiff"), page=page) for page in (1, 2)]
-    return [*images, *pdf, *tiff]
-
-
-def pixels_of(item: Item) -> Any:
-    """Return a page as docTR reads it; of a TIFF, which it reads the first frame of, as Pillow does."""
-    if item.uri.endswith(".pdf"):
-        return DocumentFile.from_pdf(item.uri)[(item.page or 1) - 1]
-    if item.uri.endswith(".tiff"):
-        with Image.open(item.uri) as image:
-            image.seek((item.page or 1) - 1)
-            return np.array(image.convert("RGB"))
-    return DocumentFile.from_images([item.uri])[0]
-
-
-def doctrs_predictor(make: Callable[..., Any], store: ModelStore, parameters: KieParameters) -> Any:
-    """Return docTR's own predictor with the same weights and parameters."""
-    detection, _ = load_model("detection", parameters.detection_model, store, CPU)
-    recognition, _ = load_model("recognition", parameters.recognition_model, store, CPU)
-    grouping = (
-        {
-            "resolve_lines": parameters.group_lines,
-            "resolve_blocks": parameters.group_blocks,
-            "paragraph_break": parameters.paragraph_break,
-        }
-        if isinstance(parameters, OcrParameters)
-        else {}
-    )
-    predictor = make(
-        detection,
-        recognition,
-        assume_straight_pages=parameters.assume_straight_pages,
-        preserve_aspect_ratio=parameters.preserve_aspect_ratio,
-        symmetric_pad=parameters.symmetric_padding,
-        detect_orientation=parameters.detect_orientation,
-        detect_language=parameters.detect_language,
-        straighten_pages=parameters.straighten_pages,
-        # Otherwise it would download the classifiers; they are put in place below.
-        disable_page_orientation=True,
-        disable_crop_orientation=True,
-        **grouping,
-    )
-    predictor.det_predictor.model.postprocessor.bin_thresh = parameters.binary_threshold
-    predictor.det_predictor.model.postprocessor.box_thresh = parameters.box_threshold
-    predictor._page_orientation_disabled = parameters.disable_page_orientation
-    if not parameters.disable_page_orientation and predictor.page_orientation_predictor is not None:
-        model, _ = load_model("orientation", PAGE_ORIENTATION, store, CPU)
-        predictor.page_orientation_predictor = page_orientation_predictor(model)
-    if not parameters.disable_text_orientation and predictor.crop_orientation_predictor is not None:
-        model, _ = load_model("orientation", CROP_ORIENTATION, store, CPU)
-        predictor.crop_orientation_predictor = crop_orientation_predictor(model)
-    return predictor
-
-
 def assert_same(ours: Any, theirs: Any, where: str = "", key: str = "") -> None:
     """Equal text, shape and grouping; geometries and scores within their tolerances."""
     if isinstance(theirs, dict):
@@ -210,15 +122,13 @@ def words_of(line: Line) -> list[str]:
     ]
 
 
-def test_every_sample_page_is_as_doctr_reads_it_alone(read: ReadPages, store: ModelStore) -> None:
+def test_every_sample_page_is_as_doctr_reads_it_alone(read: ReadPages, doctrs: dict[str, Any]) -> None:
     parameters, items = OcrParameters(**MODELS), sample_items()  # type: ignore[arg-type]
 
     ours = read(items, parameters)
 
-    predictor = doctrs_predictor(ocr_predictor, store, parameters)
     for item, line in zip(items, ours, strict=True):
-        page = predictor([pixels_of(item)]).pages[0]
-        theirs = ocr_line(page, item, None)
+        theirs = ocr_line(doctrs[item.id], item, None)
         assert_same(line, msgspec.to_builtins(theirs), item.id)
     # and the comparison is no empty one
     assert all(len(words_of(line)) > 20 for line in ours)
