@@ -29,9 +29,13 @@ demo: $(INSTALLED)  ## read the sample crops and pages on this machine, with an 
 	@$(BIN)/python -m tools.recall out/demo/pages/results.jsonl samples/pages/truth.json
 	@$(BIN)/trace-ocr view out/demo/pages letter.jpg -o out/demo/letter.html
 
+# Two processes, each with whole files: most tests wait for processes of their own. torch has a thread in each: on two
+# cores, threads that wait for each other at every step are slower than one.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
 test: lint $(INSTALLED)  ## linters, types, layers and all tests
 	tools/test-programs.sh
-	$(BIN)/python -m pytest -m 'not full'
+	$(PYTEST) -m 'not full'
 
 chaos: $(INSTALLED)  ## every fault against a real cluster; prints a table
 	$(BIN)/python -m pytest tests/chaos
@@ -56,11 +60,11 @@ lint: $(INSTALLED)  ## only linters, types, layers and declared dependencies
 	$(BIN)/deptry benchmarks deploy tests tools --ignore DEP002,DEP004
 
 unit: $(INSTALLED)  ## only the fast tests
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) tests/unit
 
 integration: $(INSTALLED)  ## only the tests with real servers and processes
 	tools/test-programs.sh
-	$(BIN)/python -m pytest tests/integration
+	$(PYTEST) tests/integration
 
 lock: $(INSTALLED)  ## resolve the dependencies into requirements.lock
 	$(BIN)/pip install --quiet uv

@@ -1,5 +1,6 @@
 """What every layer of tests shares: no setting of the developer's machine reaches a test."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -7,9 +8,35 @@ from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLES = REPOSITORY / "samples"
+
+IN_ONE_PROCESS = ("tests/chaos", "tests/integration/one_service", "tests/integration/pages")
+"""Folders that no two processes share: of faults, one is enough at a time; the service is
+started once, and docTR reads the pages once."""
+
+
+class Suites(LoadFileScheduling):
+    """Hand a file, or a folder that must stay in one process, to each of pytest-xdist's processes."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.partition("::")[0].rpartition("/")[0]
+        return folder if folder in IN_ONE_PROCESS else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Suites:
+    # In the order of collection: the slow folders first, the many small files of unit tests fill up the end.
+    config.option.loadscopereorder = False
+    return Suites(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what has been imported out of every later collection of garbage, which would walk all of torch."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

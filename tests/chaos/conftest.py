@@ -19,7 +19,8 @@ from tests.integration.conftest import (  # noqa: F401 - fixtures of this layer 
 )
 from tests.integration.processes import Bucket, Run, Start
 
-ROWS = pytest.StashKey[list[Row]]()
+FAULT = "fault survived"
+"""The property of a test's report that holds its row: reports come from other processes, too."""
 
 FAST = {
     "TRACE_OCR_RECONCILE_SECONDS": "1",
@@ -31,14 +32,10 @@ FAST = {
 """Times that an operator sets in minutes, in seconds."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[ROWS] = []
-
-
 @pytest.fixture
-def record(request: pytest.FixtureRequest) -> Record:
+def record(record_property: Callable[[str, object], None]) -> Record:
     """Put a row into the table."""
-    return request.config.stash[ROWS].append
+    return lambda row: record_property(FAULT, list(map(str, astuple(row))))
 
 
 @pytest.fixture
@@ -117,12 +114,13 @@ def s3_scene(
         yield S3Scene(**of_scene, bucket=bucket, s3=s3)
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    rows = config.stash[ROWS]
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    reports = terminalreporter.getreports("passed")
+    rows = [row for report in reports for name, row in report.user_properties if name == FAULT]
     if not rows:
         return
     terminalreporter.section("faults survived")
-    table = [[field.name for field in fields(Row)], *([str(value) for value in astuple(row)] for row in rows)]
+    table = [[field.name for field in fields(Row)], *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         terminalreporter.write_line(

@@ -98,7 +98,7 @@ def merged(planned: Job, workspace: Workspace, write_part: Any) -> Job:
         ),
         ([*OCR, "--exports", "hocr", "--no-assume-straight-pages"], "hocr and pdf hold straight boxes only"),
         ([*OCR, "--exports", "pdf", "--straighten-pages"], "pdf shows the original pages"),
-        (["run", "crops", "-o", "out", "--exports", "txt"], "made of ocr jobs, not of recognition"),
+        (["run", "crops", "-o", "out", "--exports", "txt"], "recognition jobs cannot write txt"),
         (["status", "nowhere"], "neither a job that Redis knows nor a workspace"),
         (["results", "nowhere"], "neither a job that Redis knows nor a workspace"),
     ],
