@@ -93,11 +93,11 @@ def make_flower(settings: Settings) -> Any:
         raise UsageError(
             f"Flower is not installed ({error}): pip install 'trace-ocr-batch[flower]'"
         ) from error
-    # Flower reads some options from tornado's global ones, so that a set of our own would not do.
+    # Flower reads some options from tornado's global options, so a separate set would have no effect.
     for name, value in options.items():
         setattr(package.default_options, name, value)
     flower = package.Flower(capp=app, options=package.default_options, **urls.settings)
-    # Flower's metrics need no password, and no option closes them. Handlers added later are matched first.
+    # Flower's metrics need no password, and no option disables them. Handlers added later are matched first.
     flower.add_handlers(".*", [("/metrics", missing)])
     # No option redacts what workers report, and views, API and templates all read this one dict.
     flower.inspector.workers = defaultdict(_Answers)
@@ -105,7 +105,7 @@ def make_flower(settings: Settings) -> Any:
         ChunkTotals(Ledger(make_redis(settings, retries=1), settings.namespace)),
         flower.events.on_event,
     )
-    # The option `format_task` changes what is drawn alone: a search for a job would find none of its chunks.
+    # The option `format_task` changes only the display: a search for a job would not find its chunks.
     flower.events.on_event = lambda event: heard(with_place(event, totals.of))
     return flower
 

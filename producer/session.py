@@ -71,7 +71,7 @@ class Session:
 
     @cached_property
     def roots(self) -> AllowedRoots:
-        """Where sources and workspaces may lie."""
+        """The roots that sources and workspaces must lie below."""
         return AllowedRoots(self.settings.allowed_roots)
 
     @cached_property
@@ -88,7 +88,7 @@ class Session:
         return pages_of(listing, lambda: PageCounter(self.storage, roots, self.settings.max_document_bytes))
 
     def explained(self, status: JobStatus, no_worker: str = NO_WORKER) -> JobStatus:
-        """Return a status that says what a job without a read item waits for, as `with_wait`."""
+        """Return the status with what the job waits for before its first item is read, as `with_wait`."""
         if not self.settings.redis_url or not waits(status):
             return status
         reports = Reports(self.client, self.settings.namespace)

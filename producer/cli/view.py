@@ -27,7 +27,7 @@ def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCod
     session = Session(settings)
     workspace = find_workspace(job, session.ledger_if_set, session.storage, session.index)
     known = workspace.require_job()
-    # Of crops there are no documents, and no resolution.
+    # Recognition jobs read no documents, so they have no resolution.
     resolution = getattr(known.parameters, "pdf_resolution", PDF_RESOLUTION)
     with Pictures(session.storage, settings, resolution) as pictures:
         pages = find(workspace, known, item)

@@ -21,7 +21,7 @@ from producer.planning.submit import Dispatcher
 from producer.results.merge import merge
 
 WAIT_SECONDS = 1.0
-"""Longest wait for a finished job before the loop checks its stop signal again, unless told otherwise."""
+"""Longest wait for a finished job before the loop checks its stop signal again, by default."""
 
 LOCK_SECONDS = 45.0
 """A job's lock expires this many seconds after its control process dies: longer than the retries of one S3

@@ -41,10 +41,10 @@ class DrawnPage:
     """An item as the template draws it.
 
     Args:
-        said: what its line says that its picture does not show; empty if nothing
-        failed: that is an error
-        missing: why there is no picture; None if there is one
-        picture: as a data URL
+        said: the text of its line that its picture does not show; may be empty
+        failed: whether `said` is an error
+        missing: the reason why there is no picture; None if there is one
+        picture: the picture as a data URL
     """
 
     id: str
@@ -58,7 +58,7 @@ class DrawnPage:
 
     @property
     def has_text(self) -> bool:
-        """Whether any word has one."""
+        """Whether any word has a text."""
         return any(word.text for word in self.words)
 
 

@@ -25,7 +25,7 @@ READ_AHEAD = 16
 """Parts in memory at once while merging: about 2 MB of lines at the default chunk size."""
 
 PAUSE_SECONDS = 1.0
-"""Longest time between two chunks that still counts as reading: a worker takes milliseconds for its next."""
+"""Longest gap between two chunks that still counts as reading: a worker starts its next in milliseconds."""
 
 
 @dataclass
@@ -67,12 +67,12 @@ class _Totals:
 
     @property
     def reading_seconds(self) -> float:
-        """Seconds in which at least one chunk was being read, without pauses and the start of workers."""
+        """Seconds during which at least one chunk was being read, without pauses and the start of workers."""
         return sum(ended - begun for begun, ended in _union(self.times))
 
 
 def _union(times: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return times from begin to end, in order, with those in one that no real pause parts."""
+    """Return the intervals in order, joined where gaps are PAUSE_SECONDS or shorter."""
     united: list[tuple[float, float]] = []
     for begun, ended in sorted(times):
         if united and begun <= united[-1][1] + PAUSE_SECONDS:
@@ -182,7 +182,7 @@ def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, A
         "completed_at": int(ended),
         "wall_seconds": round(wall, 3),
         "items_per_second": round(plan.items / wall, 2),
-        # Null where the parts do not say: those of older workers.
+        # Null if the parts have no times, as those of older workers.
         "reading_seconds": round(reading, 3) if reading else None,
         "items_per_second_while_reading": round(totals.items_timed / reading, 2) if reading else None,
         "stage_seconds": {name: round(value, 3) for name, value in totals.stage_seconds.items()},

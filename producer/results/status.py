@@ -24,7 +24,7 @@ SHOWN_ERRORS = 20
 """Failed items in a status; as many as the ledger keeps."""
 
 NO_WORKER = "a worker: none is alive"
-"""What a job waits for where no worker reports itself."""
+"""What a job waits for if no worker reports."""
 
 
 def status_of(progress: Progress) -> JobStatus:
@@ -58,11 +58,11 @@ def status_of(progress: Progress) -> JobStatus:
 
 
 def with_wait(status: JobStatus, reports: list[ProcessReport], no_worker: str = NO_WORKER) -> JobStatus:
-    """Return a status that says what keeps the job from its first item.
+    """Return the status with what the job waits for before its first item is read.
 
     Args:
-        reports: of the workers that live
-        no_worker: what is waited for where there are none
+        reports: the reports of live workers
+        no_worker: the text if there are none
     """
     if not waits(status):
         return status
@@ -74,7 +74,7 @@ def with_wait(status: JobStatus, reports: list[ProcessReport], no_worker: str = 
 
 
 def waits(status: JobStatus) -> bool:
-    """Return whether a job that may be read has no item read yet."""
+    """Return whether a job is in progress without an item read."""
     return status.status is State.IN_PROGRESS and not status.items_read
 
 
