@@ -1,6 +1,6 @@
 """The start of a worker process: its imports, without those that docTR needs for training alone.
 
-They are most of the time from `trace-ocr run` to its first line: docs/decisions/0019-start-of-a-run.md.
+They are most of the time from `trace-ocr run` to its first line: docs/decisions/0018-start-of-a-run.md.
 """
 
 import contextlib
