@@ -1,4 +1,4 @@
-"""Images by Pillow: which formats are opened, and how they become 8-bit RGB, for reading and for viewing."""
+"""Images decoded by Pillow: the formats and the conversion to 8-bit RGB, for reading and for viewing."""
 
 import io
 from typing import cast
@@ -8,17 +8,17 @@ from PIL import Image, ImageMath, ImageOps, UnidentifiedImageError
 from contract.errors import ErrorCode, ItemError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
-"""Pillow's decoders that are tried; a closed list, since some others run programs (EPS)."""
+"""Pillow's decoders to try; a closed list, since some others run programs (EPS)."""
 
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"GIF8", b"\0\0\0\x0cjP")
-"""First bytes of those formats: a file that has them and cannot be opened was an image once."""
+"""First bytes of those formats: a file that starts with them and cannot be opened is a damaged image."""
 
 _UNIT = 2**31
-"""What 1.0 becomes as an integer; -2**31 is the largest power of 2 that 32 bits hold."""
+"""The integer that stands for 1.0; -2**31 is the largest power of 2 in 32 bits."""
 
 
 def decode_rgb(data: bytes, max_pixels: int) -> tuple[Image.Image, str | None]:
-    """Return the image in the bytes, upright, as 8-bit RGB, and a note where the file holds more frames.
+    """Return the image in the bytes, upright, as 8-bit RGB, and a note if the file has more frames.
 
     The header is checked against `max_pixels` before any pixel is decoded.
 
@@ -28,19 +28,19 @@ def decode_rgb(data: bytes, max_pixels: int) -> tuple[Image.Image, str | None]:
     image = _open(data)
     check_pixels(*image.size, max_pixels)
     try:
-        # An MPO, as phones write them, is a JPEG with a second view of the same scene: not an animation.
+        # An MPO, which phones write, is a JPEG with a second view of the same scene, not an animation.
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         decoded = upright_rgb(image)
     except MemoryError:
         raise
-    # Any exception: the bytes are a stranger's, and Pillow's plugins raise whatever they trip over.
+    # Any exception: the bytes are untrusted, and Pillow's plugins raise many types for damaged files.
     except Exception as error:
         raise _damaged(str(image.format), error) from error
     return decoded, f"first of {frames} frames" if frames > 1 else None
 
 
 def check_pixels(width: int, height: int, max_pixels: int, what: str = "") -> None:
-    """Raise ItemError if an image would have too many pixels; `what` says which one it is."""
+    """Raise ItemError if an image has too many pixels; `what` names the image in the message."""
     if width * height > max_pixels:
         raise ItemError(
             ErrorCode.TOO_MANY_PIXELS,
@@ -50,10 +50,10 @@ def check_pixels(width: int, height: int, max_pixels: int, what: str = "") -> No
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Return an opened image upright, as 8-bit RGB; raises whatever its plugin does.
+    """Return an opened image upright, as 8-bit RGB; raises the exceptions of its Pillow plugin.
 
-    Alpha is laid over white, as a viewer shows it. 16-bit samples keep their upper byte; 32-bit ones too,
-    unless none is above 255. Floats up to 1 are taken as 0..1.
+    Alpha is composited over white, as viewers do. 16-bit samples keep their upper byte; so do 32-bit samples,
+    unless none is above 255. Floats are in 0..1 if none is above 1.
     """
     image = _upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
@@ -66,7 +66,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _open(data: bytes) -> Image.Image:
-    # Our own limit applies, per setting and before decoding; Pillow's would warn and raise at another one.
+    # max_pixels applies instead, before decoding; Pillow's own limit differs, and only warns at first.
     Image.MAX_IMAGE_PIXELS = None
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
@@ -77,7 +77,8 @@ def _open(data: bytes) -> Image.Image:
         if data.startswith(SIGNATURES):
             raise _damaged("image", error) from error
         raise ItemError(
-            ErrorCode.NOT_AN_IMAGE, f"not an image that can be read; readable are {', '.join(FORMATS)}"
+            ErrorCode.NOT_AN_IMAGE,
+            f"not an image that can be read; supported formats are {', '.join(FORMATS)}",
         ) from error
 
 
@@ -87,7 +88,7 @@ def _damaged(what: str, error: Exception) -> ItemError:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF block says; a damaged block says nothing, and the picture is as it is."""
+    """Turn the image as its EXIF block says; with a damaged block, return it unchanged."""
     image.load()
     try:
         return ImageOps.exif_transpose(image)
@@ -98,9 +99,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale integers of 16 or 32 bits, or floats, to mode L, whose conversion clips and rounds down."""
+    """Scale 16-bit or 32-bit integers, or floats, to mode L; the conversion clips and rounds down."""
     if image.mode == "F":
-        # Of a sample that is no number, max() takes 0.
+        # max() turns a NaN into 0.
         floats = ImageMath.lambda_eval(lambda names: names["max"](names["image"], 0), image=image)
         return (floats if _highest(floats) > 1 else _of_shares(floats)).convert("L")
     samples = image.convert("I")
@@ -115,5 +116,5 @@ def _of_shares(floats: Image.Image) -> Image.Image:
 
 
 def _highest(image: Image.Image) -> float:
-    # Of one band there is one pair.
+    # An image with one band has one pair.
     return cast("tuple[float, float]", image.getextrema())[1]

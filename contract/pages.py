@@ -33,7 +33,7 @@ def render(document: Any, number: int, resolution: int, max_pixels: int) -> Any:
         return page.render(scale=scale, rev_byteorder=True)
     except (ItemError, MemoryError):
         raise
-    # Any exception: pypdfium2 raises its own error, and ValueError or OSError for what it trips over.
+    # Any exception: pypdfium2 raises its own error, ValueError or OSError for damaged pages.
     except Exception as error:
         raise _damaged_page(number, error) from error
 
@@ -44,9 +44,9 @@ def read_frame(path: Path, number: int, max_pixels: int) -> Image.Image:
         try:
             image.seek(number - 1)
         except EOFError as error:
-            # Counted again: Pillow takes the page that it was asked for last for the document's last.
+            # Counted again: Pillow takes the last page that was requested for the last of the document.
             raise _no_such_page(number, page_count(path)) from error
-        # Any exception: Pillow's plugins raise whatever they trip over.
+        # Any exception: Pillow's plugins raise many types for damaged files.
         except Exception as error:
             raise _damaged_page(number, error) from error
         check_pixels(*image.size, max_pixels, f"page {number}: ")
@@ -61,11 +61,11 @@ def read_frame(path: Path, number: int, max_pixels: int) -> Image.Image:
 
 def _no_such_page(number: int, pages: int) -> ItemError:
     return ItemError(
-        ErrorCode.NO_SUCH_PAGE, f"the document has {pages:,} pages, and no page {number:,}: plan it anew"
+        ErrorCode.NO_SUCH_PAGE, f"the document has {pages:,} pages, and no page {number:,}: submit it again"
     )
 
 
 def _damaged_page(number: int, error: Exception) -> ItemError:
     return ItemError(
-        ErrorCode.DAMAGED_PAGE, f"page {number} cannot be read ({error}): save the document anew"
+        ErrorCode.DAMAGED_PAGE, f"page {number} cannot be read ({error}): save the document again"
     )

@@ -1,1 +1,1 @@
-"""The device side: decode, batch, model, part; and the processes that run them."""
+"""The worker: decode, batch, model, part, and the processes that run them."""

@@ -23,24 +23,26 @@ POLL_SECONDS = 0.2
 """Seconds between looks at the children."""
 
 FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS = 1.0, 15.0
-"""Wait before a restart; doubles with every early death, so that a broken machine is not spun on."""
+"""Seconds to wait before a restart. Doubles with every early death, so that a broken machine is not kept busy
+with restarts."""
 
 STEADY_SECONDS = 60.0
-"""A process that lived this long was healthy: its next death starts the backoff anew."""
+"""A process that ran this long was healthy: its next death restarts the backoff from the first step."""
 
 MAX_FAILED_STARTS = 5
-"""Early exits in a row, of the process's own accord, after which the launcher gives up: some 30 seconds of
-trying. A process that a signal or its watchdog ended has met a bad image, not a bad installation, and is
-restarted however often."""
+"""Consecutive early exits by the process itself after which the launcher gives up: some 30 seconds of
+restarts. A process that a signal or its watchdog killed has met a bad image, not a bad installation: it is
+always restarted."""
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
-"""Bytes up to which glibc's allocator keeps what is freed. By default it gives a batch's memory back at once,
-and the kernel clears it anew for the next one: 20 us of processor time per crop. Others ignore it."""
+"""Freed bytes that glibc's allocator keeps. By default it returns a batch's memory at once, and the kernel
+clears it again for the next batch: 20 us of processor time per crop. Other allocators ignore these
+variables."""
 
 
 @dataclass
 class Child:
-    """One device's worker process, and how its restarts have gone."""
+    """One device's worker process, and its restart counters."""
 
     device: str
     process: subprocess.Popen[bytes]
@@ -53,10 +55,10 @@ class Child:
 def devices_of(setting: str, environment: Mapping[str, str]) -> list[str]:
     """Return the devices to start a process for: ['cpu'], or CUDA device numbers.
 
-    `auto` takes every GPU that the environment shows, and the CPU where there is none.
+    `auto` takes every visible GPU, or the CPU if there is none.
 
     Raises:
-        SettingsError: the setting names something else
+        SettingsError: the setting is not one of these
     """
     if setting == "cpu":
         return ["cpu"]
@@ -76,7 +78,7 @@ def child_environment(device: str, environment: Mapping[str, str]) -> dict[str, 
     return {
         **MALLOC,
         **environment,
-        # CUDA's own order puts the fastest first; this is the order of nvidia-smi and NVML.
+        # CUDA's default order puts the fastest GPU first; this is the order of nvidia-smi and NVML.
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": visible,
         variable_of("devices"): device,
@@ -84,9 +86,9 @@ def child_environment(device: str, environment: Mapping[str, str]) -> dict[str, 
 
 
 def supervise(devices: list[str], stop: threading.Event, hurry: threading.Event) -> None:
-    """Keep one process per device alive until `stop` is set; then end them all.
+    """Keep one process per device running until `stop` is set; then end all of them.
 
-    They get SIGTERM and the time they need; once `hurry` is set, SIGKILL.
+    The processes get SIGTERM and may take their time; once `hurry` is set, they get SIGKILL.
 
     Raises:
         WorkerLostError: a process does not stay up
@@ -124,7 +126,7 @@ def _start(device: str) -> Child:
         python_module("worker"),
         env=child_environment(device, os.environ),
         stdin=subprocess.DEVNULL,
-        # A terminal's Ctrl-C goes to a whole group: the launcher alone answers it, with SIGTERM.
+        # A terminal's Ctrl-C goes to the whole process group: only the launcher handles it, with SIGTERM.
         process_group=0,
         preexec_fn=die_with_parent,
     )
@@ -142,7 +144,7 @@ def _end(processes: list[subprocess.Popen[bytes]], hurry: threading.Event) -> No
 
 
 def _look_after(child: Child) -> None:
-    """Note a death and set the time of the restart; restart when that has come."""
+    """Record a death and schedule the restart, or restart the process if the restart is due."""
     now = time.monotonic()
     if child.restart_at is None:
         if child.process.poll() is None:
@@ -172,7 +174,7 @@ def _count_death(child: Child, *, early: bool) -> None:
 
 def _visible_gpus(environment: Mapping[str, str]) -> list[str]:
     if "CUDA_VISIBLE_DEVICES" in environment:
-        # CUDA itself stops at the first entry that is no device; -1 is the customary one.
+        # CUDA stops at the first entry that is not a device; usually -1.
         named = (part.strip() for part in environment["CUDA_VISIBLE_DEVICES"].split(","))
         return list(takewhile(lambda part: part and not part.startswith("-"), named))
     command = shutil.which("nvidia-smi")

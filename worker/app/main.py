@@ -40,10 +40,10 @@ CHUNKS_IN_FLIGHT = 2
 
 
 def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext:
-    """Return what the process holds for all its chunks.
+    """Return the context that all chunks of the process share.
 
     Raises:
-        SettingsError: no allowed roots are set, or the device is not there
+        SettingsError: no allowed roots are set, or the device does not exist
     """
     if not settings.allowed_roots:
         raise SettingsError(
@@ -87,8 +87,8 @@ def _models(settings: Settings, storage: Storage, metrics: WorkerMetrics) -> Mod
 def serve(settings: Settings) -> None:
     """Consume chunks until a signal ends the process.
 
-    On SIGTERM: Celery stops consuming; running chunks have `shutdown_grace_seconds` to finish, then are
-    handed back at their next batch; the pool ends; the connection closes.
+    On SIGTERM Celery stops consuming. Running chunks have `shutdown_grace_seconds` to finish; after that they
+    are handed back at their next batch. Then the pool ends and the connection closes.
 
     Raises:
         SettingsError: as `make_context`
@@ -110,7 +110,7 @@ def serve(settings: Settings) -> None:
     finally:
         reporter.close()
         if context.unfit.is_set():
-            # Instead of Celery's clean exit: the launcher must count this as a failure.
+            # Not Celery's clean exit: the launcher must count this as a failure.
             raise UnfitWorkerError("the worker ended because it cannot run any chunk: its log says why")
 
 
@@ -132,7 +132,7 @@ def _consume(app: Celery, settings: Settings, name: str) -> None:
 
 def main() -> None:
     """Run the process; exit status 3 with one log line if it cannot start."""
-    # Celery warns of running as root because a pickled message could run code; ours are JSON alone.
+    # Celery warns about running as root because a pickled message could run code; ours are only JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     try:
         settings = load_settings()
@@ -145,7 +145,7 @@ def main() -> None:
 
 def _connect_signals(context: WorkerContext, reporter: Reporter) -> None:
     def keep_our_logging(**_: Any) -> None:
-        """Celery configures no logging of its own where a receiver is connected."""
+        """Keep our logging: Celery does not configure its own if a receiver is connected."""
 
     def start_grace(**_: Any) -> None:
         timer = threading.Timer(context.settings.shutdown_grace_seconds, context.stop.set)
@@ -162,7 +162,7 @@ def _connect_signals(context: WorkerContext, reporter: Reporter) -> None:
 
 
 def _figures(context: WorkerContext) -> dict[str, Any]:
-    """What a report says anew each time."""
+    """Return the fields of a report that change with time."""
     age, metrics = context.watchdog.progress_age(), context.metrics.exposition()
     loading = context.metrics.loading
     activity = f"loading {loading}" if loading else ""

@@ -1,6 +1,6 @@
-"""The start of a worker process: its imports, without those that docTR needs for training alone.
+"""The start of a worker process: its imports, without those that docTR needs only for training.
 
-They are most of the time from `trace-ocr run` to its first line: docs/decisions/0018-start-of-a-run.md.
+Imports take most of the time from `trace-ocr run` to its first line: docs/decisions/0018-start-of-a-run.md.
 """
 
 import contextlib
@@ -15,21 +15,21 @@ from typing import Any, TypeVar
 F = TypeVar("F")
 
 TRIED = {"python-doctr": "1.1", "torch": "2.14", "torchvision": "0.29"}
-"""Minor versions of which it is known that their import uses no more of these modules; with others nothing is
-put off."""
+"""Minor versions whose imports are known to use nothing else of these modules; with other versions no import
+is deferred."""
 
 
 class OptimizedModule:
-    """In place of the type of compiled models, which docTR lets into predictors that are not used here."""
+    """Stands in for the type of compiled models, which docTR accepts in predictors that are not used here."""
 
 
 def undecorated(function: F, *_: Any, **__: Any) -> F:
-    """Return the function: in place of what keeps torch's compiler from the training targets of tables."""
+    """Return the function: replaces the decorator that keeps torch's compiler off docTR's table targets."""
     return function
 
 
 def deferred(module: str, function: str) -> Callable[..., Any]:
-    """Return a function that imports another one's module when it is called."""
+    """Return a function that imports the module of another function when it is called, and calls it."""
 
     def call(*arguments: Any, **options: Any) -> Any:
         return getattr(importlib.import_module(module), function)(*arguments, **options)
@@ -38,7 +38,7 @@ def deferred(module: str, function: str) -> Callable[..., Any]:
 
 
 DEFERRED: dict[str, dict[str, Any]] = {
-    # torch's compiler, with sympy and triton. torchvision asks it something when it compiles an operator.
+    # torch's compiler, with sympy and triton. torchvision calls it when it compiles an operator.
     "torch._dynamo": {
         "disable": undecorated,
         "eval_frame": SimpleNamespace(OptimizedModule=OptimizedModule),
@@ -49,11 +49,11 @@ DEFERRED: dict[str, dict[str, Any]] = {
     "scipy.optimize": {"linear_sum_assignment": deferred("scipy.optimize", "linear_sum_assignment")},
     "scipy.cluster.hierarchy": {"fclusterdata": deferred("scipy.cluster.hierarchy", "fclusterdata")},
 }
-"""Modules that docTR and torchvision import for the sake of a few names, which they use late or never."""
+"""Modules that docTR and torchvision import for a few names, which they use late or never."""
 
 
 def main() -> None:
-    """Import the worker, and run it."""
+    """Import the worker and run it."""
     with deferred_imports(), _no_collections():
         serve = importlib.import_module("worker.app.main").main
     serve()
@@ -61,9 +61,9 @@ def main() -> None:
 
 @contextlib.contextmanager
 def deferred_imports() -> Iterator[None]:
-    """Put off the imports of DEFERRED: within the block, stand-ins with those names take the modules' place.
+    """Defer the imports of DEFERRED: within the block, stand-ins with those names replace the modules.
 
-    Afterwards the modules can be imported as ever; a function that was taken from a stand-in does so itself.
+    After the block the modules can be imported as usual; a function of a stand-in imports its module itself.
     """
     stand_ins = {name: _stand_in(name) for name in DEFERRED if _tried() and name not in sys.modules}
     sys.modules.update(stand_ins)
@@ -90,7 +90,7 @@ def _stand_in(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def _no_collections() -> Iterator[None]:
-    """Collect no garbage meanwhile: what imports make stays, and is searched many times over."""
+    """Collect no garbage in the block: what imports create stays alive, and would be scanned repeatedly."""
     gc.disable()
     try:
         yield

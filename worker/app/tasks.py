@@ -35,7 +35,7 @@ MAX_ATTEMPTS = 5
 does not count: workers wait for it to end, however long it takes."""
 
 NOT_THE_CHUNKS_DOING = (InterruptedChunkError, UnfitWorkerError, StorageUnavailableError, RedisError)
-"""Errors after which the run is not counted."""
+"""Errors after which the run does not count as an attempt."""
 
 
 def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:

@@ -1,1 +1,1 @@
-"""From an item's file to its pixels."""
+"""Fetching and decoding: from an item's file to its pixels."""

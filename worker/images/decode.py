@@ -1,4 +1,4 @@
-"""Step 4: one item's bytes to an RGB array, or an item error that says what is wrong with the file."""
+"""Step 4: decode one item's bytes to an RGB array, or raise an item error that says what is wrong."""
 
 import contextlib
 from collections.abc import Iterator
@@ -23,11 +23,12 @@ from worker.images.fast_decode import decode_plain
 from worker.kernels.pixels import Pixels
 
 MIN_SIDE = 2
-"""Pixels: a crop thinner than this holds no stroke and its ground."""
+"""Minimum height and width of a crop in pixels: less cannot show a stroke and its background."""
 
 MAX_WIDE, MAX_TALL = 256, 32
-"""Width over height, height over width. docTR cuts a wide crop into pieces of aspect 6: 256 is a line of
-some 400 characters and 85 pieces. A tall one is scaled to 32 pixels of height: past 32 it has no width."""
+"""Maximum width over height, and height over width. docTR cuts a wide crop into pieces of aspect 6: 256 is a
+line of some 400 characters and 85 pieces. It scales a tall crop to a height of 32 pixels: beyond 32 no width
+is left."""
 
 _STORAGE_CODES: dict[type[Exception], ErrorCode] = {
     ObjectMissingError: ErrorCode.NOT_FOUND,
@@ -37,12 +38,12 @@ _STORAGE_CODES: dict[type[Exception], ErrorCode] = {
     TooManyBytesError: ErrorCode.TOO_MANY_BYTES,
 }
 File = bytes | Path
-"""A file's bytes; or, of a document, where it lies on this machine."""
+"""An image file's bytes, or the local path of a document."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """`pixels`: RGB, (height, width, 3) uint8; `note` says so where the file holds more than was read."""
+    """`pixels` is RGB, (height, width, 3) uint8; `note` is set if the file contains more than was read."""
 
     pixels: Pixels
     note: str | None = None
@@ -50,10 +51,10 @@ class DecodedImage:
 
 @contextlib.contextmanager
 def as_item_errors(limit: str) -> Iterator[None]:
-    """Turn what is wrong with one file of storage into an item error; its being away stays what it is.
+    """Turn storage errors about one file into item errors; StorageUnavailableError passes unchanged.
 
     Args:
-        limit: the variable that bounds a file's bytes
+        limit: the environment variable that limits a file's bytes, for the message
     """
     try:
         yield
@@ -67,8 +68,8 @@ def fetch(uri: str, storage: Storage, roots: AllowedRoots, max_bytes: int) -> by
     """Return the bytes of an item.
 
     Raises:
-        ItemError: missing, denied, outside the roots, empty, or larger than `max_bytes`
-        StorageUnavailableError: storage is away; the chunk is to be tried again
+        ItemError: the file is missing, denied, outside the roots, empty, or larger than `max_bytes`
+        StorageUnavailableError: storage cannot be reached; the chunk must be retried
     """
     with as_item_errors("TRACE_OCR_MAX_BYTES"):
         roots.check(uri)
@@ -79,9 +80,9 @@ def fetch(uri: str, storage: Storage, roots: AllowedRoots, max_bytes: int) -> by
 
 
 def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
-    """Return the image in the bytes, upright, as 8-bit RGB; the first frame where there are several.
+    """Return the image in the bytes, upright, as 8-bit RGB; the first frame if there are several.
 
-    Plain files take the short way of `decode_plain`; all others go through `contract.images`.
+    `decode_plain` decodes plain files; `contract.images` decodes all others.
 
     Raises:
         ItemError: not an image, truncated, or too many pixels
@@ -94,7 +95,7 @@ def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
 
 
 def decode_crop(data: bytes, max_pixels: int) -> DecodedImage:
-    """Return the crop in the bytes; raises ItemError as `decode_image` does, and for slivers."""
+    """Return the crop in the bytes; raises ItemError as `decode_image`, or if its shape cannot hold text."""
     image = decode_image(data, max_pixels)
     _check_shape(image.pixels)
     return image

@@ -1,4 +1,4 @@
-"""The program of a child that decodes: `python -P -m worker.images.decoding MAX_PIXELS MAX_MEMORY`."""
+"""The decoding child's program: `python -P -m worker.images.decoding MAX_PIXELS MAX_MEMORY`."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from worker.images.documents import PageReader
 from worker.kernels.pixels import Pixels
 
 CHANNELS = 3
-"""Bytes of a pixel: RGB."""
+"""Bytes per pixel: RGB."""
 
 _Side = Annotated[int, msgspec.Meta(gt=0)]
 
@@ -23,7 +23,8 @@ class Request(msgspec.Struct, frozen=True):
     """What to decode: an image whose bytes follow, or a page of a document.
 
     Args:
-        page: counted from 1; 0 asks how many there are
+        path: of the document
+        page: counted from 1; 0 asks for the number of pages
         resolution: dots per inch, for PDFs
     """
 
@@ -34,14 +35,14 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name of the request in messages."""
         if self.kind != "page":
             return "the image"
         return f"page {self.page}" if self.page else "the document"
 
 
 class Reply(msgspec.Struct):
-    """What the child says: an image's shape, (height, width, 3), a count of pages, or why there is none."""
+    """The child's answer: an image's shape, (height, width, 3), a number of pages, or an error."""
 
     shape: tuple[_Side, _Side, Literal[3]] | None = None
     pages: Annotated[int, msgspec.Meta(ge=0, le=MAX_PAGES)] = 0
@@ -54,8 +55,8 @@ class Decoding:
     """Answers requests, one at a time.
 
     Args:
-        max_pixels: as `decode_crop`
-        max_memory: bytes that this process may allocate, to say so
+        max_pixels: maximum pixels of one image
+        max_memory: memory limit of this process in bytes, for the message
     """
 
     def __init__(self, max_pixels: int, max_memory: int) -> None:
@@ -63,7 +64,7 @@ class Decoding:
         self._documents = PageReader(max_pixels)
 
     def __call__(self, request: Request, data: bytearray) -> tuple[Reply, Pixels | bytes]:
-        """Return what to say, and the pixels of an image."""
+        """Return the reply, and the pixels of an image."""
         try:
             return self._answer(request, data)
         except ItemError as error:

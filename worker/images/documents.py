@@ -1,4 +1,4 @@
-"""One page of a document to an RGB array; and where its file lies on this machine while it is read."""
+"""Read one page of a document as an RGB array, and keep its file on this machine while it is read."""
 
 import contextlib
 import threading
@@ -17,9 +17,9 @@ from worker.images.decode import DecodedImage, as_item_errors
 
 
 class PageReader:
-    """Reads pages of documents, one at a time, keeping the last PDF open: a chunk's pages follow one another.
+    """Reads pages of documents, one at a time. Keeps the last PDF open: a chunk's pages are consecutive.
 
-    For one thread of a process of its own, since pdfium is not thread-safe.
+    Use it from one thread of a child process, since pdfium is not thread-safe.
     """
 
     def __init__(self, max_pixels: int) -> None:
@@ -35,12 +35,12 @@ class PageReader:
             resolution: dots per inch, for PDFs
 
         Raises:
-            ItemError: document or page are damaged, or the page is larger than `max_pixels`
+            ItemError: the document or the page is damaged, or the page is larger than `max_pixels`
         """
         if path.suffix.lower() != ".pdf":
             return read_page(path, number, self._max_pixels)
         bitmap = render(self._pdf(path), number, resolution, self._max_pixels)
-        # A copy: what is kept of the page is these bytes, not its bitmap.
+        # A copy, so that the page's bitmap is freed.
         return DecodedImage(np.array(bitmap.to_numpy()[:, :, :3]))
 
     def _pdf(self, path: Path) -> Any:
@@ -59,10 +59,10 @@ def read_page(path: Path, number: int, max_pixels: int) -> DecodedImage:
 
 
 class DocumentFiles:
-    """The documents of one chunk as local files; remote ones are copied, once, and removed at the end.
+    """The documents of one chunk as local files; remote ones are copied once, and removed at the end.
 
     Args:
-        max_bytes: of one document
+        max_bytes: maximum size of one document
     """
 
     def __init__(self, storage: Storage, roots: AllowedRoots, max_bytes: int) -> None:
@@ -80,11 +80,11 @@ class DocumentFiles:
         self._stack.close()
 
     def path(self, uri: str) -> Path:
-        """Return where the document lies.
+        """Return the local path of the document.
 
         Raises:
-            ItemError: missing, denied, outside the roots, empty, or too large
-            StorageUnavailableError: storage is away; the chunk is to be tried again
+            ItemError: the document is missing, denied, outside the roots, empty, or too large
+            StorageUnavailableError: storage cannot be reached; the chunk must be retried
         """
         with as_item_errors("TRACE_OCR_MAX_DOCUMENT_BYTES"), self._lock:
             self._roots.check(uri)
@@ -95,7 +95,7 @@ class DocumentFiles:
             if is_remote(uri):
                 self._copies[uri] = self._stack.enter_context(store.local_copy(uri))
                 return self._copies[uri]
-            # A file of this machine may change or go between two pages, so each page looks at it again.
+            # A local file may change or disappear between two pages, so check it again for each page.
             with store.local_copy(uri) as path:
                 return path
 

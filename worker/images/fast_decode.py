@@ -1,8 +1,8 @@
-"""The short way through decoding: plain PNG and JPEG files where their pixels are Pillow's own.
+"""Fast decoding of plain PNG and JPEG files, to the same pixels as Pillow's.
 
-Small PNGs by `worker.kernels.png`, the rest by OpenCV: a fifth of Pillow's time per crop. What is plain is a
-closed list, checked in the file's own structure; of anything else, and of whatever they refuse, Pillow
-decides as before, with its words for what is wrong.
+`worker.kernels.png` decodes small PNGs and OpenCV the rest: a fifth of Pillow's time per crop. A closed list,
+checked against the file's structure, says which files are plain. Pillow decodes all others, and those that
+the fast decoders refuse, and reports their errors.
 """
 
 import re
@@ -15,27 +15,27 @@ import numpy.typing as npt
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_PLAIN = frozenset({b"IDAT", b"IEND", b"pHYs", b"sRGB", b"gAMA", b"cHRM", b"tEXt", b"tIME"})
-"""Chunks that change no pixel in either library. Not among them: transparency, palettes, EXIF, animation."""
+"""PNG chunks that change no pixel in either library. Not included: transparency, palette, EXIF, animation."""
 
 _GREY, _RGB = 0, 2
-"""PNG's colour types without palette and alpha."""
+"""PNG's colour types without palette or alpha."""
 
 _SOF, _SOS = 0xC0, 0xDA
-"""JPEG's markers of a baseline frame and of a scan, of which such a file has one."""
+"""JPEG's markers of a baseline frame and of a scan; a plain file has one scan."""
 
 _JPEG_PLAIN = frozenset({0xE0, 0xDB, 0xC4, 0xDD, 0xFE, _SOF, _SOS})
-"""JFIF, tables, restart interval, comment. Not among them: EXIF, Adobe's colours, progressive frames."""
+"""JFIF, tables, restart interval, comment. Not included: EXIF, Adobe's colours, progressive frames."""
 
 _MARKER = re.compile(rb"\xff[^\0\xd0-\xd7]")
-"""What ends the coded data of a scan; elsewhere in it a stray one makes Pillow refuse a file as broken,
-while OpenCV fills in what is missing."""
+"""The marker that ends the coded data of a scan. For a stray marker inside the data, Pillow refuses the file
+as broken, while OpenCV fills in the missing pixels."""
 
 
 def decode_plain(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
-    """Return the pixels of a plain file, RGB (height, width, 3) uint8; None for any other, or a damaged one.
+    """Return the pixels of a plain file, RGB (height, width, 3) uint8; None if it is not plain or damaged.
 
     Args:
-        max_pixels: larger images are left to the general way, which refuses them
+        max_pixels: return None for larger images; the general decoder refuses them
     """
     try:
         size = _png_size(data) or _jpeg_size(data)
@@ -54,14 +54,14 @@ def decode_plain(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
 
 
 def _small(data: bytes) -> npt.NDArray[np.uint8] | None:
-    # Imported at the first PNG: children that render PDFs start in half the time without numba.
+    # Imported at the first PNG: without numba, children that render PDFs start in half the time.
     from worker.kernels.png import decode_small
 
     return decode_small(data)
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:
-    """Return width and height of a plain PNG, or None."""
+    """Return the width and height of a plain PNG, or None."""
     if not (data.startswith(_PNG_START) and data.endswith(_PNG_END)):
         return None
     width, height, depth, colours = struct.unpack_from(">IIBB", data, 16)
@@ -77,7 +77,7 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Return width and height of a plain JPEG, whose one scan reaches to the file's end, or None."""
+    """Return the width and height of a plain JPEG, whose one scan extends to the file's end, or None."""
     if not data.startswith(b"\xff\xd8\xff"):
         return None
     at, size, components = 2, None, 0

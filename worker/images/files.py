@@ -1,4 +1,4 @@
-"""One chunk's files: from an item to its bytes, or to its document's place; and from there to its image."""
+"""Decode the files of a chunk, in the calling thread or in a child process."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from worker.images.isolation import CROP, IMAGE, DecoderPool
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a pipeline wants its items decoded.
+    """How to decode a pipeline's items.
 
     Args:
         pages: items are pages, not crops
@@ -26,12 +26,12 @@ class Decoding:
 
 
 class Decoder:
-    """Decodes a chunk's images: in the calling thread, or in a child process where that is safer.
+    """Decodes a chunk's images: in the calling thread, or in a child process if that is safer.
 
     Args:
-        decoders: processes for PDFs, and for everything in careful mode
-        max_pixels: of one image
-        careful: the chunk's worker died the last time, so its images are not trusted
+        decoders: child processes for PDFs, and for all images in careful mode
+        max_pixels: maximum pixels of one image
+        careful: a worker died in the chunk's last run, so decode its images in child processes
     """
 
     def __init__(self, decoders: DecoderPool, max_pixels: int, decoding: Decoding, *, careful: bool) -> None:
@@ -40,7 +40,7 @@ class Decoder:
         self._careful = careful
 
     def __call__(self, item: Item, file: File) -> DecodedImage:
-        """Return an item's image; raises ItemError if there is none to be had."""
+        """Return an item's image; raises ItemError if it cannot be decoded."""
         if isinstance(file, Path):
             return self._page(item, file)
         if self._careful:

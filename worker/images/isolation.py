@@ -1,7 +1,7 @@
-"""Images decoded in child processes, so that one that crashes or hangs costs only itself.
+"""Decode images in child processes, so that an image that crashes or hangs its decoder fails alone.
 
-PDFs always are: pdfium is not thread-safe, and so several are rendered at once. Images are in careful mode,
-the run of a chunk whose worker died. `worker.images.decoding` is the child's program.
+PDFs are always decoded this way: pdfium is not thread-safe, and several processes render at once. Images are
+in careful mode, the run of a chunk whose worker died. `worker.images.decoding` is the child's program.
 """
 
 import math
@@ -21,9 +21,9 @@ class IsolatedDecoder:
     """Decodes one image at a time in a child that is started when needed and replaced when it dies.
 
     Args:
-        max_pixels: as `decode_crop`
-        seconds: longest time for one image
-        max_memory: bytes that the child may allocate
+        max_pixels: maximum pixels of one image
+        seconds: time limit for one image
+        max_memory: memory limit of the child in bytes
     """
 
     def __init__(self, max_pixels: int, seconds: float, max_memory: int) -> None:
@@ -33,15 +33,15 @@ class IsolatedDecoder:
         )
 
     def decode(self, request: Request, data: bytes = b"") -> DecodedImage:
-        """Return the image, as `decode_crop`, `decode_image` or `PageReader.page` do.
+        """Return the image, as `decode_crop`, `decode_image` or `PageReader.page`.
 
         Raises:
-            ItemError: as those; or `worker_crashed`, `timed_out`
+            ItemError: as those functions; or with the code `worker_crashed` or `timed_out`
         """
         reply, pixels = self._answer(request, data)
         if reply.shape is None or math.prod(reply.shape) != len(pixels):
             self._child.close()
-            raise _crashed(request, "was answered with nonsense")
+            raise _crashed(request, "returned an invalid answer")
         return DecodedImage(np.frombuffer(pixels, np.uint8).reshape(reply.shape), reply.note)
 
     def page_count(self, path: Path) -> int:
@@ -49,7 +49,7 @@ class IsolatedDecoder:
         return self._answer(Request("page", str(path)), b"")[0].pages
 
     def close(self) -> None:
-        """End the child, if there is one."""
+        """End the child, if one runs."""
         self._child.close()
 
     def _answer(self, request: Request, data: bytes) -> tuple[Reply, bytearray]:
@@ -57,7 +57,7 @@ class IsolatedDecoder:
             reply, pixels = self._child.ask(request, Reply, self._seconds, data)
         except ChildTimedOutError as error:
             raise ItemError(
-                ErrorCode.TIMED_OUT, f"decoding {request.name} {error}: save it anew from its original"
+                ErrorCode.TIMED_OUT, f"decoding {request.name} {error}: save it again from the original"
             ) from error
         except ChildCrashedError as error:
             raise _crashed(request, str(error)) from error
@@ -67,11 +67,11 @@ class IsolatedDecoder:
 
 
 DecoderPool = ChildPool[IsolatedDecoder]
-"""Decoders for several threads: each has one for itself while it decodes, and there is always one more."""
+"""Decoders for several threads: each thread has one to itself while it decodes; their number has no limit."""
 
 
 def _crashed(request: Request, what: str) -> ItemError:
     return ItemError(
         ErrorCode.WORKER_CRASHED,
-        f"decoding {request.name} {what}: save it anew from its original, or leave it out",
+        f"decoding {request.name} {what}: save it again from the original, or leave it out",
     )

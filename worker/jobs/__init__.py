@@ -1,1 +1,1 @@
-"""Chunks and uploads from their message to their durable lines."""
+"""Chunks and uploads: from the message to durable lines."""

@@ -1,4 +1,4 @@
-"""One chunk from its message to its part and its mark in the ledger; plain functions, no Celery."""
+"""One chunk: from its message to its part and its mark in the ledger. Plain functions, no Celery."""
 
 import contextlib
 import time
@@ -35,10 +35,10 @@ def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[]
         renew: renews the message's lease
 
     Raises:
-        MessageError: the message names a workspace outside the allowed roots, or of another job
+        MessageError: the workspace is outside the allowed roots or of another job, or it has no such chunk
         JobError: the job cannot run
         InterruptedChunkError: the worker is stopping
-        StorageUnavailableError: to be tried again later
+        StorageUnavailableError: storage cannot be reached; the chunk must be retried
     """
     workspace, job = _open(message, context)
     begin = context.ledger.begin(job.id, message.chunk, context.name)
@@ -74,7 +74,7 @@ def _open(message: ChunkMessage, context: WorkerContext) -> tuple[Workspace, Job
     try:
         job = workspace.load_job()
     except JobError as error:
-        # Whose job that is cannot be told, so nothing is written there; control fails it if it knows it.
+        # The job is unknown, so write nothing there; control fails the job if it knows it.
         raise MessageError(str(error)) from error
     if job is None or job.id != message.job:
         owner = f"is {job.id}'s" if job else "is no job's"
@@ -99,7 +99,7 @@ def _read_and_write(
         _files(job, context) as fetch,
         context.watchdog.watching() as alive,
     ):
-        # A file of this machine is there sooner than another thread.
+        # Reading a local file takes less time than handing it to another thread.
         remote = any(is_remote(item.uri) for item in items)
         run = context.make_run(
             pipeline, fetch, alive, attempt=attempt, remote=remote, on_progress=on_progress
@@ -120,7 +120,7 @@ def _read_and_write(
 
 @contextlib.contextmanager
 def _files(job: Job, context: WorkerContext) -> Iterator[Callable[[Item], File]]:
-    """Yield what fetches an item's file; copies of documents are removed at the end."""
+    """Yield a function that fetches an item's file; removes copies of documents at the end."""
     settings, roots = context.settings, _roots_of(job, context.roots)
     pages = KINDS[job.kind].unit == "page"
     with DocumentFiles(context.storage, roots, settings.max_document_bytes) as documents:
@@ -134,10 +134,10 @@ def _files(job: Job, context: WorkerContext) -> Iterator[Callable[[Item], File]]
 
 
 def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
-    """Return the roots of a job's items: of a confined source itself, so that no link leads out of it.
+    """Return the roots of a job's items: for a confined source only its URI, so that no link leads out of it.
 
     Raises:
-        JobError: the source lies outside this worker's roots, so that every item would fail alike
+        JobError: the source is outside this worker's roots, so every item would fail
     """
     if not job.source.confined:
         return allowed.for_one_chunk()
@@ -148,7 +148,7 @@ def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
 
 
 def _mark(workspace: Workspace, job: Job, chunk: int, context: WorkerContext) -> dict[str, object]:
-    """Mark what storage holds, not what this run found: another worker's part may have been first."""
+    """Mark the chunk with the part in storage, not this run's lines: another worker may have been first."""
     outcome, statistics = workspace.outcome(chunk), workspace.load_statistics(chunk)
     context.ledger.mark(
         job.id,

@@ -1,4 +1,4 @@
-"""What one worker process holds for all its chunks and uploads, and the run that it makes for each."""
+"""The context that all chunks and uploads of one worker process share, and the run it makes for each."""
 
 import threading
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from worker.monitoring.watchdog import Watchdog
 from worker.pipeline.run import ChunkRun, Pipeline
 
 FETCHED_AHEAD = 2
-"""Objects under way or waiting to be decoded, per thread that fetches: while one waits the next comes."""
+"""Objects being fetched or waiting to be decoded, per fetch thread: while one waits, the next is fetched."""
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What one worker process holds for all its chunks; made once at start, shared by its threads."""
+    """The context that all chunks of one worker process share; made at start, used by all its threads."""
 
     name: str
     settings: Settings
@@ -52,15 +52,20 @@ class WorkerContext:
         remote: bool = False,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> ChunkRun:
-        """Return the run that a pipeline needs; of chunks and uploads alike.
+        """Return the run for a pipeline, for a chunk or for uploads.
 
         Args:
-            remote: files come over a network, so that it takes threads of their own to fetch them
+            pipeline: the pipeline to run
+            fetch: item -> its file
+            on_alive: called for each item and batch, for the watchdog
+            attempt: which run of the chunk this is, counted from 1
+            remote: files come over a network, so separate threads fetch them
+            on_progress: called with the number of items read
         """
         settings = self.settings
         return ChunkRun(
             fetch=fetch,
-            # The run before this one ended without a word: its worker died, so its images are not trusted.
+            # The previous run ended without a result: its worker died, so decode in child processes.
             decode=Decoder(self.decoders, settings.max_pixels, pipeline.decoding, careful=attempt > 1),
             attempt=attempt,
             pool=self.executor,

@@ -1,7 +1,7 @@
-"""What a job exports of each page, beside its line: docTR's text and hOCR, and the page as searchable PDF.
+"""The exports of each page besides its line: docTR's text and hOCR, and the page as searchable PDF.
 
-Made of the lines, so that a page's exports say what its line says. Written before the part, since the part is
-what says that a chunk is done; the merge puts the pages of a document together.
+They are made from the lines, so that a page's exports and its line agree. They are written before the part,
+since the part marks the chunk as done; the merge joins the pages of a document.
 """
 
 import tempfile
@@ -23,7 +23,7 @@ from contract.workspace import Workspace
 from worker.pipeline.run import ChunkRun, Pipeline
 
 JPEG_QUALITY = 85
-"""Of a page's image in its PDF: scans keep their looks at a tenth of the size."""
+"""JPEG quality of a page's image in its PDF: scans look the same at a tenth of the size."""
 
 
 def write_exports(
@@ -34,10 +34,10 @@ def write_exports(
     run: ChunkRun,
     pipeline: Pipeline,
 ) -> None:
-    """Write what the job exports of a chunk's pages; over what an earlier run of it wrote.
+    """Write the exports of a chunk's pages, replacing those of an earlier run.
 
     Raises:
-        StorageError, ItemError: a page of which a PDF is wanted cannot be read a second time
+        StorageError, ItemError: a page for the PDF cannot be read a second time
     """
     read = [(item, line) for item, line in lines if isinstance(line, OcrLine)]
     pages = [page_export(line) for _, line in read]
@@ -49,13 +49,13 @@ def write_exports(
 
 
 def page_export(line: OcrLine) -> PageExport:
-    """Return docTR's text of a page; and its hOCR, with ids of this page only, if its boxes are straight."""
+    """Return docTR's text of a page; and its hOCR, with ids unique to the page, if its boxes are straight."""
     page = page_of(line)
     return PageExport(line.id, page.render(), hocr(page, line.name) if _is_straight(page) else "")
 
 
 def page_of(line: OcrLine) -> Page:
-    """Return the `doctr.io.Page` that a line was made of, without its image."""
+    """Return the `doctr.io.Page` that a line was made from, without its image."""
     blocks = [
         Block(
             [
@@ -78,7 +78,7 @@ def page_of(line: OcrLine) -> Page:
 
 
 def hocr(page: Page, title: str) -> str:
-    """Return docTR's hOCR of a page, numbered as its document's: docTR takes every page for the first."""
+    """Return docTR's hOCR of a page, with its number in the document: docTR numbers every page as first."""
     _, tree = page.export_as_xml(file_title=title)
     root = tree.getroot()
     assert root is not None
@@ -91,13 +91,14 @@ def hocr(page: Page, title: str) -> str:
 
 
 def searchable_pdf(hocrs: Sequence[str], images: Iterator[Any], resolution: int) -> bytes:
-    """Return a PDF of images with the words of their hOCR, unseen, where they stand.
+    """Return a PDF of images with the words of their hOCR as invisible text at their positions.
 
     Args:
+        hocrs: the hOCR of each image
         images: (height, width, 3) uint8 each
         resolution: pixels per inch of the images
     """
-    # Half a second that only those pay who want PDFs.
+    # Imported here: it takes half a second, and only PDFs need it.
     from ocrmypdf.font import MultiFontManager
     from ocrmypdf.fpdf_renderer import Fpdf2PdfRenderer
     from ocrmypdf.hocrtransform import HocrParser

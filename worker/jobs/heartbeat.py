@@ -1,4 +1,4 @@
-"""A running chunk's signs of life: its message's lease in the broker, its progress in the ledger."""
+"""A running chunk's heartbeat: its message's lease in the broker, its progress in the ledger."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 PROGRESS_SECONDS = 1.0
-"""Seconds between progress reports: often enough for a progress bar, nothing to Redis."""
+"""Seconds between progress reports: often enough for a progress bar, negligible load for Redis."""
 
 
 class Heartbeat:
@@ -46,7 +46,7 @@ class Heartbeat:
         self._thread.join()
 
     def advance(self, items: int) -> None:
-        """Note how many items are read so far."""
+        """Set how many items are read so far."""
         self.items = items
 
     def _beat(self) -> None:
@@ -61,10 +61,10 @@ class Heartbeat:
                     self._report(items)
                     reported = items
             except redis.RedisError as error:
-                # The next beat tries again; should Redis stay away, the chunk is at worst read twice.
+                # The next beat retries; if Redis stays unreachable, the chunk is at worst read twice.
                 structlog.get_logger().warning("heartbeat_failed", error=str(error))
 
 
 def renew_lease(client: "Redis", delivery_tag: str) -> None:
-    """Move a message's time of delivery to now, if it is still unacknowledged."""
+    """Set a message's time of delivery to now, if it is still unacked."""
     client.zadd(UNACKED_INDEX, {delivery_tag: time.time()}, xx=True)

@@ -1,4 +1,4 @@
-"""Step 7: the lines of one chunk to its part, written once; whoever comes second changes nothing."""
+"""Step 7: write the lines of one chunk to its part, once; a second writer changes nothing."""
 
 import time
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from worker.pipeline.run import Pipeline, Timings
 
 
 def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statistics: ChunkStatistics) -> bool:
-    """Make a chunk's lines durable; return whether this call's lines are the ones that stay.
+    """Make a chunk's lines durable; return whether this call wrote the part.
 
-    The statistics go first, since the part is what says that a chunk is done; once the part is there they are
-    completed with what writing it took.
+    The statistics are written first, since the part marks the chunk as done. Once the part exists, the time
+    to write it is added to them.
     """
     store, uri = workspace.store, workspace.statistics(chunk)
     store.create(uri, msgspec.json.encode(statistics))
@@ -31,7 +31,7 @@ def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statisti
 def summarise(
     lines: Sequence[Line], timings: Timings, wall_seconds: float, pipeline: Pipeline, worker: str
 ) -> ChunkStatistics:
-    """Return what a chunk cost; `batch_fill` is pieces read over places in the batches, 0..1."""
+    """Return a chunk's statistics; `batch_fill` is samples read over places in the batches, 0..1."""
     failed = sum(isinstance(line, ErrorLine) for line in lines)
     places = timings.batches * pipeline.batch_size
     return ChunkStatistics(

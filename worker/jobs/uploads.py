@@ -1,4 +1,4 @@
-"""Uploads from the queue to their answers: a chunk's stages, with Redis in the place of storage."""
+"""Uploads: from the queue to their answers. The same stages as a chunk, with Redis in place of storage."""
 
 import tempfile
 from collections import Counter
@@ -27,18 +27,19 @@ from worker.monitoring.metrics import UPLOAD
 from worker.pipeline.run import Pipeline
 
 MAX_ROUNDS = 16
-"""Batches of uploads read for one nudge. Further ones have nudges of their own; a bound keeps jobs from
-waiting for as long as uploads keep coming."""
+"""Maximum batches of uploads read for one nudge. Further uploads have their own nudges; without a limit, jobs
+would wait as long as uploads keep coming."""
 
 
 def read_uploads(nudge: Nudge, context: WorkerContext) -> dict[str, object]:
-    """Read the uploads that wait for the same, batch by batch; return what Flower shows of it.
+    """Read the waiting uploads of the nudge's kind, batch by batch; return what Flower shows of it.
 
-    A nudge whose worker died leaves its uploads behind, so each one reads what it finds, not only its own.
+    A nudge whose worker died leaves its uploads behind, so each one reads all waiting uploads, not only its
+    own.
 
     Raises:
-        InterruptedChunkError: the worker is stopping; the uploads in hand wait again
-        UnfitWorkerError: likewise, and this process cannot read any
+        InterruptedChunkError: the worker is stopping; the uploads it has taken wait again
+        UnfitWorkerError: this process cannot read any upload; the uploads it has taken wait again
     """
     counts: Counter[str] = Counter(ok=0, failed=0)
     for _ in range(MAX_ROUNDS):
@@ -53,7 +54,7 @@ def read_uploads(nudge: Nudge, context: WorkerContext) -> dict[str, object]:
 
 
 def _answers(uploads: list[Upload], nudge: Nudge, context: WorkerContext) -> list[Answer]:
-    """Return one answer per upload; whatever goes wrong, nobody is left waiting for theirs."""
+    """Return one answer per upload; on an error every sender still gets an answer."""
     try:
         answers: dict[str, Answer] = {}
         kind = KINDS[nudge.kind]
@@ -72,7 +73,7 @@ def _answers(uploads: list[Upload], nudge: Nudge, context: WorkerContext) -> lis
 
 
 def _alike(uploads: list[Upload], kind: Kind) -> Iterator[tuple[Parameters, list[Upload]]]:
-    """Yield the uploads that are read with the same parameters; the oldest one's tuning is that of all."""
+    """Yield groups of uploads with the same parameters; the oldest upload's tuning applies to its group."""
     alike: dict[bytes, tuple[Parameters, list[Upload]]] = {}
     for upload in uploads:
         parameters = kind.parameters.model_validate(upload.ticket.parameters)
@@ -105,7 +106,7 @@ def _read(uploads: list[Upload], kind: Kind, parameters: Parameters, context: Wo
 
 
 def _pages(index: int, upload: Upload, document: Path | None, context: WorkerContext) -> Iterator[Item]:
-    """Yield the upload's pages as items, the id of each saying whose it is; an image is one page."""
+    """Yield the upload's pages as items; the id of each is the upload's index. An image is one page."""
     ticket = upload.ticket
     if document is None:
         yield Item(str(index), ticket.name)
@@ -115,7 +116,7 @@ def _pages(index: int, upload: Upload, document: Path | None, context: WorkerCon
     if count > ticket.max_pages:
         raise ItemError(
             ErrorCode.TOO_MANY_PIXELS,
-            f"the PDF has {count:,} pages, and from 1 to {ticket.max_pages:,} are read: "
+            f"the PDF has {count:,} pages, the limit is {ticket.max_pages:,}: "
             "split it, raise TRACE_OCR_API_MAX_PAGES, or submit it as a job",
         )
     yield from (Item(str(index), ticket.name, page=page) for page in range(1, count + 1))

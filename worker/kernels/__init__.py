@@ -1,1 +1,1 @@
-"""Compiled arithmetic that computes docTR's and Pillow's own bits."""
+"""Compiled arithmetic that computes the same bits as docTR and Pillow."""

@@ -1,4 +1,4 @@
-"""Machine code for loops over pixels: without Python's lock, and in the calling thread alone."""
+"""Machine code for loops over pixels: it releases the GIL, and runs only in the calling thread."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,12 @@ import numba
 
 
 def compiled(function: Callable[..., object], signature: Any) -> Any:
-    """Return the function, compiled for one signature; kept on disk where there is a folder for that.
+    """Return the function compiled for one signature; cached on disk if numba has a folder for it.
 
-    Dividing by zero gives infinity as in numpy: Python's check would stop the processor's vectors.
+    Dividing by zero gives infinity as in numpy: Python's check would prevent vector instructions.
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
         return numba.njit(signature, cache=True, **options)(function)
-    except RuntimeError:  # numba finds no folder that it may write
+    except RuntimeError:  # numba finds no writable cache folder
         return numba.njit(signature, **options)(function)

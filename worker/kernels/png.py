@@ -1,8 +1,8 @@
-"""Small plain PNGs to pixels: libdeflate, and PNG's five filters as machine code.
+"""Decode small plain PNGs: libdeflate, and PNG's five filters as machine code.
 
-Of decoding a crop by OpenCV, more than half is zlib's inflating; libdeflate takes under half of that, but
-needs the whole file and its size beforehand, which for a crop there is. Whatever does not come out exactly
-right is left to others.
+When OpenCV decodes a crop, zlib's inflate takes more than half of the time. libdeflate takes less than half
+of that, but needs the whole file and its decoded size, which a crop provides. Files that do not decode
+exactly as expected are left to other decoders.
 """
 
 import functools
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from worker.kernels.compiled import compiled
 
 MAX_BYTES = 1 << 20
-"""Bytes of samples: those of a large crop. libdeflate keeps Python's lock, and a page would hold it long."""
+"""Maximum bytes of samples: a large crop's. libdeflate holds the GIL, and a page would hold it for long."""
 
 CHANNELS = {0: 1, 2: 3}
 """Samples per pixel of PNG's colour types, grey and RGB."""
@@ -26,10 +26,10 @@ Samples = npt.NDArray[np.uint8]
 
 
 def decode_small(data: bytes) -> Samples | None:
-    """Return the pixels, RGB (height, width, 3) uint8; None where the file is large, or not as it should be.
+    """Return the pixels, RGB (height, width, 3) uint8; None if the file is large or damaged.
 
     Args:
-        data: a PNG of 8 bits, grey or RGB, whose structure has been looked through
+        data: an 8-bit grey or RGB PNG whose structure is already checked
     """
     width, height, _, colours, *methods, header_sum = struct.unpack_from(">IIBBBBBI", data, 16)
     channels = CHANNELS[colours]
@@ -51,9 +51,9 @@ def decode_small(data: bytes) -> Samples | None:
 
 
 def _compressed(data: bytes) -> bytes | None:
-    """Return what the IDAT chunks hold; None if one of them is damaged."""
+    """Return the data of the IDAT chunks; None if one of them is damaged."""
     parts = []
-    at = 33  # behind the signature and IHDR
+    at = 33  # after the signature and IHDR
     while at < len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind == b"IDAT":
@@ -72,7 +72,7 @@ def _compiled() -> Any:
 
 
 def _kernel(rows: Samples, channels: int, pixels: Samples) -> bool:
-    """Undo each row's filter in place, then spread it over the pixels; False if there is no such filter.
+    """Undo each row's filter in place, then write it to the pixels; return False for an unknown filter.
 
     Source: the PNG specification, third edition, section 9.
     """

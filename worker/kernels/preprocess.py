@@ -1,8 +1,8 @@
-"""Step 5's other half: a crop's pixels to the pieces that a model takes, bit for bit as docTR makes them.
+"""Step 5's other half: prepare a crop's pixels as the pieces that a model takes, bit for bit as docTR does.
 
-docTR's `Resize` casts, interpolates, rounds, casts back and pads, each step a torch operation on a tensor of
-its own, and the element-wise ones wake all of torch's threads for ten microseconds of work. Here one call
-does all of it in the calling thread.
+docTR's `Resize` casts, interpolates, rounds, casts back and pads. Each step is a torch operation on a new
+tensor, and the element-wise ones wake all of torch's threads for ten microseconds of work. Here one call does
+all of it in the calling thread.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from worker.kernels.pixels import Pixels
 from worker.kernels.resample import make_resample
 
 CropMap = list[Any]
-"""docTR's map of a crop to its pieces: how their strings are joined."""
+"""docTR's map of a crop to its pieces: it says how to join their strings."""
 
 
 class PreparedCrop(NamedTuple):
@@ -25,13 +25,13 @@ class PreparedCrop(NamedTuple):
 
 
 class Preprocessor:
-    """Makes pieces of one size; stateless, so that threads may share it.
+    """Makes pieces of one size; stateless, so thread-safe.
 
     Args:
-        height, width: pixels of a piece, the model's `input_shape`
-        critical_ratio: width over height past which docTR cuts a crop
-        target_ratio: width over height of what it cuts it into
-        overlap_ratio: how much of such a piece its neighbour repeats, 0..1
+        height, width: size of a piece in pixels, from the model's `input_shape`
+        critical_ratio: width over height beyond which docTR cuts a crop
+        target_ratio: width over height of the pieces that it cuts
+        overlap_ratio: fraction of a piece that the next one repeats, 0..1
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Preprocessor:
         self._resample = make_resample()
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
-        """Return the crop's pieces as the model takes them; wide crops have several.
+        """Return the crop's pieces for the model; a wide crop has several.
 
         Args:
             pixels: RGB, (height, width, 3) uint8
@@ -58,14 +58,14 @@ class Preprocessor:
         return PreparedCrop([self.resize(crop) for crop in crops], crop_map)
 
     def resize(self, crop: Pixels) -> Pixels:
-        """Return the crop at the left upper corner of a piece, (3, height, width) uint8, black around it."""
+        """Return a piece, (3, height, width) uint8: the crop in the upper left corner, black padding."""
         height, width = self._scaled(*crop.shape[:2])
         piece = np.zeros((3, self._height, self._width), np.uint8)
         self._resample(crop, height, width, piece)
         return piece
 
     def _scaled(self, height: int, width: int) -> tuple[int, int]:
-        """Return the size that fits a piece with the crop's aspect; docTR's arithmetic, rounding included."""
+        """Return the size that fits a piece at the crop's aspect ratio; docTR's arithmetic and rounding."""
         ratio = height / width
         if ratio == self._height / self._width:
             return self._height, self._width

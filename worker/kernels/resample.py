@@ -1,9 +1,9 @@
-"""Bilinear scaling of crops, antialiased: torch's kernel, or a compiled one with the same bytes.
+"""Bilinear scaling of crops, antialiased: torch's kernel, or a compiled one that gives the same bytes.
 
-Torch's adds value by value. The compiled one is four times as fast: it takes bytes to bytes in one call,
-without Python's lock, and adds row by row. Floats that are added in another order, or fused in other places,
-round to other bytes, and other bytes may read as another string. So it keeps torch's order, is compared with
-torch on noise before a process uses it, and is not used where a single byte differs.
+Torch's kernel adds value by value. The compiled one is four times as fast: it goes from bytes to bytes in one
+call, releases the GIL, and adds row by row. Floats that are added in another order, or fused in other places,
+round to other bytes, and other bytes may give another string. So it keeps torch's order, and each process
+compares it with torch on noise before use, and does not use it if a single byte differs.
 """
 
 import functools
@@ -23,34 +23,34 @@ from worker.kernels.compiled import compiled
 from worker.kernels.pixels import Pixels
 
 MAX_TAPS = 8
-"""Samples that one value is made of at most in the compiled kernel: a scale of 3.5. Beyond, the order in
-which torch adds depends on the processor's vectors."""
+"""Maximum input samples per output value in the compiled kernel: a scale of 3.5. Beyond that, the order in
+which torch adds depends on the processor's vector instructions."""
 
 GROUP = 4
-"""Samples behind the first that torch's compiler takes at once: each is multiplied, then added. What is left
-over is multiplied and added with one rounding (fused)."""
+"""Samples after the first that torch's compiled code takes at once: each is multiplied, then added. The rest
+are multiplied and added with one rounding (fused)."""
 
 TABLES = 4_096
-"""Tables of weights kept, of a kilobyte or two: crops of a source share their heights and many widths."""
+"""Cached weight tables, one or two kilobytes each: crops of a source share heights and many widths."""
 
 PROBES = (
     (32, 128), (31, 90), (20, 60), (8, 40), (33, 100), (40, 160), (48, 201), (65, 130), (77, 300), (90, 350),
     (100, 380), (111, 440), (118, 472), (2, 2), (12, 70), (57, 33),
 )  # fmt: skip
-"""Height and width of crops whose scales need from 1 to 8 samples, whole and broken ones."""
+"""Heights and widths of test crops whose scales need 1 to 8 samples; integer and fractional scales."""
 
 Floats = npt.NDArray[np.float32]
 Table = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]
-"""Of each output position: its first sample, how many there are, and their weights, (n, taps) float32."""
+"""For each output position: its first sample, the number of samples, and their weights, (n, taps) float32."""
 
 Resample = Callable[[Pixels, int, int, Pixels], None]
-"""(crop, height, width, piece): scales a crop, (h, w, 3) uint8, into the left upper corner of a piece,
+"""(crop, height, width, piece): scale a crop, (h, w, 3) uint8, into the upper left corner of a piece,
 (3, H, W) uint8."""
 
 
 def resample_by_torch(crop: Pixels, height: int, width: int, piece: Pixels) -> None:
     """Scale as docTR's `Resize` does; see `Resample`."""
-    # Planes of floats before torch sees them: its own cast and its own rounding would wake its threads.
+    # Cast and round in numpy: torch's own cast and rounding would wake its threads.
     values = crop.transpose(2, 0, 1).astype(np.float32, order="C")
     if values.shape[1:] != (height, width):
         values = interpolate(
@@ -66,12 +66,12 @@ def resample_by_torch(crop: Pixels, height: int, width: int, piece: Pixels) -> N
 
 @functools.cache
 def make_resample() -> Resample:
-    """Return the compiled kernel if it computes torch's bits on this machine, else torch's own."""
+    """Return the compiled kernel if it computes the same bits as torch on this machine, else torch's."""
     kernel = _compiled()
 
     def resample(crop: Pixels, height: int, width: int, piece: Pixels) -> None:
         across, down = _table(crop.shape[1], width), _table(crop.shape[0], height)
-        # One column is a layout of its own to torch, which then adds in another order.
+        # For a single column torch uses another layout and adds in another order.
         if width == 1 or max(across[2].shape[1], down[2].shape[1]) > MAX_TAPS:
             resample_by_torch(crop, height, width, piece)
         else:
@@ -94,7 +94,7 @@ def _is_same(resample: Resample, height: int, width: int) -> bool:
 
 @functools.lru_cache(TABLES)
 def _table(samples: int, positions: int) -> Table:
-    """Return how torch weighs `samples` values for each of `positions`; its arithmetic, rounding included.
+    """Return torch's weights of `samples` values for each of `positions`; its arithmetic, including rounding.
 
     Source: `_compute_indices_min_size_weights_aa` in ATen's UpSampleKernel.cpp.
     """
@@ -108,7 +108,7 @@ def _table(samples: int, positions: int) -> Table:
     distance = ((first[:, None] + taps).astype(np.float32) - centre[:, None]).astype(np.float64) + 0.5
     weights = np.maximum(1 - np.abs((distance * float(shrink)).astype(np.float32)), np.float32(0))
     weights[taps >= count[:, None]] = 0
-    # Added one by one, as torch does; what stands behind the last one adds nothing.
+    # Added one by one, as torch does; weights after the last sample are 0.
     sums = np.add.accumulate(weights, axis=1, dtype=np.float32)[:, -1:]
     return first, count, weights / sums
 
@@ -123,14 +123,14 @@ def _compiled() -> Any:
 
 @intrinsic
 def _fused(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
-    """a * b + c with one rounding, all float32."""
+    """Return a * b + c with one rounding, all float32."""
     signature = numba.float32(numba.float32, numba.float32, numba.float32)
     return signature, lambda _context, builder, _signature, values: builder.fma(*values)
 
 
 @numba.njit(nogil=True)
 def _blend(rows: Floats, first: Any, count: Any, weights: Floats, blended: Floats) -> None:
-    """Make each row of `blended` of some neighbouring rows, weighed."""
+    """Write the weighted sum of neighbouring `rows` to each row of `blended`."""
     for position in range(len(first)):
         target, taps = blended[position], count[position]
         source, weight = rows[first[position]], weights[position, 0]
@@ -149,7 +149,7 @@ def _blend(rows: Floats, first: Any, count: Any, weights: Floats, blended: Float
 
 @numba.njit(nogil=True)
 def _turned(crop: Pixels) -> Any:
-    """Return the crop's columns as rows of floats, its planes side by side: (width, 3 * height) float32."""
+    """Return the crop's columns as rows of floats, plane after plane: (width, 3 * height) float32."""
     height, width = crop.shape[:2]
     turned = np.empty((width, 3 * height), np.float32)
     for x in range(width):
@@ -161,7 +161,7 @@ def _turned(crop: Pixels) -> Any:
 
 @numba.njit(nogil=True)
 def _turned_back(turned: Floats, height: int) -> Any:
-    """Return (height, 3 * width) float32 of (width, 3 * height)."""
+    """Return (height, 3 * width) float32 from (width, 3 * height)."""
     width = len(turned)
     rows = np.empty((height, 3 * width), np.float32)
     for plane in range(3):
@@ -181,9 +181,9 @@ def _kernel(
     down: Floats,
     piece: Pixels,
 ) -> None:
-    """Scale along rows, then along columns, then round to even: a `Resample` with its tables.
+    """Scale along rows, then along columns, then round half to even: a `Resample` with its tables.
 
-    The crop is turned for the first pass, so that in both what is added lies side by side in memory.
+    The crop is transposed for the first pass, so that both passes add values that are adjacent in memory.
     """
     height, width = len(top), len(left)
     columns = np.empty((width, 3 * crop.shape[0]), np.float32)

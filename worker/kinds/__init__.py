@@ -1,4 +1,4 @@
-"""The device half of each kind of job: one module per kind, which makes its pipeline."""
+"""The pipelines of the kinds: one module per kind, which makes its pipeline."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from worker.pipeline.run import Pipeline
 PIPELINES: Registry[Callable[[Any, Models], Pipeline]] = Registry(
     "worker.kinds", "PIPELINE", ("recognition", "ocr", "detection", "kie")
 )
-"""By kind: a function of a job's parameters and the process's models."""
+"""By kind: a function that makes the pipeline from a job's parameters and the process's models."""
 
 
 def make_pipeline(kind: str, parameters: Parameters, models: Models) -> Pipeline:

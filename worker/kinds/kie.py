@@ -1,4 +1,4 @@
-"""`kie` on the device: pages to their words, by the classes of the detection model."""
+"""`kie` on the device: pages to their words, grouped by the classes of the detection model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +20,12 @@ def word_pipeline(
     columns: Callable[[dict[str, tuple[Any, ...]]], tuple[Any, ...]],
     to_line: ToLine,
 ) -> WordPipeline:
-    """Return a pipeline that reads words; its kind says how docTR builds a page of them, and its line.
+    """Return a pipeline that reads words; the kind decides how docTR builds a page from them, and the line.
 
     Args:
         builder: docTR's document builder
-        columns: classes of boxes, scores, strings and orientations, as that builder takes them
+        columns: converts boxes, scores, strings and orientations by class to that builder's arguments
+        to_line: makes the line of a page that docTR has built
     """
     detector = models.detectors.get(parameters.detection_model)
     recogniser = models.recognisers.get(parameters.recognition_model)
@@ -36,7 +37,7 @@ def word_pipeline(
 
 
 def _orientations(parameters: KieParameters, models: Models) -> tuple[Any, Any]:
-    """Return the classifiers of words and of pages, where the parameters ask for them."""
+    """Return the classifiers of words and of pages; None if the parameters do not need one."""
     words = pages = None
     if not parameters.assume_straight_pages:
         words = DISABLED if parameters.disable_text_orientation else models.orientations.get(CROP_ORIENTATION)

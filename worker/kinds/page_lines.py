@@ -1,4 +1,4 @@
-"""docTR's pages to the contract's shapes; every number is docTR's, none is rounded."""
+"""Convert docTR's pages to the shapes of the Trace OCR API; all numbers are docTR's, none is rounded."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from worker.pipeline.run import name_of
 
 
 def ocr_line(page: Any, item: Item, note: str | None) -> OcrLine:
-    """Return `/ocr`'s line of a `doctr.io.Page`."""
+    """Return the `/ocr` line of a `doctr.io.Page`."""
     blocks = tuple(
         Block(
             _flat(block.geometry),
@@ -38,7 +38,7 @@ def ocr_line(page: Any, item: Item, note: str | None) -> OcrLine:
 
 
 def kie_line(page: Any, item: Item, note: str | None) -> KieLine:
-    """Return `/kie`'s line of a `doctr.io.KIEPage`."""
+    """Return the `/kie` line of a `doctr.io.KIEPage`."""
     return KieLine(
         item.id,
         name_of(item),
@@ -77,6 +77,6 @@ def _flat(geometry: Iterable[Iterable[float]]) -> Geometry:
 
 
 def _estimate(given: Mapping[str, Any] | None) -> Estimate:
-    """Return docTR's pair of value and confidence; nulls where it was not asked for."""
+    """Return docTR's value and confidence; None for both if not requested."""
     given = given or {}
     return Estimate(given.get("value"), given.get("confidence"))

@@ -1,7 +1,7 @@
 """docTR's steps between its models, page by page, so that batches may span pages.
 
-docTR's `OCRPredictor` takes a call's pages through detection, then cuts their words out, then reads them.
-Here each step is a call of its own, and it is docTR's own code that runs in it.
+docTR's `OCRPredictor` runs detection on all pages of a call, then cuts out their words, then reads them. Here
+each step is a separate call that runs docTR's code.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from worker.pipeline.batched import Model
 from worker.pipeline.run import ModelIdentity
 
 Boxes = npt.NDArray[np.float32]
-"""(n, 5), or (n, 5, 2) where pages are not assumed to be straight: boxes and scores, relative to the page."""
+"""(n, 5), or (n, 5, 2) if pages are not assumed to be straight: boxes and scores, relative to the page."""
 
 Columns = tuple[Any, ...]
 """Boxes, scores, strings and orientations of a page's words."""
@@ -38,7 +38,7 @@ class Classify(Protocol):
 
 
 class MapModel(Model[Map], Protocol):
-    """What a detection model offers; `worker.models.detection.Detector` is the real one."""
+    """The interface of a detection model; `worker.models.detection.Detector` is the real one."""
 
     @property
     def identity(self) -> ModelIdentity: ...
@@ -56,7 +56,7 @@ class MapModel(Model[Map], Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FoundClass:
-    """The words of one class on a page: boxes, their scores, the words' pixels, how each was turned."""
+    """The words of one class on a page: boxes, scores, pixels, and orientations."""
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
@@ -66,20 +66,20 @@ class FoundClass:
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """A page after detection; `dimensions` are (height, width) in pixels, after it was straightened."""
+    """A page after detection; `dimensions` is (height, width) in pixels, after straightening."""
 
     dimensions: tuple[int, int]
     orientation: dict[str, Any] | None
     classes: dict[str, FoundClass]
 
     def without_pixels(self) -> "FoundPage":
-        """Return what `build` needs: the crops are views that hold the whole page."""
+        """Return only what `build` needs: the crops are views that keep the whole page in memory."""
         classes = {name: replace(found, crops=[]) for name, found in self.classes.items()}
         return FoundPage(self.dimensions, self.orientation, classes)
 
 
 class PageSteps:
-    """The steps to boxes, with a job's parameters; stateless, so that threads may share it."""
+    """The steps from maps to boxes, with a job's parameters; stateless, so thread-safe."""
 
     def __init__(self, detector: MapModel, parameters: DetectionParameters) -> None:
         self._class_names = detector.class_names
@@ -106,14 +106,14 @@ class PageSteps:
 
 
 class WordSteps(PageSteps):
-    """The steps to words, and from their strings back to a page.
+    """The steps from maps to words, and from their strings back to a page.
 
     Args:
         detector: the detection model
-        parameters: the job's
+        parameters: the job's parameters
         builder: docTR's document builder
-        columns: words by class, as that builder takes them
-        text_orientation, page_orientation: classifiers, where the parameters ask for them
+        columns: converts words by class to that builder's arguments
+        text_orientation, page_orientation: classifiers; None if the parameters do not need them
     """
 
     def __init__(
@@ -132,11 +132,11 @@ class WordSteps(PageSteps):
         self._steps = steps
         self._steps.crop_orientation_predictor = text_orientation
         self._steps.page_orientation_predictor = page_orientation
-        # Or langdetect draws at random: a chunk read twice must give the same lines.
+        # langdetect is random without a seed, but a chunk that is read twice must give the same lines.
         DetectorFactory.seed = 0
 
     def find(self, page: Pixels, found: Map) -> FoundPage:
-        """Return the words of a page, cut out and upright, from the detection model's map of it."""
+        """Return the words of a page, cut out and upright, from the detection model's map."""
         parameters = self._parameters
         angle = None
         if parameters.detect_orientation or parameters.straighten_pages:
@@ -146,7 +146,7 @@ class WordSteps(PageSteps):
         return FoundPage(page.shape[:2], orientation, classes)
 
     def build(self, found: FoundPage, words: Mapping[str, Sequence[Prediction]]) -> Any:
-        """Return docTR's page of the words found and what each of them reads."""
+        """Return docTR's page from the words found and their predictions."""
         empty = np.zeros((0, 0, 3), np.uint8)
         boxes, scores, texts, turned = self._columns(
             {
@@ -167,7 +167,7 @@ class WordSteps(PageSteps):
         return {"value": value, "confidence": confidence}
 
     def _turned(self, page: Pixels, found: Map) -> tuple[Pixels, Map, int | None]:
-        """Return the page, straightened if asked for, its map then, and its angle if asked for."""
+        """Return the page, straightened if requested, with its map; and its angle if requested, else None."""
         parameters = self._parameters
         likely = np.amax(found, axis=-1, keepdims=True) > parameters.binary_threshold
         bitmap = likely.astype(np.uint8) * 255
@@ -196,7 +196,7 @@ class WordSteps(PageSteps):
 
 
 def columns_of_one_class(classes: dict[str, Columns]) -> Columns:
-    """Return the columns of the one class that grouping takes, as docTR asserts too."""
+    """Return the columns of the only class: grouping needs exactly one, as in docTR."""
     (columns,) = classes.values()
     return columns
 

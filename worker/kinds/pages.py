@@ -1,4 +1,4 @@
-"""What the kinds that read pages have in common: pages to maps, and words to their strings."""
+"""Steps shared by the kinds that read pages: pages to maps, and words to strings."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,12 +22,12 @@ from worker.pipeline.batched import batched
 from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun
 
 FOUND_AHEAD = 2
-"""Detection batches whose words are being cut out while the model has the next one."""
+"""Detection batches whose words are cut out ahead, while the model runs the next batch."""
 
 
 @dataclass(slots=True)
 class Page:
-    """A page on its way: its pixels until its words are cut out; or the error that it ends as."""
+    """A page in the pipeline, with its pixels until its words are cut out, or its error."""
 
     item: Item
     note: str | None = None
@@ -40,6 +40,8 @@ class PageBatches:
     """Pages to maps: `ahead`(decode, resize) → `batched`(detector).
 
     Args:
+        steps: docTR's steps with the job's parameters
+        detector: the detection model
         size: pages per batch
     """
 
@@ -50,10 +52,10 @@ class PageBatches:
     def found(
         self, items: Sequence[Item], run: ChunkRun, *, last: bool = False
     ) -> Iterator[tuple[Page, Map | None]]:
-        """Yield each page with its map, in order; None for a page that ends as an error.
+        """Yield each page with its map, in order; None for a page with an error.
 
         Args:
-            last: no other model reads after this one
+            last: the detection model is the pipeline's last model
         """
         resized = ahead(run.pool, lambda item: self._resized(item, run), items, run.window)
         detected = batched(
@@ -71,7 +73,7 @@ class PageBatches:
             yield page, None if page.error or isinstance(maps, ItemError) else maps[0]
 
     def _resized(self, item: Item, run: ChunkRun) -> tuple[Page, list[Pixels]]:
-        """Decode a page and scale it to the model's input, in a thread of the pool."""
+        """Decode a page and scale it to the model's input; runs in a thread of the pool."""
         run.on_alive()
         image = run.decoded(item, run.fetched(item))
         if isinstance(image, ItemError):
@@ -87,7 +89,7 @@ class PageBatches:
         step: Callable[[Pixels, Map], Any],
         run: ChunkRun,
     ) -> Iterator[tuple[Page, Any]]:
-        """Yield each page with what a step makes of its map, done ahead in the pool; None for an error."""
+        """Yield each page with a step's result for its map, computed ahead in the pool; None for an error."""
 
         def done(pair: tuple[Page, Map | None]) -> tuple[Page, Any]:
             run.on_alive()
@@ -106,7 +108,7 @@ def _stepped(
         return page, step(page.pixels, found)
     except (TraceOcrError, MemoryError):
         raise
-    # Any exception: geometry of a stranger's page trips OpenCV and numpy in many ways; it costs the page.
+    # Any exception: OpenCV and numpy fail in many ways on unusual geometry; only this page fails.
     except Exception as error:
         structlog.get_logger().warning("page_failed", item=page.item.id, exc_info=error)
         page.error = ItemError(
@@ -122,7 +124,7 @@ def _stepped(
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """A page's words by class: how the strings of each word's pieces are joined, and how many pieces."""
+    """A page's words by class: each word's crop map, for joining its strings, and its number of pieces."""
 
     found: FoundPage
     classes: dict[str, list[tuple[CropMap, int]]]
@@ -177,7 +179,7 @@ class WordPipeline:
             yield self._line(page, words, predictions, run)
 
     def _cut(self, pixels: Pixels, found: Map) -> tuple[_Words, list[Pixels]]:
-        """Return the words of a page and their pieces, in a thread of the pool."""
+        """Return the words of a page and their pieces; runs in a thread of the pool."""
         page = self._steps.find(pixels, found)
         pieces: list[Pixels] = []
         classes: dict[str, list[tuple[CropMap, int]]] = {}

@@ -21,18 +21,19 @@ from worker.pipeline.batched import Model, batched
 from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun, ModelIdentity, name_of
 
 GROUP = 32
-"""Items that one pool task prepares: handing over a task costs some 30 us, a third of preparing a crop."""
+"""Items that one pool task prepares: submitting a task costs some 30 us, a third of preparing a crop."""
 
 GROUPS_AHEAD = 8
-"""Tasks that the window must leave room for before items are grouped: a thread is not to wait for another."""
+"""Minimum tasks per window: groups shrink to allow this many, so that no thread waits for another."""
 
 FETCHED_BYTES = 4 << 20
-"""Bytes of files that a task fetches before it decodes them: a thousand crops', or one large image. Between
-two crops each system call costs the decoder its caches: fetched together they take a third less in all."""
+"""Bytes of files that a task fetches before it decodes them: a thousand crops, or one large image. System
+calls between two crops evict the decoder's data from the caches: fetching together saves a third of the
+time."""
 
 
 class CropReader(Model[Prediction], Protocol):
-    """What a recognition model offers; `worker.models.recognition.Recogniser` is the real one."""
+    """The interface of a recognition model; `worker.models.recognition.Recogniser` is the real one."""
 
     @property
     def identity(self) -> ModelIdentity: ...
@@ -44,7 +45,7 @@ class CropReader(Model[Prediction], Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Crop:
-    """An item on its way: how the strings of its pieces are joined, or the error that it ends as."""
+    """An item in the pipeline: its crop map, which joins its pieces' strings, or its error."""
 
     item: Item
     outcome: CropMap | ItemError
@@ -55,7 +56,7 @@ Fetched = tuple[Item, File | ItemError]
 
 
 class RecognitionPipeline:
-    """Reads crops in batches of `batch_size` pieces; wide crops have several."""
+    """Reads crops in batches of `batch_size` pieces; a wide crop has several pieces."""
 
     decoding = Decoding(pages=False)
 
@@ -81,7 +82,7 @@ class RecognitionPipeline:
 
     def _prepared(self, items: Sequence[Item], run: ChunkRun) -> Iterator[tuple[_Crop, list[Pixels]]]:
         """Yield each crop with its pieces, in order, from the pool's threads."""
-        # In careful mode an item may take a minute, and each is a sign of life of its own.
+        # In careful mode an item may take a minute, so each is a task and a heartbeat of its own.
         size = max(1, min(GROUP, run.window // GROUPS_AHEAD)) if run.attempt == 1 else 1
         groups: Iterator[list[Item | Fetched]]
         if run.fetchers:
@@ -106,7 +107,7 @@ class RecognitionPipeline:
         return prepared + [self._crop(item, file, run) for item, file in files]
 
     def _crop(self, item: Item, file: File | ItemError, run: ChunkRun) -> tuple[_Crop, list[Pixels]]:
-        # For each crop: a group of large images may take minutes before any of it is handed on.
+        # For each crop: a group of large images may take minutes before the first one is yielded.
         run.on_alive()
         image = run.decoded(item, file)
         if isinstance(image, ItemError):

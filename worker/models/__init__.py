@@ -1,1 +1,1 @@
-"""docTR's models on a device."""
+"""docTR's models, their runtimes and their memory on a device."""

@@ -1,4 +1,4 @@
-"""CTC decoding of a whole batch at once: docTR's strings and confidences without its loop over columns."""
+"""CTC decoding of a whole batch at once: docTR's strings and confidences, without its loop over columns."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ class CtcDecoder:
     """Greedy decoding of a CRNN's logits.
 
     Args:
-        vocab: the model's characters, in the order of its classes; the class behind the last one is the blank
+        vocab: the model's characters, in the order of its classes; the class after the last one is the blank
     """
 
     def __init__(self, vocab: str) -> None:
@@ -33,7 +33,7 @@ class CtcDecoder:
         return list(zip(self._texts(paths), confidences.tolist(), strict=True))
 
     def _texts(self, paths: Paths) -> list[str]:
-        """Return the strings of best paths, (n, columns): repeats collapsed, then blanks dropped."""
+        """Return the strings of best paths, (n, columns): collapse repeats, then drop blanks."""
         kept = paths != self._blank
         kept[:, 1:] &= paths[:, 1:] != paths[:, :-1]
         characters = self._code_points[paths[kept]].tobytes().decode("utf-32-le", "surrogatepass")
@@ -42,10 +42,10 @@ class CtcDecoder:
 
 
 def _on_cpu(logits: torch.Tensor) -> tuple[Paths, Confidences]:
-    """Return the best classes, (n, columns), and confidences, (n,), as docTR defines them, by numpy.
+    """Return the best classes, (n, columns), and confidences, (n,), as docTR defines them, with numpy.
 
-    The confidence is the least of the columns' greatest probabilities. Torch would wake all its threads for
-    each of these small steps, at 250 us of processor time per crop where decoding threads run beside it.
+    The confidence is the minimum over columns of the maximum probability. Torch would wake all its threads
+    for each of these small steps, at 250 us of processor time per crop while decoding threads run.
     """
     values = logits.detach().float().numpy()
     paths = values.argmax(axis=-1)
@@ -54,6 +54,6 @@ def _on_cpu(logits: torch.Tensor) -> tuple[Paths, Confidences]:
 
 
 def _on_device(logits: torch.Tensor) -> tuple[Paths, Confidences]:
-    """Return the same, computed where the logits are: a hundredth of their bytes is copied."""
+    """Return the same, computed on the logits' device: only a hundredth of their bytes is copied."""
     confidences = functional.softmax(logits, dim=-1).amax(dim=-1).amin(dim=1)
     return torch.argmax(logits, dim=-1).cpu().numpy(), confidences.float().cpu().numpy()

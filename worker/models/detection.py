@@ -1,4 +1,4 @@
-"""docTR's detection models: pages to maps of how likely each pixel belongs to text."""
+"""docTR's detection models: pages to maps with the probability that each pixel belongs to text."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ Map = npt.NDArray[np.float32]
 
 
 class PageResize:
-    """Scales a page to a detection model's input, as docTR does; stateless, so that threads may share it.
+    """Scales a page to a detection model's input, as docTR does; stateless, so thread-safe.
 
     Args:
         shape: the model's `input_shape`, (3, height, width)
@@ -40,11 +40,11 @@ class PageResize:
 
 
 class Detector(DeviceModel[Map]):
-    """Reads pages: a map each of how likely every pixel belongs to text.
+    """Reads pages: returns a map per page with the probability that each pixel belongs to text.
 
     Args:
         model: a docTR detection model
-        options: which runtime is wanted
+        options: selects the runtime
     """
 
     sample, parameter = "page", "detection_model"
@@ -55,7 +55,7 @@ class Detector(DeviceModel[Map]):
         runtime = make_runtime(model, identity, device, options, logits=True, cut=PAGES)
         super().__init__(model, device, identity, runtime)
         self.class_names: list[str] = list(model.class_names)
-        # FAST smooths its logits after the part that is exported.
+        # FAST smooths its logits in a layer that is not exported.
         self._pooling = getattr(model, "pooling", None)
         self._postprocessor = type(model.postprocessor)
 
@@ -77,6 +77,6 @@ class Detector(DeviceModel[Map]):
 def load_detector(
     architecture: str, store: ModelStore | None, device: torch.device, options: RuntimeOptions = TORCH
 ) -> Detector:
-    """Return a detector with the weights that `load_model` finds, and its errors."""
+    """Return a detector with the weights that `load_model` finds; raises as `load_model`."""
     model, identity = load_model("detection", architecture, store, device)
     return Detector(model, device, identity, options)

@@ -1,4 +1,4 @@
-"""What all models that read batches have in common: one runtime on one device, its memory and its lock."""
+"""Base of all models that read batches: one runtime on one device, with its memory and its lock."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -15,17 +15,17 @@ Y = TypeVar("Y")
 
 
 class DeviceModel(ABC, Generic[Y]):
-    """One architecture with its weights on one device; the forward is serialised.
+    """One architecture with its weights on one device; only one forward runs at a time.
 
     Args:
         model: docTR's model
         device: where it runs
-        identity: what the summary says of it; the runtime's name and precision are added
+        identity: what the summary says about it; the runtime's name and precision are added
         runtime: runs the model's forward
     """
 
     sample: ClassVar[str]
-    """What a batch is made of, in words."""
+    """What one sample of a batch is, for messages."""
 
     parameter: ClassVar[str]
     """The parameter that chooses the architecture."""
@@ -39,25 +39,25 @@ class DeviceModel(ABC, Generic[Y]):
 
     @property
     def fitting_batch_size(self) -> int | None:
-        """None until the device runs out of memory, and from then on the samples that it is given at once."""
+        """Samples per forward once the device has run out of memory; None until then."""
         return self._turns.fitting
 
     def warm_up(self) -> None:
-        """Read one black sample: this makes the device and its libraries set up what the first forward needs.
+        """Read one black sample, so that the device and its libraries are ready for the first forward.
 
         Raises:
-            UnfitWorkerError: not even one sample can be read
+            UnfitWorkerError: a single sample does not fit into memory, or the device has failed
         """
         self.read(np.zeros((1, *self.input_shape), np.uint8))
 
     def read(self, batch: Pixels) -> list[Y]:
-        """Return what the model makes of each sample, in as many turns as the device's memory asks for.
+        """Return the model's output for each sample; splits the batch if the device's memory is too small.
 
         Args:
             batch: (n, 3, height, width) uint8; normalised on the device
 
         Raises:
-            UnfitWorkerError: not even one sample fits, or the device has failed for good
+            UnfitWorkerError: a single sample does not fit into memory, or the device has failed permanently
             RuntimeError: the model fails on this batch
         """
         return self._turns.run(batch, self._forward)
@@ -66,9 +66,9 @@ class DeviceModel(ABC, Generic[Y]):
         with torch.inference_mode():
             with self._lock:
                 output = self._runtime.forward(batch)
-            # Outside the lock: while one chunk's output is decoded, the device has the other's batch.
+            # Outside the lock: while one chunk's output is decoded, the device runs the other's batch.
             return self._decoded(output)
 
     @abstractmethod
     def _decoded(self, output: Any) -> list[Y]:
-        """Return what the runtime's output means, a value for each sample."""
+        """Return the decoded output of the runtime, one value per sample."""

@@ -1,4 +1,4 @@
-"""Batches given to a device in as many turns as its memory asks for."""
+"""Split batches to fit a device's memory."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +14,14 @@ T = TypeVar("T")
 
 
 class Turns:
-    """What is given to one model on one device; `fitting` is None until its memory did not hold a batch.
+    """Runs one model's batches on one device; `fitting` is None until a batch did not fit into its memory.
 
-    A sample is of one size whatever the image, so what fits once fits always, and is remembered.
+    All samples have the same size, so a batch size that fits once always fits; it is remembered.
 
     Args:
-        sample: what a batch is made of, in words
-        parameter: which parameter chooses a smaller model
+        device: where the model runs
+        sample: what one sample of a batch is, for messages
+        parameter: the parameter that chooses a smaller model, for messages
     """
 
     def __init__(self, device: torch.device, sample: str, parameter: str) -> None:
@@ -29,10 +30,10 @@ class Turns:
         self._sample, self._parameter = sample, parameter
 
     def run(self, batch: Pixels, forward: Callable[[Pixels], Sequence[T]]) -> list[T]:
-        """Return what `forward` makes of each sample, in order.
+        """Return the output of `forward` for each sample, in order.
 
         Raises:
-            UnfitWorkerError: not even one sample fits, or the device has failed for good
+            UnfitWorkerError: a single sample does not fit into memory, or the device has failed permanently
             RuntimeError: the model fails on this batch
         """
         made: list[T] = []
@@ -41,30 +42,30 @@ class Turns:
             with self._judging(len(turn)):
                 made += forward(turn)
                 continue
-            # Here, not where it is caught: the error's traceback holds the tensors that are to be freed.
+            # Not in the except block: the error's traceback holds the tensors that must be freed.
             self._shrink(len(turn))
         return made
 
     @contextlib.contextmanager
     def _judging(self, size: int) -> Iterator[None]:
-        """Let the block end early where the device's memory does not hold `size` samples, but holds fewer."""
+        """Suppress an out-of-memory error of the block, which runs `size` samples, if fewer may fit."""
         try:
             yield
         except torch.OutOfMemoryError as error:
             if size == 1:
                 raise UnfitWorkerError(
                     f"the memory of {self._device} does not hold one {self._sample} ({error}): "
-                    f"end what else runs there, or take a smaller {self._parameter}"
+                    f"stop other programs on it, or use a smaller {self._parameter}"
                 ) from error
         except torch.AcceleratorError as error:
-            # The device's context is lost: whatever this process sends there from now on fails too.
+            # The device's context is lost: everything that this process runs there from now on fails too.
             raise UnfitWorkerError(
                 f"the device {self._device} has failed and needs a new process ({error}): "
-                "if that goes on, check its health (nvidia-smi -q, dmesg)"
+                "if this happens again, check its health (nvidia-smi -q, dmesg)"
             ) from error
 
     def _shrink(self, tried: int) -> None:
-        # The least of both: another chunk's thread may have found out at the same time.
+        # The minimum of both: another chunk's thread may have run out of memory at the same time.
         self.fitting = min(tried // 2, self.fitting or tried)
         structlog.get_logger().warning("device_out_of_memory", tried=tried, next=self.fitting)
         if self._device.type == "cuda":

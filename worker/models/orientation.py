@@ -1,4 +1,4 @@
-"""docTR's orientation classifiers: which way up a page or a word is."""
+"""docTR's orientation classifiers: the rotation of a page or a word."""
 
 import threading
 from typing import Any
@@ -16,14 +16,14 @@ from worker.models.weights import load_model
 CROP_ORIENTATION, PAGE_ORIENTATION = ORIENTATION_MODELS
 
 BATCH_SIZES = {CROP_ORIENTATION: 128, PAGE_ORIENTATION: 4}
-"""Images classified at once: docTR's own."""
+"""Images classified at once: docTR's defaults."""
 
 DISABLED = OrientationPredictor(None, None)
-"""docTR's way of taking everything for upright."""
+"""docTR's classifier that reports every image as upright."""
 
 
 class OrientationClassifier:
-    """One classifier on one device; serialised, so that threads may share it."""
+    """One classifier on one device; a lock makes it thread-safe."""
 
     def __init__(self, model: Any, architecture: str, device: torch.device) -> None:
         self._lock = threading.Lock()
@@ -52,6 +52,6 @@ class OrientationClassifier:
 def load_orientation(
     architecture: str, store: ModelStore | None, device: torch.device
 ) -> OrientationClassifier:
-    """Return a classifier with the weights that `load_model` finds, and its errors."""
+    """Return a classifier with the weights that `load_model` finds; raises as `load_model`."""
     model, _ = load_model("orientation", architecture, store, device)
     return OrientationClassifier(model, architecture, device)

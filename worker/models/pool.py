@@ -1,4 +1,4 @@
-"""The models of one process, each loaded once, at its first use, and kept."""
+"""The models of one process: each is loaded once, at its first use, and kept."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Warmable(Protocol):
-    """A model that can read something empty, so that its first batch finds everything set up."""
+    """A model that can read an empty sample, so that everything is initialised before its first batch."""
 
     def warm_up(self) -> None: ...
 
@@ -28,8 +28,8 @@ class ModelPool(Generic[M]):
 
     Args:
         load: architecture -> model; raises TraceOcrError if there are no weights
-        on_load: told of each architecture that was loaded, and of the seconds that took
-        on_loading: told of the architecture that is being loaded from now on, and after that of none, ""
+        on_load: called with each loaded architecture and the seconds that loading took
+        on_loading: called with the architecture when loading starts, and with "" when it ends
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ModelPool(Generic[M]):
 
         Raises:
             ModelUnavailableError: there are no weights
-            UnfitWorkerError: there are, and this process cannot load them
+            UnfitWorkerError: there are weights, but this process cannot load them
         """
         with self._lock:
             if architecture not in self._loaded:
@@ -67,7 +67,7 @@ class ModelPool(Generic[M]):
             return model
         except TraceOcrError:
             raise
-        # Any exception: what is left are the device's and the installation's own failures.
+        # Any exception: the remaining failures are those of the device and the installation.
         except Exception as error:
             raise UnfitWorkerError(
                 f"{architecture} cannot be loaded ({type(error).__name__}: {error}): "

@@ -1,7 +1,7 @@
 """Step 6: docTR's recognition models.
 
 Everything that decides a string is docTR's own code: resizing, normalisation, splitting of wide crops, the
-model, merging of the split strings; or its arithmetic, bit for bit, where that was slow.
+model, merging of the split strings. Where docTR's code is slow, ours computes the same bits.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ from worker.models.weights import load_model
 
 
 class Recogniser(DeviceModel[Prediction]):
-    """Reads pieces of crops: a string and its confidence each.
+    """Reads pieces of crops: returns a string and its confidence for each.
 
     Args:
         model: a docTR recognition model
-        options: which runtime is wanted
+        options: selects the runtime
     """
 
     sample, parameter = "crop", "recognition_model"
@@ -52,7 +52,7 @@ class Recogniser(DeviceModel[Prediction]):
         )
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
-        """Return the crop's pieces as the model takes them; wide crops have several.
+        """Return the crop's pieces for the model; a wide crop has several.
 
         Args:
             pixels: RGB, (height, width, 3) uint8
@@ -64,7 +64,7 @@ class Recogniser(DeviceModel[Prediction]):
         return read
 
     def join(self, crop_map: CropMap, predictions: Sequence[Prediction]) -> Prediction:
-        """Return the whole crop's (string, confidence) from those of its pieces."""
+        """Return the crop's (string, confidence), joined from those of its pieces."""
         value, confidence = remap_preds(list(predictions), crop_map, self._overlap_ratio)[0]
         return value, float(confidence)
 
@@ -72,6 +72,6 @@ class Recogniser(DeviceModel[Prediction]):
 def load_recogniser(
     architecture: str, store: ModelStore | None, device: torch.device, options: RuntimeOptions = TORCH
 ) -> Recogniser:
-    """Return a recogniser with the weights that `load_model` finds, and its errors."""
+    """Return a recogniser with the weights that `load_model` finds; raises as `load_model`."""
     model, identity = load_model("recognition", architecture, store, device)
     return Recogniser(model, device, identity, options)

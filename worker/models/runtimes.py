@@ -1,4 +1,4 @@
-"""What runs a model's forward on a device: torch, or ONNX Runtime where that is faster."""
+"""Runtimes that run a model's forward on a device: torch, or ONNX Runtime where it is faster."""
 
 import contextlib
 import hashlib
@@ -40,24 +40,24 @@ EXPORTABLE = (
     "parseq",
     "viptr_tiny",
 )
-"""Architectures whose exported graph gives the logits that docTR goes on with; `sar_resnet31` and `master`
-spell character by character, and stay with torch."""
+"""Architectures whose exported graph returns the logits that docTR decodes. `sar_resnet31` and `master`
+decode character by character, and always use torch."""
 
 TOLERANCE = 1e-3
-"""Greatest difference between an exported model's logits and torch's own, on noise: 3e-6 is what was seen."""
+"""Maximum difference between an exported model's logits and torch's, on noise; the measured one is 3e-6."""
 
 PROBE = 3
-"""Pieces in that comparison: not the one piece that the export is traced with."""
+"""Samples in that comparison; more than the one sample that the export is traced with."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How ONNX Runtime is given a batch on a processor of many cores.
+    """How to split a batch for ONNX Runtime on a processor with many cores.
 
     Args:
-        part: samples that one lane takes at once. Not a number that depends on the cores: what is read
-            together must not depend on the machine.
-        lanes: parts in work at once, at most; further cores work together on a part
+        part: samples that one lane runs at once. It does not depend on the number of cores: the machine must
+            not decide which samples are read together.
+        lanes: maximum parts that run at once; further cores share the work on a part
     """
 
     part: int
@@ -65,20 +65,20 @@ class Cut:
 
 
 CROPS = Cut(part=16, lanes=8)
-"""A batch of 128 crops."""
+"""For a batch of 128 crops."""
 
 PAGES = Cut(part=1, lanes=2)
-"""A batch of two pages, the contract's default; one has as many pixels as 256 crops."""
+"""For a batch of two pages, the Trace OCR API's default; a page has as many pixels as 256 crops."""
 
 Output = Any
-"""Logits as a tensor, to be decoded; or a list of (string, confidence) pairs, already decoded."""
+"""Logits as a tensor, or a list of decoded (string, confidence) pairs."""
 
 
 @dataclass(frozen=True)
 class RuntimeOptions:
     """The settings that choose a runtime.
 
-    `auto` takes the fastest that is installed for the device: torch on a GPU, ONNX Runtime on a CPU.
+    `auto` uses the fastest one that is installed for the device: torch on a GPU, ONNX Runtime on a CPU.
     """
 
     runtime: Literal["auto", "torch", "onnx"] = "auto"
@@ -87,29 +87,29 @@ class RuntimeOptions:
 
 
 TORCH = RuntimeOptions("torch")
-"""The runtime that every device and every architecture has."""
+"""The runtime that works on every device, for every architecture."""
 
 
 class Runtime(Protocol):
-    """One model on one device; not called by two threads at once."""
+    """One model on one device; not thread-safe."""
 
     name: str
     precision: str
 
     def forward(self, batch: Pixels) -> Output:
-        """Return what the model makes of a batch, (n, 3, height, width) uint8."""
+        """Return the model's output for a batch, (n, 3, height, width) uint8."""
         ...
 
 
 class TorchRuntime:
     """The model as docTR built it.
 
-    On a CPU it computes docTR's own bits. On a GPU convolutions are laid out channels-last, which is faster,
-    and differs in the last bits, as any two GPUs do.
+    On a CPU it computes the same bits as docTR. On a GPU convolutions use the channels-last layout, which is
+    faster, and differs in the last bits, as any two GPUs do.
 
     Args:
-        options: float16 and torch.compile may change a string; float16 is for GPUs alone
-        logits: the model returns its logits instead of decoding them
+        options: float16 and torch.compile may change a string; float16 is only used on GPUs
+        logits: return the model's logits instead of decoding them
     """
 
     name = "torch"
@@ -124,12 +124,12 @@ class TorchRuntime:
         if logits:
             model.exportable = True
         if options.torch_compile:
-            # Batches are of one size but for a chunk's last: dynamic, so that it is not compiled for each.
+            # Only a chunk's last batch has another size: dynamic avoids compiling for each size.
             self._model = torch.compile(self._model, dynamic=True)
             self.name = "torch.compile"
 
     def forward(self, batch: Pixels) -> Output:
-        """Return logits, or the pairs that the model decodes by itself."""
+        """Return logits, or the pairs that the model decodes itself."""
         half = self.precision == "float16"
         with torch.inference_mode(), torch.autocast(self._device.type, torch.float16, enabled=half):
             values = self._normalise(batch, self._layout)
@@ -141,12 +141,13 @@ class TorchRuntime:
 class OnnxRuntime:
     """An exported model under ONNX Runtime, on the CPU; its output is always logits.
 
-    A batch is cut into parts that fit the processor's caches, and each core runs one from end to end: a fifth
-    faster than all cores together on every layer of the whole batch, where they wait for each other.
+    A batch is split into parts that fit the processor's caches, and each core runs one through all layers: a
+    fifth faster than all cores together on each layer of the whole batch, where they wait for each other.
 
     Args:
         graph: the exported file
         cfg: the model's `cfg`
+        cut: how to split a batch
     """
 
     name = "onnxruntime"
@@ -158,7 +159,7 @@ class OnnxRuntime:
         cores = torch.get_num_threads()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(1, cores // cut.lanes)
-        # Threads that spin for their next piece of work take the processor from those that decode.
+        # Threads that spin while they wait for work take the processor from the decoding threads.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(str(graph), options, ["CPUExecutionProvider"])
         self._normalise = Normaliser(cfg, torch.device("cpu"))
@@ -184,20 +185,21 @@ def make_runtime(
     logits: bool,
     cut: Cut = CROPS,
 ) -> Runtime:
-    """Return the runtime that the options ask for; torch where the other one cannot run the model.
+    """Return the runtime that the options select, or torch if that one cannot run the model.
 
     Args:
         identity: the model's architecture and `weights_sha256`
-        logits: the model's logits are decoded by the caller
+        logits: the caller decodes the model's logits
+        cut: how ONNX Runtime splits a batch
 
     Raises:
-        SettingsError: ONNX Runtime was asked for and is not installed, or on a GPU
+        SettingsError: the options require ONNX Runtime, but it is not installed or the device is a GPU
     """
     if _wants_onnx(identity, device, options):
         try:
             graph = exported(model, identity)
             return OnnxRuntime(graph, model.cfg, cut)
-        # Any exception: exporters fail in many ways, and torch reads the same strings, only slower.
+        # Any exception: exporters fail in many ways, and torch reads the same strings, but slower.
         except Exception as error:
             structlog.get_logger().warning("onnx_not_used", error=f"{type(error).__name__}: {error}")
     return TorchRuntime(model, device, options, logits=logits)
@@ -209,11 +211,11 @@ def _wants_onnx(identity: dict[str, str], device: torch.device, options: Runtime
     installed = _is_installed()
     if options.runtime == "onnx" and not installed:
         raise SettingsError(
-            "runtime onnx was asked for, but is not installed: pip install 'trace-ocr-batch[onnx]', "
+            "runtime onnx is selected but not installed: pip install 'trace-ocr-batch[onnx]', "
             "or set TRACE_OCR_RUNTIME=auto"
         )
     if options.runtime == "onnx" and device.type != "cpu":
-        raise SettingsError("runtime onnx reads on CPUs only: set TRACE_OCR_RUNTIME=torch for GPUs")
+        raise SettingsError("runtime onnx runs on CPUs only: set TRACE_OCR_RUNTIME=torch for GPUs")
     return installed and device.type == "cpu" and identity["architecture"] in EXPORTABLE
 
 
@@ -222,12 +224,13 @@ def _is_installed() -> bool:
 
 
 def exported(model: Any, identity: dict[str, str]) -> Path:
-    """Return the model's graph, from the cache or exported into it; one process of a machine at a time.
+    """Return the model's graph from the cache, exporting it if needed; a lock admits one process at a time.
 
-    The file's name has the weights' checksum and the versions that made it, so that it never goes stale.
+    The file's name depends on the weights' checksum and the versions of docTR and torch, so it is never
+    stale.
 
     Raises:
-        ValueError: the graph's logits are not the model's
+        ValueError: the graph's logits differ from the model's
     """
     versions = [importlib.metadata.version(name) for name in ("python-doctr", "torch")]
     key = hashlib.sha256("-".join([identity["weights_sha256"], *versions]).encode()).hexdigest()[:32]
@@ -264,7 +267,7 @@ def _verify(model: Any, runtime: OnnxRuntime) -> None:
 
 @contextlib.contextmanager
 def _exportable(model: Any) -> Iterator[None]:
-    """Let docTR's model return its logits alone for a block."""
+    """Make docTR's model return only its logits for a block."""
     before, model.exportable = model.exportable, True
     try:
         yield

@@ -1,4 +1,4 @@
-"""docTR's models with their weights: from the model store, or docTR's own; verified, never run as code."""
+"""docTR's models with weights from the model store or from docTR; verified, and never executed as code."""
 
 import hashlib
 import importlib.metadata
@@ -18,20 +18,20 @@ from contract.model_store import ModelCard, ModelStore, doctr_cache
 Task = Literal["recognition", "detection", "orientation"]
 
 _ZOO = {"recognition": recognition, "detection": detection, "orientation": classification}
-"""docTR's module that builds the models of each task."""
+"""docTR's modules that build the models of each task."""
 
 
 def select_device(name: str) -> torch.device:
     """Return the torch device for 'cpu', or CUDA's first visible device for anything else.
 
     Raises:
-        SettingsError: a GPU is asked for and torch sees none
+        SettingsError: a GPU is required and torch finds none
     """
     if name == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise SettingsError(
-            f"device {name} was asked for, but torch sees no CUDA device: check the driver (nvidia-smi), "
+            f"device {name} is selected, but torch finds no CUDA device: check the driver (nvidia-smi), "
             "or run with --devices cpu"
         )
     return torch.device("cuda:0")
@@ -40,12 +40,12 @@ def select_device(name: str) -> torch.device:
 def load_model(
     task: Task, architecture: str, store: ModelStore | None, device: torch.device
 ) -> tuple[Any, dict[str, str]]:
-    """Return a model and what the summary says of it: from the model store if that has it, else docTR's.
+    """Return a model and its identity for the summary: from the model store if it has it, else from docTR.
 
-    The model is on the CPU still; `device` is where it will run.
+    The model is still on the CPU; `device` is where it will run.
 
     Raises:
-        ModelUnavailableError: neither is to be had, or what is there fails its verification
+        ModelUnavailableError: no weights are available, or they fail verification
     """
     card = store.card(architecture) if store else None
     if store and card:
@@ -60,7 +60,7 @@ def load_model(
         _load_state(model, data, str(path))
         origin, sha256 = str(model.cfg["url"]), hashlib.sha256(data).hexdigest()
     if task == "detection" and architecture.startswith("fast_"):
-        # As docTR's predictor does: the same function with fewer layers.
+        # As docTR's predictor does: it computes the same function with fewer layers.
         model = reparameterize(model)
     return model.eval(), _identity(architecture, origin, sha256, device)
 
@@ -81,10 +81,10 @@ def _build(task: Task, architecture: str, *, vocab: str | None = None) -> Any:
 
 
 def _load_state(model: Any, data: bytes, where: str) -> None:
-    """Load a checkpoint strictly; weights_only never runs code from the file."""
+    """Load a checkpoint strictly; weights_only prevents running code from the file."""
     try:
         model.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
-    # Any exception: a damaged or foreign checkpoint fails in many ways, and all mean the same to the user.
+    # Any exception: a damaged or wrong checkpoint fails in many ways, which all mean the same to the user.
     except Exception as error:
         raise ModelUnavailableError(
             f"{where} holds no weights for this architecture ({type(error).__name__}): replace the file"
@@ -92,7 +92,7 @@ def _load_state(model: Any, data: bytes, where: str) -> None:
 
 
 def _download(url: str, architecture: str) -> Path:
-    """Return docTR's pretrained file, from its cache or its hub; one process of a machine at a time."""
+    """Return docTR's pretrained file from its cache or its hub; a lock admits one process at a time."""
     folder = doctr_cache()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def _download(url: str, architecture: str) -> Path:
     except (OSError, ValueError) as error:
         raise ModelUnavailableError(
             f"no weights for {architecture}: docTR's could not be downloaded ({error}), and no model store "
-            f"holds them. Either let this machine reach {url} once (or copy that file into {folder}), "
+            f"has them. Either let this machine reach {url} once (or copy that file into {folder}), "
             f"or set TRACE_OCR_MODEL_STORE to a folder or s3:// prefix with {architecture}.pt and "
             f"{architecture}.json"
         ) from error

@@ -1,1 +1,1 @@
-"""What a worker process counts, and what watches it."""
+"""A worker process's metrics and its watchdog."""

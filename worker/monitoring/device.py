@@ -1,4 +1,4 @@
-"""The device: what NVML says of the GPU that this process is pinned to; None on the CPU."""
+"""The device: NVML's figures for the GPU that this process is pinned to; none on the CPU."""
 
 import threading
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import pynvml
 import structlog
 
 NVML_ERRORS = (pynvml.NVMLError, OSError, ValueError, AttributeError)
-"""What pynvml raises where the driver is missing, too old, or does not know the device."""
+"""What pynvml raises if the driver is missing, too old, or does not know the device."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceUse:
-    """A GPU's use: memory in bytes, over all its processes; `utilisation` in 0..1, None where not told."""
+    """A GPU's use: memory in bytes, over all its processes; `utilisation` in 0..1, None if unknown."""
 
     memory_used: int
     memory_total: int
@@ -21,10 +21,10 @@ class DeviceUse:
 
 
 class Device:
-    """One device by its number as nvidia-smi has it, its UUID, or 'cpu'. Nothing here raises.
+    """One device by its number in nvidia-smi, its UUID, or 'cpu'. No method raises.
 
     Args:
-        name: the worker's `devices` setting, which its launcher has narrowed to one
+        name: the worker's `devices` setting, which its launcher has set to one device
     """
 
     def __init__(self, name: str) -> None:
@@ -34,7 +34,7 @@ class Device:
         self._lock = threading.Lock()
 
     def label(self) -> str:
-        """Return what the device is called: 'cpu', or a GPU's model where NVML knows it."""
+        """Return the device's name: 'cpu', or the GPU's model if NVML knows it."""
         if self._name == "cpu":
             return "cpu"
         with self._lock:
@@ -45,7 +45,7 @@ class Device:
                 return f"gpu{self._name}"
 
     def use(self) -> DeviceUse | None:
-        """Return how much of the device is in use, or None where that cannot be told."""
+        """Return how much of the device is in use, or None if unknown."""
         if self._name == "cpu":
             return None
         with self._lock:
@@ -69,14 +69,14 @@ class Device:
         return self._handle
 
     def _tell(self, error: Exception) -> None:
-        """Log the first failure; without these figures a worker reads as well as with them."""
+        """Log only the first failure; a worker works the same without these figures."""
         if not self._told:
             self._told = True
             structlog.get_logger().warning("device_not_measured", device=self._name, error=str(error))
 
 
 def _utilisation(handle: Any) -> float | None:
-    """Return the share of the last sampling period in which a kernel ran; parts of a GPU (MIG) have none."""
+    """Return the fraction of the last sampling period in which a kernel ran; MIG devices do not report it."""
     try:
         return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
     except NVML_ERRORS:

@@ -1,4 +1,4 @@
-"""What one worker process counts, in a registry of its own; reported as Prometheus text."""
+"""The metrics of one worker process, in a separate registry; reported as Prometheus text."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, get_args
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from worker.pipeline.run import Timings
 
 UPLOAD = "upload"
-"""The label of files that were sent over HTTP, next to those of jobs, which are their kinds."""
+"""The `kind` label of files sent over HTTP; the label of a job is its kind."""
 
 Outcome = Literal["done", "skipped", "handed_back", "dropped_for_resend", "job_failed", "dropped"]
-"""What became of a message; `done` covers a chunk that another run had read already."""
+"""The outcome of a message; `done` includes chunks that another run had read already."""
 
 
 class WorkerMetrics:
-    """Counters of one process, safe for its threads.
+    """Counters of one process; thread-safe.
 
     Args:
-        device: whose use is told with them
+        device: the device whose use is reported too
     """
 
     def __init__(self, device: "Device") -> None:
@@ -63,13 +63,13 @@ class WorkerMetrics:
         )
         self.loading = ""
         self.on_loading: Callable[[], None] = lambda: None
-        """Called when a model begins or ends to be loaded."""
+        """Called when loading of a model starts or ends."""
         self._begin_at_zero()
         ProcessCollector(registry=registry)
         registry.register(_DeviceCollector(device))
 
     def _begin_at_zero(self) -> None:
-        """Make the series there are from the start: a rate needs a first value to grow from."""
+        """Create all series at the start: a rate needs a first value."""
         for kind in (*KINDS, UPLOAD):
             for outcome in ("completed", "failed"):
                 self._items.labels(kind, outcome)
@@ -93,19 +93,19 @@ class WorkerMetrics:
             self._stages.labels(kind, stage).inc(spent)
 
     def read(self, kind: str, timings: "Timings", batch_size: int) -> None:
-        """Count what one run of the stages took: seconds, batches, and the pieces that were in them."""
+        """Count the seconds, batches and samples of one run."""
         self.stages(kind, timings.seconds)
         self._batches.labels(kind).inc(timings.batches)
         self._pieces.labels(kind).inc(timings.pieces)
         self._places.labels(kind).inc(timings.batches * batch_size)
 
     def model_loading(self, architecture: str) -> None:
-        """Note which model is being loaded; none if it is empty."""
+        """Record which model is being loaded; an empty name means none."""
         self.loading = architecture
         self.on_loading()
 
     def model_loaded(self, architecture: str, seconds: float) -> None:
-        """Note what loading a model took."""
+        """Record the seconds that loading a model took."""
         self._loads.labels(architecture).set(seconds)
 
     def s3(self, operation: str, outcome: Literal["ok", "error", "retried"], retries: int) -> None:
@@ -123,7 +123,7 @@ class _DeviceCollector(Collector):
         self._device = device
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the device's use; nothing where it is not known."""
+        """Yield the device's use; nothing if it is unknown."""
         use = self._device.use()
         if use is None:
             return

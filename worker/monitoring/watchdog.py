@@ -1,4 +1,4 @@
-"""The watchdog: ends a process whose chunk makes no progress, since threads cannot be ended one by one."""
+"""The watchdog: ends a process whose chunk makes no progress, since single threads cannot be ended."""
 
 import faulthandler
 import os
@@ -10,19 +10,19 @@ from contextlib import contextmanager
 import structlog
 
 STALLED_STATUS = 75
-"""Exit status of a process that its watchdog ended; sysexits' EX_TEMPFAIL: try again."""
+"""Exit status of a process that its watchdog ended; EX_TEMPFAIL of sysexits.h: try again."""
 
 LOOKS_PER_DEADLINE = 10
-"""Looks within one deadline, so that a stall is noticed at most a tenth of it late."""
+"""Checks per deadline, so that a stall is detected at most a tenth of it late."""
 
 
 class Watchdog:
-    """Watches the chunks of one process; at a stall, the whole process ends and its launcher restarts it.
+    """Watches the chunks of one process; on a stall, the whole process ends and its launcher restarts it.
 
     The chunk's message is then delivered again, and its next run is careful.
 
     Args:
-        seconds: longest time without progress
+        seconds: maximum time without progress
         on_stall: ends the process; replaced in tests
     """
 
@@ -34,7 +34,7 @@ class Watchdog:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Start watching, in a thread of its own."""
+        """Start watching, in a separate thread."""
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def close(self) -> None:
@@ -43,9 +43,9 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Iterator[Callable[[], None]]:
-        """Watch a block; yield the function that is called, from any thread, whenever it has made progress.
+        """Watch a block; yield the function to call, from any thread, when the block has made progress.
 
-        A thread that still calls it when the block has ended changes nothing.
+        Calls after the block has ended change nothing.
         """
         key = threading.get_ident()
 
@@ -63,7 +63,7 @@ class Watchdog:
                 self._seen.pop(key, None)
 
     def progress_age(self) -> float:
-        """Return how many seconds ago the slowest running chunk last moved; 0 while none runs."""
+        """Return the seconds since the slowest running chunk last made progress; 0 while none runs."""
         with self._lock:
             oldest = min(self._seen.values(), default=None)
         return time.monotonic() - oldest if oldest is not None else 0.0
@@ -79,6 +79,6 @@ class Watchdog:
 
 
 def _end_process() -> None:
-    """Leave at once, with every thread's stack on standard error: a hung thread would block a normal exit."""
+    """Exit at once, with every thread's stack on standard error: a hung thread would block a normal exit."""
     faulthandler.dump_traceback()
     os._exit(STALLED_STATUS)

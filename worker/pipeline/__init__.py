@@ -1,1 +1,1 @@
-"""Items to full batches and back to lines."""
+"""The pipeline: items to full batches, and back to lines."""

@@ -1,4 +1,4 @@
-"""Work done ahead of whoever needs it, in order and within bounds."""
+"""Run a function ahead of its consumer, in order and with a bound."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,10 +10,10 @@ U = TypeVar("U")
 
 
 def ahead(pool: Executor, function: Callable[[T], U], values: Iterable[T], window: int) -> Iterator[U]:
-    """Yield function(value) in order, at most `window` of them running or waiting to be taken.
+    """Yield function(value) in order; at most `window` results are running or waiting for the consumer.
 
-    What no thread of the pool has begun by the time that it is needed, the caller does itself: it would only
-    wait, and a pool of few threads then suffices for values that take long as for those that do not.
+    If no thread of the pool has started a value when its result is needed, the caller computes it: it would
+    only wait otherwise. So a pool of few threads is enough for slow values too.
 
     `Executor.map` has no such bound in Python 3.11: it would decode a whole chunk at once.
     """

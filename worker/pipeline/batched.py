@@ -1,4 +1,4 @@
-"""The one place where samples become batches: full ones, across items, and one by one where that fails."""
+"""The one place where samples become batches: full ones, across items, or one by one if a batch fails."""
 
 import time
 from collections import deque
@@ -18,11 +18,11 @@ Y_co = TypeVar("Y_co", covariant=True)
 
 
 class Model(Protocol[Y_co]):
-    """What reads batches; `worker.models` holds the real ones."""
+    """A model that reads batches; the real ones are in `worker.models`."""
 
     @property
     def sample(self) -> str:
-        """What a batch is made of, in words."""
+        """What one sample of a batch is, for messages."""
 
     @property
     def parameter(self) -> str:
@@ -30,13 +30,13 @@ class Model(Protocol[Y_co]):
 
     @property
     def fitting_batch_size(self) -> int | None:
-        """None until the device runs out of memory, and from then on the samples that it is given at once."""
+        """Samples per forward once the device has run out of memory; None until then."""
 
     def read(self, batch: Pixels) -> Sequence[Y_co]:
-        """Return what the model makes of each sample, in as many turns as the device's memory asks for.
+        """Return the model's output for each sample; splits the batch if the device's memory is too small.
 
         Raises:
-            UnfitWorkerError: not even one sample fits, or the device has failed for good
+            UnfitWorkerError: a single sample does not fit into memory, or the device has failed permanently
             RuntimeError: the model fails on this batch
         """
 
@@ -51,17 +51,20 @@ def batched(
     code: ErrorCode,
     last: bool = False,
 ) -> Iterator[tuple[T, list[Y] | ItemError]]:
-    """Yield each owner with what the model makes of its samples, in order.
+    """Yield each owner with the model's outputs for its samples, in order.
 
-    Batches are full across owners, but for the last one. Where a batch fails, its samples are read one by
-    one; an owner with a sample that fails alone comes with that error. An owner without samples passes by.
+    Batches are full across owners, except the last one. If a batch fails, its samples are read one by one; an
+    owner with a sample that fails alone is yielded with that error. An owner without samples is yielded in
+    its place with an empty list.
 
     Args:
         owned: owners, each with its samples, (3, height, width) uint8 each, all of one shape
+        model: reads the batches
+        run: the run that the items belong to
         size: samples per batch
-        stage: what the model's seconds are added to
-        code: of the error of a sample that the model fails on
-        last: the model is the pipeline's last one: its batches and the owners that are read are counted
+        stage: the timing key that the model's seconds are added to
+        code: error code of a sample that the model fails on
+        last: the model is the pipeline's last one: count its batches, and report the owners as progress
     """
     batch: _Batch[T, Y] = _Batch(model, run, size, stage, code, counted=last)
     for owner, samples in owned:
@@ -75,7 +78,7 @@ def batched(
 
 
 class _Waiting(Generic[T, Y]):
-    """An owner some of whose samples are still to be read."""
+    """An owner that waits until all its samples are read."""
 
     __slots__ = ("_error", "_made", "_owner", "_samples")
 
@@ -100,7 +103,7 @@ class _Waiting(Generic[T, Y]):
 
 
 class _Batch(Generic[T, Y]):
-    """A batch that fills, and the owners that wait for it; its array is allocated with its first sample."""
+    """A batch being filled, and the owners that wait for it; the first sample allocates its array."""
 
     def __init__(
         self, model: Model[Y], run: ChunkRun, size: int, stage: str, code: ErrorCode, *, counted: bool
@@ -113,7 +116,7 @@ class _Batch(Generic[T, Y]):
         self._done = 0
 
     def add(self, owner: T, samples: Sequence[Pixels]) -> None:
-        """Take an owner's samples; each time that they fill the batch, it is read."""
+        """Add an owner's samples; read the batch each time it is full."""
         waiting: _Waiting[T, Y] = _Waiting(owner, len(samples))
         self._waiting.append(waiting)
         for sample in samples:
@@ -125,13 +128,13 @@ class _Batch(Generic[T, Y]):
                 self.read()
 
     def complete(self) -> Iterator[tuple[T, list[Y] | ItemError]]:
-        """Yield the owners, in order, up to the first that still has samples to be read."""
+        """Yield the complete owners, in order, up to the first that still has unread samples."""
         while self._waiting and self._waiting[0].is_complete:
             self._done += 1
             yield self._waiting.popleft().outcome()
 
     def read(self) -> None:
-        """Give what is there to the model, and each owner what is made of its samples."""
+        """Read the samples added so far, and give each owner the outputs for its samples."""
         if self._pixels is None:
             return
         self._run.check_alive()

@@ -1,4 +1,4 @@
-"""What one run over some items needs besides the items, and what it costs. Knows no Celery and no Redis."""
+"""What one run over items needs besides the items, and its timings. Independent of Celery and Redis."""
 
 import threading
 import time
@@ -14,18 +14,18 @@ from worker.images.decode import DecodedImage, File
 from worker.images.files import Decoding
 
 PREFETCH_BATCHES = 2
-"""Batches' worth of images decoded ahead of the model: one that fills while one waits."""
+"""Batches of images decoded ahead of the model: one is filled while one waits."""
 
 ModelIdentity = dict[str, str]
-"""What the summary says of a model: architecture, checksum, source, versions, device, runtime."""
+"""What the summary says about a model: architecture, checksum, source, versions, device, runtime."""
 
 
 @dataclass
 class Timings:
-    """Seconds per stage, summed over threads; and how full the batches of the last model were.
+    """Seconds per stage, summed over threads, and how full the last model's batches were.
 
     `begun_at` is when the run was made, in Unix seconds: its models are loaded by then.
-    `fitting_batch_size` is what the device was given at once instead, where its memory was short.
+    `fitting_batch_size` is the samples per forward after the device ran out of memory; None if it did not.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Timings:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, stage: str, seconds: float) -> None:
-        """Add to a stage; from any thread."""
+        """Add seconds to a stage; thread-safe."""
         with self._lock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
@@ -49,14 +49,14 @@ class ChunkRun:
         fetch: item -> its file; raises ItemError
         decode: item, its file -> image; raises ItemError
         attempt: which run of the chunk this is, counted from 1
-        pool: threads for decode and preparation; and for fetch, where files are near
-        window: items prepared ahead of the model at most; bounds the chunk's memory
+        pool: threads for decoding and preparation, and for fetching local files
+        window: maximum items prepared ahead of the model; bounds the chunk's memory
         stop: set when the worker must hand the chunk back
-        on_progress: called with the number of items that are read
-        on_alive: called for each item and batch, by the pool too: the watchdog's sign that the chunk moves
-        fetchers: threads for fetch alone, where the network takes the time
-        fetch_window: files fetched ahead of being decoded at most, if there are such threads
-        timings: where every stage adds its seconds
+        on_progress: called with the number of items read
+        on_alive: called for each item and batch, also by the pool: tells the watchdog of progress
+        fetchers: threads that only fetch remote files; None for local files
+        fetch_window: maximum files fetched ahead of decoding, if there are `fetchers`
+        timings: each stage adds its seconds here
     """
 
     fetch: Callable[[Item], File]
@@ -72,13 +72,13 @@ class ChunkRun:
     timings: Timings = field(default_factory=Timings)
 
     def check_alive(self) -> None:
-        """Tell the watchdog that the chunk moves; raises InterruptedChunkError if the worker is stopping."""
+        """Tell the watchdog of progress; raises InterruptedChunkError if the worker is stopping."""
         self.on_alive()
         if self.stop.is_set():
             raise InterruptedChunkError("the worker is stopping; the chunk goes back to the queue")
 
     def fetched(self, item: Item) -> File | ItemError:
-        """Return an item's file, or the error that it ends as."""
+        """Return an item's file, or its error."""
         started = time.perf_counter()
         try:
             return self.fetch(item)
@@ -88,7 +88,7 @@ class ChunkRun:
             self.timings.add("fetch", time.perf_counter() - started)
 
     def decoded(self, item: Item, file: File | ItemError) -> DecodedImage | ItemError:
-        """Return the image in an item's file, or the error that it ends as."""
+        """Return the image in an item's file, or its error."""
         if isinstance(file, ItemError):
             return file
         started = time.perf_counter()
@@ -100,16 +100,16 @@ class ChunkRun:
             self.timings.add("decode", time.perf_counter() - started)
 
     def error_line(self, item: Item, error: ItemError) -> ErrorLine:
-        """Return the line of an item that ends as an error."""
+        """Return the error line of an item."""
         return ErrorLine(item.id, item.uri, Failure(error.code, error.message), self.attempt)
 
 
 class Pipeline(Protocol):
-    """The device half of a kind, ready to read with a job's parameters."""
+    """A kind's pipeline with a job's parameters and models."""
 
     @property
     def models(self) -> tuple[ModelIdentity, ...]:
-        """The models in the order in which they read; batches are counted for the last one."""
+        """The models in the order in which they run; batches are counted for the last one."""
 
     @property
     def batch_size(self) -> int:
@@ -121,18 +121,18 @@ class Pipeline(Protocol):
 
     @property
     def decoding(self) -> Decoding:
-        """How an item's file becomes its image."""
+        """How to decode an item's file."""
 
     def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:
         """Yield one line per item, in order.
 
         Raises:
             InterruptedChunkError: `run.stop` was set
-            StorageUnavailableError: storage is away; the chunk is to be tried again
-            UnfitWorkerError: the device has failed; another process is to read the chunk
+            StorageUnavailableError: storage cannot be reached; the chunk must be retried
+            UnfitWorkerError: the device has failed; another process must read the chunk
         """
 
 
 def name_of(item: Item) -> str:
-    """Return what the Trace OCR API calls an item's name: its file's, without folders."""
+    """Return an item's `name` in the Trace OCR API: its file's name without folders."""
     return item.uri.rpartition("/")[2]

@@ -90,7 +90,7 @@ class TestMemory:
     def test_a_device_that_does_not_hold_one_sample_makes_the_worker_unfit(self, turns: Turns) -> None:
         with pytest.raises(
             UnfitWorkerError,
-            match=r"memory of cpu does not hold one page .*2\.00 GiB.*take a smaller detection_model",
+            match=r"memory of cpu does not hold one page .*2\.00 GiB.*use a smaller detection_model",
         ):
             turns.run(batch_of(4), FakeDevice(holds=0))
 
