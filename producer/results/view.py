@@ -31,7 +31,7 @@ from contract.storage import Storage
 from contract.workspace import Workspace, intact
 
 BREAKING = (ErrorCode.WORKER_CRASHED, ErrorCode.TIMED_OUT)
-"""Errors of items that killed their worker process: opening such an item here could kill the command too."""
+"""Errors of items that crashed a worker's process or made it hang: opening them could do the same here."""
 
 READ_AHEAD = 32
 """Chunks searched at once, to hide S3's latency."""
@@ -93,11 +93,13 @@ class Pictures:
         """Return an item's image, RGB, upright, no larger than a screen.
 
         Raises:
-            StorageError, ItemError, OSError: the image cannot be read, or killed its worker process
+            StorageError, ItemError, OSError: the image cannot be read, or crashed or hung a worker's process
         """
         item = found.item
         if isinstance(found.line, ErrorLine) and found.line.error.code in BREAKING:
-            raise ItemError(found.line.error.code, "it killed a worker process, so it is not opened here")
+            raise ItemError(
+                found.line.error.code, "it crashed or hung a worker's process, so it is not opened here"
+            )
         if item.page and is_document(item.uri):
             picture = self._page(self._path(item.uri), item.page)
         else:

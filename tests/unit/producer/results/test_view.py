@@ -242,7 +242,7 @@ class TestPicture:
             pictures.of(found(tmp_path / "a.png"))
 
     @pytest.mark.parametrize("code", [ErrorCode.WORKER_CRASHED, ErrorCode.TIMED_OUT])
-    def test_an_item_that_killed_a_worker_is_not_opened(
+    def test_an_item_that_crashed_a_worker_is_not_opened(
         self, code: ErrorCode, samples: Path, pictures: Pictures
     ) -> None:
         line = failed_line("a", code)
