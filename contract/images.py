@@ -14,7 +14,7 @@ SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0", b"MM\0*", b
 """First bytes of those formats: a file that starts with them and cannot be opened is a damaged image."""
 
 _UNIT = 2**31
-"""The integer that stands for 1.0; -2**31 is the largest power of 2 in 32 bits."""
+"""The integer that represents 1.0; -2**31 is the largest power of 2 in 32 bits."""
 
 
 def decode_rgb(data: bytes, max_pixels: int) -> tuple[Image.Image, str | None]:

@@ -178,9 +178,9 @@ class Reporter:
             self._thread.join(FORGET_SECONDS)
 
     def _run(self) -> None:
-        told = False
+        logged = False
         while not self._ended.is_set():
-            told = self._write(told)
+            logged = self._write(logged)
             self._woken.wait(REPORT_SECONDS)
             self._woken.clear()
         try:
@@ -189,19 +189,19 @@ class Reporter:
         except redis.RedisError as error:
             structlog.get_logger().debug("report_not_removed", error=str(error))
 
-    def _write(self, told: bool) -> bool:
+    def _write(self, logged: bool) -> bool:
         """Write one report; return whether a failure is logged."""
         log = structlog.get_logger()
         try:
             self._last = self._make_report()
             self._reports.write(self._last)
         except redis.RedisError as error:
-            if not told:
+            if not logged:
                 log.warning("report_failed", error=str(error))
             return True
         # Any exception: a failure to collect the metrics must not end the reporter.
         except Exception as error:
-            if not told:
+            if not logged:
                 log.error("report_failed", exc_info=error)
             return True
         return False

@@ -76,11 +76,11 @@ def _models(settings: Settings, storage: Storage, metrics: WorkerMetrics) -> Mod
     store = ModelStore(settings.model_store, storage) if settings.model_store else None
     device = select_device(settings.devices)
     options = RuntimeOptions(settings.runtime, settings.precision, settings.torch_compile)
-    told = metrics.model_loaded, metrics.model_loading
+    observers = metrics.model_loaded, metrics.model_loading
     return Models(
-        ModelPool(lambda name: load_recogniser(name, store, device, options), *told),
-        ModelPool(lambda name: load_detector(name, store, device, options), *told),
-        ModelPool(lambda name: load_orientation(name, store, device), *told),
+        ModelPool(lambda name: load_recogniser(name, store, device, options), *observers),
+        ModelPool(lambda name: load_detector(name, store, device, options), *observers),
+        ModelPool(lambda name: load_orientation(name, store, device), *observers),
     )
 
 

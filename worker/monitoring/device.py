@@ -30,7 +30,7 @@ class Device:
     def __init__(self, name: str) -> None:
         self._name = name
         self._handle: Any = None
-        self._told = False
+        self._logged = False
         self._lock = threading.Lock()
 
     def label(self) -> str:
@@ -70,8 +70,8 @@ class Device:
 
     def _tell(self, error: Exception) -> None:
         """Log only the first failure; a worker works the same without these figures."""
-        if not self._told:
-            self._told = True
+        if not self._logged:
+            self._logged = True
             structlog.get_logger().warning("device_not_measured", device=self._name, error=str(error))
 
 

@@ -1,4 +1,4 @@
-"""Child processes that open strangers' files: what they may do to their parent, which is to cost one request.
+"""Child processes that open untrusted files: a bad file costs their parent only one request.
 
 The children are real ones, of a program that does what each request orders.
 """
@@ -247,7 +247,7 @@ class TestPool:
         with pool.lent() as first:
             assert first is one
 
-    def test_one_is_given_back_whatever_its_request_does(
+    def test_one_is_given_back_even_if_its_request_fails(
         self, make_child: Callable[[], ChildProcess]
     ) -> None:
         pool = ChildPool(make_child)

@@ -1,4 +1,4 @@
-"""Documents: how many pages each has, and what is said of those that cannot be opened."""
+"""Documents: page counts, and the errors of documents that cannot be opened."""
 
 import io
 import re
@@ -65,7 +65,7 @@ def png() -> bytes:
 
 
 class Links:
-    """Where the directories of a TIFF lie, and where each says which is next."""
+    """The offsets of a TIFF's directories, and of each one's pointer to the next."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -118,7 +118,7 @@ class TestNames:
 class TestPageCount:
     @pytest.mark.parametrize("extension", [*EXTENSIONS, ".PDF", ".Tif"])
     @pytest.mark.parametrize("pages", [1, 3])
-    def test_pages_are_counted_whatever_their_sizes(self, extension: str, pages: int, put: Put) -> None:
+    def test_pages_of_any_size_are_counted(self, extension: str, pages: int, put: Put) -> None:
         make = pdf if extension.lower() == ".pdf" else tiff
 
         assert page_count(put(f"a{extension}", make(*[(30, 20), (20, 300), (5, 5)][:pages]))) == pages

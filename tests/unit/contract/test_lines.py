@@ -49,7 +49,7 @@ class TestEveryKind:
     def test_a_line_gives_back_the_same_page(self, line: ResultLine) -> None:
         assert msgspec.json.decode(encode_line(line), type=type(line)) == line
 
-    def test_it_is_one_line_whatever_stands_on_the_page(self, line: ResultLine) -> None:
+    def test_it_is_one_line_for_any_text_on_the_page(self, line: ResultLine) -> None:
         encoded = encode_line(line)
 
         assert encoded.count(b"\n") == 1

@@ -15,7 +15,7 @@ MESSAGE = {"job": "crops-1", "workspace": "/data/out", "chunk": 17}
 @pytest.mark.parametrize(
     "name", ["a.png", "-a b.png", "zwei\nZeilen.png", "50%.png", "画像.png", '"quoted".png']
 )
-def test_an_item_is_one_line_whatever_its_name(name: str) -> None:
+def test_an_item_is_one_line_for_any_name(name: str) -> None:
     item = Item(id=name, uri=f"/crops/{name}", label="x")
 
     line = encode_line(item)

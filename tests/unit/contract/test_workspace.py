@@ -1,4 +1,4 @@
-"""The workspace: where everything of a job lies, and what is read back from there."""
+"""The workspace: the paths of a job's files, and reading them back."""
 
 from pathlib import Path
 from typing import Any

@@ -41,7 +41,7 @@ from worker.pipeline.run import ChunkRun, Pipeline, Timings
 Encode = Callable[..., bytes]
 
 REDS = 200
-"""How red a word may be that is to be told from paper: less than that."""
+"""A word must be less red than this to differ from paper."""
 
 
 def read_all(items: Sequence[Item], run: ChunkRun, pipeline: Pipeline) -> tuple[list[Line], Timings]:

@@ -197,7 +197,7 @@ def test_a_lease_ends_after_the_visibility_timeout(settings: Settings) -> None:
     ("url", "expected"),
     [
         ("redis://broker:6379/3", "redis://broker:6379/3"),
-        # Unless told to, kombu takes any certificate.
+        # By default kombu accepts any certificate.
         ("rediss://broker/0", "rediss://broker/0?ssl_cert_reqs=required"),
         ("rediss://broker/0?ssl_ca_certs=/ca", "rediss://broker/0?ssl_ca_certs=/ca&ssl_cert_reqs=required"),
         ("rediss://broker/0?ssl_cert_reqs=none", "rediss://broker/0?ssl_cert_reqs=none"),

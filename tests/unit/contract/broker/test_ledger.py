@@ -134,7 +134,7 @@ def test_an_ended_job_that_is_opened_runs_again(
 
 
 def test_an_ended_job_that_is_opened_believes_storage_and_not_what_it_remembers(planned: Ledger) -> None:
-    # Its part may have been deleted so that its chunk is read anew, as the merge's message advises.
+    # Its part may have been deleted so that its chunk is read again, as the merge's message advises.
     mark_all(planned)
     planned.finish(JOB, "failed", 60, "a part holds too few lines")
 

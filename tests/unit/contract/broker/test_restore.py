@@ -1,4 +1,4 @@
-"""Entering a job in the ledger: it is there as its workspace has it, and a halted one stays halted."""
+"""Registering a job in the ledger from its workspace; a halted job stays halted."""
 
 from dataclasses import replace
 from typing import Any

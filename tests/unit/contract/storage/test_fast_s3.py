@@ -65,7 +65,7 @@ def client(s3: FaultyS3, served_bucket: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def told() -> Told:
-    """What an observer was told."""
+    """The requests that an observer saw."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""Folders: nothing half-written under a final name, and every errno told as what it means."""
+"""Local folders: no half-written file under a final name, and a typed error for every errno."""
 
 import errno
 import os
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error_that_names_it(
 # a file of this machine
 
 
-def test_a_file_is_used_where_it_lies(store: LocalStore, tmp_path: Path) -> None:
+def test_a_local_file_is_not_copied(store: LocalStore, tmp_path: Path) -> None:
     (tmp_path / "a").touch()
 
     with store.local_copy(str(tmp_path / "a")) as path:

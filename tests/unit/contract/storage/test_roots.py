@@ -1,4 +1,4 @@
-"""Allowed roots: what lies below one may be read, and nothing else."""
+"""Allowed roots: only files below a root may be read."""
 
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class TestForOneChunk:
 
     @pytest.fixture
     def roots(self, tmp_path: Path) -> AllowedRoots:
-        """Roots that allow `in/` alone; beside it lies `out/`, and each has a file."""
+        """Roots that allow only `in/`; next to it is `out/`, and each has a file."""
         for name in ("in", "out"):
             (tmp_path / name / "below").mkdir(parents=True)
             (tmp_path / name / "a.png").touch()

@@ -1,4 +1,4 @@
-"""S3 and its work-alikes: what each answer means, and conditional writes where they are not to be had."""
+"""S3 and S3-compatible storage: the error of each answer, and writes without conditional PUT."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -299,7 +299,7 @@ def test_a_sweep_that_is_refused_is_an_error_of_storage(answers: Stubber, store:
 
 @pytest.fixture
 def heard(client: Any) -> list[tuple[str, str, int]]:
-    """Given an observer of the client, what it was told."""
+    """Given an observer of the client: the requests it saw."""
     told: list[tuple[str, str, int]] = []
     observe(client, lambda *request: told.append(request))
     return told
@@ -307,7 +307,7 @@ def heard(client: Any) -> list[tuple[str, str, int]]:
 
 @pytest.fixture
 def http_answers(client: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lay down the HTTP statuses that S3 answers, or the errors of the connection, below the retries."""
+    """Set the HTTP statuses that S3 answers, or the errors of the connection, below the retries."""
 
     def lay_down(*outcomes: int | Exception) -> None:
         remaining = iter(outcomes)

@@ -98,7 +98,7 @@ class FakeProcess:
 
 
 class TestRestarts:
-    """Time stands still but for what a test adds."""
+    """A clock that only the test advances."""
 
     @pytest.fixture
     def clock(self, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -36,7 +36,7 @@ def failure_of(data: bytes, max_pixels: int = MAX_PIXELS) -> ItemError:
 
 
 class TestReadRight:
-    """Pixels are 8-bit RGB and equal what was put in, whatever the file's mode."""
+    """Pixels are 8-bit RGB and equal the input, for every mode of the file."""
 
     @pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "GIF", "PPM"])
     def test_grayscale(self, encode: Encode, file_format: str) -> None:

@@ -34,7 +34,7 @@ def page_reader() -> PageReader:
 
 @pytest.fixture
 def put(tmp_path: Path) -> Callable[[str, bytes], Path]:
-    """Write a file; return where it lies."""
+    """Write a file; return its path."""
 
     def write(name: str, data: bytes) -> Path:
         path = tmp_path / name
@@ -235,12 +235,10 @@ class TestTiff:
         assert [page[0, 0].tolist() for page in pages] == [[2, 2, 2], [1, 1, 1]]
 
     @pytest.mark.parametrize("name", ["a.tif", "a.TIFF"])
-    def test_it_is_read_whatever_the_case_of_its_name(
-        self, name: str, page_reader: PageReader, put: Any
-    ) -> None:
+    def test_it_is_read_with_a_name_in_any_case(self, name: str, page_reader: PageReader, put: Any) -> None:
         assert page_reader.page(put(name, tiff((30, 20))), 1, DOTS).pixels.shape == (20, 30, 3)
 
-    def test_its_own_pixels_are_read_whatever_the_resolution(self, page_reader: PageReader, put: Any) -> None:
+    def test_its_own_pixels_are_read_at_any_resolution(self, page_reader: PageReader, put: Any) -> None:
         assert page_reader.page(put("a.tiff", tiff((30, 20))), 1, 600).pixels.shape == (20, 30, 3)
 
     @pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "I;16"])
@@ -339,7 +337,7 @@ class TestFilesOfThisMachine:
         with DocumentFiles(storage, AllowedRoots((str(tmp_path),)), 100) as files:
             yield files
 
-    def test_a_document_is_read_where_it_lies(self, files: DocumentFiles, put: Any) -> None:
+    def test_a_local_document_is_not_copied(self, files: DocumentFiles, put: Any) -> None:
         path = put("a.pdf", b"x" * 100)
 
         assert files.path(str(path)) == path

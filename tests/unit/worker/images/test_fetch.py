@@ -50,7 +50,7 @@ def failure_of(uri: str, storage: object, roots: AllowedRoots) -> ItemError:
 @pytest.mark.parametrize(
     "name", ["a.png", "a b.png", "Größe 图.png", "two\nlines.png", "100%41.png", "-rf.png"]
 )
-def test_returns_the_bytes_whatever_the_name(
+def test_returns_the_bytes_for_any_name(
     tmp_path: Path, storage: Storage, roots: AllowedRoots, name: str, size: int
 ) -> None:
     path = tmp_path / "crops" / name
@@ -94,7 +94,7 @@ def test_outside_the_allowed_roots(storage: Storage, roots: AllowedRoots, uri: s
 
 @pytest.mark.parametrize("way_out", ["../secret.png", "linked.png", "linked_folder/secret.png"])
 def test_no_way_out_of_the_roots(tmp_path: Path, storage: Storage, roots: AllowedRoots, way_out: str) -> None:
-    # given a file beside the root, and links in the root that lead to it
+    # given a file next to the root, and links in the root that lead to it
     (tmp_path / "secret.png").write_bytes(b"secret")
     (tmp_path / "crops" / "linked.png").symlink_to(tmp_path / "secret.png")
     (tmp_path / "crops" / "linked_folder").symlink_to(tmp_path)

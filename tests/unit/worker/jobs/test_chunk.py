@@ -201,7 +201,7 @@ class TestNothingTwice:
 
 
 class TestRefused:
-    """A message is a stranger's: it is believed only as far as storage and the roots confirm it."""
+    """A message is untrusted: the worker checks it against storage and the roots."""
 
     def test_a_workspace_outside_the_roots(
         self, message: ChunkMessage, context: WorkerContext, tmp_path: Path

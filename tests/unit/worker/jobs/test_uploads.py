@@ -1,4 +1,4 @@
-"""Uploads are read in batches shared by all senders, and every sender gets an answer whatever happens."""
+"""Uploads are read in batches shared by all senders, and every sender gets an answer, even on errors."""
 
 import uuid
 from collections.abc import Callable

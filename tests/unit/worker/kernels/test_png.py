@@ -1,4 +1,4 @@
-"""Small PNGs: Pillow's pixels whatever the filter, and nothing where a byte is wrong."""
+"""Small PNGs: Pillow's pixels for every filter, and None if a byte is wrong."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""What holds of every kind's pipeline: one line per item, in order, whatever becomes of the items."""
+"""Every kind's pipeline: one line per item, in order, also for failed items."""
 
 import threading
 from concurrent.futures import Executor

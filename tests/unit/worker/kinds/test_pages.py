@@ -1,4 +1,4 @@
-"""The pipelines of page jobs: batches that span pages, and what each page comes to; the models are fakes."""
+"""The pipelines of page jobs: batches that span pages, and each page's result; the models are fakes."""
 
 import threading
 from collections.abc import Callable
@@ -93,12 +93,12 @@ def words(models: Models) -> Pipeline:
 
 @pytest.fixture
 def fields(models: Models) -> Pipeline:
-    """The pipeline of `kie`, likewise."""
+    """The pipeline of `kie`, with the same fakes."""
     return make_pipeline("kie", KieParameters(recognition_batch_size=4), models)
 
 
 def words_of(line: Line) -> list[str]:
-    """Return what stands on a page; or, of an error, its code."""
+    """Return the text of a page, or the code of an error."""
     if isinstance(line, ErrorLine):
         return [line.error.code.value]
     assert isinstance(line, OcrLine)

@@ -1,4 +1,4 @@
-"""The models of one process: loaded once, whoever asks, and never kept half loaded."""
+"""The models of one process: loaded once for all threads, and never kept half loaded."""
 
 import contextlib
 import threading

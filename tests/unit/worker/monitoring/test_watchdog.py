@@ -1,6 +1,6 @@
 """The watchdog: a chunk that makes no progress ends its process; one that does, or has ended, does not.
 
-Time stands still but for the watchdog's own looks: what happens before each of them is laid down.
+Only the watchdog's checks advance the clock; each test sets what happens before each check.
 """
 
 import threading

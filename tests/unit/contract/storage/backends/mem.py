@@ -1,6 +1,6 @@
 """A backend that holds its objects in memory: what a new scheme needs, and no more.
 
-`memory_backend` of the conftest puts it beside the product's backends.
+`memory_backend` of the conftest adds it to the product's backends.
 """
 
 import contextlib
