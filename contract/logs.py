@@ -13,7 +13,7 @@ from contract.redaction import redacted
 if TYPE_CHECKING:
     from contract.settings import Settings
 
-_NOISY = ("amqp", "boto3", "botocore", "celery", "kombu", "s3transfer", "smart_open", "urllib3")
+_NOISY = ("amqp", "boto3", "botocore", "celery", "kombu", "pikepdf", "s3transfer", "smart_open", "urllib3")
 _RETOLD = ("celery.app.trace",)
 """Loggers whose warnings repeat, with two tracebacks, what `worker.app.tasks` logs in one line."""
 
