@@ -77,7 +77,7 @@ def test_too_many_files_and_too_many_pages_are_refused(service: Service, strict:
 
     assert (too_many[0], "more than 6 files" in too_many[1]) == (413, True)
     assert too_long[0] in (400, 413)
-    assert "from 1 to 2 are read" in too_long[1]
+    assert "the limit is 2" in too_long[1]
 
 
 def test_more_than_the_queue_holds_is_a_429_that_says_when_to_come_back(

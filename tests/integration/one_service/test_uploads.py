@@ -191,6 +191,6 @@ def test_pages_that_cannot_be_read_are_refused_by_name(
 
     assert (cut[0], "cut.png" in cut[1]) == (400, True)
     assert long[0] in (400, 413)
-    assert "from 1 to 2 are read" in long[1]
+    assert "the limit is 2" in long[1]
     assert (garbage[0], "garbage.pdf" in garbage[1]) == (400, True)
     assert text == (400, "Unsupported file format: text/plain for file notes.txt")
