@@ -63,6 +63,10 @@ class JobStateError(UsageError):
     """The job's state does not allow the action."""
 
 
+class TruthError(UsageError):
+    """A file with right texts cannot be used: its form, its encoding, or what it says."""
+
+
 class UnknownJobError(UsageError):
     """Neither the ledger nor storage knows the job or workspace."""
 

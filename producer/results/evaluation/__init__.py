@@ -1,0 +1,1 @@
+"""Judging readings: truth, measures, and the report of a comparison."""
