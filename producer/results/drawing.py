@@ -1,26 +1,21 @@
 """Pages as HTML: the image with its boxes, next to the words at their positions."""
 
-import base64
-import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from contract.job import Job
 from contract.kinds import KINDS
 from contract.kinds.base import Kind
 from contract.lines import ErrorLine, WordBox
+from producer.results.rendering import picture_url, render
 from producer.results.view import Found
 
 UNSURE = 0.5
 """Confidence below which a word is drawn as unsure."""
-
-JPEG_QUALITY = 80
-"""JPEG quality of embedded pictures: they are for viewing, not for OCR."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +65,11 @@ def document_html(job: Job, wanted: str, pages: Iterable[tuple[Found, Image.Imag
         pages: consumed one by one, so that one picture is in memory at a time
     """
     kind = KINDS[job.kind]
-    templates = Environment(
-        loader=PackageLoader("producer.results"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    return templates.get_template("document.html").render(
-        title=f"{wanted} - {job.id}", note=kind.view_note(job.parameters), pages=_drawn_pages(kind, pages)
+    return render(
+        "document.html",
+        title=f"{wanted} - {job.id}",
+        note=kind.view_note(job.parameters),
+        pages=_drawn_pages(kind, pages),
     )
 
 
@@ -90,7 +82,7 @@ def _drawn_pages(kind: Kind, pages: Iterable[tuple[Found, Image.Image | str]]) -
         width, height = image.size
         words = kind.words(found.line) if found.line is not None and not failed else ()
         drawn = [_drawn(word, width, height) for word in words]
-        yield DrawnPage(found.item.id, said, failed, None, _data(image), width, height, drawn)
+        yield DrawnPage(found.item.id, said, failed, None, picture_url(image), width, height, drawn)
 
 
 def _said(kind: Kind, line: Any | ErrorLine | None) -> str:
@@ -133,9 +125,3 @@ def _corners(geometry: Sequence[float]) -> tuple[tuple[float, float], ...]:
         left, top, right, bottom = geometry
         return (left, top), (right, top), (right, bottom), (left, bottom)
     return tuple(zip(geometry[::2], geometry[1::2], strict=True))
-
-
-def _data(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -78,7 +78,11 @@ def image_of(item: Item, storage: Storage, roots: AllowedRoots, max_bytes: int) 
     """
     roots.check(item.uri)
     data = storage.at(item.uri).read(item.uri, max_bytes)
-    for signature, media_type in IMAGE_TYPES.items():
-        if data.startswith(signature):
-            return data, media_type
-    return None
+    media_type = media_type_of(data)
+    return (data, media_type) if media_type else None
+
+
+def media_type_of(data: bytes) -> str | None:
+    """Return the media type of an image file, or None if browsers do not show it."""
+    found = (media_type for signature, media_type in IMAGE_TYPES.items() if data.startswith(signature))
+    return next(found, None)
