@@ -26,7 +26,7 @@ from pydantic_settings import (
 
 from contract.errors import BrokerError, SettingsError, UnsupportedUriError, UsageError
 from contract.job import MAX_CHUNK_SIZE, Export
-from contract.kinds import KINDS, defaults
+from contract.kinds import KINDS, KindName, defaults
 from contract.kinds.base import Parameters
 from contract.storage import absolute
 
@@ -75,6 +75,9 @@ class Settings(BaseSettings, JobDefaults):
     )
     torch_compile: bool = Field(
         False, description="compile models when they are loaded; takes minutes, for GPUs and long jobs"
+    )
+    preload: Annotated[tuple[KindName, ...], NoDecode] = Field(
+        (), description="comma-separated kinds of jobs whose default models a worker loads when it starts"
     )
     chunk_size: int | None = Field(
         None,
@@ -175,7 +178,7 @@ class Settings(BaseSettings, JobDefaults):
         "auto", description="'auto' is JSON, or console on a terminal"
     )
 
-    @field_validator("allowed_roots", "api_keys", "api_cors_origins", "exports", mode="before")
+    @field_validator("allowed_roots", "preload", "api_keys", "api_cors_origins", "exports", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str) and value.startswith("["):  # a JSON list, for values that contain commas

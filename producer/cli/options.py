@@ -15,7 +15,7 @@ from contract.settings import Settings, load_settings, variable_of
 from producer.results.sinks import check_formats
 
 JOB = (*job_parameters(), "exports", "chunk_size")
-MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile")
+MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "preload")
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
 IMAGES = ("decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
 S3 = ("s3_endpoint_url", "s3_region", "s3_path_style")

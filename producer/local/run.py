@@ -77,6 +77,9 @@ def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterato
         "namespace": f"{settings.namespace}.{job.id}"[:100],
         "allowed_roots": roots,
         "shutdown_grace_seconds": GRACE_SECONDS,
+        # The worker loads this job's models while the job is being planned.
+        **dict(job.parameters),
+        "preload": (job.kind,),
     }
     if settings.redis_url:
         yield settings.model_copy(update=update)

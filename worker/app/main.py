@@ -25,6 +25,7 @@ from contract.storage.roots import AllowedRoots
 from worker.app.tasks import register_tasks
 from worker.images.isolation import DecoderPool, IsolatedDecoder
 from worker.jobs.context import WorkerContext
+from worker.kinds import make_pipeline
 from worker.models.detection import load_detector
 from worker.models.orientation import load_orientation
 from worker.models.pool import ModelPool, Models
@@ -104,6 +105,7 @@ def serve(settings: Settings) -> None:
     context.metrics.on_loading = reporter.wake
     _connect_signals(context, reporter)
     context.watchdog.start()
+    threading.Thread(target=preload, args=(context,), name="preload", daemon=True).start()
     structlog.get_logger().info("worker_started", worker=name, pid=os.getpid())
     try:
         _consume(app, settings, name)
@@ -112,6 +114,16 @@ def serve(settings: Settings) -> None:
         if context.unfit.is_set():
             # Not Celery's clean exit: the launcher must count this as a failure.
             raise UnfitWorkerError("the worker ended because it cannot run any chunk: its log says why")
+
+
+def preload(context: WorkerContext) -> None:
+    """Load the models that new jobs need, while the process connects and before its first chunk asks for them."""
+    for kind in context.settings.preload:
+        try:
+            make_pipeline(kind, context.settings.parameters_of(kind), context.models)
+        except TraceOcrError as error:
+            # A job with other parameters may still be read; a chunk that needs these models raises the same error.
+            structlog.get_logger().warning("preload_failed", kind=kind, error=str(error))
 
 
 def _consume(app: Celery, settings: Settings, name: str) -> None:

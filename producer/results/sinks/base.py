@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from contract.job import Job
 from contract.lines import Failure
@@ -12,8 +14,11 @@ from contract.workspace import Workspace
 from producer.results.sinks.page_exports import PageExports
 
 
-class MergedLine(NamedTuple):
-    """A line without its newline, its failure if it is an error line, and its chunk's number."""
+class MergedLine(msgspec.Struct, frozen=True, gc=False):
+    """A line without its newline, its failure if it is an error line, and its chunk's number.
+
+    A struct, because one is made per line: a named tuple takes four times as long.
+    """
 
     line: bytes
     failure: Failure | None
