@@ -67,6 +67,14 @@ class TruthError(UsageError):
     """A file with right texts cannot be used: its form, its encoding, or what it says."""
 
 
+class UnknownModelError(UsageError):
+    """A parameter names neither an architecture nor a model of the model store."""
+
+    def __init__(self, message: str, parameter: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
 class UnknownJobError(UsageError):
     """Neither the ledger nor storage knows the job or workspace."""
 

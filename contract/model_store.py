@@ -2,26 +2,38 @@
 
 import hashlib
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import msgspec
 
-from contract.errors import ModelUnavailableError, ObjectMissingError, StorageError
+from contract.architectures import MODEL_TASKS, NAME, task_of
+from contract.errors import ModelUnavailableError, ObjectMissingError, StorageError, UnknownModelError
+from contract.kinds.base import WantedModel
+from contract.lines import UNREADABLE
 from contract.storage import Storage, join
 
 MAX_WEIGHTS_BYTES = 4 << 30
 """Maximum bytes of one checkpoint; docTR's largest is under 1 GB."""
+
+SHOWN = 100
+"""Maximum characters of a card's architecture that an error message repeats."""
+
+SHOWN_NAMES = 40
+"""Maximum entries of a model store that an error message lists."""
 
 MAX_CARD_BYTES = 1 << 20
 """Maximum bytes of a model card: a vocabulary and a few figures."""
 
 
 class ModelCard(msgspec.Struct, frozen=True):
-    """What `<architecture>.json` says about `<architecture>.pt`; other fields are ignored.
+    """What `<name>.json` says about the checkpoint `<name>.pt`; other fields are ignored.
 
-    Only recognition models have a `vocab`.
+    The name is free, or the architecture itself: that entry replaces docTR's weights. Only recognition models
+    have a `vocab`.
     """
 
     architecture: str
@@ -38,33 +50,38 @@ class ModelStore:
     root: str
     storage: Storage
 
-    def card(self, architecture: str) -> ModelCard | None:
-        """Return the card of an architecture, or None if the store has none.
+    def names(self) -> list[str]:
+        """Return the names of all entries, sorted; raises StorageError."""
+        files = (PurePosixPath(name) for name in self.storage.at(self.root).names(self.root))
+        return sorted(file.stem for file in files if file.suffix == ".json" and re.fullmatch(NAME, file.stem))
+
+    def card(self, name: str) -> ModelCard | None:
+        """Return the card of an entry, or None if the store has none of that name.
 
         Raises:
             ModelUnavailableError: the card cannot be read or is invalid
         """
-        uri = join(self.root, f"{architecture}.json")
+        uri = join(self.root, f"{name}.json")
         try:
             data = self.storage.at(uri).read(uri, MAX_CARD_BYTES)
             card = msgspec.json.decode(data, type=ModelCard)
         except ObjectMissingError:
             return None
-        except (StorageError, msgspec.DecodeError) as error:
+        except (StorageError, *UNREADABLE) as error:
             raise ModelUnavailableError(f"the model card {uri} cannot be used: {error}") from error
-        if card.architecture != architecture:
+        if task_of(card.architecture) is None or (task_of(name) and name != card.architecture):
             raise ModelUnavailableError(
-                f"the model card {uri} is for {card.architecture}: rename or replace it"
+                f"the model card {uri} is for {card.architecture[:SHOWN]}: rename or replace it"
             )
         return card
 
-    def weights(self, card: ModelCard) -> bytes:
-        """Return the checkpoint that a card describes, its checksum verified.
+    def weights(self, name: str, card: ModelCard) -> bytes:
+        """Return the checkpoint of an entry, its checksum verified against its card.
 
         Raises:
             ModelUnavailableError: the file is missing, unreadable, or not the one the card describes
         """
-        uri = join(self.root, f"{card.architecture}.pt")
+        uri = join(self.root, f"{name}.pt")
         try:
             data = self.storage.at(uri).read(uri, MAX_WEIGHTS_BYTES)
         except StorageError as error:
@@ -76,6 +93,32 @@ class ModelStore:
                 "the file is damaged or was replaced; copy both again from their source"
             )
         return data
+
+
+def check_models(wanted: Iterable[WantedModel], store: ModelStore | None) -> None:
+    """Raise UnknownModelError unless each name is an architecture of its task, or such a model in the store.
+
+    Raises:
+        ModelUnavailableError: a named card is invalid
+    """
+    for parameter, task, name in wanted:
+        if name in MODEL_TASKS[task]:
+            continue
+        card = store.card(name) if store else None
+        if card and task_of(card.architecture) == task:
+            continue
+        fault = f"is a {task_of(card.architecture)} model" if card else "is no architecture"
+        raise UnknownModelError(
+            f"{parameter} {name!r} {fault}{'' if card else _not_in(store)}: "
+            f"architectures for {task} are {', '.join(MODEL_TASKS[task])}",
+            parameter,
+        )
+
+
+def _not_in(store: ModelStore | None) -> str:
+    if store is None:
+        return ", and no model store is set (TRACE_OCR_MODEL_STORE)"
+    return f", and the model store {store.root} has {', '.join(store.names()[:SHOWN_NAMES]) or 'no models'}"
 
 
 def doctr_cache() -> Path:

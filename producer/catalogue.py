@@ -1,12 +1,12 @@
-"""`trace-ocr models list`: the architectures, and where this machine loads each one's weights from."""
+"""`trace-ocr models list`: the models that jobs can name, and where each one's weights are loaded from."""
 
 import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.architectures import MODEL_TASKS
-from contract.model_store import ModelStore, doctr_cache
+from contract.architectures import MODEL_TASKS, task_of
+from contract.model_store import ModelCard, ModelStore, doctr_cache
 
 DOCTRS_LICENCE = "Apache-2.0"
 """The licence of docTR's own weights."""
@@ -14,41 +14,59 @@ DOCTRS_LICENCE = "Apache-2.0"
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One architecture.
+    """One model: an entry of the model store, or an architecture with docTR's weights.
 
     Args:
+        name: what parameters such as `recognition_model` take
         task: a key of MODEL_TASKS
         weights: 'model store', 'docTR cache' or 'download'
+        vocab_size: number of characters that the model can read; None if there is no card
+        sha256: of the checkpoint; None if there is no card
     """
 
+    name: str
     architecture: str
     task: str
     weights: str
     source: str
     licence: str = ""
+    vocab_size: int | None = None
+    sha256: str | None = None
 
 
 def list_models(store: ModelStore | None) -> list[CatalogueEntry]:
-    """Return every architecture of `contract.architectures`; a model store's weights go before docTR's.
+    """Return every architecture by task, followed by the store's other models of that task.
 
     Raises:
         ModelUnavailableError: a card in the store is not valid
+        StorageError: the store cannot be listed
     """
+    cards = _cards(store) if store else {}
     cached = _cached(doctr_cache())
-    return [
-        _entry(architecture, task, store, cached)
-        for task, architectures in MODEL_TASKS.items()
-        for architecture in architectures
-    ]
+    entries = []
+    for task, architectures in MODEL_TASKS.items():
+        named = [name for name, card in cards.items() if task_of(card.architecture) == task]
+        others = [name for name in named if name not in architectures]
+        entries += [_entry(name, task, store, cards.get(name), cached) for name in (*architectures, *others)]
+    return entries
 
 
-def _entry(architecture: str, task: str, store: ModelStore | None, cached: dict[str, Path]) -> CatalogueEntry:
-    card = store.card(architecture) if store else None
+def _cards(store: ModelStore) -> dict[str, ModelCard]:
+    found = ((name, store.card(name)) for name in store.names())
+    return {name: card for name, card in found if card}
+
+
+def _entry(
+    name: str, task: str, store: ModelStore | None, card: ModelCard | None, cached: dict[str, Path]
+) -> CatalogueEntry:
     if store and card:
-        return CatalogueEntry(architecture, task, "model store", store.root, card.licence)
-    if architecture in cached:
-        return CatalogueEntry(architecture, task, "docTR cache", str(cached[architecture]), DOCTRS_LICENCE)
-    return CatalogueEntry(architecture, task, "download", "docTR's hub", DOCTRS_LICENCE)
+        size = len(card.vocab) if card.vocab else None
+        return CatalogueEntry(
+            name, card.architecture, task, "model store", store.root, card.licence, size, card.sha256
+        )
+    if name in cached:
+        return CatalogueEntry(name, name, task, "docTR cache", str(cached[name]), DOCTRS_LICENCE)
+    return CatalogueEntry(name, name, task, "download", "docTR's hub", DOCTRS_LICENCE)
 
 
 def _cached(folder: Path) -> dict[str, Path]:

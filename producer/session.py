@@ -13,6 +13,7 @@ from contract.broker.reports import Reports
 from contract.job import Job
 from contract.job_status import JobStatus
 from contract.kinds import KINDS
+from contract.model_store import ModelStore
 from contract.records import ChunkMessage
 from contract.settings import Settings
 from contract.storage import Storage
@@ -37,6 +38,12 @@ class Session:
     def storage(self) -> Storage:
         """The storage backends."""
         return Storage(self.settings)
+
+    @cached_property
+    def model_store(self) -> ModelStore | None:
+        """The model store, or None if none is set."""
+        root = self.settings.model_store
+        return ModelStore(root, self.storage) if root else None
 
     @cached_property
     def client(self) -> redis.Redis:

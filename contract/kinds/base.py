@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from pydantic import BaseModel, ConfigDict
 
+from contract.architectures import Task
 from contract.lines import WordBox
 
 Unit = Literal["crop", "page"]
@@ -18,6 +19,18 @@ class Parameters(BaseModel):
     """Base of every kind's parameters: immutable, and unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def wanted_models(self) -> tuple["WantedModel", ...]:
+        """Return the models that a job with these parameters needs and that its caller can choose."""
+        return ()
+
+
+class WantedModel(NamedTuple):
+    """A model that a parameter names: an architecture, or an entry of the model store."""
+
+    parameter: str
+    task: Task
+    name: str
 
 
 class Excerpt(NamedTuple):

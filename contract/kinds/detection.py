@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from contract.architectures import DETECTION_MODELS, DetectionModel
-from contract.kinds.base import Excerpt, Kind, Parameters
+from contract.architectures import DETECTION_MODELS, ModelName
+from contract.kinds.base import Excerpt, Kind, Parameters, WantedModel
 from contract.lines import DetectionLine, WordBox
 
 MAX_PAGE_BATCH_SIZE = 256
@@ -21,8 +21,9 @@ TUNING = frozenset({"detection_batch_size"})
 class DetectionParameters(Parameters):
     """Parameters of `/detection`; `pdf_resolution` is not in the Trace OCR API."""
 
-    detection_model: DetectionModel = Field(
-        "db_resnet50", description="detection architecture: " + ", ".join(DETECTION_MODELS)
+    detection_model: ModelName = Field(
+        "db_resnet50",
+        description="name in the model store, or architecture: " + ", ".join(DETECTION_MODELS),
     )
     detection_batch_size: int = Field(
         2, ge=1, le=MAX_PAGE_BATCH_SIZE, description="pages per batch of the detection model"
@@ -41,6 +42,10 @@ class DetectionParameters(Parameters):
     pdf_resolution: int = Field(
         PDF_RESOLUTION, ge=18, le=1200, description="dots per inch at which PDF pages are rendered"
     )
+
+    def wanted_models(self) -> tuple[WantedModel, ...]:
+        """Return the detection model, after the models of base classes."""
+        return *super().wanted_models(), WantedModel("detection_model", "detection", self.detection_model)
 
 
 KIND = Kind(

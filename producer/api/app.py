@@ -27,6 +27,7 @@ from contract.errors import (
     TooManyBytesError,
     TraceOcrError,
     UnknownJobError,
+    UnknownModelError,
     UsageError,
     WorkspaceConflictError,
 )
@@ -90,6 +91,7 @@ def make_app(services: Services) -> FastAPI:
     for router in (make(services) for make in routers):
         app.include_router(router)
     app.add_exception_handler(TraceOcrError, _answer_error)
+    app.add_exception_handler(UnknownModelError, _answer_unknown_model)
     app.add_exception_handler(redis.RedisError, _answer_redis_away)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(Exception, _answer_bug)
@@ -135,6 +137,15 @@ def _answer_invalid(_: Request, error: Exception) -> Response:
     detail = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in problems]
     # Escaped, because a location may hold an unpaired surrogate, which UTF-8 cannot encode.
     return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
+
+
+def _answer_unknown_model(request: Request, error: Exception) -> Response:
+    """Answer 422 as for any other invalid parameter."""
+    assert isinstance(error, UnknownModelError)
+    is_json = request.headers.get("content-type", "").startswith("application/json")
+    location = ("body" if is_json else "query", error.parameter)
+    problem = {"type": "unknown_model", "loc": location, "msg": redacted(str(error))}
+    return _answer_invalid(request, RequestValidationError([problem]))
 
 
 def _answer_bug(_: Request, __: Exception) -> JSONResponse:

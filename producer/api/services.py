@@ -48,7 +48,7 @@ class Services(Session):
         """Submits jobs."""
         settings = self.settings
         keys = IdempotencyKeys(self.client, settings.namespace, settings.retention_seconds)
-        return Submission(settings, self.jobs, keys)
+        return Submission(settings, self.jobs, keys, self.model_store)
 
     @cached_property
     def uploads(self) -> Uploads:

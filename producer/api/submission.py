@@ -15,6 +15,7 @@ from contract.job import MAX_CHUNK_SIZE, Job, new_job_id
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, optional
 from contract.lines import UNREADABLE
+from contract.model_store import ModelStore, check_models
 from contract.records import MAX_TEXT, SHOWN
 from contract.settings import Settings
 from contract.storage import is_remote, supported_uris
@@ -97,12 +98,14 @@ class Submission:
     settings: Settings
     jobs: Jobs
     keys: IdempotencyKeys
+    model_store: ModelStore | None
 
     def submit(self, request: JobRequest, caller: str, idempotency_key: str | None) -> tuple[Job, bool]:
         """Return the job, and whether this call created it; an existing job is continued.
 
         Raises:
             UsageError: there is no such source
+            UnknownModelError: there is no such model
             OutsideAllowedRootsError: the source or the workspace is outside the allowed roots
             WorkspaceConflictError: the workspace, or the id, belongs to another job
         """
@@ -128,10 +131,12 @@ class Submission:
         _check_folder(request.output)
         found = identify_source(request.source)
         given = request.model_dump(include=set(job_parameters()), exclude_none=True)
+        parameters = self.settings.parameters_of(request.kind, given)
+        check_models(parameters.wanted_models(), self.model_store)
         return Job(
             id=request.job_id or new_job_id(found.uri),
             kind=request.kind,
-            parameters=self.settings.parameters_of(request.kind, given),
+            parameters=parameters,
             exports=(
                 formats_of(self.settings.exports, request.kind)
                 if request.exports is None

@@ -22,7 +22,7 @@ SECTIONS = {
         "results": Place("producer.cli.read", "results", "Print a finished job's results."),
         "errors": Place("producer.cli.read", "errors", "Print a finished job's failed items."),
         "view": Place("producer.cli.view", "view", "Draw an item's page with its boxes and words."),
-        "models": Place("producer.cli.models", "models", "List architectures and their weights."),
+        "models": Place("producer.cli.models", "models", "List models and their weights, and check one."),
     },
     "Steer": {
         "pause": Place("producer.cli.steer", "pause", "Stop a job until it is resumed."),

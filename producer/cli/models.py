@@ -1,28 +1,42 @@
-"""`trace-ocr models`: which weights are available."""
+"""`trace-ocr models`: which models there are, and whether one works."""
+
+import os
+import sys
 
 import click
 from rich.console import Console
 
+from contract.child_processes import python_module
 from contract.errors import ExitCode
-from contract.model_store import ModelStore
-from contract.settings import Settings
-from contract.storage import Storage
+from contract.settings import Settings, environment_of
 from producer.catalogue import list_models
 from producer.cli import options, render
 from producer.cli.read import print_json
+from producer.session import Session
 
 
 @click.group()
 def models() -> None:
-    """Architectures and their weights."""
+    """Models and their weights."""
 
 
 @models.command("list", cls=options.SettingsCommand)
 @options.as_json
 @options.with_settings("model_store", *options.S3)
 def list_command(settings: Settings, json_output: bool) -> ExitCode:
-    """List the architectures, and where this machine loads each one's weights from."""
-    storage = Storage(settings)
-    entries = list_models(ModelStore(settings.model_store, storage) if settings.model_store else None)
+    """List the models that jobs can name, and where this machine loads each one's weights from."""
+    entries = list_models(Session(settings).model_store)
     print_json(entries) if json_output else render.print_models(Console(), entries)
     return ExitCode.OK
+
+
+@models.command("check", cls=options.SettingsCommand)
+@click.argument("name")
+@click.option("--image", default="", help="A crop or page to read; by default one is drawn.")
+@options.with_settings(*options.MODELS, "max_pixels", *options.S3)
+def check(settings: Settings, name: str, image: str) -> None:
+    """Load the model NAME as a worker does, read an image with it, and print both as JSON."""
+    environment = {**os.environ, **environment_of(settings)}
+    # A program of the worker package replaces this process, so that the producer never imports torch.
+    program = [*python_module("worker.app.check"), name, image]
+    os.execve(sys.executable, program, environment)  # noqa: S606

@@ -9,6 +9,7 @@ from contract.errors import UsageError, WorkspaceConflictError
 from contract.job import Job, new_job_id
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS
+from contract.model_store import check_models
 from contract.workspace import Workspace, open_workspace
 from producer.planning.submit import settle_job
 from producer.results.sinks import formats_of
@@ -34,16 +35,19 @@ def settle(
 
     Raises:
         UsageError: the source does not exist, or the job id is not valid
+        UnknownModelError: there is no such model
         WorkspaceConflictError: the workspace belongs to another job
     """
     if job_id and not re.fullmatch(JOB_ID, job_id):
         raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
     settings, found = session.settings, identify_source(source)
+    parameters = settings.parameters_of(kind)
+    check_models(parameters.wanted_models(), session.model_store)
     workspace = open_workspace(output, session.storage)
     wanted = Job(
         id=job_id or new_job_id(found.uri),
         kind=kind,
-        parameters=settings.parameters_of(kind),
+        parameters=parameters,
         exports=formats_of(settings.exports, kind),
         source=found,
         chunk_size=settings.chunk_size_of(kind),

@@ -17,6 +17,9 @@ from rich.text import Text
 from contract.job_status import JobStatus
 from producer.catalogue import CatalogueEntry
 
+SHOWN_DIGITS = 12
+"""Hexadecimal digits of a checksum that tables show."""
+
 QUIET_SECONDS = 10.0
 """Seconds between progress lines if standard error is not a terminal, to keep logs short."""
 
@@ -124,17 +127,26 @@ def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> 
     stages = ", ".join(f"{name} {value:.1f}" for name, value in summary["stage_seconds"].items())
     table.add_row("stages, s", f"{stages}; batches {summary['batch_fill']:.0%} full")
     for model in summary["models"]:
-        table.add_row("model", Text(f"{model['architecture']} on {model['device']}, {model['source']}"))
+        name = model.get("name", model["architecture"])
+        table.add_row("model", Text(f"{name} on {model['device']}, {model['source']}"))
     table.add_row("workspace", Text(workspace))
     console.print(table)
 
 
 def print_models(console: Console, entries: list[CatalogueEntry]) -> None:
-    """Print a line per architecture."""
-    table = Table(Column("architecture", min_width=35), "task", "weights", "from", "licence", box=None)
+    """Print a line per model."""
+    table = Table(Column("name", min_width=35), "task", "weights", "licence", "from", box=None)
     for entry in entries:
-        table.add_row(entry.architecture, entry.task, entry.weights, Text(entry.source), entry.licence)
+        table.add_row(Text(entry.name), entry.task, entry.weights, Text(entry.licence), Text(_origin(entry)))
     console.print(table)
+
+
+def _origin(entry: CatalogueEntry) -> str:
+    """Return where a model's weights come from, and of a store's entry what identifies it."""
+    characters = f"{entry.vocab_size} characters" if entry.vocab_size else ""
+    known = (entry.architecture if entry.sha256 else "", characters, (entry.sha256 or "")[:SHOWN_DIGITS])
+    details = ", ".join(part for part in known if part)
+    return f"{entry.source} ({details})" if details else entry.source
 
 
 def duration(seconds: float | None) -> str:

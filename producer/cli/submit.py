@@ -20,7 +20,7 @@ from producer.session import Session
 @new_job.job_id
 @click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
 @options.as_json
-@options.with_settings(*options.JOB, "max_document_bytes", *options.WATCHING)
+@options.with_settings(*options.JOB, "model_store", "max_document_bytes", *options.WATCHING)
 def submit(
     settings: Settings,
     source: str,

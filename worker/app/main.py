@@ -59,7 +59,7 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
         storage=storage,
         roots=AllowedRoots(settings.allowed_roots),
         ledger=ledger,
-        models=_models(settings, storage, metrics),
+        models=make_models(settings, storage, metrics),
         executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
         fetchers=ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch"),
         stop=threading.Event(),
@@ -73,7 +73,8 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
     )
 
 
-def _models(settings: Settings, storage: Storage, metrics: WorkerMetrics) -> Models:
+def make_models(settings: Settings, storage: Storage, metrics: WorkerMetrics) -> Models:
+    """Return the models of the process; each is loaded at its first use."""
     store = ModelStore(settings.model_store, storage) if settings.model_store else None
     device = select_device(settings.devices)
     options = RuntimeOptions(settings.runtime, settings.precision, settings.torch_compile)
@@ -117,12 +118,12 @@ def serve(settings: Settings) -> None:
 
 
 def preload(context: WorkerContext) -> None:
-    """Load the models that new jobs need, while the process connects and before its first chunk asks for them."""
+    """Load the models that new jobs need, before the first chunk asks for them."""
     for kind in context.settings.preload:
         try:
             make_pipeline(kind, context.settings.parameters_of(kind), context.models)
         except TraceOcrError as error:
-            # A job with other parameters may still be read; a chunk that needs these models raises the same error.
+            # Jobs with other models can be read; a chunk that needs these raises the same error.
             structlog.get_logger().warning("preload_failed", kind=kind, error=str(error))
 
 

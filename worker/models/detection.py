@@ -75,8 +75,8 @@ class Detector(DeviceModel[Map]):
 
 
 def load_detector(
-    architecture: str, store: ModelStore | None, device: torch.device, options: RuntimeOptions = TORCH
+    name: str, store: ModelStore | None, device: torch.device, options: RuntimeOptions = TORCH
 ) -> Detector:
     """Return a detector with the weights that `load_model` finds; raises as `load_model`."""
-    model, identity = load_model("detection", architecture, store, device)
+    model, identity = load_model("detection", name, store, device)
     return Detector(model, device, identity, options)

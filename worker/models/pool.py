@@ -27,9 +27,9 @@ class ModelPool(Generic[M]):
     """The models of one task.
 
     Args:
-        load: architecture -> model; raises TraceOcrError if there are no weights
-        on_load: called with each loaded architecture and the seconds that loading took
-        on_loading: called with the architecture when loading starts, and with "" when it ends
+        load: name -> model; raises TraceOcrError if there are no weights
+        on_load: called with each loaded model and the seconds that loading took
+        on_loading: called with the name when loading starts, and with "" when it ends
     """
 
     def __init__(
@@ -42,27 +42,27 @@ class ModelPool(Generic[M]):
         self._lock = threading.Lock()
         self._loaded: dict[str, M] = {}
 
-    def get(self, architecture: str) -> M:
-        """Return the architecture's model.
+    def get(self, name: str) -> M:
+        """Return the model of a name.
 
         Raises:
             ModelUnavailableError: there are no weights
             UnfitWorkerError: there are weights, but this process cannot load them
         """
         with self._lock:
-            if architecture not in self._loaded:
+            if name not in self._loaded:
                 started = time.perf_counter()
-                self._on_loading(architecture)
+                self._on_loading(name)
                 try:
-                    self._loaded[architecture] = self._load(architecture)
+                    self._loaded[name] = self._load(name)
                 finally:
                     self._on_loading("")
-                self._on_load(architecture, time.perf_counter() - started)
-            return self._loaded[architecture]
+                self._on_load(name, time.perf_counter() - started)
+            return self._loaded[name]
 
-    def _load(self, architecture: str) -> M:
+    def _load(self, name: str) -> M:
         try:
-            model = self._load_model(architecture)
+            model = self._load_model(name)
             model.warm_up()
             return model
         except TraceOcrError:
@@ -70,7 +70,7 @@ class ModelPool(Generic[M]):
         # Any exception: the remaining failures are those of the device and the installation.
         except Exception as error:
             raise UnfitWorkerError(
-                f"{architecture} cannot be loaded ({type(error).__name__}: {error}): "
+                f"{name} cannot be loaded ({type(error).__name__}: {error}): "
                 "check the device's free memory and driver"
             ) from error
 

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import io
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from doctr.models import classification, detection, recognition
@@ -12,10 +12,10 @@ from doctr.models.detection.fast import reparameterize
 from doctr.utils.data import download_from_url
 from filelock import FileLock
 
-from contract.errors import ModelUnavailableError, SettingsError
-from contract.model_store import ModelCard, ModelStore, doctr_cache
-
-Task = Literal["recognition", "detection", "orientation"]
+from contract.architectures import Task
+from contract.errors import ModelUnavailableError, SettingsError, UnknownModelError
+from contract.kinds.base import WantedModel
+from contract.model_store import ModelCard, ModelStore, check_models, doctr_cache
 
 _ZOO = {"recognition": recognition, "detection": detection, "orientation": classification}
 """docTR's modules that build the models of each task."""
@@ -38,20 +38,28 @@ def select_device(name: str) -> torch.device:
 
 
 def load_model(
-    task: Task, architecture: str, store: ModelStore | None, device: torch.device
+    task: Task, name: str, store: ModelStore | None, device: torch.device
 ) -> tuple[Any, dict[str, str]]:
     """Return a model and its identity for the summary: from the model store if it has it, else from docTR.
 
     The model is still on the CPU; `device` is where it will run.
 
+    Args:
+        name: an entry of the model store, or an architecture
+
     Raises:
         ModelUnavailableError: no weights are available, or they fail verification
     """
-    card = store.card(architecture) if store else None
+    try:
+        check_models([WantedModel("model", task, name)], store)
+    except UnknownModelError as error:
+        raise ModelUnavailableError(str(error)) from error
+    card = store.card(name) if store else None
+    architecture = card.architecture if card else name
     if store and card:
-        data = store.weights(card)
-        model = _build(task, architecture, vocab=_vocab(card) if task == "recognition" else None)
-        _load_state(model, data, f"{architecture}.pt of the model store {store.root}")
+        data = store.weights(name, card)
+        model = _build(task, architecture, vocab=_vocab(name, card) if task == "recognition" else None)
+        _load_state(model, data, f"{name}.pt of the model store {store.root}")
         origin, sha256 = store.root, card.sha256
     else:
         model = _build(task, architecture)
@@ -62,13 +70,13 @@ def load_model(
     if task == "detection" and architecture.startswith("fast_"):
         # As docTR's predictor does: it computes the same function with fewer layers.
         model = reparameterize(model)
-    return model.eval(), _identity(architecture, origin, sha256, device)
+    return model.eval(), {"name": name, **_identity(architecture, origin, sha256, device)}
 
 
-def _vocab(card: ModelCard) -> str:
+def _vocab(name: str, card: ModelCard) -> str:
     if card.vocab is None:
         raise ModelUnavailableError(
-            f"the model card {card.architecture}.json names no vocab, which recognition models need: add it"
+            f"the model card {name}.json names no vocab, which recognition models need: add it"
         )
     return card.vocab
 

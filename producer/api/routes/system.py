@@ -7,7 +7,6 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from contract.model_store import ModelStore
 from producer.api.monitoring.health import Check, check_processes, check_redis, check_storage
 from producer.api.routes.problems import problems
 from producer.api.security.access import requires
@@ -41,7 +40,7 @@ class WorkerList(BaseModel):
 
 
 class ModelList(BaseModel):
-    """The architectures, and where each one's weights are loaded from."""
+    """The models that jobs can name, and where each one's weights are loaded from."""
 
     data: list[CatalogueEntry]
 
@@ -97,9 +96,8 @@ def _add_reading(router: APIRouter, services: Services) -> None:
 
     @router.get("/models", dependencies=may_read, responses=refusals)
     def models() -> ModelList:
-        """List the architectures, and where this machine loads each one's weights from."""
-        root = services.settings.model_store
-        return ModelList(data=list_models(ModelStore(root, services.storage) if root else None))
+        """List the models that jobs can name, and where this machine loads each one's weights from."""
+        return ModelList(data=list_models(services.model_store))
 
     text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
 

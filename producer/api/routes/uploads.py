@@ -1,5 +1,6 @@
 """The endpoints of the Trace OCR API, a route per kind: files in, lines out, read by the workers of jobs."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from contract.kinds import KINDS, optional
 from contract.kinds.base import Kind
+from contract.model_store import check_models
 from producer.api.routes.problems import problems
 from producer.api.security.access import requires
 from producer.api.services import Services
@@ -46,6 +48,7 @@ def _endpoint(kind: Kind, services: Services) -> Callable[..., Awaitable[list[An
     async def read(files: list[UploadFile], given: Annotated[query, Query()]) -> list[Answer]:  # type: ignore[valid-type]
         named = _named(kind, given)
         parameters = services.settings.parameters_of(kind.name, named)
+        await asyncio.to_thread(check_models, parameters.wanted_models(), services.model_store)
         lines = await lines_of(files, kind, parameters, services)
         return [_answer(kind, name, line) for name, line in lines]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from contract.errors import ModelUnavailableError
-from contract.model_store import ModelStore, doctr_cache
+from contract.errors import ModelUnavailableError, UnknownModelError
+from contract.kinds.base import WantedModel
+from contract.model_store import ModelStore, check_models, doctr_cache
 from contract.storage import Storage
 
 WEIGHTS = b"weights"
@@ -45,7 +46,7 @@ def test_the_weights_are_handed_out_when_their_checksum_is_the_cards(store: Mode
     card = store.card("parseq")
 
     assert card
-    assert store.weights(card) == WEIGHTS
+    assert store.weights("parseq", card) == WEIGHTS
 
 
 def test_a_store_on_s3_works_alike(s3_bucket: Any, storage: Storage) -> None:
@@ -56,7 +57,7 @@ def test_a_store_on_s3_works_alike(s3_bucket: Any, storage: Storage) -> None:
     card = store.card("parseq")
 
     assert card
-    assert store.weights(card) == WEIGHTS
+    assert store.weights("parseq", card) == WEIGHTS
 
 
 def test_an_architecture_without_a_card_is_not_in_the_store(store: ModelStore) -> None:
@@ -69,7 +70,7 @@ def test_weights_that_are_not_those_of_the_card_are_refused(store: ModelStore, f
 
     assert card
     with pytest.raises(ModelUnavailableError, match="damaged or was replaced"):
-        store.weights(card)
+        store.weights("parseq", card)
 
 
 def test_a_card_without_weights_is_an_error_that_names_them(store: ModelStore, folder: Path) -> None:
@@ -78,7 +79,7 @@ def test_a_card_without_weights_is_an_error_that_names_them(store: ModelStore, f
 
     assert card
     with pytest.raises(ModelUnavailableError, match=r"parseq\.pt"):
-        store.weights(card)
+        store.weights("parseq", card)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,56 @@ def test_a_card_that_cannot_be_trusted_is_refused_by_its_name(
 
     with pytest.raises(ModelUnavailableError, match=r"parseq\.json"):
         store.card("parseq")
+
+
+def test_two_checkpoints_of_one_architecture_have_names_of_their_own(store: ModelStore, folder: Path) -> None:
+    (folder / "parseq-2025.json").write_text(json.dumps({**CARD, "vocab": "abcd"}))
+    (folder / "parseq-2025.pt").write_bytes(WEIGHTS)
+    (folder / "notes.txt").write_text("no model")
+
+    card = store.card("parseq-2025")
+
+    assert store.names() == ["parseq", "parseq-2025"]
+    assert card
+    assert (card.architecture, card.vocab) == ("parseq", "abcd")
+    assert store.weights("parseq-2025", card) == WEIGHTS
+
+
+@pytest.mark.parametrize("architecture", ["yolo", "../parseq"])
+def test_a_card_for_no_architecture_of_doctrs_is_refused(
+    architecture: str, store: ModelStore, folder: Path
+) -> None:
+    (folder / "mine.json").write_text(json.dumps({**CARD, "architecture": architecture}))
+
+    with pytest.raises(ModelUnavailableError, match=r"mine\.json"):
+        store.card("mine")
+
+
+class TestNames:
+    """The names that parameters give, checked when a job is submitted."""
+
+    @pytest.fixture(autouse=True)
+    def more(self, folder: Path) -> None:
+        (folder / "mine.json").write_text(json.dumps(CARD))
+
+    @pytest.mark.parametrize("name", ["parseq", "mine", "master"])
+    def test_an_architecture_or_a_model_of_the_store_is_accepted(self, name: str, store: ModelStore) -> None:
+        check_models([WantedModel("recognition_model", "recognition", name)], store)
+
+    def test_another_name_is_refused_with_what_there_is(self, store: ModelStore) -> None:
+        with pytest.raises(UnknownModelError) as raised:
+            check_models([WantedModel("recognition_model", "recognition", "theirs")], store)
+
+        said = str(raised.value)
+        assert all(name in said for name in ("recognition_model 'theirs'", "mine", "parseq", "crnn_vgg16_bn"))
+
+    def test_a_model_of_another_task_is_refused(self, store: ModelStore) -> None:
+        with pytest.raises(UnknownModelError, match="detection_model 'mine' is a recognition model"):
+            check_models([WantedModel("detection_model", "detection", "mine")], store)
+
+    def test_without_a_store_the_refusal_says_so(self) -> None:
+        with pytest.raises(UnknownModelError, match="no model store is set"):
+            check_models([WantedModel("recognition_model", "recognition", "mine")], None)
 
 
 def test_doctr_keeps_its_weights_where_its_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,13 +40,13 @@ def put_in(cache: Path, architecture: str, content: bytes = b"weights", digest: 
 
 
 def entry_of(architecture: str, store: ModelStore | None) -> CatalogueEntry:
-    return next(entry for entry in list_models(store) if entry.architecture == architecture)
+    return next(entry for entry in list_models(store) if entry.name == architecture)
 
 
 def test_every_architecture_is_listed() -> None:
     listed = list_models(None)
 
-    assert tuple(entry.architecture for entry in listed) == (
+    assert tuple(entry.name for entry in listed) == (
         *RECOGNITION_MODELS,
         *DETECTION_MODELS,
         *ORIENTATION_MODELS,
@@ -80,9 +80,21 @@ def test_the_model_store_goes_before_doctrs_cache(store: ModelStore, cache: Path
     put_in(cache, "parseq")
 
     assert entry_of("parseq", store) == CatalogueEntry(
-        "parseq", "recognition", "model store", store.root, "MIT"
+        "parseq", "parseq", "recognition", "model store", store.root, "MIT", 3, "0" * 64
     )
     assert entry_of("master", store).weights == "download"
+
+
+def test_a_stores_other_models_follow_the_architectures_of_their_task(store: ModelStore) -> None:
+    card = {"architecture": "parseq", "vocab": "abcd", "sha256": "1" * 64}
+    Path(store.root, "mine.json").write_text(json.dumps(card))
+
+    names = [entry.name for entry in list_models(store)]
+
+    assert names.index("mine") == len(RECOGNITION_MODELS)
+    assert entry_of("mine", store) == CatalogueEntry(
+        "mine", "parseq", "recognition", "model store", store.root, "", 4, "1" * 64
+    )
 
 
 def test_a_card_that_is_not_valid_is_an_error(store: ModelStore) -> None:

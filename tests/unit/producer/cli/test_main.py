@@ -118,10 +118,10 @@ def test_wrong_usage_exits_2_with_the_reason(
 @pytest.mark.parametrize(
     ("flag", "value", "variable", "allowed"),
     [
-        ("--recognition-model", "crnn", "TRACE_OCR_RECOGNITION_MODEL", "viptr_tiny"),
+        ("--recognition-model", "parseq>master", "TRACE_OCR_RECOGNITION_MODEL", "parseq@0.93"),
         ("--recognition-batch-size", "0", "TRACE_OCR_RECOGNITION_BATCH_SIZE", "greater than or equal to 1"),
         ("--chunk-size", "many", "TRACE_OCR_CHUNK_SIZE", "valid integer"),
-        ("--detection-model", "yolo", "TRACE_OCR_DETECTION_MODEL", "db_resnet50"),
+        ("--detection-model", "../fast_tiny", "TRACE_OCR_DETECTION_MODEL", "pattern"),
         ("--pdf-resolution", "5000", "TRACE_OCR_PDF_RESOLUTION", "less than or equal to 1200"),
         ("--log-format", "xml", "TRACE_OCR_LOG_FORMAT", "'json'"),
     ],
@@ -136,7 +136,24 @@ def test_a_value_that_is_not_allowed_exits_2_with_its_variable_and_what_is(
     assert allowed in outcome.err
 
 
-@pytest.mark.parametrize("name", [*cli.places, "models list"])
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_a_model_that_does_not_exist_is_refused_with_those_that_do(
+    command: str, trace_ocr: Any, crops: Crops, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACE_OCR_REDIS_URL", "redis://nowhere")
+    outcome = trace_ocr(
+        command, str(crops("a.png")), "-o", "out", "--recognition-model", "mine",
+        "--model-store", str(samples / "weights"),
+    )  # fmt: skip
+
+    assert outcome.code == 2
+    assert "recognition_model 'mine' is no architecture" in outcome.err
+    assert "crnn_mobilenet_v3_small" in outcome.err
+    assert "viptr_tiny" in outcome.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("name", [*cli.places, "models list", "models check"])
 def test_every_command_has_help(name: str, trace_ocr: Any) -> None:
     outcome = trace_ocr(*name.split(), "--help")
 

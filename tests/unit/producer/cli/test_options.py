@@ -89,7 +89,7 @@ def test_every_secret_is_marked_as_one() -> None:
 @pytest.mark.parametrize(
     ("setting", "commands"),
     [
-        ("precision", ["run", "worker"]),
+        ("precision", ["run", "models", "worker"]),
         # `run` sets its own grace for running chunks.
         ("shutdown_grace_seconds", ["worker"]),
         ("reconcile_seconds", ["run", "control"]),

@@ -141,7 +141,7 @@ def test_a_summary_whose_parts_do_not_say_when_they_were_read_has_one_rate(
             console, {**SUMMARY, "models": [{**SUMMARY["models"][0], "source": MARKUP_LIKE}]}, "/data/out"
         ),
         lambda console: render.print_models(
-            console, [CatalogueEntry("parseq", "recognition", "model store", MARKUP_LIKE)]
+            console, [CatalogueEntry("parseq", "parseq", "recognition", "model store", MARKUP_LIKE)]
         ),
     ],
     ids=["source", "workspace", "summary's workspace", "model's source", "model store"],
@@ -153,9 +153,18 @@ def test_a_path_that_looks_like_markup_is_shown_unchanged(show: Any, console: Co
 
 
 def test_models_are_a_line_each(console: Console, printed: Any) -> None:
-    render.print_models(console, [CatalogueEntry("parseq", "recognition", "download", "docTR's hub", "MIT")])
+    render.print_models(
+        console,
+        [
+            CatalogueEntry("parseq", "parseq", "recognition", "download", "docTR's hub", "MIT"),
+            CatalogueEntry("mine", "parseq", "recognition", "model store", "/m", "", 99, "0123456789abcdef"),
+        ],
+    )
 
-    assert printed().splitlines()[1].split() == ["parseq", "recognition", "download", "docTR's", "hub", "MIT"]
+    _, downloaded, mine = printed().splitlines()
+    assert downloaded.split() == ["parseq", "recognition", "download", "MIT", "docTR's", "hub"]
+    assert mine.split()[:5] == ["mine", "recognition", "model", "store", "/m"]
+    assert mine.rstrip().endswith("(parseq, 99 characters, 0123456789ab)")
 
 
 def test_off_a_terminal_progress_is_a_line_for_each_change_of_status(console: Console, printed: Any) -> None:

@@ -13,7 +13,7 @@ from worker.jobs.context import WorkerContext
 
 @pytest.fixture
 def preloading(context: WorkerContext, settings: Settings) -> WorkerContext:
-    update = {"preload": ("recognition", "ocr"), "recognition_model": "parseq"}
+    update = {"preload": ("recognition", "recognition"), "recognition_model": "parseq"}
     return dataclasses.replace(context, settings=settings.model_copy(update=update))
 
 
