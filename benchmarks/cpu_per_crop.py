@@ -29,6 +29,7 @@ from worker.images.decode import decode_crop, fetch
 from worker.kernels.normalise import Normaliser
 from worker.kernels.pixels import Pixels
 from worker.kernels.preprocess import CropMap, PreparedCrop, Preprocessor
+from worker.kinds.reading import Readers
 from worker.kinds.recognition import RecognitionPipeline
 from worker.models.ctc import CtcDecoder, Prediction
 from worker.pipeline.run import ChunkRun
@@ -130,7 +131,7 @@ def _logits(classes: int) -> torch.Tensor:
 
 def _ours(scene: Scene) -> Callable[[], object]:
     model = scene.model()
-    pipeline = RecognitionPipeline(NullReader(_logits(len(model.vocab) + 1), model), BATCH)
+    pipeline = RecognitionPipeline(Readers.of(NullReader(_logits(len(model.vocab) + 1), model)), BATCH)
     settings = Settings()
     storage = Storage(settings)
     roots = AllowedRoots((str(scene.crops),)).for_one_chunk()

@@ -39,12 +39,32 @@ class ResultLine(Protocol):
 
 
 class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One crop's text; `confidence` is in 0..1, not rounded."""
+    """One crop's text; `confidence` is in 0..1, not rounded; a cascade says which `model` read it."""
 
     id: str
     name: str
     value: str
     confidence: float
+    label: str | None = None
+    note: str | None = None
+    model: str | None = None
+
+
+class ModelReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What one of the compared models read; of a cascade, `read_by` is the model that did."""
+
+    model: str
+    value: str
+    confidence: float
+    read_by: str | None = None
+
+
+class CompareLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One crop's readings, one of each compared model, in the order of the job's `models`."""
+
+    id: str
+    name: str
+    readings: tuple[ModelReading, ...]
     label: str | None = None
     note: str | None = None
 

@@ -68,6 +68,7 @@ class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str = ""
     notes: int = 0
     fitting_batch_size: int | None = None
+    counts: dict[str, int] = {}
     begun_at: float | None = None
     ended_at: float | None = None
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,7 +18,6 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -51,7 +50,9 @@ else:
 class Settings(BaseSettings, JobDefaults):
     """Deployment settings, and the default parameters of new jobs."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, enable_decoding=False
+    )
 
     redis_url: SecretStr | None = Field(None, description="redis://, rediss:// or unix:// URL of the broker")
     namespace: str = Field(
@@ -59,7 +60,7 @@ class Settings(BaseSettings, JobDefaults):
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
         description="prefix of all queue and key names; deployments that share a Redis need one each",
     )
-    allowed_roots: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_roots: tuple[str, ...] = Field(
         (), description="comma-separated folders and s3:// prefixes that workers may read and write below"
     )
     model_store: str | None = Field(
@@ -76,7 +77,7 @@ class Settings(BaseSettings, JobDefaults):
     torch_compile: bool = Field(
         False, description="compile models when they are loaded; takes minutes, for GPUs and long jobs"
     )
-    preload: Annotated[tuple[KindName, ...], NoDecode] = Field(
+    preload: tuple[KindName, ...] = Field(
         (), description="comma-separated kinds of jobs whose default models a worker loads when it starts"
     )
     chunk_size: int | None = Field(
@@ -85,7 +86,7 @@ class Settings(BaseSettings, JobDefaults):
         le=MAX_CHUNK_SIZE,
         description="items in a chunk, the unit of work; 1,024 crops or 32 pages if not set",
     )
-    exports: Annotated[tuple[Export, ...], NoDecode] = Field(
+    exports: tuple[Export, ...] = Field(
         (),
         description="comma-separated formats written besides JSONL: txt, hocr, pdf (ocr jobs only)",
     )
@@ -143,11 +144,11 @@ class Settings(BaseSettings, JobDefaults):
     api_auth: Literal["on", "off"] = Field(
         "on", description="'off' lets every client that reaches the HTTP API do everything"
     )
-    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+    api_keys: tuple[str, ...] = Field(
         (), description="comma-separated API keys as name:scopes:sha256; made by `trace-ocr api-key`"
     )
     api_keys_file: str | None = Field(None, description="file with one API key name:scopes:sha256 per line")
-    api_cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    api_cors_origins: tuple[str, ...] = Field(
         (), description="comma-separated origins whose web pages may call the HTTP API"
     )
     api_max_bytes: int = Field(64 * 2**20, ge=1, description="maximum bytes of a request body")
@@ -240,14 +241,19 @@ class Settings(BaseSettings, JobDefaults):
             given: explicit parameters; the others come from the settings
 
         Raises:
-            UsageError: the kind has no parameter of a given name
+            UsageError: the kind has no parameter of a given name, or needs one that is not given
         """
         wanted = KINDS[kind].parameters
         strange = [name for name in given if name not in wanted.model_fields]
         if strange:
             allowed = ", ".join(wanted.model_fields)
             raise UsageError(f"{', '.join(strange)}: not a parameter of {kind} jobs, which take {allowed}")
-        return wanted(**{name: given.get(name, getattr(self, name)) for name in wanted.model_fields})
+        values = {name: given.get(name, getattr(self, name)) for name in wanted.model_fields}
+        try:
+            return wanted(**values)
+        except ValidationError as error:
+            problems = (f"{detail['loc'][0]}: {detail['msg']}" for detail in error.errors(include_url=False))
+            raise UsageError(f"{kind}: {'; '.join(problems)}") from error
 
     def chunk_size_of(self, kind: str) -> int:
         """Return the number of items in a chunk of a job of a kind."""
@@ -280,6 +286,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
     variables = {}
     for name in settings.model_fields_set:
         value = getattr(settings, name)
+        if value is None:
+            continue
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
         variables[variable_of(name)] = json.dumps(value) if isinstance(value, tuple) else str(value)

@@ -6,7 +6,15 @@ TraceOcrError.
 
 from contract.errors import TraceOcrError, UsageError
 from contract.job_status import JobStatus
-from contract.lines import DetectionLine, ErrorLine, KieLine, OcrLine, RecognitionLine
+from contract.lines import (
+    CompareLine,
+    DetectionLine,
+    ErrorLine,
+    KieLine,
+    ModelReading,
+    OcrLine,
+    RecognitionLine,
+)
 from contract.states import State
 from trace_ocr.async_client import AsyncClient, AsyncJobHandle
 from trace_ocr.client import Client, JobHandle
@@ -26,7 +34,7 @@ from trace_ocr.errors import (
     UnreachableError,
     WaitTimeoutError,
 )
-from trace_ocr.results import DetectionResult, KieResult, OcrResult, RecognitionResult
+from trace_ocr.results import CompareResult, DetectionResult, KieResult, OcrResult, RecognitionResult
 from trace_ocr.uploads import Upload
 
 __all__ = [
@@ -34,6 +42,8 @@ __all__ = [
     "AsyncClient",
     "AsyncJobHandle",
     "Client",
+    "CompareLine",
+    "CompareResult",
     "ConflictError",
     "DetectionLine",
     "DetectionResult",
@@ -45,6 +55,7 @@ __all__ = [
     "JobStatus",
     "KieLine",
     "KieResult",
+    "ModelReading",
     "NotFoundError",
     "OcrLine",
     "OcrResult",

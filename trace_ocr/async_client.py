@@ -14,7 +14,7 @@ from trace_ocr.connection import AsyncConnection, AsyncSleep
 from trace_ocr.exchange import TIMEOUT_SECONDS, Api
 from trace_ocr.lines import LineFile
 from trace_ocr.progress import progress_shown
-from trace_ocr.results import DetectionResult, KieResult, OcrResult, RecognitionResult
+from trace_ocr.results import CompareResult, DetectionResult, KieResult, OcrResult, RecognitionResult
 from trace_ocr.uploads import Upload, read_files, uploaded
 
 T = TypeVar("T")
@@ -69,6 +69,10 @@ class AsyncClient:
     async def kie(self, files: Iterable[Upload], **parameters: object) -> list[KieResult]:
         """Return the words of each page by class; see `Client.kie`."""
         return await self.upload("kie", files, KieResult, **parameters)
+
+    async def compare(self, files: Iterable[Upload], **parameters: object) -> list[CompareResult]:
+        """Return what several models read; see `Client.compare`."""
+        return await self.upload("compare", files, CompareResult, **parameters)
 
     async def upload(
         self, kind: str, files: Iterable[Upload], result: type[T], /, **parameters: object

@@ -14,7 +14,7 @@ from trace_ocr.connection import Connection, Sleep
 from trace_ocr.exchange import TIMEOUT_SECONDS, Api
 from trace_ocr.lines import LineFile
 from trace_ocr.progress import progress_shown
-from trace_ocr.results import DetectionResult, KieResult, OcrResult, RecognitionResult
+from trace_ocr.results import CompareResult, DetectionResult, KieResult, OcrResult, RecognitionResult
 from trace_ocr.uploads import Upload, read_files, uploaded
 
 T = TypeVar("T")
@@ -87,6 +87,10 @@ class Client:
     def kie(self, files: Iterable[Upload], **parameters: object) -> list[KieResult]:
         """Return the words of each page by class; arguments as for `recognition`."""
         return self.upload("kie", files, KieResult, **parameters)
+
+    def compare(self, files: Iterable[Upload], **parameters: object) -> list[CompareResult]:
+        """Return what several models read, named by `models="a,b"`; arguments as for `recognition`."""
+        return self.upload("compare", files, CompareResult, **parameters)
 
     def upload(self, kind: str, files: Iterable[Upload], result: type[T], /, **parameters: object) -> list[T]:
         """Return a result per image or page, of any kind that the server knows; the rest as `recognition`.

@@ -7,15 +7,24 @@ not assumed to be straight.
 
 import msgspec
 
-from contract.lines import Estimate, Field, Geometry, PageText
+from contract.lines import Estimate, Field, Geometry, ModelReading, PageText
 
 
 class RecognitionResult(msgspec.Struct, frozen=True):
-    """The text of one crop; `confidence` is in 0..1."""
+    """The text of one crop; `confidence` is in 0..1; of a cascade, `model` is the one that read it."""
 
     name: str
     value: str
     confidence: float
+    model: str | None = None
+
+
+class CompareResult(msgspec.Struct, frozen=True):
+    """What each of the compared models read out of one crop, in the order of the `models` parameter."""
+
+    name: str
+    readings: tuple[ModelReading, ...]
+    note: str | None = None
 
 
 class OcrResult(msgspec.Struct, frozen=True):

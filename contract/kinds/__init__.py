@@ -11,7 +11,9 @@ from contract.registry import Registry
 DEFAULT_KIND = "recognition"
 """The kind of a job that does not name one."""
 
-KINDS: Registry[Kind] = Registry("contract.kinds", "KIND", ("recognition", "ocr", "detection", "kie"))
+KINDS: Registry[Kind] = Registry(
+    "contract.kinds", "KIND", ("recognition", "ocr", "detection", "kie", "compare")
+)
 
 if TYPE_CHECKING:
     KindName = str

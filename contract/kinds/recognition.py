@@ -4,8 +4,10 @@ from types import MappingProxyType
 
 from pydantic import Field
 
-from contract.architectures import RECOGNITION_MODELS, RecognitionModel
-from contract.kinds.base import Excerpt, Kind, Parameters
+from contract.architectures import RECOGNITION_MODELS
+from contract.cascade import RecognitionModel, models_in
+from contract.characters import Characters
+from contract.kinds.base import Excerpt, Kind, Parameters, WantedModel
 from contract.lines import RecognitionLine
 
 MAX_BATCH_SIZE = 4096
@@ -18,7 +20,9 @@ class RecognitionParameters(Parameters):
     """Parameters of `/recognition`."""
 
     recognition_model: RecognitionModel = Field(
-        "crnn_vgg16_bn", description="recognition architecture: " + ", ".join(RECOGNITION_MODELS)
+        "crnn_vgg16_bn",
+        description="name in the model store, cascade (FIRST>SECOND@CONFIDENCE), or architecture: "
+        + ", ".join(RECOGNITION_MODELS),
     )
     recognition_batch_size: int = Field(
         128,
@@ -26,6 +30,18 @@ class RecognitionParameters(Parameters):
         le=MAX_BATCH_SIZE,
         description="crops per batch of the recognition model; lower it if memory is short",
     )
+    characters: Characters | None = Field(
+        None,
+        description="what may be read: 'digits' or another vocabulary of docTR's, or a class such as "
+        "0-9A-Z-; the model's whole vocabulary by default",
+    )
+
+    def wanted_models(self) -> tuple[WantedModel, ...]:
+        """Return the recognition models, after the models of base classes."""
+        names = models_in(self.recognition_model)
+        return *super().wanted_models(), *(
+            WantedModel("recognition_model", "recognition", name) for name in names
+        )
 
 
 KIND = Kind(

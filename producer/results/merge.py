@@ -34,6 +34,7 @@ class _Totals:
     failed: int = 0
     error_codes: Counter[str] = field(default_factory=Counter)
     stage_seconds: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     batches: int = 0
     places_filled: float = 0.0
     notes: int = 0
@@ -52,6 +53,7 @@ class _Totals:
 
     def add(self, statistics: ChunkStatistics) -> None:
         self.stage_seconds.update(statistics.stage_seconds)
+        self.counts.update(statistics.counts)
         self.batches += statistics.batches
         self.places_filled += statistics.batches * statistics.batch_fill
         self.notes += statistics.notes
@@ -186,6 +188,8 @@ def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, A
         "reading_seconds": round(reading, 3) if reading else None,
         "items_per_second_while_reading": round(totals.items_timed / reading, 2) if reading else None,
         "stage_seconds": {name: round(value, 3) for name, value in totals.stage_seconds.items()},
+        # What the kind's pipeline counts, such as the crops that a cascade passed on to its second model.
+        "counts": dict(sorted(totals.counts.items())),
         "batches": totals.batches,
         "batch_fill": round(totals.places_filled / totals.batches, 4) if totals.batches else 0.0,
         # The smallest batch size that a worker fell back to after running out of device memory; else null.

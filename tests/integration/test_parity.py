@@ -12,12 +12,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
+from doctr.datasets import VOCABS
 from doctr.io import DocumentFile
 from doctr.models import recognition, recognition_predictor
+from doctr.models.utils import add_whitelist
 from PIL import Image
 
 from contract.architectures import RECOGNITION_MODELS
@@ -28,8 +30,10 @@ from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from worker.images.decode import decode_crop, fetch
+from worker.kinds.reading import Readers
 from worker.kinds.recognition import RecognitionPipeline
 from worker.models.recognition import Recogniser, load_recogniser
+from worker.models.runtimes import RuntimeOptions
 from worker.pipeline.run import ChunkRun
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -49,6 +53,8 @@ SHORT = 5
 SPELLING_ONE_BY_ONE = ("master", "parseq", "sar_resnet31")
 
 VOCAB = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:;-+*/()é€"
+
+WANTED, WANTED_CHARACTERS = "0-9A-F+", "0123456789ABCDEF+"
 
 Prediction = tuple[str, float]
 
@@ -107,7 +113,7 @@ def read_by_worker() -> Iterator[Callable[[list[Path], Recogniser, int], list[Pr
                 stop=threading.Event(),
             )
             items = [Item(id=path.name, uri=str(path)) for path in files]
-            lines = list(RecognitionPipeline(recogniser, batch_size).run(items, run))
+            lines = list(RecognitionPipeline(Readers.of(recogniser), batch_size).run(items, run))
             assert [line.id for line in lines] == [path.name for path in files]
             return [(line.value, line.confidence) for line in lines if isinstance(line, RecognitionLine)]
 
@@ -186,6 +192,25 @@ class TestTrainedCheckpoint:
         assert lengths == sorted(lengths)
         assert lengths[2] > 2 * lengths[1]
 
+    @pytest.mark.parametrize("runtime", ["torch", "onnx"])
+    def test_reads_only_the_wanted_characters_as_doctrs_whitelist_does(
+        self,
+        runtime: Literal["torch", "onnx"],
+        crops: list[Path],
+        wide_crops: list[Path],
+        doctr_model: Any,
+        read_by_worker: Callable[..., list[Prediction]],
+    ) -> None:
+        store = ModelStore(str(WEIGHTS), Storage(Settings()))
+        recogniser = load_recogniser(TRAINED, store, CPU, RuntimeOptions(runtime)).restricted_to("digits")
+        files = [*crops, *wide_crops]
+
+        ours = read_by_worker(files, recogniser, 128)
+
+        with add_whitelist(doctr_model, VOCABS["digits"]):
+            assert_same(ours, read_by_doctr(files, doctr_model, 128), files)
+        assert {character for value, _ in ours for character in value} == set(VOCABS["digits"])
+
 
 class TestEveryArchitecture:
     """All nine architectures with random weights through a model store, against docTR with that state."""
@@ -200,24 +225,33 @@ class TestEveryArchitecture:
             short = functools.partial(getattr(recognition, name), max_length=SHORT)
             monkeypatch.setattr(recognition, name, short)
 
-    @pytest.mark.parametrize("architecture", RECOGNITION_MODELS)
-    def test_reads_as_doctr_does(
+    @pytest.mark.parametrize(
+        ("architecture", "runtime"),
+        [(name, "torch") for name in RECOGNITION_MODELS] + [("vitstr_small", "onnx"), ("parseq", "onnx")],
+    )
+    def test_reads_as_doctr_does_with_and_without_wanted_characters(
         self,
         architecture: str,
+        runtime: Literal["torch", "onnx"],
         files: list[Path],
         tmp_path: Path,
         read_by_worker: Callable[..., list[Prediction]],
     ) -> None:
         # given a model store with that architecture, and docTR's model with the same state
         doctr_model = random_model(architecture)
-        store = store_of(doctr_model, architecture, tmp_path)
+        recogniser = load_recogniser(
+            architecture, store_of(doctr_model, architecture, tmp_path), CPU, RuntimeOptions(runtime)
+        )
 
-        # when both read the files, in batches of four
-        ours = read_by_worker(files, load_recogniser(architecture, store, CPU), 4)
+        # when both read the files, in batches of four, first only some characters, then all
+        restricted = read_by_worker(files, recogniser.restricted_to(WANTED), 4)
+        with add_whitelist(doctr_model, WANTED_CHARACTERS):
+            assert_same(restricted, read_by_doctr(files, doctr_model, 4), files)
         reference = read_by_doctr(files, doctr_model, 4)
+        assert_same(read_by_worker(files, recogniser, 4), reference, files)
 
-        # then
-        assert_same(ours, reference, files)
+        # then no other character was read
+        assert {character for value, _ in restricted for character in value} <= set(WANTED_CHARACTERS)
         # and the comparison is no empty one: confidences are numbers, strings differ from crop to crop
         assert all(math.isfinite(confidence) for _, confidence in reference)
         assert len({value for value, _ in reference}) > 1

@@ -185,8 +185,8 @@ ADDITIONS = {
     "kind": Addition(
         {"contract/kinds/brightness.py": KIND, "worker/kinds/brightness.py": PIPELINE},
         {
-            "contract/kinds/__init__.py": ('"kie")', '"kie", "brightness")'),
-            "worker/kinds/__init__.py": ('"kie")', '"kie", "brightness")'),
+            "contract/kinds/__init__.py": ('"compare")', '"compare", "brightness")'),
+            "worker/kinds/__init__.py": ('"compare")', '"compare", "brightness")'),
         },
     ),
     "source": Addition(
@@ -206,8 +206,8 @@ ADDITIONS = {
         {
             "contract/kinds/recognition.py": ("\n\n\nKIND = ", f"{PARAMETER}\n\nKIND = "),
             "worker/kinds/recognition.py": (
-                "return RecognitionPipeline(recogniser, ",
-                "assert parameters.upper_case in (True, False)\n    return RecognitionPipeline(recogniser, ",
+                "return RecognitionPipeline(make_readers(",
+                "assert parameters.upper_case in (True, False)\n    return RecognitionPipeline(make_readers(",
             ),
         },
     ),

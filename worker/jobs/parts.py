@@ -44,6 +44,7 @@ def summarise(
         models=pipeline.models,
         worker=worker,
         fitting_batch_size=timings.fitting_batch_size,
+        counts=timings.counts,
         begun_at=timings.begun_at,
         ended_at=time.time(),
         notes=sum(not isinstance(line, ErrorLine) and line.note is not None for line in lines),

@@ -9,7 +9,7 @@ from worker.models.pool import Models
 from worker.pipeline.run import Pipeline
 
 PIPELINES: Registry[Callable[[Any, Models], Pipeline]] = Registry(
-    "worker.kinds", "PIPELINE", ("recognition", "ocr", "detection", "kie")
+    "worker.kinds", "PIPELINE", ("recognition", "ocr", "detection", "kie", "compare")
 )
 """By kind: a function that makes the pipeline from a job's parameters and the process's models."""
 

@@ -9,6 +9,7 @@ from contract.kinds.kie import KieParameters
 from worker.kinds.page_lines import kie_line
 from worker.kinds.page_steps import WordSteps, columns_by_class
 from worker.kinds.pages import PageBatches, ToLine, WordPipeline
+from worker.kinds.reading import make_readers
 from worker.models.orientation import CROP_ORIENTATION, DISABLED, PAGE_ORIENTATION
 from worker.models.pool import Models
 
@@ -28,11 +29,11 @@ def word_pipeline(
         to_line: makes the line of a page that docTR has built
     """
     detector = models.detectors.get(parameters.detection_model)
-    recogniser = models.recognisers.get(parameters.recognition_model)
+    readers = make_readers(parameters, models)
     steps = WordSteps(detector, parameters, builder, columns, *_orientations(parameters, models))
     batches = PageBatches(steps, detector, parameters.detection_batch_size)
     return WordPipeline(
-        batches, steps, recogniser, parameters.recognition_batch_size, to_line, parameters.pdf_resolution
+        batches, steps, readers, parameters.recognition_batch_size, to_line, parameters.pdf_resolution
     )
 
 

@@ -12,10 +12,9 @@ from contract.lines import Line, ResultLine
 from contract.records import Item
 from worker.images.files import Decoding
 from worker.kernels.pixels import Pixels
-from worker.kernels.preprocess import CropMap
+from worker.kernels.preprocess import PreparedCrop
 from worker.kinds.page_steps import FoundPage, MapModel, PageSteps, WordSteps
-from worker.kinds.recognition import CropReader
-from worker.models.ctc import Prediction
+from worker.kinds.reading import Readers, Reading
 from worker.models.detection import Map
 from worker.pipeline.ahead import ahead
 from worker.pipeline.batched import batched
@@ -124,10 +123,10 @@ def _stepped(
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """A page's words by class: each word's crop map, for joining its strings, and its number of pieces."""
+    """A page's words: the number of each class, whose crops follow each other."""
 
     found: FoundPage
-    classes: dict[str, list[tuple[CropMap, int]]]
+    classes: dict[str, int]
 
 
 ToLine = Callable[[Any, Item, str | None], ResultLine]
@@ -142,7 +141,7 @@ class WordPipeline:
     Args:
         batches: pages to maps
         steps: docTR's steps with the job's parameters
-        recogniser: the recognition model
+        readers: the recognition models
         batch_size: pieces per recognition batch
         to_line: makes the line of a page that docTR has built
         resolution: dots per inch, for PDFs
@@ -152,61 +151,43 @@ class WordPipeline:
         self,
         batches: PageBatches,
         steps: WordSteps,
-        recogniser: CropReader,
+        readers: Readers,
         batch_size: int,
         to_line: ToLine,
         resolution: int,
     ) -> None:
-        self._batches, self._steps, self._recogniser, self._to_line = batches, steps, recogniser, to_line
+        self._batches, self._steps, self._readers, self._to_line = batches, steps, readers, to_line
         self.batch_size = batch_size
         self.prefetch = PREFETCH_BATCHES * batches.size
         self.decoding = Decoding(pages=True, resolution=resolution)
-        self.models = (batches.detector.identity, recogniser.identity)
+        self.models = (batches.detector.identity, *readers.models)
 
     def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:
         """Yield one line per page, in order; a `Pipeline.run`."""
         cut = self._batches.ahead(self._batches.found(items, run), self._cut, run)
-        read = batched(
-            (((page, made and made[0]), made[1] if made else []) for page, made in cut),
-            self._recogniser,
-            run,
-            size=self.batch_size,
-            stage="forward",
-            code=ErrorCode.RECOGNITION_FAILED,
-            last=True,
-        )
-        for (page, words), predictions in read:
-            yield self._line(page, words, predictions, run)
+        owned = (((page, made and made[0]), made[1] if made else []) for page, made in cut)
+        for (page, words), readings in self._readers.read(owned, run, self.batch_size):
+            yield self._line(page, words, readings, run)
 
-    def _cut(self, pixels: Pixels, found: Map) -> tuple[_Words, list[Pixels]]:
+    def _cut(self, pixels: Pixels, found: Map) -> tuple[_Words, list[PreparedCrop]]:
         """Return the words of a page and their pieces; runs in a thread of the pool."""
         page = self._steps.find(pixels, found)
-        pieces: list[Pixels] = []
-        classes: dict[str, list[tuple[CropMap, int]]] = {}
-        for name, words in page.classes.items():
-            prepared = [self._recogniser.prepare(crop) for crop in words.crops]
-            pieces += [piece for crop in prepared for piece in crop.pieces]
-            classes[name] = [(crop.crop_map, len(crop.pieces)) for crop in prepared]
-        return _Words(page.without_pixels(), classes), pieces
+        crops = [self._readers.prepare(crop) for words in page.classes.values() for crop in words.crops]
+        classes = {name: len(words.crops) for name, words in page.classes.items()}
+        return _Words(page.without_pixels(), classes), crops
 
     def _line(
-        self, page: Page, words: _Words | None, predictions: list[Prediction] | ItemError, run: ChunkRun
+        self, page: Page, words: _Words | None, readings: list[Reading] | ItemError, run: ChunkRun
     ) -> Line:
         started = time.perf_counter()
-        if isinstance(predictions, ItemError):
-            line: Line = run.error_line(page.item, predictions)
+        if isinstance(readings, ItemError):
+            line: Line = run.error_line(page.item, readings)
         elif words is None:
             assert page.error
             line = run.error_line(page.item, page.error)
         else:
-            left = iter(predictions)
-            read = {
-                name: [
-                    self._recogniser.join(crop_map, [next(left) for _ in range(pieces)])
-                    for crop_map, pieces in crops
-                ]
-                for name, crops in words.classes.items()
-            }
+            left = iter([(value, confidence) for value, confidence, _ in readings])
+            read = {name: [next(left) for _ in range(number)] for name, number in words.classes.items()}
             line = self._to_line(self._steps.build(words.found, read), page.item, page.note)
         run.timings.add("postprocess", time.perf_counter() - started)
         return line

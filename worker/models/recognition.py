@@ -4,7 +4,9 @@ Everything that decides a string is docTR's own code: resizing, normalisation, s
 model, merging of the split strings. Where docTR's code is slow, ours computes the same bits.
 """
 
+import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,10 +18,15 @@ from doctr.models.recognition.predictor._utils import remap_preds
 from contract.model_store import ModelStore
 from worker.kernels.pixels import Pixels
 from worker.kernels.preprocess import CropMap, PreparedCrop, Preprocessor
+from worker.models.characters import WhitelistedRuntime, allowed_in, forbidden_classes
 from worker.models.ctc import CtcDecoder, Prediction
 from worker.models.device_model import DeviceModel
-from worker.models.runtimes import TORCH, RuntimeOptions, make_runtime
+from worker.models.runtimes import TORCH, OnnxRuntime, Runtime, RuntimeOptions, TorchRuntime, make_runtime
 from worker.models.weights import load_model
+
+LOOPED = ("parseq", "sar_resnet31", "master")
+"""Architectures that read character by character: each choice depends on those before it, so that characters
+must be masked inside the loop."""
 
 
 class Recogniser(DeviceModel[Prediction]):
@@ -40,9 +47,14 @@ class Recogniser(DeviceModel[Prediction]):
         options: RuntimeOptions = TORCH,
     ) -> None:
         is_crnn = isinstance(model, CRNN)
-        super().__init__(
-            model, device, identity, make_runtime(model, identity, device, options, logits=is_crnn)
+        runtime = make_runtime(model, identity, device, options, logits=is_crnn)
+        super().__init__(model, device, identity, runtime)
+        self._vocab: str = model.vocab
+        self._allowed: str | None = None
+        masks_logits = is_crnn or (
+            isinstance(runtime, OnnxRuntime) and identity["architecture"] not in LOOPED
         )
+        self._masked = None if masks_logits else _maskable(runtime, model, device, options)
         height, width = self.input_shape[-2:]
         ours = RecognitionPredictor(PreProcessor((height, width), batch_size=1), model)
         self._overlap_ratio = ours.overlap_ratio
@@ -59,7 +71,27 @@ class Recogniser(DeviceModel[Prediction]):
         """
         return self._preprocessor.prepare(pixels)
 
+    def restricted_to(self, characters: str) -> "Recogniser":
+        """Return this model, sharing its memory on the device, with readings of only some characters.
+
+        Args:
+            characters: a `characters` parameter
+
+        Raises:
+            ModelUnavailableError: the model can read none of them
+        """
+        allowed = allowed_in(characters, self._vocab, self.identity["name"])
+        restricted = copy.copy(self)
+        if self._masked:
+            restricted._runtime = WhitelistedRuntime(*self._masked, allowed)
+        else:
+            restricted._allowed = allowed
+        return restricted
+
     def _decoded(self, output: Any) -> list[Prediction]:
+        if self._allowed is not None and torch.is_tensor(output):
+            forbidden = forbidden_classes(self._vocab, self._allowed, output.shape[-1]).to(output.device)
+            output = output.masked_fill(forbidden, float("-inf"))
         read: list[Prediction] = self._decode(output) if torch.is_tensor(output) else output
         return read
 
@@ -69,9 +101,19 @@ class Recogniser(DeviceModel[Prediction]):
         return value, float(confidence)
 
 
+def _maskable(
+    runtime: Runtime, model: Any, device: torch.device, options: RuntimeOptions
+) -> tuple[Runtime, Any]:
+    """Return a torch runtime of the model that docTR's whitelist works on, and the model."""
+    if runtime.name == TorchRuntime.name:
+        return runtime, model
+    # Exported and compiled models do not call the hooks that mask their last layer.
+    return TorchRuntime(model, device, replace(options, torch_compile=False), logits=False), model
+
+
 def load_recogniser(
-    architecture: str, store: ModelStore | None, device: torch.device, options: RuntimeOptions = TORCH
+    name: str, store: ModelStore | None, device: torch.device, options: RuntimeOptions = TORCH
 ) -> Recogniser:
     """Return a recogniser with the weights that `load_model` finds; raises as `load_model`."""
-    model, identity = load_model("recognition", architecture, store, device)
+    model, identity = load_model("recognition", name, store, device)
     return Recogniser(model, device, identity, options)

@@ -25,6 +25,7 @@ class Timings:
     """Seconds per stage, summed over threads, and how full the last model's batches were.
 
     `begun_at` is when the run was made, in Unix seconds: its models are loaded by then.
+    `counts` are what a pipeline counts besides items, summed over the job's chunks in the summary.
     `fitting_batch_size` is the samples per forward after the device ran out of memory; None if it did not.
     """
 
@@ -32,6 +33,7 @@ class Timings:
     batches: int = 0
     pieces: int = 0
     fitting_batch_size: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
     begun_at: float = field(default_factory=time.time, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -39,6 +41,10 @@ class Timings:
         """Add seconds to a stage; thread-safe."""
         with self._lock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def count(self, name: str, number: int) -> None:
+        """Add to a count; called by the thread that runs the pipeline."""
+        self.counts[name] = self.counts.get(name, 0) + number
 
 
 @dataclass(frozen=True)

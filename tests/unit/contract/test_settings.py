@@ -80,14 +80,16 @@ def test_the_settings_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("variable", "value", "allowed"),
     [
-        ("TRACE_OCR_RECOGNITION_MODEL", "crnn", "crnn_vgg16_bn"),
+        ("TRACE_OCR_RECOGNITION_MODEL", "parseq>master", "crnn_mobilenet_v3_small>parseq@0.93"),
         ("TRACE_OCR_RECOGNITION_BATCH_SIZE", "0", "greater than or equal to 1"),
         ("TRACE_OCR_RECOGNITION_BATCH_SIZE", "many", "valid integer"),
         ("TRACE_OCR_CHUNK_SIZE", "65537", "less than or equal to 65536"),
         ("TRACE_OCR_LOG_LEVEL", "loud", "'warning'"),
         ("TRACE_OCR_S3_PATH_STYLE", "perhaps", "valid boolean"),
         ("TRACE_OCR_NAMESPACE", "a b", "pattern"),
-        ("TRACE_OCR_DETECTION_MODEL", "yolo", "'db_resnet50', 'db_resnet34', 'db_mobilenet_v3_large'"),
+        ("TRACE_OCR_DETECTION_MODEL", "../fast_tiny", "pattern"),
+        ("TRACE_OCR_CHARACTERS", "frensh", "[frensh]"),
+        ("TRACE_OCR_MODELS", "parseq", "at least two different models"),
         ("TRACE_OCR_DETECTION_BATCH_SIZE", "257", "less than or equal to 256"),
         ("TRACE_OCR_BINARY_THRESHOLD", "2", "less than or equal to 1"),
         ("TRACE_OCR_BOX_THRESHOLD", "nan", "finite number"),
@@ -210,7 +212,11 @@ def test_a_child_process_is_told_only_what_was_set() -> None:
 def test_a_job_takes_its_parameters_from_the_settings() -> None:
     parameters = load_settings(recognition_model="parseq", chunk_size=7).parameters_of("recognition")
 
-    assert parameters.model_dump() == {"recognition_model": "parseq", "recognition_batch_size": 128}
+    assert parameters.model_dump() == {
+        "recognition_model": "parseq",
+        "recognition_batch_size": 128,
+        "characters": None,
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)

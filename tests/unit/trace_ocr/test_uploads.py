@@ -9,13 +9,21 @@ import pytest
 
 from contract.kinds import KINDS
 from tests.unit.trace_ocr.server import URL, Serve
-from trace_ocr import DetectionResult, KieResult, OcrResult, RecognitionResult, UnexpectedAnswerError
+from trace_ocr import (
+    CompareResult,
+    DetectionResult,
+    KieResult,
+    OcrResult,
+    RecognitionResult,
+    UnexpectedAnswerError,
+)
 
 RESULTS: dict[str, type[msgspec.Struct]] = {
     "recognition": RecognitionResult,
     "ocr": OcrResult,
     "detection": DetectionResult,
     "kie": KieResult,
+    "compare": CompareResult,
 }
 
 NONE = {"value": None, "confidence": None}
@@ -34,6 +42,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "ocr": {**PAGE, "pages": [{"blocks": [{"geometry": BOX, "detection_score": 0.9, "lines": [TEXT]}]}]},
     "detection": {"name": "a.pdf", "page": 1, "bounding_boxes": [BOX, [0.0] * 8], "note": "one frame of 2"},
     "kie": {**PAGE, "extracted_fields": [{"field_type": "words", "values": [WORD]}]},
+    "compare": {"name": "a.png", "readings": [{"model": "parseq", "value": "2016", "confidence": 1.0}]},
 }
 """One element of each answer, as the API gives it."""
 

@@ -151,6 +151,7 @@ def test_urgent_work_is_asked_for_first(settings: Settings) -> None:
         "night.ocr",
         "night.detection",
         "night.kie",
+        "night.compare",
     )
     assert [queue.name for queue in app.conf.task_queues] == list(queue_names(settings.namespace))
     assert app.conf.broker_transport_options["queue_order_strategy"] == "priority"

@@ -66,7 +66,12 @@ def test_the_summary_counts_the_items_by_outcome(ready: Job, workspace: Workspac
         "batches": 3,
         "batch_fill": 0.5,
         "fitting_batch_size": None,
-        "parameters": {"recognition_model": "crnn_vgg16_bn", "recognition_batch_size": 4},
+        "parameters": {
+            "recognition_model": "crnn_vgg16_bn",
+            "recognition_batch_size": 4,
+            "characters": None,
+        },
+        "counts": {},
         "models": [{"architecture": "parseq", "device": "cpu", "source": "model store"}],
         "workers": ["cpu0@host", "cpu1@host", "cpu2@host"],
         "retries": 0,

@@ -11,10 +11,11 @@ from contract.records import ChunkStatistics, PartOutcome
 from contract.workspace import Workspace
 from tests.unit.worker.conftest import FakeReader
 from worker.jobs.parts import summarise, write_part
+from worker.kinds.reading import Readers
 from worker.kinds.recognition import RecognitionPipeline
 from worker.pipeline.run import Timings
 
-PIPELINE = RecognitionPipeline(FakeReader(), 4)
+PIPELINE = RecognitionPipeline(Readers.of(FakeReader()), 4)
 """What a summary looks at: batches of four, and the model's identity."""
 
 GOOD = RecognitionLine("a.png", "a.png", "text", 0.5)

@@ -13,6 +13,7 @@ from contract.lines import ErrorLine, RecognitionLine
 from contract.records import Item
 from tests.unit.worker.conftest import FakeReader, read_all
 from worker.images.decode import DecodedImage
+from worker.kinds.reading import Readers
 from worker.kinds.recognition import RecognitionPipeline
 from worker.pipeline.run import ChunkRun
 
@@ -57,7 +58,7 @@ def make_run(pool: Executor) -> MakeRun:
 @pytest.fixture
 def crops(reader: FakeReader) -> RecognitionPipeline:
     """The pipeline of `recognition`, four pieces to a batch."""
-    return RecognitionPipeline(reader, 4)
+    return RecognitionPipeline(Readers.of(reader), 4)
 
 
 def values_of(lines: list[Any]) -> list[str]:
@@ -248,7 +249,7 @@ class TestBounds:
         self, make_run: MakeRun, crops: RecognitionPipeline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # given a bound of two files, and one task that prepares all items
-        monkeypatch.setattr("worker.kinds.recognition.FETCHED_BYTES", 200)
+        monkeypatch.setattr("worker.kinds.crops.FETCHED_BYTES", 200)
         held: list[int] = [0]
 
         def fetch(item: Item) -> bytes:

@@ -14,6 +14,7 @@ from contract.records import Item
 from tests.unit.worker.conftest import read_all
 from worker.images.decode import DecodedImage
 from worker.kernels.pixels import Pixels
+from worker.kinds.reading import Readers
 from worker.kinds.recognition import RecognitionPipeline
 from worker.models.recognition import Recogniser
 from worker.pipeline.run import ChunkRun
@@ -27,6 +28,7 @@ class FakeModel(nn.Module):
     `sizes` lists how many pieces it was given.
     """
 
+    vocab = "0123456789"
     cfg = {"input_shape": (3, 32, 128), "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # noqa: RUF012
 
     def __init__(self, holds: int = 1_000) -> None:
@@ -106,7 +108,7 @@ class TestTheDeviceIsLost:
 
 
 def crops(model: FakeModel) -> RecognitionPipeline:
-    return RecognitionPipeline(Recogniser(model, CPU, {}), 4)
+    return RecognitionPipeline(Readers.of(Recogniser(model, CPU, {})), 4)
 
 
 class TestAChunk:

@@ -417,4 +417,5 @@ class TestUploads:
             ("ocr",): 0.0,
             ("detection",): 0.0,
             ("kie",): 0.0,
+            ("compare",): 0.0,
         }

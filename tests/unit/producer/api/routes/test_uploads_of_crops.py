@@ -46,7 +46,11 @@ class TestAnswers:
 
         assert workers.nudges == [{"kind": "recognition", "batch_size": 2}]
         (upload,) = workers.uploads_read
-        assert upload.ticket.parameters == {"recognition_model": "parseq", "recognition_batch_size": 2}
+        assert upload.ticket.parameters == {
+            "recognition_model": "parseq",
+            "recognition_batch_size": 2,
+            "characters": None,
+        }
 
     def test_defaults_are_the_deployments(
         self, client: TestClient, workers: FakeWorkers, api_settings: Settings

@@ -1,0 +1,111 @@
+"""`compare`: a crop in, what each of several models reads out."""
+
+import json
+from collections.abc import Iterable
+from statistics import fmean
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from contract.cascade import RecognitionModel, models_in
+from contract.characters import Characters
+from contract.kinds.base import Excerpt, Kind, Parameters, WantedModel
+from contract.kinds.recognition import MAX_BATCH_SIZE
+from contract.lines import CompareLine
+
+MAX_MODELS = 8
+"""Maximum models of one comparison: a line holds a reading of each."""
+
+BALANCED_AND_ACCURATE = ("crnn_vgg16_bn", "parseq")
+"""The default: what the Trace OCR API calls its balanced model, and one of its most accurate."""
+
+TUNING = frozenset({"recognition_batch_size", "truth", "by", "target_precision"})
+
+
+def _split(value: Any) -> Any:
+    """Return the names in a comma-separated string, in a JSON list, or in a list of such strings."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = json.loads(value)
+        except RecursionError:
+            raise ValueError("the list is nested too deeply") from None
+    texts = [value] if isinstance(value, str) else value
+    if isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts):
+        return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+    return value
+
+
+def _several(models: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(models)) < len(models) or len(models) < 2:
+        raise ValueError("name at least two different models, such as crnn_vgg16_bn,parseq")
+    return models
+
+
+Models = Annotated[tuple[RecognitionModel, ...], BeforeValidator(_split), AfterValidator(_several)]
+
+
+class CompareParameters(Parameters):
+    """Parameters of `/compare`; only `recognition_batch_size` and `characters` are those of other kinds."""
+
+    models: Models = Field(
+        BALANCED_AND_ACCURATE,
+        max_length=MAX_MODELS,
+        description=f"comma-separated models to compare, 2 to {MAX_MODELS}: each as in recognition_model",
+    )
+    recognition_batch_size: int = Field(
+        128,
+        ge=1,
+        le=MAX_BATCH_SIZE,
+        description="crops per batch of the recognition model; lower it if memory is short",
+    )
+    characters: Characters | None = Field(
+        None,
+        description="what may be read: 'digits' or another vocabulary of docTR's, or a class such as "
+        "0-9A-Z-; the model's whole vocabulary by default",
+    )
+    truth: str | None = Field(
+        None,
+        max_length=4096,
+        description="file with the right texts: docTR's labels.json, path<TAB>text, CSV or JSONL; "
+        "a manifest's labels need no file",
+    )
+    by: str | None = Field(
+        None,
+        max_length=200,
+        description="what accuracy is also reported by: 'folder', or a column of the truth",
+    )
+    target_precision: float = Field(
+        0.995,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="share of accepted readings that must be right; the report names each model's threshold",
+    )
+
+    def wanted_models(self) -> tuple[WantedModel, ...]:
+        """Return each model once, also those that only cascades name."""
+        return tuple(WantedModel("models", "recognition", name) for name in names_in(self.models))
+
+
+def names_in(models: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of all models in specifications, each once, in the order of their first place."""
+    return tuple(dict.fromkeys(name for specification in models for name in models_in(specification)))
+
+
+def _excerpt(line: CompareLine) -> Excerpt:
+    """Return the text that all models read, or the different ones."""
+    values = dict.fromkeys(reading.value for reading in line.readings)
+    return Excerpt(" | ".join(values), fmean(reading.confidence for reading in line.readings))
+
+
+KIND = Kind(
+    name="compare",
+    help="crops to the texts of several models",
+    parameters=CompareParameters,
+    line=CompareLine,
+    unit="crop",
+    chunk_size=1024,
+    batch="recognition_batch_size",
+    tuning=TUNING,
+    excerpt=_excerpt,
+)

@@ -1,0 +1,78 @@
+"""`compare` on the device: `ahead`(decode, prepare) → `batched`(model) for each model in turn → line."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from contract.cascade import parse_cascade
+from contract.errors import ItemError
+from contract.kinds.compare import CompareParameters, names_in
+from contract.lines import CompareLine, Line, ModelReading
+from contract.records import Item
+from worker.images.files import Decoding
+from worker.kinds.crops import Crop, PreparedItem, prepared_crops
+from worker.kinds.reading import Readers, Reading, stage_of
+from worker.models.pool import Models
+from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun, name_of
+
+Readings = list[Reading] | ItemError
+
+
+class ComparePipeline:
+    """Decodes each crop once and reads it with one model after the other, a chunk at a time.
+
+    A chunk's crops stay in memory as pieces, some 12 MB for 1,024 of them: models that do not fit into the
+    device's memory together take turns. A cascade is made of its models' readings.
+    """
+
+    decoding = Decoding(pages=False)
+
+    def __init__(self, parameters: CompareParameters, models: Models) -> None:
+        self._parameters, self._pool = parameters, models
+        self._names = names_in(parameters.models)
+        self.batch_size = parameters.recognition_batch_size
+        self.prefetch = PREFETCH_BATCHES * self.batch_size
+        # Not the models: one that left the device's memory is loaded again when it is its turn.
+        self.models = tuple(self._readers(name).models[0] for name in self._names)
+
+    def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:
+        """Yield one line per crop, in order; a `Pipeline.run`."""
+        crops: list[PreparedItem] = []
+        readings: dict[str, list[Readings]] = {}
+        for name in self._names:
+            readers = self._readers(name)
+            owned = crops or _kept(prepared_crops(items, readers.prepare, run), crops)
+            last = name == self._names[-1]
+            read = readers.read(owned, run, self.batch_size, last=last, named=True)
+            readings[name] = [made for _, made in read]
+        for place, (crop, _) in enumerate(crops):
+            yield self._line(crop, {name: made[place] for name, made in readings.items()}, run)
+
+    def _readers(self, name: str) -> Readers:
+        return Readers((stage_of(name, self._parameters.characters, self._pool),))
+
+    def _line(self, crop: Crop, read: Mapping[str, Readings], run: ChunkRun) -> Line:
+        error = crop.error or next((made for made in read.values() if isinstance(made, ItemError)), None)
+        if error:
+            return run.error_line(crop.item, error)
+        alone = {name: made[0] for name, made in read.items() if not isinstance(made, ItemError)}
+        readings = tuple(_reading(model, alone) for model in self._parameters.models)
+        return CompareLine(crop.item.id, name_of(crop.item), readings, crop.item.label, crop.note)
+
+
+def _kept(prepared: Iterator[PreparedItem], crops: list[PreparedItem]) -> Iterator[PreparedItem]:
+    """Yield the items, and keep each."""
+    for item in prepared:
+        crops.append(item)
+        yield item
+
+
+def _reading(model: str, alone: Mapping[str, Reading]) -> ModelReading:
+    """Return what a model or a cascade reads, given the readings of each model alone."""
+    cascade = parse_cascade(model)
+    if cascade is None:
+        return ModelReading(model, alone[model].value, alone[model].confidence)
+    first = alone[cascade.first]
+    value, confidence, by = alone[cascade.second] if first.confidence < cascade.threshold else first
+    return ModelReading(model, value, confidence, by)
+
+
+PIPELINE = ComparePipeline
