@@ -18,6 +18,7 @@ class ErrorCode(StrEnum):
     """Why one item has no result: all codes that `errors.jsonl` can contain."""
 
     NOT_FOUND = "not_found"
+    NOT_A_FILE = "not_a_file"
     ACCESS_DENIED = "access_denied"
     OUTSIDE_ALLOWED_ROOTS = "outside_allowed_roots"
     UNSUPPORTED_URI = "unsupported_uri"
@@ -129,6 +130,10 @@ class StorageError(TraceOcrError):
 
 class ObjectMissingError(StorageError):
     """There is no object or file at the URI."""
+
+
+class NotAFileError(ObjectMissingError):
+    """Something else than a regular file is at the URI, or than a folder on its path."""
 
 
 class AccessDeniedError(StorageError):

@@ -5,12 +5,15 @@ import secrets
 import time
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
 from contract.errors import JobError
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName
 from contract.kinds.base import Parameters
+from contract.lines import UNREADABLE
+from contract.storage.roots import AllowedRoots
 
 Export = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
 """A result format besides JSONL; `producer.results.sinks` lists them."""
@@ -155,8 +158,38 @@ def parse_job(data: bytes, where: str) -> Job:
         ) from error
 
 
+class _SourceRecord(msgspec.Struct):
+    type: str
+    uri: str
+
+
+class _Record(msgspec.Struct):
+    id: Annotated[str, msgspec.Meta(pattern=JOB_ID)]
+    source: _SourceRecord
+    parameters: dict[str, Any]
+    created_at: int
+
+
+def is_job_record(data: bytes) -> bool:
+    """Return whether the bytes are a `job.json` of any version, also of one that `parse_job` refuses."""
+    try:
+        msgspec.json.decode(data, type=_Record)
+    except UNREADABLE:
+        return False
+    return True
+
+
+def roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
+    """Return the roots of a job's items: for a confined source only its URI, so that no link leads out of it.
+
+    Raises:
+        OutsideAllowedRootsError: the source is outside the allowed roots
+    """
+    return allowed.narrowed(job.source.uri) if job.source.confined else allowed
+
+
 def new_job_id(source_uri: str, now: float | None = None) -> str:
-    """Return a readable id: the last name of the source's path, the date, four random hex digits."""
+    """Return a readable id: the last name of the source's path, the date, eight random hex digits."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", source_uri.rstrip("/").rpartition("/")[2]).strip("-")[:40] or "job"
     day = time.strftime("%Y%m%d", time.gmtime(now))
-    return f"{name}-{day}-{secrets.token_hex(2)}"
+    return f"{name}-{day}-{secrets.token_hex(4)}"

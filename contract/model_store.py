@@ -14,7 +14,7 @@ from contract.architectures import MODEL_TASKS, NAME, task_of
 from contract.errors import ModelUnavailableError, ObjectMissingError, StorageError, UnknownModelError
 from contract.kinds.base import WantedModel
 from contract.lines import UNREADABLE
-from contract.storage import Storage, join
+from contract.storage import Storage, absolute, join
 
 MAX_WEIGHTS_BYTES = 4 << 30
 """Maximum bytes of one checkpoint; docTR's largest is under 1 GB."""
@@ -45,14 +45,14 @@ class ModelCard(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ModelStore:
-    """The cards and checkpoints below one root."""
+    """The cards and checkpoints below one root; links are followed, as the operator has made them."""
 
     root: str
     storage: Storage
 
     def names(self) -> list[str]:
         """Return the names of all entries, sorted; raises StorageError."""
-        files = (PurePosixPath(name) for name in self.storage.at(self.root).names(self.root))
+        files = (PurePosixPath(name) for name in self.storage.at(self.root).names(absolute(self.root)))
         return sorted(file.stem for file in files if file.suffix == ".json" and re.fullmatch(NAME, file.stem))
 
     def card(self, name: str) -> ModelCard | None:
@@ -63,7 +63,7 @@ class ModelStore:
         """
         uri = join(self.root, f"{name}.json")
         try:
-            data = self.storage.at(uri).read(uri, MAX_CARD_BYTES)
+            data = self.storage.at(uri).read(absolute(uri), MAX_CARD_BYTES)
             card = msgspec.json.decode(data, type=ModelCard)
         except ObjectMissingError:
             return None
@@ -83,7 +83,7 @@ class ModelStore:
         """
         uri = join(self.root, f"{name}.pt")
         try:
-            data = self.storage.at(uri).read(uri, MAX_WEIGHTS_BYTES)
+            data = self.storage.at(uri).read(absolute(uri), MAX_WEIGHTS_BYTES)
         except StorageError as error:
             raise ModelUnavailableError(f"the weights {uri} cannot be read: {error}") from error
         found = hashlib.sha256(data).hexdigest()

@@ -10,12 +10,19 @@ from typing import Any
 
 import msgspec
 
-from contract.errors import JobError, ObjectMissingError
-from contract.job import Job, parse_job
+from contract.errors import (
+    JobError,
+    ObjectMissingError,
+    StorageError,
+    StorageUnavailableError,
+    TooManyBytesError,
+)
+from contract.job import Job, is_job_record, parse_job
 from contract.lines import UNREADABLE
 from contract.records import ChunkStatistics, Item, PartOutcome, decode_item, part_outcome
 from contract.states import HALTED, State
 from contract.storage import Storage, Store, absolute, join
+from contract.storage.roots import AllowedRoots
 
 MAX_JSON_BYTES = 1 << 20
 """Maximum bytes of job.json, a statistics file or summary.json; they usually have a few kilobytes."""
@@ -27,8 +34,17 @@ MAX_CHUNK_BYTES = 1 << 30
 COUNTERS = 32
 """Parts counted at once: on S3, latency takes the time, not the number of bytes."""
 
+SUCCESS = "_SUCCESS"
+"""The name of the completion marker, as of Spark and Hadoop."""
+
 FOLDERS = ("chunks", "parts", "statistics", "page_exports")
 """Folders with one file per chunk."""
+
+
+FILES = frozenset(
+    {"job.json", "halt.json", "merge.json", "results.jsonl", "errors.jsonl", "summary.json", SUCCESS}
+)
+"""Files directly in a workspace."""
 
 
 class Halt(msgspec.Struct, frozen=True):
@@ -41,6 +57,10 @@ class Halt(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.status not in HALTED:
             raise ValueError(f"a job cannot be halted as {self.status}")
+
+
+class _Named(msgspec.Struct):
+    id: str
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,11 @@ class Workspace:
         return self.path("summary.json")
 
     @property
+    def merge_json(self) -> str:
+        """The job whose merge wrote the merged files and the exports; written before them."""
+        return self.path("merge.json")
+
+    @property
     def halt_json(self) -> str:
         """Why the job does not run: failed, paused or cancelled; missing otherwise."""
         return self.path("halt.json")
@@ -85,7 +110,7 @@ class Workspace:
     @property
     def success(self) -> str:
         """The completion marker, written last."""
-        return self.path("_SUCCESS")
+        return self.path(SUCCESS)
 
     def chunk(self, number: int) -> str:
         """Return the URI of the items of one chunk."""
@@ -143,7 +168,8 @@ class Workspace:
 
     def sweep(self) -> int:
         """Remove unfinished writes of killed processes, once all parts exist; return how many there were."""
-        return sum(self.store.sweep(folder) for folder in (self.root, *map(self.path, FOLDERS)))
+        numbered = sum(self.store.sweep(self.path(folder), _is_numbered) for folder in FOLDERS)
+        return numbered + self.store.sweep(self.root, FILES.__contains__)
 
     def outcome(self, number: int) -> PartOutcome:
         """Return what a part contains: the number of results and of errors, and the first errors."""
@@ -184,6 +210,29 @@ class Workspace:
         with intact(self.statistics(number)):
             return msgspec.json.decode(data, type=ChunkStatistics)
 
+    def is_of(self, job: str) -> bool:
+        """Return whether the job lives here: nothing is written into a place of somebody else."""
+        return self._job_of(self.job_json) == job
+
+    def begin_merge(self, job: str) -> None:
+        """Record that merged files and exports are this job's from now on."""
+        self.store.replace(self.merge_json, msgspec.json.encode(_Named(job)))
+
+    def was_merged(self, job: str) -> bool:
+        """Return whether a merge of this job has begun; older versions wrote no record, but a summary."""
+        return job in (self._job_of(self.merge_json), self._job_of(self.summary))
+
+    def is_complete(self, job: str) -> bool:
+        """Return whether this job is merged. A marker without its summary is somebody else's."""
+        return self.store.exists(self.success) and self._job_of(self.summary) == job
+
+    def _job_of(self, uri: str) -> str | None:
+        """Return the job that a file names; None if there is no such file, or it is not of a job."""
+        try:
+            return msgspec.json.decode(self.store.read(uri, MAX_JSON_BYTES), type=_Named).id
+        except (ObjectMissingError, TooManyBytesError, *UNREADABLE):
+            return None
+
     def load_summary(self) -> dict[str, Any] | None:
         """Return the summary, or None before the merge."""
         try:
@@ -194,9 +243,32 @@ class Workspace:
             return msgspec.json.decode(data, type=dict[str, Any])
 
 
-def open_workspace(root: str, storage: Storage) -> Workspace:
-    """Return the workspace at a root; a local root becomes absolute, with its symbolic links followed."""
-    return Workspace(absolute(root), storage.at(root))
+def open_workspace(root: str, storage: Storage, roots: AllowedRoots | None = None) -> Workspace:
+    """Return the workspace at a root; a local root becomes absolute, with its symbolic links followed.
+
+    Args:
+        roots: for a root that was recorded earlier: the roots that it must lie below; no link below them is
+            followed, since it was put there since
+
+    Raises:
+        OutsideAllowedRootsError: the workspace is outside the roots
+    """
+    location = roots.recorded(root) if roots else absolute(root)
+    return Workspace(location, storage.at(location))
+
+
+def holds_workspace(folder: str, store: Store) -> bool:
+    """Return whether a folder or prefix is the workspace of a job, of any version.
+
+    Raises:
+        StorageUnavailableError: storage is unavailable
+    """
+    try:
+        return is_job_record(store.read(join(folder, "job.json"), MAX_JSON_BYTES))
+    except StorageUnavailableError:
+        raise
+    except StorageError:
+        return False
 
 
 @contextmanager
@@ -206,6 +278,10 @@ def intact(uri: str) -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise JobError(f"{uri} is damaged ({error}): delete it and submit the job again") from error
+
+
+def _is_numbered(name: str) -> bool:
+    return re.fullmatch(r"[0-9]{6}\.(jsonl|json|pdf)", name) is not None
 
 
 def _numbers(names: Iterator[str]) -> set[int]:

@@ -10,20 +10,21 @@ from contract.broker.app import make_app, make_redis, queue_for, send_chunk
 from contract.broker.depths import waiting_chunks
 from contract.broker.ledger import Ledger
 from contract.broker.reports import Reports
-from contract.job import Job
+from contract.errors import JobError, OutsideAllowedRootsError
+from contract.job import Job, roots_of
 from contract.job_status import JobStatus
 from contract.kinds import KINDS
 from contract.model_store import ModelStore
 from contract.records import ChunkMessage
 from contract.settings import Settings
-from contract.storage import Storage
+from contract.storage import Storage, absolute
 from contract.storage.roots import AllowedRoots
 from producer.control.loop import WAIT_SECONDS, Control
 from producer.planning.planner import Planner
 from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
 from producer.results.status import NO_WORKER, waits, with_wait
-from producer.sources import list_source
+from producer.sources import list_source, root_of
 from producer.sources.base import PAGE_EXTENSIONS, Listing
 from producer.sources.document_pages import PageCounter, pages_of
 
@@ -86,13 +87,40 @@ class Session:
         """The jobs of the allowed roots."""
         return JobIndex(self.roots, self.storage)
 
+    def roots_of(self, job: Job) -> AllowedRoots | None:
+        """Return the roots of a job's items for a command; None if it may read all that its user may read.
+
+        The items of a confined source are below it, and the user has named that source.
+        """
+        if job.source.confined:
+            return AllowedRoots((job.source.uri,))
+        allowed = self.settings.allowed_roots
+        return AllowedRoots((root_of(job.source), *allowed)) if allowed else None
+
     def listing(self, job: Job, stdin: IO[bytes]) -> Listing:
-        """Return the items of a job's source; for a page job, its pages."""
+        """Return the items of a job's source; for a page job, its pages.
+
+        Raises:
+            JobError: there are allowed roots, and the source is outside them
+        """
+        roots = self._allowed(job) if self.settings.allowed_roots else self.roots_of(job)
         if KINDS[job.kind].unit == "crop":
-            return list_source(job.source, self.storage, stdin)
-        roots = self.roots if self.settings.allowed_roots else None
-        listing = list_source(job.source, self.storage, stdin, PAGE_EXTENSIONS)
+            return list_source(job.source, self.storage, stdin, locate=self._located)
+        listing = list_source(job.source, self.storage, stdin, PAGE_EXTENSIONS, self._located)
         return pages_of(listing, lambda: PageCounter(self.storage, roots, self.settings.max_document_bytes))
+
+    def _located(self, uri: str) -> str:
+        """Return the form to open of a recorded URI; a user may plan a manifest that is outside the roots."""
+        try:
+            return self.roots.recorded(uri)
+        except OutsideAllowedRootsError:
+            return absolute(uri)
+
+    def _allowed(self, job: Job) -> AllowedRoots:
+        try:
+            return roots_of(job, self.roots)
+        except OutsideAllowedRootsError as error:
+            raise JobError(f"the source {error}") from error
 
     def explained(self, status: JobStatus, no_worker: str = NO_WORKER) -> JobStatus:
         """Return the status with what the job waits for before its first item is read, as `with_wait`."""

@@ -56,8 +56,12 @@ class Store(Protocol):
         Sorted by their URIs as UTF-8; nothing if the folder does not exist.
         """
 
-    def sweep(self, folder: str) -> int:
-        """Remove unfinished writes directly in the folder; return how many there were."""
+    def sweep(self, folder: str, ours: Callable[[str], bool]) -> int:
+        """Remove unfinished writes directly in the folder; return how many there were.
+
+        Args:
+            ours: whether a final name is that of a file of ours
+        """
 
     def size(self, uri: str) -> int:
         """Return the object's length in bytes."""

@@ -5,13 +5,14 @@ import errno
 import os
 import re
 import secrets
-import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from contract.errors import (
     AccessDeniedError,
+    NotAFileError,
     ObjectMissingError,
     StorageError,
     StorageUnavailableError,
@@ -19,6 +20,7 @@ from contract.errors import (
     UnsupportedUriError,
 )
 from contract.storage.base import OnRequest, Store
+from contract.storage.opening import make_folder, open_folder, open_regular, size_of
 from contract.storage.streams import TranslatedStream
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ TEMPORARY_SUFFIX = ".tmp"
 SMALL_BYTES, LARGE_BYTES = 1 << 16, 1 << 22
 """Bytes of the first read, enough for a whole crop, and of each further read."""
 
-_OURS = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}\.tmp")
+_OURS = re.compile(r"\.(.+)\.[0-9]+-[0-9a-f]{8}\.tmp")
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR, errno.ELOOP}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -38,7 +40,10 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalStore:
-    """A `contract.storage.Store` over the file system."""
+    """A `contract.storage.Store` over the file system.
+
+    No link on a path is followed: callers resolve a path that may have links with `absolute` first.
+    """
 
     def read(self, uri: str, limit: int) -> bytes:
         """Return the whole file; reads at most one byte more than `limit`."""
@@ -60,16 +65,15 @@ class LocalStore:
 
     def create(self, uri: str, data: bytes) -> bool:
         """Write the file unless it exists: linking the finished file fails if the name is taken."""
-        path = Path(uri)
-        with _translated(uri), _temporary(path) as temporary:
-            with temporary.open("wb") as file:
+        with _translated(uri), _unfinished(uri) as unfinished:
+            with unfinished.open() as file:
                 file.write(data)
                 _sync(file)
             try:
-                os.link(temporary, path)
+                unfinished.link()
             except (FileExistsError, FileNotFoundError):
                 # Not found: the job has ended and its sweep removed our temporary file; the part exists.
-                if path.exists():
+                if unfinished.is_taken():
                     return False
                 raise
             except OSError as error:
@@ -77,48 +81,49 @@ class LocalStore:
                     raise
                 # File systems without hard links (some FUSE mounts): a rename is atomic too, but the last
                 # writer wins. Both wrote the same lines, so the result is the same.
-                if path.exists():
+                if unfinished.is_taken():
                     return False
-                temporary.replace(path)
-            _sync_folder(path.parent)
+                unfinished.rename()
+            os.fsync(unfinished.folder)
         return True
 
     def delete(self, uri: str) -> None:
-        """Remove the file if it exists."""
-        with _translated(uri):
-            Path(uri).unlink(missing_ok=True)
+        """Remove the file if it exists; of a link, the link."""
+        folder, name = _split(uri)
+        with contextlib.suppress(ObjectMissingError), _translated(uri), _opened_folder(folder) as descriptor:
+            os.unlink(name, dir_fd=descriptor)
 
     def exists(self, uri: str) -> bool:
         """Return whether the file exists."""
-        return Path(uri).is_file()
+        try:
+            self.size(uri)
+        except ObjectMissingError:
+            return False
+        return True
 
     def size(self, uri: str) -> int:
         """Return the file's length in bytes."""
         with _translated(uri):
-            return Path(uri).stat().st_size
+            return size_of(uri)
 
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of the finished files directly in the folder."""
-        try:
-            with os.scandir(folder) as entries:
-                yield from (entry.name for entry in entries if not entry.name.endswith(TEMPORARY_SUFFIX))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _translate(folder, error) from error
+        with contextlib.suppress(FolderMissingError), _entries(folder) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) and not entry.name.endswith(TEMPORARY_SUFFIX):
+                    yield entry.name
 
     def objects(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield (path, size in bytes) of every finished file below the folder, sorted by path.
 
-        Only the names of the folders on the current path are in memory. Links to files are followed; links to
-        folders are not, since they may form a cycle.
+        Only the names of the folders on the current path are in memory. What is neither a regular file nor a
+        folder is listed with 0 bytes: reading it is an error, and not a silent gap.
         """
-        with _translated(folder):
-            try:
-                with os.scandir(folder) as entries:
-                    found = sorted(filter(None, map(_listed, entries)))
-            except FileNotFoundError:
-                return
+        try:
+            with _entries(folder) as entries:
+                found = sorted(filter(None, map(_listed, entries)))
+        except FolderMissingError:
+            return
         for name, size in found:
             uri = f"{folder.rstrip('/')}/{name}"
             if size is None:
@@ -126,19 +131,24 @@ class LocalStore:
             else:
                 yield uri, size
 
-    def sweep(self, folder: str) -> int:
+    def sweep(self, folder: str, ours: Callable[[str], bool]) -> int:
         """Remove the temporary files of writers that died."""
-        left = [path for path in Path(folder).glob(f".*{TEMPORARY_SUFFIX}") if _OURS.fullmatch(path.name)]
-        with _translated(folder):
-            for path in left:
-                path.unlink(missing_ok=True)
+        try:
+            with _translated(folder), _opened_folder(folder) as descriptor:
+                with os.scandir(descriptor) as entries:
+                    left = [entry.name for entry in entries if _is_left(entry.name, ours)]
+                for name in left:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=descriptor)
+        except ObjectMissingError:
+            return 0
         return len(left)
 
     @contextlib.contextmanager
     def reader(self, uri: str, start: int = 0) -> Iterator[TranslatedStream]:
         """Open the file for reading from byte `start`."""
         with _translated(uri):
-            file = Path(uri).open("rb")  # noqa: SIM115 - closed by the with below
+            file = os.fdopen(open_regular(uri), "rb")
         with file:
             file.seek(start)
             yield TranslatedStream(file, lambda: _translated(uri))
@@ -146,17 +156,16 @@ class LocalStore:
     @contextlib.contextmanager
     def writer(self, uri: str) -> Iterator[TranslatedStream]:
         """Open a temporary file that is renamed to the final name at the end."""
-        path = Path(uri)
         with contextlib.ExitStack() as stack:
             with _translated(uri):
-                temporary = stack.enter_context(_temporary(path))
-                file = stack.enter_context(temporary.open("wb"))
+                unfinished = stack.enter_context(_unfinished(uri))
+                file = stack.enter_context(unfinished.open())
             yield TranslatedStream(file, lambda: _translated(uri))
             with _translated(uri), file:
                 _sync(file)
             with _translated(uri):
-                temporary.replace(path)
-                _sync_folder(path.parent)
+                unfinished.rename()
+                os.fsync(unfinished.folder)
 
     @contextlib.contextmanager
     def local_copy(self, uri: str) -> Iterator[Path]:
@@ -189,26 +198,123 @@ class LocalBackend:
 BACKEND = LocalBackend()
 
 
+class FolderMissingError(ObjectMissingError):
+    """There is no folder to list, or a link stands for it or above it."""
+
+
+@dataclass(frozen=True)
+class _Unfinished:
+    """A temporary file next to its final name; both are names in `folder`, an open descriptor."""
+
+    folder: int
+    temporary: str
+    final: str
+
+    def open(self) -> IO[bytes]:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.fdopen(os.open(self.temporary, flags, 0o666, dir_fd=self.folder), "wb")
+
+    def link(self) -> None:
+        os.link(
+            self.temporary,
+            self.final,
+            src_dir_fd=self.folder,
+            dst_dir_fd=self.folder,
+            follow_symlinks=False,
+        )
+
+    def rename(self) -> None:
+        os.replace(self.temporary, self.final, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+
+    def is_taken(self) -> bool:
+        try:
+            os.stat(self.final, dir_fd=self.folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.temporary, dir_fd=self.folder)
+
+
+@contextlib.contextmanager
+def _unfinished(uri: str) -> Iterator[_Unfinished]:
+    """Yield a new temporary file; its folder is made if it is missing.
+
+    Raises:
+        NotAFileError: a file or a link stands for a folder of the path
+    """
+    folder, name = _split(uri)
+    try:
+        descriptor = make_folder(folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise NotAFileError(
+                f"{folder} is no folder, or a link is on its path, which is not followed: remove it"
+            ) from error
+        raise
+    temporary = f".{name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    unfinished = _Unfinished(descriptor, temporary, name)
+    try:
+        yield unfinished
+    finally:
+        unfinished.remove()
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _opened_folder(path: str) -> Iterator[int]:
+    descriptor = open_folder(path)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _entries(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """Yield the entries of a folder; raises FolderMissingError, and storage errors."""
+    try:
+        with _opened_folder(folder) as descriptor, os.scandir(descriptor) as entries:
+            yield entries
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            raise FolderMissingError(f"there is no folder {folder}") from error
+        raise _translate(folder, error) from error
+    except ValueError as error:
+        raise FolderMissingError(f"{folder!r} cannot be the name of a folder: {error}") from error
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """Return the folder of a path, and the name in it."""
+    folder, slash, name = uri.rpartition("/")
+    return folder or slash or ".", name
+
+
 def _listed(entry: os.DirEntry[str]) -> tuple[str, int | None] | None:
     """Return an entry's name and size; a folder's name ends in a slash, for sorting, and has no size."""
     if entry.is_dir(follow_symlinks=False):
         return entry.name + "/", None
-    try:
-        found = entry.stat()
-    except OSError:
-        # A broken link is listed, so that reading it is an error and not a silent gap.
-        return entry.name, 0
-    if not stat.S_ISREG(found.st_mode) or _OURS.fullmatch(entry.name):
+    if _OURS.fullmatch(entry.name):
         return None
-    return entry.name, found.st_size
+    with contextlib.suppress(FileNotFoundError):  # removed since the folder was read
+        if entry.is_file(follow_symlinks=False):
+            return entry.name, entry.stat(follow_symlinks=False).st_size
+    return entry.name, 0
+
+
+def _is_left(name: str, ours: Callable[[str], bool]) -> bool:
+    match = _OURS.fullmatch(name)
+    return match is not None and ours(match[1])
 
 
 def _read(uri: str, limit: int) -> bytes:
-    """Return up to `limit` bytes; three system calls for a small file, where Python's file objects take nine.
+    """Return up to `limit` bytes; four system calls for a small file, where Python's file objects take nine.
 
     Each call releases the GIL, and with other threads running, taking it back is what takes long.
     """
-    descriptor = os.open(uri, os.O_RDONLY)
+    descriptor = open_regular(uri)
     try:
         data = os.read(descriptor, min(limit, SMALL_BYTES))
         if len(data) < min(limit, SMALL_BYTES):
@@ -223,28 +329,9 @@ def _read(uri: str, limit: int) -> bytes:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _sync(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name survive a power failure: the folder holds the entry, and needs its own fsync."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -259,7 +346,8 @@ def _translated(uri: str) -> Iterator[None]:
 
 def _translate(uri: str, error: OSError) -> StorageError:
     if error.errno in _MISSING:
-        return ObjectMissingError(f"there is no file {uri}")
+        linked = " (a link on its path is not followed)" if error.errno == errno.ELOOP else ""
+        return ObjectMissingError(f"there is no file {uri}{linked}")
     if error.errno in _DENIED:
         return AccessDeniedError(f"access to {uri} is denied ({error.strerror}): check its owner and mode")
     return StorageUnavailableError(f"{uri}: {error.strerror or error}")

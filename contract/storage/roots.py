@@ -10,43 +10,68 @@ from contract.storage import absolute
 class AllowedRoots:
     """A set of roots; local paths are compared after following every symbolic link.
 
-    An empty set allows nothing. S3 keys are compared as they are written: `..` has no meaning in a key.
+    An empty set allows nothing. S3 keys are compared as they are written: `..` has no meaning in a key. Open
+    the URI that `resolved` or `recorded` returns, not the one that was asked about: storage follows no link.
     """
 
     def __init__(self, roots: tuple[str, ...]) -> None:
         self._roots = tuple(absolute(root) for root in roots)
+        self._given = tuple(root.rstrip("/") for root in roots)
         self._folders: dict[str, str] | None = None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._roots)
 
     def narrowed(self, root: str) -> "AllowedRoots":
-        """Return the set that allows only `root`; raises OutsideAllowedRootsError if it is not allowed."""
-        self.check(root)
-        return AllowedRoots((root,))
+        """Return the set that allows only a recorded root; raises OutsideAllowedRootsError as `recorded`."""
+        return self._copy((self.recorded(root),))
 
     def for_one_chunk(self) -> "AllowedRoots":
         """Return a set that resolves each folder once; links to files are still followed every time.
 
-        For the minute that a chunk takes: it misses a folder that is replaced by a link in that time, as any
-        check misses a replacement between check and read.
+        For the minute that a chunk takes: a folder that is replaced by a link in that time is not followed.
         """
-        remembering = AllowedRoots(self._roots)
+        remembering = self._copy(self._roots)
         remembering._folders = {}
         return remembering
 
     def check(self, uri: str) -> None:
-        """Return if the URI is at or below a root; raises as `containing`."""
-        self.containing(uri)
+        """Return if the URI is at or below a root; raises as `resolved`."""
+        self.resolved(uri)
 
-    def containing(self, uri: str) -> str:
-        """Return the root that contains the URI.
+    def resolved(self, uri: str) -> str:
+        """Return the canonical form of a URI that is at or below a root, with its links followed.
 
         Raises:
             OutsideAllowedRootsError: no root contains it
             UnsupportedUriError: the scheme has no backend, or the name is impossible
         """
         location = absolute(uri) if self._folders is None else _remembered(uri, self._folders)
+        self._root_above(location, uri)
+        return location
+
+    def recorded(self, uri: str) -> str:
+        """Return the form to open of a URI that was resolved and recorded earlier, maybe on another machine.
+
+        Only links that lead to a root are followed: one below it was put there since.
+
+        Raises:
+            OutsideAllowedRootsError, UnsupportedUriError: as `resolved`
+        """
+        for given, root in zip(self._given, self._roots, strict=True):
+            if uri == given or uri.startswith(given + "/"):
+                uri = root.rstrip("/") + uri.removeprefix(given) or root
+                break
+        # Below a root no link is followed, so `..` means what it says.
+        location = absolute(uri) if "://" in uri else os.path.normpath(uri)
+        self._root_above(location, uri)
+        return location
+
+    def containing(self, location: str) -> str:
+        """Return the root that contains a canonical URI; raises OutsideAllowedRootsError."""
+        return self._root_above(location, location)
+
+    def _root_above(self, location: str, uri: str) -> str:
         for root in self._roots:
             if location == root or location.startswith(root.rstrip("/") + "/"):
                 return root
@@ -54,6 +79,12 @@ class AllowedRoots:
             f"{uri} is outside the allowed roots: add its folder or prefix to TRACE_OCR_ALLOWED_ROOTS "
             "if workers may read there"
         )
+
+    def _copy(self, roots: tuple[str, ...]) -> "AllowedRoots":
+        """Return the set of some canonical roots: they are not resolved again."""
+        copy = AllowedRoots(())
+        copy._roots = copy._given = roots
+        return copy
 
 
 def _remembered(uri: str, folders: dict[str, str]) -> str:

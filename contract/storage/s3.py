@@ -2,7 +2,7 @@
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,7 +217,7 @@ class S3Store:
                 for entry in page.get("Contents", []):
                     yield f"s3://{bucket}/{entry['Key']}", entry["Size"]
 
-    def sweep(self, folder: str) -> int:
+    def sweep(self, folder: str, ours: Callable[[str], bool]) -> int:
         """Abort the multipart uploads of writers that died: their hidden parts are stored and billed."""
         bucket, key = split(folder.rstrip("/") + "/")
         aborted = 0
@@ -226,8 +226,10 @@ class S3Store:
                 Bucket=bucket, Prefix=key, Delimiter="/"
             )
             for upload in (upload for page in pages for upload in page.get("Uploads", [])):
-                if "/" in upload["Key"].removeprefix(key):
-                    continue  # some S3-compatible storage ignores the delimiter
+                name = upload["Key"].removeprefix(key)
+                # Some S3-compatible storage ignores the delimiter.
+                if "/" in name or not ours(name):
+                    continue
                 self._client.abort_multipart_upload(
                     Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                 )

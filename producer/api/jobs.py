@@ -63,8 +63,7 @@ class Jobs:
         """
         progress = self.progress(job)
         if progress:
-            self.roots.check(progress.workspace)
-            return open_workspace(progress.workspace, self.storage)
+            return open_workspace(progress.workspace, self.storage, self.roots)
         return self._indexed(job)
 
     def _indexed(self, job: str) -> Workspace:

@@ -36,9 +36,10 @@ class Selection:
 
 def lines_response(workspace: Workspace, uri: str, asked: Selection) -> Response:
     """Return a response that streams a file's lines; 416 for a range that cannot be satisfied."""
+    # First, so that a missing file is an error and not an empty stream.
+    size = workspace.store.size(uri)
     if asked.offset or asked.limit is not None:
         return StreamingResponse(_lines(workspace, uri, asked.offset, asked.limit), media_type=MEDIA_TYPE)
-    size = workspace.store.size(uri)
     headers = {"accept-ranges": "bytes", "etag": _etag(workspace, size)}
     bounds = _bounds(asked.range, size) if asked.if_range in (None, headers["etag"]) else None
     if bounds is None:

@@ -29,7 +29,7 @@ def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCod
     known = workspace.require_job()
     # Recognition jobs read no documents, so they have no resolution.
     resolution = getattr(known.parameters, "pdf_resolution", PDF_RESOLUTION)
-    with Pictures(session.storage, settings, resolution) as pictures:
+    with Pictures(session.storage, settings, resolution, session.roots_of(known)) as pictures:
         pages = find(workspace, known, item)
         html = document_html(known, item, ((found, _picture(found, pictures)) for found in pages))
     target = Path(output or _file_name(item))

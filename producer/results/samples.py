@@ -73,11 +73,14 @@ def item_of(workspace: Workspace, chunk: int, index: int) -> Item:
 def image_of(item: Item, storage: Storage, roots: AllowedRoots, max_bytes: int) -> tuple[bytes, str] | None:
     """Return an item's file and its media type, or None if browsers do not show it.
 
+    Args:
+        roots: the roots of the job's items
+
     Raises:
         StorageError: the file is outside the roots, is too large, or cannot be read
     """
-    roots.check(item.uri)
-    data = storage.at(item.uri).read(item.uri, max_bytes)
+    location = roots.resolved(item.uri)
+    data = storage.at(location).read(location, max_bytes)
     media_type = media_type_of(data)
     return (data, media_type) if media_type else None
 

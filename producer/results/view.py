@@ -27,11 +27,18 @@ from contract.lines import ErrorLine
 from contract.pages import read_frame, render
 from contract.records import Item, failure_of
 from contract.settings import Settings
-from contract.storage import Storage
+from contract.storage import Storage, absolute
+from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, intact
 
-BREAKING = (ErrorCode.WORKER_CRASHED, ErrorCode.TIMED_OUT)
-"""Errors of items that crashed a worker's process or made it hang: opening them could do the same here."""
+NOT_OPENED = {
+    ErrorCode.WORKER_CRASHED: "it crashed a worker's process",
+    ErrorCode.TIMED_OUT: "it made a worker's process hang",
+    ErrorCode.OUTSIDE_ALLOWED_ROOTS: "it is outside the worker's roots",
+    ErrorCode.ACCESS_DENIED: "the worker may not read it",
+    ErrorCode.NOT_A_FILE: "it is no regular file",
+}
+"""Why items with these errors are not opened here either."""
 
 READ_AHEAD = 32
 """Chunks searched at once, to hide S3's latency."""
@@ -70,14 +77,18 @@ def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
 class Pictures:
     """Reads items' pictures as workers do, one at a time; a remote document is copied once for all its pages.
 
-    For commands only: pdfium runs in this process, and every file that the user may read is allowed.
+    For commands only: pdfium runs in this process.
 
     Args:
         resolution: dots per inch for PDF pages
+        roots: the roots of the job's items; None if every file that the user may read is allowed
     """
 
-    def __init__(self, storage: Storage, settings: Settings, resolution: int) -> None:
+    def __init__(
+        self, storage: Storage, settings: Settings, resolution: int, roots: AllowedRoots | None = None
+    ) -> None:
         self._storage, self._settings, self._resolution = storage, settings, resolution
+        self._roots = roots
         self._stack = contextlib.ExitStack()
         self._held: tuple[str, Path] | None = None
 
@@ -93,17 +104,18 @@ class Pictures:
         """Return an item's image, RGB, upright, no larger than a screen.
 
         Raises:
-            StorageError, ItemError, OSError: the image cannot be read, or crashed or hung a worker's process
+            StorageError, ItemError, OSError: the image cannot be read, or the worker did not open it for a
+                reason that holds here too
         """
         item = found.item
-        if isinstance(found.line, ErrorLine) and found.line.error.code in BREAKING:
-            raise ItemError(
-                found.line.error.code, "it crashed or hung a worker's process, so it is not opened here"
-            )
+        if isinstance(found.line, ErrorLine) and found.line.error.code in NOT_OPENED:
+            code = found.line.error.code
+            raise ItemError(code, f"{NOT_OPENED[code]}, so it is not opened here")
+        location = self._roots.resolved(item.uri) if self._roots else absolute(item.uri)
         if item.page and is_document(item.uri):
-            picture = self._page(self._path(item.uri), item.page)
+            picture = self._page(self._path(location), item.page)
         else:
-            data = self._storage.at(item.uri).read(item.uri, self._settings.max_bytes)
+            data = self._storage.at(location).read(location, self._settings.max_bytes)
             picture, _ = decode_rgb(data, self._settings.max_pixels)
         picture.thumbnail((MAX_SIDE, MAX_SIDE))
         return picture

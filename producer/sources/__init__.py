@@ -1,5 +1,6 @@
 """Sources of items: one module per source type."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -7,7 +8,7 @@ from contract.errors import SourceError, UsageError
 from contract.job import Source
 from contract.records import SHOWN
 from contract.registry import Registry
-from contract.storage import Storage
+from contract.storage import Storage, absolute
 from producer.sources.base import IMAGE_EXTENSIONS, Listing, SourceContext, SourceType
 
 SOURCES: Registry[SourceType] = Registry(
@@ -43,17 +44,22 @@ def root_of(source: Source) -> str:
 
 
 def list_source(
-    source: Source, storage: Storage, stdin: IO[bytes], extensions: frozenset[str] = IMAGE_EXTENSIONS
+    source: Source,
+    storage: Storage,
+    stdin: IO[bytes],
+    extensions: frozenset[str] = IMAGE_EXTENSIONS,
+    locate: Callable[[str], str] = absolute,
 ) -> Listing:
     """Return the source's items; reading starts when the first item is requested.
 
     Args:
         extensions: file name extensions to include from a folder or prefix
+        locate: as in `SourceContext`
 
     Raises (while iterating):
         SourceError: as `SourceType.items`
     """
-    context = SourceContext(storage, stdin, extensions)
+    context = SourceContext(storage, stdin, extensions, locate=locate)
     return Listing(_type_of(source).items(source.uri, context), context.passed_over)
 
 

@@ -3,14 +3,14 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
 from contract.errors import InterruptedRunError
 from contract.job import Source
 from contract.records import Item
-from contract.storage import Storage
+from contract.storage import Storage, absolute
 
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 """Extensions of image files; only the worker inspects their content."""
@@ -28,12 +28,14 @@ class SourceContext:
         stdin: standard input
         extensions: file name extensions to include from a folder or prefix
         passed_over: the source's counts, by reason, of what it saw and did not yield
+        locate: returns the form to open of the source's URI, which another machine may have recorded
     """
 
     storage: Storage
     stdin: IO[bytes]
     extensions: frozenset[str] = IMAGE_EXTENSIONS
     passed_over: Counter[str] = field(default_factory=Counter)
+    locate: Callable[[str], str] = absolute
 
 
 class SourceType(Protocol):

@@ -11,7 +11,7 @@ from contract.child_processes import ChildPool, ChildProcess
 from contract.documents import is_document, page_id
 from contract.errors import ChildCrashedError, ChildTimedOutError, StorageError, StorageUnavailableError
 from contract.records import Item
-from contract.storage import Storage
+from contract.storage import Storage, absolute
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing
 from producer.sources.page_counting import Reply, Request
@@ -33,7 +33,7 @@ class PageCounter:
     """Counts pages in child processes: a damaged file may crash pdfium, and pdfium is not thread-safe.
 
     Args:
-        roots: the roots that documents must lie below; None for a command, which may read all its user may
+        roots: the roots of the job's items; None for a command, which may read all its user may
         max_bytes: size limit of one document, in bytes
     """
 
@@ -54,11 +54,11 @@ class PageCounter:
             StorageUnavailableError: storage is unavailable
         """
         try:
-            if self._roots:
-                self._roots.check(uri)
-            if not 0 < self._storage.at(uri).size(uri) <= self._max_bytes:
+            location = self._roots.resolved(uri) if self._roots else absolute(uri)
+            store = self._storage.at(location)
+            if not 0 < store.size(location) <= self._max_bytes:
                 return None
-            with self._storage.at(uri).local_copy(uri) as path:
+            with store.local_copy(location) as path:
                 return self._counted(str(path))
         except StorageUnavailableError:
             raise

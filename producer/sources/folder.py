@@ -2,20 +2,22 @@
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import SourceError
 from contract.job import Source
 from contract.records import Item
-from contract.storage import is_remote
+from contract.storage import is_remote, join
+from contract.storage.opening import open_folder
+from contract.workspace import holds_workspace
 from producer.sources.base import SourceContext, has_extension
 from producer.sources.sorting import sort_in_runs
 
 
 class Folder:
-    """Every image or document below a folder of this machine."""
+    """Every image or document below a folder of this machine, except in workspaces."""
 
     def match(self, text: str) -> Source | None:
         """Return the folder that the text names, with links resolved."""
@@ -30,33 +32,61 @@ class Folder:
 
     def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
         """Yield the folder's items; ids are paths relative to the folder."""
-        return _walk(uri, "", context.passed_over, context.extensions)
+        return _Walk(uri, context.locate(uri), context).items("")
 
 
 SOURCE = Folder()
 
 
-def _walk(root: str, below: str, passed_over: Counter[str], extensions: frozenset[str]) -> Iterator[Item]:
-    """Yield the items of one folder and those below it. Folders sort with a trailing slash, as S3 keys do."""
-    for name in sort_in_runs(_entries(os.path.join(root, below), passed_over, extensions)):  # noqa: PTH118 - a Path would fold '//'
-        if name.endswith("/"):
-            yield from _walk(root, below + name, passed_over, extensions)
-        else:
-            identity = _printable(below + name)
-            yield Item(id=identity, uri=f"{root.rstrip('/')}/{identity}")
+@dataclass(frozen=True)
+class _Walk:
+    """One listing of a folder: `uri` is its name in items, `location` is its path on this machine."""
 
+    uri: str
+    location: str
+    context: SourceContext
 
-def _entries(folder: str, passed_over: Counter[str], extensions: frozenset[str]) -> Iterator[str]:
-    try:
-        with os.scandir(folder) as entries:
+    def items(self, below: str) -> Iterator[Item]:
+        """Yield the items of one folder and those below it.
+
+        Folders sort with a trailing slash, as S3 keys do.
+        """
+        for name in sort_in_runs(self._names(below)):
+            if name.endswith("/"):
+                yield from self._inner(below + name)
+            else:
+                identity = _printable(below + name)
+                yield Item(id=identity, uri=f"{self.uri.rstrip('/')}/{identity}")
+
+    def _inner(self, below: str) -> Iterator[Item]:
+        folder = self._path(below)
+        if holds_workspace(folder, self.context.storage.at(folder)):
+            self.context.passed_over["workspace"] += 1
+            return
+        yield from self.items(below)
+
+    def _path(self, below: str) -> str:
+        return join(self.location, below).rstrip("/") or "/"
+
+    def _names(self, below: str) -> Iterator[str]:
+        folder = self._path(below)
+        try:
+            descriptor = open_folder(folder)
+            try:
+                yield from self._entries(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise SourceError(f"the folder {folder} cannot be listed: {error.strerror}") from error
+
+    def _entries(self, descriptor: int) -> Iterator[str]:
+        with os.scandir(descriptor) as entries:
             for entry in entries:
-                reason = _reason_to_pass_over(entry, extensions)
+                reason = _reason_to_pass_over(entry, self.context.extensions)
                 if reason:
-                    passed_over[reason] += 1
+                    self.context.passed_over[reason] += 1
                 else:
                     yield entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "")
-    except OSError as error:
-        raise SourceError(f"the folder {folder} cannot be listed: {error.strerror}") from error
 
 
 def _reason_to_pass_over(entry: os.DirEntry[str], extensions: frozenset[str]) -> str | None:

@@ -67,22 +67,33 @@ class Manifest:
 
     def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
         """Yield the manifest's items, in order."""
-        return read_manifest(uri, self.root(uri), context.storage, context.stdin, context.passed_over)
+        location = uri if uri == STANDARD_INPUT else context.locate(uri)
+        return read_manifest(
+            uri, self.root(uri), context.storage, context.stdin, context.passed_over, location
+        )
 
 
 SOURCE = Manifest()
 
 
 def read_manifest(
-    uri: str, base: str, storage: Storage, stdin: IO[bytes], passed_over: Counter[str]
+    uri: str,
+    base: str,
+    storage: Storage,
+    stdin: IO[bytes],
+    passed_over: Counter[str],
+    location: str | None = None,
 ) -> Iterator[Item]:
     """Yield the manifest's items, in order; relative URIs start from `base`.
+
+    Args:
+        location: the form to open of the URI; by default the URI
 
     Raises:
         SourceError: a line is malformed, or two lines have the same id; the message gives the line numbers
     """
     prefix = join(base, "")
-    with _opened(uri, storage, stdin) as stream, SeenIds() as seen:
+    with _opened(location or uri, storage, stdin) as stream, SeenIds() as seen:
         for block in _blocks(_entries(uri, stream, passed_over)):
             repeated = seen.add([(entry.id or entry.uri, number) for number, entry in block])
             failing = min(repeated, default=0)

@@ -16,6 +16,7 @@ from contract.errors import (
     InterruptedChunkError,
     JobError,
     MessageError,
+    NotAFileError,
     StorageError,
     StorageUnavailableError,
     UnfitWorkerError,
@@ -67,7 +68,8 @@ def run_message(
     - malformed or forbidden: dropped with a log line
     - the worker is stopping: back to the queue; the run does not count
     - the worker cannot run any chunk: back to the queue, and the process ends, so that it takes no more
-    - the job cannot run: the job fails with the message, and its other chunks are skipped
+    - the job cannot run, or a link is in the way of its files: the job fails with the message, and its other
+      chunks are skipped
     - storage or Redis away: dropped for re-send by the reconciler; the run does not count
     - any other error: dropped for re-send, up to MAX_ATTEMPTS runs; then the job fails
 
@@ -82,7 +84,7 @@ def run_message(
         return shown
     except MessageError as error:
         return _drop(kind, error, context)
-    except JobError as error:
+    except (JobError, NotAFileError) as error:
         context.metrics.chunk(kind, "job_failed")
         _fail_job(message, context, str(error))
         log.error("job_failed", job=message.job, chunk=message.chunk, error=str(error))
@@ -169,7 +171,9 @@ def _uncount(message: ChunkMessage, context: WorkerContext) -> None:
 
 def _fail_job(message: ChunkMessage, context: WorkerContext, reason: str) -> None:
     try:
-        open_workspace(message.workspace, context.storage).halt(State.FAILED, reason)
+        workspace = open_workspace(message.workspace, context.storage, context.roots)
+        if workspace.is_of(message.job):
+            workspace.halt(State.FAILED, reason)
     except StorageError as error:
         structlog.get_logger().error("failure_not_recorded", job=message.job, error=str(error))
     context.ledger.finish(message.job, State.FAILED, context.settings.retention_seconds, reason)

@@ -11,6 +11,7 @@ from contract.errors import (
     AccessDeniedError,
     ErrorCode,
     ItemError,
+    NotAFileError,
     ObjectMissingError,
     OutsideAllowedRootsError,
     TooManyBytesError,
@@ -32,6 +33,7 @@ is left."""
 
 _STORAGE_CODES: dict[type[Exception], ErrorCode] = {
     ObjectMissingError: ErrorCode.NOT_FOUND,
+    NotAFileError: ErrorCode.NOT_A_FILE,
     AccessDeniedError: ErrorCode.ACCESS_DENIED,
     OutsideAllowedRootsError: ErrorCode.OUTSIDE_ALLOWED_ROOTS,
     UnsupportedUriError: ErrorCode.UNSUPPORTED_URI,
@@ -72,8 +74,8 @@ def fetch(uri: str, storage: Storage, roots: AllowedRoots, max_bytes: int) -> by
         StorageUnavailableError: storage cannot be reached; the chunk must be retried
     """
     with as_item_errors("TRACE_OCR_MAX_BYTES"):
-        roots.check(uri)
-        data = storage.at(uri).read(uri, max_bytes)
+        location = roots.resolved(uri)
+        data = storage.at(location).read(location, max_bytes)
     if not data:
         raise ItemError(ErrorCode.EMPTY_FILE, f"{uri} has zero bytes: was its upload cut off?")
     return data

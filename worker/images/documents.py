@@ -87,16 +87,16 @@ class DocumentFiles:
             StorageUnavailableError: storage cannot be reached; the chunk must be retried
         """
         with as_item_errors("TRACE_OCR_MAX_DOCUMENT_BYTES"), self._lock:
-            self._roots.check(uri)
-            if uri in self._copies:
-                return self._copies[uri]
-            store = self._storage.at(uri)
-            self._check_size(uri, store.size(uri))
-            if is_remote(uri):
-                self._copies[uri] = self._stack.enter_context(store.local_copy(uri))
-                return self._copies[uri]
+            location = self._roots.resolved(uri)
+            if location in self._copies:
+                return self._copies[location]
+            store = self._storage.at(location)
+            self._check_size(uri, store.size(location))
+            if is_remote(location):
+                self._copies[location] = self._stack.enter_context(store.local_copy(location))
+                return self._copies[location]
             # A local file may change or disappear between two pages, so check it again for each page.
-            with store.local_copy(uri) as path:
+            with store.local_copy(location) as path:
                 return path
 
     def _check_size(self, uri: str, size: int) -> None:

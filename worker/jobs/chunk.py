@@ -10,7 +10,7 @@ from contract.broker.ledger import UNKNOWN
 from contract.broker.restore import enter_job
 from contract.documents import is_document
 from contract.errors import JobError, MessageError, OutsideAllowedRootsError, StorageError
-from contract.job import Job
+from contract.job import Job, roots_of
 from contract.kinds import KINDS
 from contract.records import ChunkMessage, Item
 from contract.storage import is_remote
@@ -67,10 +67,9 @@ def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[]
 
 def _open(message: ChunkMessage, context: WorkerContext) -> tuple[Workspace, Job]:
     try:
-        context.roots.check(message.workspace)
+        workspace = open_workspace(message.workspace, context.storage, context.roots)
     except StorageError as error:
         raise MessageError(f"the message's workspace is refused: {error}") from error
-    workspace = open_workspace(message.workspace, context.storage)
     try:
         job = workspace.load_job()
     except JobError as error:
@@ -139,10 +138,8 @@ def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
     Raises:
         JobError: the source is outside this worker's roots, so every item would fail
     """
-    if not job.source.confined:
-        return allowed.for_one_chunk()
     try:
-        return allowed.narrowed(job.source.uri).for_one_chunk()
+        return roots_of(job, allowed).for_one_chunk()
     except OutsideAllowedRootsError as error:
         raise JobError(f"the source {error}") from error
 

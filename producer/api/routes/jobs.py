@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from contract.broker.ledger import Ledger
 from contract.errors import JobStateError
-from contract.job import STANDARD_INPUT, Job
+from contract.job import STANDARD_INPUT, Job, roots_of
 from contract.job_status import JOB_ID, JobStatus
 from contract.kinds import KindName
 from contract.states import Action, State
@@ -133,7 +133,7 @@ def _add_files(router: APIRouter, services: Services) -> None:
 
     def merged(job_id: str) -> Workspace:
         workspace = services.jobs.workspace(job_id)
-        if not workspace.store.exists(workspace.success):
+        if not workspace.is_complete(job_id):
             raise HTTPException(409, f"job {job_id} is not complete: its lines are merged on completion")
         return workspace
 
@@ -181,8 +181,10 @@ def _add_samples(router: APIRouter, services: Services) -> None:
         index: Annotated[int, Path(ge=0, lt=1_000_000)],
     ) -> Response:
         """Show one item's image, by chunk and index."""
-        item = item_of(services.jobs.workspace(job_id), chunk, index)
-        image = image_of(item, services.storage, services.roots, services.settings.max_bytes)
+        workspace = services.jobs.workspace(job_id)
+        item = item_of(workspace, chunk, index)
+        roots = roots_of(workspace.require_job(), services.roots)
+        image = image_of(item, services.storage, roots, services.settings.max_bytes)
         if image is None:
             raise HTTPException(415, f"{item.id} is in a format that browsers do not show")
         data, media_type = image

@@ -12,6 +12,7 @@ import pikepdf
 from contract.errors import UsageError
 from contract.lines import PageExport
 from contract.storage import COPY_BYTES
+from contract.storage.opening import pinned
 from contract.workspace import Workspace
 from producer.results.sinks.documents import AddPage, DocumentSink, check_straight
 
@@ -27,7 +28,7 @@ def _open(uri: str, workspace: Workspace) -> Iterator[AddPage]:
         def add(_page: PageExport, chunk: int, number: int) -> None:
             if chunk not in sources:
                 local = stack.enter_context(workspace.store.local_copy(workspace.page_pdfs(chunk)))
-                sources[chunk] = stack.enter_context(pikepdf.open(local))
+                sources[chunk] = stack.enter_context(pikepdf.open(stack.enter_context(pinned(local))))
             document.pages.append(sources[chunk].pages[number])
 
         yield add

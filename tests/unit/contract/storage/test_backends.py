@@ -293,7 +293,7 @@ def test_an_error_of_the_writers_block_is_not_taken_for_one_of_storage(
 
 
 def test_a_folder_that_is_not_there_has_nothing_to_sweep(store: Store, root: str) -> None:
-    assert store.sweep(join(root, "nothing")) == 0
+    assert store.sweep(join(root, "nothing"), lambda _: True) == 0
 
 
 # a file of this machine

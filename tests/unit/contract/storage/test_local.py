@@ -1,14 +1,23 @@
 """Local folders: no half-written file under a final name, and a typed error for every errno."""
 
+import contextlib
 import errno
 import os
+import socket
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contract.errors import AccessDeniedError, ObjectMissingError, StorageError, StorageUnavailableError
+from contract.errors import (
+    AccessDeniedError,
+    NotAFileError,
+    ObjectMissingError,
+    StorageError,
+    StorageUnavailableError,
+)
+from contract.storage import local, opening
 from contract.storage.local import LocalStore
 
 
@@ -25,7 +34,7 @@ def test_nothing_temporary_is_left(store: LocalStore, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def refuse_links(*_: object) -> None:
+def refuse_links(*_: object, **__: object) -> None:
     raise OSError(errno.EOPNOTSUPP, "no links here")
 
 
@@ -84,7 +93,7 @@ def test_what_the_file_system_says_is_told_in_our_words(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(local, "open_regular", refuse)
 
     with pytest.raises(expected, match=r"/data/a\.png"):
         store.read("/data/a.png", 5)
@@ -112,7 +121,7 @@ def test_names_of_what_is_no_folder_are_an_error(store: LocalStore, tmp_path: Pa
 # listings
 
 
-def test_objects_are_files_and_links_to_files_but_never_what_links_lead_through(
+def test_what_is_neither_file_nor_folder_is_listed_so_that_it_is_no_silent_gap(
     store: LocalStore, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -120,17 +129,22 @@ def test_objects_are_files_and_links_to_files_but_never_what_links_lead_through(
     root = tmp_path / "root"
     (root / "below").mkdir(parents=True)
     (root / "below" / "circle").symlink_to(root)
+    (root / "file").write_bytes(b"123")
     (root / "folder").symlink_to(tmp_path / "elsewhere")
-    (root / "file").symlink_to(tmp_path / "elsewhere" / "b")
+    (root / "link").symlink_to(tmp_path / "elsewhere" / "b")
+    (root / "nowhere").symlink_to("nothing")
     os.mkfifo(root / "pipe")
 
-    assert list(store.objects(str(root))) == [(f"{root}/file", 2)]
+    found = [(uri.removeprefix(f"{root}/"), size) for uri, size in store.objects(str(root))]
 
-
-def test_a_link_to_nowhere_is_listed_so_that_it_is_no_silent_gap(store: LocalStore, tmp_path: Path) -> None:
-    (tmp_path / "a").symlink_to("nowhere")
-
-    assert list(store.objects(str(tmp_path))) == [(f"{tmp_path}/a", 0)]
+    assert found == [
+        ("below/circle", 0),
+        ("file", 3),
+        ("folder", 0),
+        ("link", 0),
+        ("nowhere", 0),
+        ("pipe", 0),
+    ]
 
 
 def test_only_our_own_temporary_files_are_no_objects(store: LocalStore, tmp_path: Path) -> None:
@@ -144,8 +158,10 @@ def test_objects_below_the_root_of_all_files_have_one_slash(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "a").touch()
-    scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda folder: scandir(tmp_path if folder == "/" else folder))
+    open_folder = local.open_folder
+    monkeypatch.setattr(
+        local, "open_folder", lambda path: open_folder(str(tmp_path) if path == "/" else path)
+    )
 
     assert list(store.objects("/")) == [("/a", 0)]
 
@@ -161,14 +177,14 @@ def test_a_folder_that_cannot_be_listed_is_an_error_that_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "a" / "locked").mkdir(parents=True)
-    scandir = os.scandir
+    open_folder = local.open_folder
 
-    def refuse(folder: str) -> Any:
+    def refuse(folder: str) -> int:
         if "locked" in folder:
             raise OSError(number, os.strerror(number))
-        return scandir(folder)
+        return open_folder(folder)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(local, "open_folder", refuse)
 
     with pytest.raises(expected, match="locked"):
         list(store.objects(str(tmp_path)))
@@ -191,7 +207,7 @@ def test_one_that_may_not_be_read_is_an_error_before_it_is_used(
         raise OSError(errno.EACCES, "Permission denied")
 
     (tmp_path / "a").touch()
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(local, "open_regular", refuse)
 
     with pytest.raises(AccessDeniedError), store.local_copy(str(tmp_path / "a")):
         pytest.fail("nobody may read it")
@@ -218,10 +234,12 @@ def test_the_sweep_takes_what_dead_writers_left_directly_in_the_folder(
     leave_half(store, tmp_path / "below" / "b")
     store.replace(str(tmp_path / "finished"), b"x")
 
-    swept = [store.sweep(str(tmp_path)), store.sweep(str(tmp_path))]
+    leave_half(store, tmp_path / "theirs")
+    swept = [store.sweep(str(tmp_path), {"a", "b"}.__contains__) for _ in range(2)]
 
     assert swept == [1, 0]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["below", "finished"]
+    assert sorted(path.name.split(".")[1] for path in tmp_path.glob(".*")) == ["theirs"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["below", "finished"]
     assert len(list((tmp_path / "below").iterdir())) == 1
 
 
@@ -229,5 +247,107 @@ def test_the_sweep_takes_what_dead_writers_left_directly_in_the_folder(
 def test_the_sweep_leaves_files_that_are_not_ours(name: str, store: LocalStore, tmp_path: Path) -> None:
     (tmp_path / name).touch()
 
-    assert store.sweep(str(tmp_path)) == 0
+    assert store.sweep(str(tmp_path), lambda _: True) == 0
     assert (tmp_path / name).exists()
+
+
+# links and special files
+
+
+@pytest.fixture(params=["openat2", "step by step"])
+def opener(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a kernel with openat2, and one without."""
+    if request.param == "step by step":
+        monkeypatch.setattr(opening, "_opener", lambda: opening._step_by_step)
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """Given a folder with links to a folder and a file elsewhere, and to a file within; return the folder."""
+    elsewhere, root = tmp_path / "elsewhere", tmp_path / "root"
+    for folder in (elsewhere, root):
+        folder.mkdir()
+        (folder / "file").write_bytes(b"kept")
+    (root / "folder").symlink_to(elsewhere)
+    (root / "link").symlink_to(elsewhere / "file")
+    (root / "within").symlink_to("file")
+    return root
+
+
+@pytest.mark.usefixtures("opener")
+class TestLinks:
+    """No link is followed, wherever it is on the path: resolving a path and its check are the caller's."""
+
+    @pytest.mark.parametrize("name", ["folder/file", "link", "within", "folder/../root/file"])
+    def test_nothing_is_read_through_one(self, name: str, linked: Path, store: LocalStore) -> None:
+        uri = f"{linked}/{name}"
+
+        assert not store.exists(uri)
+        for read in (
+            lambda: store.read(uri, 5),
+            lambda: store.read_range(uri, 0, 1),
+            lambda: store.size(uri),
+            lambda: store.local_copy(uri).__enter__(),
+        ):
+            with pytest.raises(ObjectMissingError, match="link"):
+                read()
+
+    def test_a_linked_folder_has_no_names_and_nothing_to_sweep(self, linked: Path, store: LocalStore) -> None:
+        (linked / "folder" / ".a.1-0badcafe.tmp").touch()
+
+        assert list(store.names(f"{linked}/folder")) == []
+        assert list(store.objects(f"{linked}/folder")) == []
+        assert store.sweep(f"{linked}/folder", lambda _: True) == 0
+        assert sorted(store.names(str(linked))) == ["file"]
+
+    @pytest.mark.parametrize("name", ["folder/file", "folder/new", "folder/below/new"])
+    def test_nothing_is_written_or_deleted_through_one(
+        self, name: str, linked: Path, store: LocalStore
+    ) -> None:
+        uri = f"{linked}/{name}"
+
+        for write in (store.replace, store.create):
+            with pytest.raises(NotAFileError, match="link"):
+                write(uri, b"lost")
+        store.delete(uri)
+
+        elsewhere = linked.parent / "elsewhere"
+        assert [(path.name, path.read_bytes()) for path in elsewhere.iterdir()] == [("file", b"kept")]
+
+    def test_a_link_in_place_of_a_file_is_replaced_or_deleted_itself(
+        self, linked: Path, store: LocalStore
+    ) -> None:
+        assert store.create(f"{linked}/link", b"new") is False
+        store.replace(f"{linked}/link", b"new")
+        store.delete(f"{linked}/within")
+
+        assert (linked / "link").read_bytes() == b"new"
+        assert not (linked / "within").is_symlink()
+        assert (
+            (linked.parent / "elsewhere" / "file").read_bytes() == (linked / "file").read_bytes() == b"kept"
+        )
+
+    def test_folders_are_made_where_they_are_missing(self, linked: Path, store: LocalStore) -> None:
+        store.replace(f"{linked}/a/b/c", b"new")
+
+        assert (linked / "a" / "b" / "c").read_bytes() == b"new"
+
+    @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
+    def test_what_is_no_regular_file_is_refused_at_once(
+        self, kind: str, tmp_path: Path, store: LocalStore
+    ) -> None:
+        path = tmp_path / kind
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            with contextlib.chdir(tmp_path), socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(kind)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path = Path("/dev/zero")
+
+        with pytest.raises(NotAFileError, match="regular files"):
+            store.read(str(path), 5)
+        with pytest.raises(NotAFileError, match="regular files"):
+            store.size(str(path))

@@ -126,3 +126,41 @@ class TestForOneChunk:
         roots.check("s3://bucket/in/../a.png")
         with pytest.raises(OutsideAllowedRootsError):
             roots.check("s3://bucket/inner/a.png")
+
+
+class TestRecorded:
+    """What was resolved earlier is not resolved again: a link below a root was put there since."""
+
+    def test_a_link_that_was_put_below_a_root_is_not_followed(self, tmp_path: Path) -> None:
+        for name in ("in", "out"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "in" / "job").symlink_to(tmp_path / "out")
+
+        assert AllowedRoots((str(tmp_path / "in"),)).recorded(f"{tmp_path}/in/job") == f"{tmp_path}/in/job"
+
+    def test_a_root_may_be_a_link_on_this_machine(self, tmp_path: Path) -> None:
+        (tmp_path / "mounted").mkdir()
+        (tmp_path / "data").symlink_to(tmp_path / "mounted")
+        roots = AllowedRoots((str(tmp_path / "data"),))
+
+        assert roots.recorded(f"{tmp_path}/data/job") == f"{tmp_path}/mounted/job"
+        assert roots.recorded(f"{tmp_path}/mounted/job") == f"{tmp_path}/mounted/job"
+        assert roots.recorded(f"{tmp_path}/data") == f"{tmp_path}/mounted"
+
+    @pytest.mark.parametrize(
+        ("root", "uri", "expected"),
+        [
+            ("/", "/a/b", "/a/b"),
+            ("/data/", "/data/", "/data"),
+            ("/data", "/data/x/../y", "/data/y"),
+            ("s3://bucket/in/", "s3://bucket/in/job/", "s3://bucket/in/job"),
+            ("s3://bucket", "s3://bucket/../x", "s3://bucket/../x"),
+        ],
+    )
+    def test_what_lies_at_or_below_a_root(self, root: str, uri: str, expected: str) -> None:
+        assert AllowedRoots((root,)).recorded(uri) == expected
+
+    @pytest.mark.parametrize("uri", ["/data/../etc", "/data-2/x", "../data/x", "data/x", "s3://data/x", ""])
+    def test_what_lies_elsewhere_is_refused(self, uri: str) -> None:
+        with pytest.raises(OutsideAllowedRootsError):
+            AllowedRoots(("/data",)).recorded(uri)

@@ -213,7 +213,7 @@ def test_a_stream_whose_upload_cannot_be_aborted_leaves_it_to_the_sweep_and_neve
     stream._stream.close()
 
     assert s3_bucket.keys() == []
-    assert store.sweep("s3://bucket") == 1
+    assert store.sweep("s3://bucket", {"a", "b"}.__contains__) == 1
 
 
 def test_objects_come_page_by_page(answers: Stubber, store: S3Store) -> None:
@@ -267,14 +267,17 @@ def test_the_client_goes_where_the_settings_say(settings: Settings) -> None:
 def test_the_sweep_aborts_uploads_that_dead_writers_left_under_the_prefix(s3_bucket: Any) -> None:
     client, store = s3_bucket.client, S3Store(s3_bucket.client)
     s3_bucket.put("out/finished")
-    for key in ("out/a", "out/b", "out-2/c", "d"):
+    for key in ("out/a", "out/b", "out/theirs", "out/below/a", "out-2/a", "d"):
         client.create_multipart_upload(Bucket="bucket", Key=key)
 
-    swept = [store.sweep("s3://bucket/out"), store.sweep("s3://bucket/out/")]
+    swept = [
+        store.sweep("s3://bucket/out", {"a", "b"}.__contains__),
+        store.sweep("s3://bucket/out/", {"a", "b"}.__contains__),
+    ]
 
     left = client.list_multipart_uploads(Bucket="bucket")["Uploads"]
     assert swept == [2, 0]
-    assert sorted(upload["Key"] for upload in left) == ["d", "out-2/c"]
+    assert sorted(upload["Key"] for upload in left) == ["d", "out-2/a", "out/below/a", "out/theirs"]
     assert s3_bucket.keys() == ["out/finished"]
 
 
@@ -284,14 +287,14 @@ def test_the_sweep_aborts_each_upload_by_its_own_id(answers: Stubber, store: S3S
     for upload in uploads:
         answers.add_response("abort_multipart_upload", {}, {"Bucket": "bucket", **upload})
 
-    assert store.sweep("s3://bucket/out") == 2
+    assert store.sweep("s3://bucket/out", {"a", "b"}.__contains__) == 2
 
 
 def test_a_sweep_that_is_refused_is_an_error_of_storage(answers: Stubber, store: S3Store) -> None:
     answers.add_client_error("list_multipart_uploads", "AccessDenied")
 
     with pytest.raises(AccessDeniedError):
-        store.sweep("s3://bucket/out")
+        store.sweep("s3://bucket/out", {"a", "b"}.__contains__)
 
 
 # what an observer hears

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import EpsImagePlugin, Image
 
-from contract.errors import ErrorCode, ItemError, StorageError, UsageError
+from contract.errors import ErrorCode, ItemError, OutsideAllowedRootsError, StorageError, UsageError
 from contract.job import Job, Plan, Retry, Source
 from contract.kinds.detection import PDF_RESOLUTION, DetectionParameters
 from contract.kinds.ocr import OcrParameters
@@ -33,6 +33,7 @@ from contract.lines import (
 from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage
+from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
 from producer.cli.main import cli
 from producer.results.drawing import document_html
@@ -241,14 +242,38 @@ class TestPicture:
         with pytest.raises(ItemError, match="not an image"):
             pictures.of(found(tmp_path / "a.png"))
 
-    @pytest.mark.parametrize("code", [ErrorCode.WORKER_CRASHED, ErrorCode.TIMED_OUT])
-    def test_an_item_that_crashed_a_worker_is_not_opened(
+    @pytest.mark.parametrize(
+        "code",
+        [
+            ErrorCode.WORKER_CRASHED,
+            ErrorCode.TIMED_OUT,
+            ErrorCode.OUTSIDE_ALLOWED_ROOTS,
+            ErrorCode.ACCESS_DENIED,
+            ErrorCode.NOT_A_FILE,
+        ],
+    )
+    def test_an_item_that_crashed_a_worker_or_that_it_refused_is_not_opened(
         self, code: ErrorCode, samples: Path, pictures: Pictures
     ) -> None:
         line = failed_line("a", code)
 
         with pytest.raises(ItemError, match="not opened here"):
             pictures.of(found(samples / "pages/ledger.pdf", 1, line))
+
+    @pytest.mark.parametrize("page", [None, 1])
+    def test_a_link_out_of_the_source_is_not_followed(
+        self, page: int | None, samples: Path, storage: Storage, settings: Settings, tmp_path: Path
+    ) -> None:
+        (tmp_path / "scans").mkdir()
+        name, secret = ("a.pdf", "ledger.pdf") if page else ("a.jpg", "letter.jpg")
+        (tmp_path / "scans" / name).symlink_to(samples / "pages" / secret)
+        roots = AllowedRoots((str(tmp_path / "scans"),))
+
+        with (
+            Pictures(storage, settings, PDF_RESOLUTION, roots) as pictures,
+            pytest.raises(OutsideAllowedRootsError),
+        ):
+            pictures.of(found(tmp_path / "scans" / name, page))
 
 
 class TestDrawing:

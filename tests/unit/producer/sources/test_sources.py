@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from contract.errors import SourceError, UsageError
-from contract.job import Source
+from contract.job import Job, Source
 from contract.storage import Storage
 from producer.sources import identify_source, list_source, root_of
 from producer.sources.base import PAGE_EXTENSIONS, Listing
@@ -102,6 +102,53 @@ def test_other_objects_on_s3_are_passed_over_and_counted(s3_bucket: Any, listed:
 
     assert ids(listing) == ["a.png"]
     assert listing.passed_over == {"hidden": 3, "other_extension": 1, "placeholder": 3}
+
+
+OF_A_WORKSPACE = [
+    "_SUCCESS",
+    "chunks/000000.jsonl",
+    "exports/in/a.pdf",
+    "job.json",
+    "page_exports/000000.pdf",
+]
+"""Names that a workspace has, among them what could be taken for a source."""
+
+
+def test_workspaces_in_a_folder_are_passed_over_and_counted(
+    job: Job, crops: Crops, listed_pages: Any
+) -> None:
+    ours = [f"jobs/out/{name}" for name in OF_A_WORKSPACE]
+    folder = crops(
+        "a.pdf", *ours, "jobs/out2.pdf", "jobs/theirs/exports/b.pdf", "jobs/theirs/job.json", "z.pdf"
+    )
+    (folder / "jobs/out/job.json").write_bytes(job.to_json())
+    (folder / ".trace-ocr/jobs").mkdir(parents=True)
+
+    listing = listed_pages(str(folder))
+
+    assert ids(listing) == ["a.pdf", "jobs/out2.pdf", "jobs/theirs/exports/b.pdf", "z.pdf"]
+    assert listing.passed_over == {"workspace": 1, "hidden": 1, "other_extension": 1}
+
+
+def test_workspaces_below_a_prefix_are_passed_over_and_counted(
+    job: Job, s3_bucket: Any, listed_pages: Any
+) -> None:
+    ours = [f"jobs/out/{name}" for name in OF_A_WORKSPACE]
+    for key in (
+        "a.pdf",
+        *ours,
+        "jobs/out2.pdf",
+        "jobs/theirs/exports/b.pdf",
+        "jobs/theirs/job.json",
+        "z.pdf",
+    ):
+        s3_bucket.put(f"crops/{key}")
+    s3_bucket.put("crops/jobs/out/job.json", job.to_json())
+
+    listing = listed_pages("s3://bucket/crops/")
+
+    assert ids(listing) == ["a.pdf", "jobs/out2.pdf", "jobs/theirs/exports/b.pdf", "z.pdf"]
+    assert listing.passed_over == {"workspace": 1, "other_extension": 1}
 
 
 def test_an_empty_image_is_an_item_so_that_it_ends_as_an_error_line(s3_bucket: Any, listed: Any) -> None:

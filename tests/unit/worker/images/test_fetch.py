@@ -1,5 +1,6 @@
 """Fetching: what storage refuses becomes an item's error; storage that is away does not."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +110,30 @@ def test_a_link_within_the_roots_is_followed(tmp_path: Path, storage: Storage, r
     (tmp_path / "crops" / "linked.png").symlink_to("a.png")
 
     assert fetch(str(tmp_path / "crops" / "linked.png"), storage, roots, MAX_BYTES) == b"here"
+
+
+def test_a_link_that_appears_after_the_check_is_not_followed(
+    tmp_path: Path, storage: Storage, roots: AllowedRoots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (tmp_path / "crops" / "a.png").write_bytes(b"here")
+    check = AllowedRoots.resolved
+
+    def swap_after(self: AllowedRoots, uri: str) -> str:
+        location = check(self, uri)
+        Path(uri).unlink()
+        Path(uri).symlink_to(tmp_path / "secret.png")
+        return location
+
+    monkeypatch.setattr(AllowedRoots, "resolved", swap_after)
+
+    assert failure_of(str(tmp_path / "crops" / "a.png"), storage, roots).code is ErrorCode.NOT_FOUND
+
+
+def test_a_pipe_is_no_file(tmp_path: Path, storage: Storage, roots: AllowedRoots) -> None:
+    os.mkfifo(tmp_path / "crops" / "a.png")
+
+    assert failure_of(str(tmp_path / "crops" / "a.png"), storage, roots).code is ErrorCode.NOT_A_FILE
 
 
 @pytest.mark.parametrize("uri", ["https://example.com/a.png", "file:///etc/passwd", "gs://bucket/a.png"])

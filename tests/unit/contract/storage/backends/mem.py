@@ -5,7 +5,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
@@ -63,7 +63,7 @@ class MemoryStore:
             if uri.startswith(base):
                 yield uri, len(data)
 
-    def sweep(self, folder: str) -> int:
+    def sweep(self, folder: str, ours: Callable[[str], bool]) -> int:
         return 0
 
     def size(self, uri: str) -> int:
