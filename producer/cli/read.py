@@ -105,7 +105,7 @@ def _wait(look: Callable[[], JobStatus], show: render.ShowStatus) -> JobStatus:
 def _print_merged(settings: Settings, name: str, which: Callable[[Workspace], str]) -> ExitCode:
     session = Session(settings)
     workspace = find_workspace(name, session.ledger_if_set, session.storage, session.index)
-    if not workspace.store.exists(workspace.success):
+    if not workspace.is_complete(workspace.require_job().id):
         found = find_status(name, session.ledger_if_set, session.storage, session.index)
         raise TraceOcrError(f"job {found.id} is {found.status}: its lines are merged on completion")
     with workspace.store.reader(which(workspace)) as stream:

@@ -12,7 +12,8 @@ from contract.settings import Settings
 from contract.states import Action, State
 from contract.workspace import Workspace
 from producer.cli import options
-from producer.control.steer import add_retry, cancel_job, check_action, pause_job, remove_job
+from producer.control.removal import remove_job
+from producer.control.steer import add_retry, cancel_job, check_action, pause_job
 from producer.planning.submit import submit_job
 from producer.results.status import find_workspace
 from producer.session import Session
@@ -64,6 +65,7 @@ def gc(settings: Settings, job: str) -> ExitCode:
     session = Session(settings)
     found, workspace = _find(session, job)
     removed = remove_job(found, workspace, session.ledger_if_set)
+    session.index.forget(found, workspace)
     click.echo(f"removed {removed:,} objects from {workspace.root}")
     return ExitCode.OK
 

@@ -11,10 +11,17 @@ from redis.exceptions import LockError
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
 from contract.broker.restore import enter_job
-from contract.errors import JobError, StorageError, TraceOcrError
+from contract.errors import (
+    JobError,
+    NotAFileError,
+    OutsideAllowedRootsError,
+    StorageError,
+    TraceOcrError,
+)
 from contract.settings import Settings
 from contract.states import ENDED, RUNNING, State
 from contract.storage import Storage
+from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from producer.control.reconcile import Reconciler
 from producer.planning.submit import Dispatcher
@@ -45,6 +52,8 @@ class Control:
     known: dict[str, Progress] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        allowed = self.settings.allowed_roots
+        self._roots = AllowedRoots(allowed) if allowed else None
         self._reconciler = Reconciler(self.ledger, self.dispatcher)
 
     def run(self, stop: threading.Event) -> None:
@@ -73,7 +82,7 @@ class Control:
 
     def _restore(self, progress: Progress) -> None:
         try:
-            workspace = open_workspace(progress.workspace, self.storage)
+            workspace = self._open(progress)
             enter_job(workspace.require_job(), workspace, self.ledger, self.settings.retention_seconds)
         except JobError:
             # Its workspace is gone too: there is nothing to restore.
@@ -107,21 +116,23 @@ class Control:
             self._advance(progress)
         except redis.RedisError:
             raise
-        except JobError as error:
+        except (JobError, NotAFileError, OutsideAllowedRootsError) as error:
             structlog.get_logger().error("job_failed", job=progress.job, error=str(error))
-            self._fail(open_workspace(progress.workspace, self.storage), progress, str(error))
+            self._fail(progress, str(error))
         except StorageError as error:
             structlog.get_logger().error("job_stuck", job=progress.job, error=str(error))
         except Exception:
             structlog.get_logger().exception("job_stuck", job=progress.job)
 
     def _advance(self, progress: Progress) -> None:
-        workspace = open_workspace(progress.workspace, self.storage)
-        if workspace.store.exists(workspace.success):
+        workspace = self._open(progress)
+        if workspace.is_complete(progress.job):
             self._finish(progress, State.COMPLETED)
             return
         # Load the job after checking the marker: a round of retries removes it last, so no round is missed.
         job = workspace.require_job()
+        if job.id != progress.job:
+            raise JobError(f"{workspace.root} is now job {job.id}'s: {progress.job} cannot continue")
         if progress.status is State.CANCELLING and not self._is_running(progress):
             self._finish(progress, State.CANCELLED)
         elif progress.status in RUNNING:
@@ -138,9 +149,14 @@ class Control:
         oldest = time.time() - self.settings.visibility_timeout
         return any(run.seen_at > oldest for run in progress.running)
 
-    def _fail(self, workspace: Workspace, progress: Progress, reason: str) -> None:
+    def _open(self, progress: Progress) -> Workspace:
+        return open_workspace(progress.workspace, self.storage, self._roots)
+
+    def _fail(self, progress: Progress, reason: str) -> None:
         try:
-            workspace.halt(State.FAILED, reason)
+            workspace = self._open(progress)
+            if workspace.is_of(progress.job):
+                workspace.halt(State.FAILED, reason)
         except StorageError as error:
             structlog.get_logger().error("failure_not_recorded", job=progress.job, error=str(error))
         self._finish(progress, State.FAILED, reason)

@@ -1,4 +1,4 @@
-"""Steering a job: pause, cancel, retry-errors, gc. A halt is written to the workspace first, so that it holds
+"""Steering a job: pause, cancel, retry-errors. A halt is written to the workspace first, so that it holds
 even if Redis is empty. Every action is idempotent."""
 
 from collections.abc import Iterator
@@ -14,10 +14,9 @@ from contract.job import Job, Retry
 from contract.lines import ErrorLine
 from contract.records import Item
 from contract.states import ACTIONS, LEADS_TO, Action, State
-from contract.workspace import FOLDERS, Workspace
+from contract.workspace import Workspace
 from producer.planning.plan import chunks_of, write_chunk
 from producer.planning.submit import FAILED_PLAN_SECONDS
-from producer.results.sinks import sinks_of
 from producer.results.status import state_of
 
 
@@ -48,6 +47,12 @@ def _known(job: Job, ledger: Ledger | None) -> Progress | None:
         return None
 
 
+def _is_here(job: Job, workspace: Workspace, ledger: Ledger) -> bool:
+    """Return whether the ledger's job lives in this workspace, not in one that this is a copy of."""
+    known = ledger.load(job.id)
+    return known is None or known.workspace == workspace.root
+
+
 def pause_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
     """Stop a job once its running chunks end; `resume` continues it.
 
@@ -56,7 +61,7 @@ def pause_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
     """
     check_action(Action.PAUSE, job, workspace, ledger)
     workspace.halt(State.PAUSED)
-    if ledger:
+    if ledger and _is_here(job, workspace, ledger):
         ledger.hold(job.id, State.PAUSED)
 
 
@@ -68,7 +73,9 @@ def cancel_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> None:
     """
     state = check_action(Action.CANCEL, job, workspace, ledger)
     workspace.halt(State.CANCELLED)
-    if ledger and not ledger.hold(job.id, State.CANCELLING) and state is State.FAILED and _known(job, ledger):
+    if not ledger or not _is_here(job, workspace, ledger):
+        return
+    if not ledger.hold(job.id, State.CANCELLING) and state is State.FAILED and _known(job, ledger):
         # Only entering an ended job again changes its state.
         enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
 
@@ -85,6 +92,8 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
         if job.retries:
             return job
         raise JobStateError(_refusal(Action.RETRY_ERRORS, job, state))
+    if ledger:
+        ledger.reserve(job.id, workspace.root)
     if job.retries and workspace.part_numbers() < set(range(job.chunks)):
         workspace.store.delete(workspace.success)
         return job
@@ -103,33 +112,6 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
     workspace.save_job(job)
     workspace.store.delete(workspace.success)
     return job
-
-
-def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
-    """Remove everything that a cancelled job wrote; return the number of objects.
-
-    Raises:
-        JobStateError: as `check_action`
-    """
-    # An earlier, interrupted removal has deleted the halt, and all chunks before it.
-    cut_off = job.plan is not None and not workspace.chunk_numbers() and workspace.load_halt() is None
-    if not cut_off:
-        check_action(Action.REMOVE, job, workspace, ledger)
-    store, removed = workspace.store, 0
-    # Delete exports before chunks: chunks name the documents that have exports.
-    for uri in (uri for sink in sinks_of(job) for uri in sink.paths(job, workspace)):
-        removed += store.exists(uri)
-        store.delete(uri)
-    for folder in FOLDERS:
-        for name in store.names(workspace.path(folder)):
-            store.delete(workspace.path(folder, name))
-            removed += 1
-    removed += workspace.sweep()
-    # Delete job.json last, so that an interrupted removal can be repeated.
-    for uri in (workspace.summary, workspace.halt_json, workspace.job_json):
-        removed += store.exists(uri)
-        store.delete(uri)
-    return removed
 
 
 def _failed_items(job: Job, workspace: Workspace) -> Iterator[Item]:

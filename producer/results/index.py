@@ -44,12 +44,16 @@ class JobIndex:
 
     def note(self, job: Job, workspace: Workspace) -> None:
         """Add a job; a job whose workspace is below no allowed root is not indexed."""
-        try:
-            root = self.roots.containing(workspace.root)
-        except OutsideAllowedRootsError:
-            return
-        uri = join(root, *FOLDER, f"{job.created_at:010d}-{job.id}.json")
-        self.storage.at(uri).create(uri, msgspec.json.encode(_Entry(workspace.root)))
+        uri = self._entry_of(job, workspace)
+        if uri:
+            self.storage.at(uri).create(uri, msgspec.json.encode(_Entry(workspace.root)))
+
+    def forget(self, job: Job, workspace: Workspace) -> None:
+        """Remove the entry of a job that was removed, unless it names another workspace."""
+        uri = self._entry_of(job, workspace)
+        entry = uri and self.storage.at(uri).exists(uri) and self._workspace_of(uri)
+        if uri and entry == workspace.root:
+            self.storage.at(uri).delete(uri)
 
     def listed(self) -> dict[str, "Listed"]:
         """Return every indexed job by id; takes one listing per root."""
@@ -65,12 +69,20 @@ class JobIndex:
         Raises:
             JobError: the entry is damaged
         """
-        with intact(entry.uri):
-            data = self.storage.at(entry.uri).read(entry.uri, MAX_ENTRY_BYTES)
-            root = msgspec.json.decode(data, type=_Entry).workspace
-        self.roots.check(root)
-        workspace = open_workspace(root, self.storage)
+        workspace = open_workspace(self._workspace_of(entry.uri), self.storage, self.roots)
         return workspace if _lives_in(workspace, entry.job) else None
+
+    def _entry_of(self, job: Job, workspace: Workspace) -> str | None:
+        try:
+            root = self.roots.containing(workspace.root)
+        except OutsideAllowedRootsError:
+            return None
+        return join(root, *FOLDER, f"{job.created_at:010d}-{job.id}.json")
+
+    def _workspace_of(self, uri: str) -> str:
+        with intact(uri):
+            data = self.storage.at(uri).read(uri, MAX_ENTRY_BYTES)
+            return msgspec.json.decode(data, type=_Entry).workspace
 
     def _entries(self) -> Iterator["Listed"]:
         for root in self.roots:

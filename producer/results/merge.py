@@ -95,6 +95,7 @@ def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str,
     """
     if job.plan is None:
         raise JobError(f"{workspace.root} is not fully planned: submit it again to continue")
+    workspace.begin_merge(job.id)
     totals = _Totals()
     context = SinkContext(job, workspace)
     with contextlib.ExitStack() as stack:

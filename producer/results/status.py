@@ -91,8 +91,8 @@ def _worker_rates(progress: Progress, now: float) -> tuple[WorkerRate, ...]:
 
 def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
     """Return a job's status from its files only; before the merge, counts are read from the parts."""
-    summary, halt = workspace.load_summary(), workspace.load_halt()
-    merged = summary is not None and workspace.store.exists(workspace.success)
+    halt, merged = workspace.load_halt(), workspace.is_complete(job.id)
+    summary = workspace.load_summary() if workspace.was_merged(job.id) else None
     status = _stored_state(job, merged, halt)
     outcomes = {} if merged else workspace.outcomes(workspace.part_numbers())
     completed, failed = _counts(job, outcomes)
@@ -128,7 +128,7 @@ def state_of(job: Job, workspace: Workspace, progress: Progress | None) -> State
     Args:
         progress: the ledger's record of the job, if there is one
     """
-    stored = _stored_state(job, workspace.store.exists(workspace.success), workspace.load_halt())
+    stored = _stored_state(job, workspace.is_complete(job.id), workspace.load_halt())
     known = progress.status if progress and progress.workspace == workspace.root else None
     if stored is State.CANCELLED and known is State.CANCELLING:
         return known

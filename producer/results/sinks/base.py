@@ -59,4 +59,4 @@ class Sink(Protocol):
         """
 
     def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:
-        """Yield the URI of every file that it writes for a job; the job's chunks must exist."""
+        """Yield the URI of every file that it writes for a job; the job's parts must exist."""

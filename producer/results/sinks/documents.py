@@ -16,7 +16,7 @@ from contract.errors import UsageError
 from contract.job import Job
 from contract.kinds import KINDS
 from contract.lines import PageExport
-from contract.records import identity_of
+from contract.records import failure_of, identity_of
 from contract.workspace import Workspace
 from producer.results.sinks.base import MergedLine, SinkContext, Write
 
@@ -78,9 +78,11 @@ class DocumentSink:
             yield write
 
     def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:  # noqa: ARG002 - of the interface
-        """Yield the URI of each document's file, written or not."""
-        for number in sorted(workspace.chunk_numbers()):
-            for document in sorted({document_of(item.id) for item in workspace.items(number)}):
+        """Yield the URI of each document's file: of those with a page that was read."""
+        for number in sorted(workspace.part_numbers()):
+            lines = workspace.lines(workspace.part(number))
+            read = {document_of(identity_of(line)) for line in lines if failure_of(line) is None}
+            for document in sorted(read):
                 yield export_uri(workspace, document, self._name)
 
 

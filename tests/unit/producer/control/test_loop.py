@@ -116,6 +116,7 @@ def test_a_job_that_ended_is_left_alone(
 def test_a_merged_job_that_the_ledger_missed_is_completed_without_a_second_merge(
     read_to_the_end: Job, workspace: Workspace, control: Control, ledger: Ledger
 ) -> None:
+    workspace.store.replace(workspace.summary, b'{"id":"crops-1"}')
     workspace.store.replace(workspace.success, b"")
 
     control.look_at_all()
@@ -180,9 +181,18 @@ def no_job(workspace: Workspace) -> None:
     workspace.store.delete(workspace.job_json)
 
 
+def another_job(workspace: Workspace) -> None:
+    workspace.save_job(workspace.require_job().model_copy(update={"id": "other-1"}))
+
+
 @pytest.mark.parametrize(
     ("break_it", "said"),
-    [(too_few_lines, "holds 1 lines for 2 items"), (no_json, "000001"), (no_job, "holds no job.json")],
+    [
+        (too_few_lines, "holds 1 lines for 2 items"),
+        (no_json, "000001"),
+        (no_job, "holds no job.json"),
+        (another_job, "is now job other-1's"),
+    ],
 )
 def test_a_job_whose_files_are_wrong_fails_and_its_workspace_says_why(
     break_it: Any, said: str, read_to_the_end: Job, workspace: Workspace, control: Control, ledger: Ledger
@@ -195,9 +205,12 @@ def test_a_job_whose_files_are_wrong_fails_and_its_workspace_says_why(
     assert progress.status == "failed"
     assert said in progress.error
     halt = workspace.load_halt()
-    assert halt
-    assert halt.status == "failed"
-    assert said in halt.message
+    if break_it in (no_job, another_job):
+        assert halt is None, "nothing is written into a place that is not the job's"
+    else:
+        assert halt
+        assert halt.status == "failed"
+        assert said in halt.message
     assert not workspace.store.exists(workspace.success)
 
 

@@ -18,7 +18,8 @@ from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
 from contract.records import decode_item
 from contract.states import Action, State
 from contract.workspace import Workspace
-from producer.control.steer import add_retry, cancel_job, check_action, pause_job, remove_job
+from producer.control.removal import remove_job
+from producer.control.steer import add_retry, cancel_job, check_action, pause_job
 from producer.planning.submit import Dispatcher, submit_job
 from producer.results.merge import merge
 from producer.results.status import status_from_workspace
@@ -368,12 +369,65 @@ class TestGc:
 
         assert files(workspace) == []
 
-    def test_files_of_the_users_own_stay(self, cancelled: Job, workspace: Workspace) -> None:
-        Path(workspace.root, "notes.txt").touch()
+    def test_files_that_the_job_did_not_write_stay(self, cancelled: Job, workspace: Workspace) -> None:
+        # given a job that was never merged, and files of somebody else with names of ours and of theirs
+        theirs = {
+            "_SUCCESS",
+            "chunks/000003.jsonl",
+            "chunks/notes.csv",
+            "errors.jsonl",
+            "exports/0.txt",
+            "notes.txt",
+            "page_exports/000000.pdf",
+            "parts/.000000.jsonl.tmp",
+            "parts/.important.csv.4711-0badcafe.tmp",
+            "parts/000003.jsonl",
+            "parts/important.csv",
+            "results.jsonl",
+            "statistics/000000.txt",
+            "summary.json",
+        }
+        for name in theirs:
+            workspace.store.replace(workspace.path(*name.split("/")), b"theirs")
 
         remove_job(cancelled, workspace, None)
 
-        assert files(workspace) == ["notes.txt"]
+        assert set(files(workspace)) == theirs
+
+    def test_what_lies_behind_a_link_stays(
+        self, cancelled: Job, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        # given a job whose folder of parts was moved and replaced by a link
+        Path(workspace.root, "parts").rename(tmp_path / "elsewhere")
+        Path(workspace.root, "parts").symlink_to(tmp_path / "elsewhere")
+
+        remove_job(cancelled, workspace, None)
+
+        assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["000000.jsonl"]
+
+    @pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "by an older version"])
+    def test_what_an_earlier_merge_wrote_is_removed(
+        self, recorded: bool, complete: Job, workspace: Workspace
+    ) -> None:
+        if not recorded:
+            workspace.store.delete(workspace.merge_json)
+        job = add_retry(complete, workspace, None)
+        cancel_job(job, workspace, None)
+
+        remove_job(job, workspace, None)
+
+        assert files(workspace) == []
+
+    def test_chunks_of_a_plan_without_an_end_are_removed(
+        self, job: Job, workspace: Workspace, planned: Job
+    ) -> None:
+        workspace.save_job(job)
+        workspace.store.replace(workspace.chunk(7), b"theirs")
+        cancel_job(job, workspace, None)
+
+        remove_job(job, workspace, None)
+
+        assert files(workspace) == ["chunks/000007.jsonl"]
 
     @pytest.mark.parametrize("step", range(7))
     def test_interrupted_at_any_step_and_repeated_it_removes_everything(

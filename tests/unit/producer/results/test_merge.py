@@ -154,7 +154,9 @@ def test_the_marker_is_written_last(
     merge(ready, workspace)
 
     before_the_marker = written[: written.index("_SUCCESS")]
-    assert set(before_the_marker) == {"results.jsonl", "errors.jsonl", "summary.json"}
+    assert before_the_marker[0] == "merge.json"
+    files = {"merge.json", "results.jsonl", "errors.jsonl", "summary.json"}
+    assert set(before_the_marker) == files
     assert set(written) - set(before_the_marker) == {"_SUCCESS"}
 
 

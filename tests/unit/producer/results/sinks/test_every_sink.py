@@ -62,11 +62,14 @@ def kind(sink: Sink) -> str:
 
 
 @pytest.fixture(params=["local", "s3"])
-def workspace(request: pytest.FixtureRequest, storage: Storage, tmp_path: Any, s3_bucket: Any) -> Workspace:
-    """Given the chunk and the page exports of two pages and an image."""
+def workspace(
+    request: pytest.FixtureRequest, storage: Storage, tmp_path: Any, s3_bucket: Any, kind: str
+) -> Workspace:
+    """Given the chunk, the part and the page exports of two pages and an image."""
     root = str(tmp_path / "out") if request.param == "local" else "s3://bucket/out"
     workspace = open_workspace(root, storage)
     workspace.store.replace(workspace.chunk(0), encode_lines(ITEMS))
+    workspace.store.replace(workspace.part(0), b"".join(one.line + b"\n" for one in merged(kind)))
     pages = [PageExport(item.id, item.id, f"<html><body>{item.id}</body></html>") for item in ITEMS[:2]]
     workspace.store.replace(workspace.page_exports(0), encode_lines(pages))
     with pikepdf.new() as document:

@@ -1,0 +1,83 @@
+"""`gc`: remove a cancelled job. Only files that the job wrote are deleted, each by its exact name."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from contract.broker.ledger import Ledger
+from contract.errors import JobError
+from contract.job import Job
+from contract.states import Action
+from contract.workspace import Workspace
+from producer.control.steer import check_action
+from producer.results.sinks import sinks_of
+
+
+def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
+    """Remove everything that a cancelled job wrote; return the number of objects.
+
+    Raises:
+        JobStateError: as `check_action`
+    """
+    numbers = _chunks(job, workspace)
+    # An earlier, interrupted removal has deleted the halt, and all chunks before it.
+    cut_off = job.plan is not None and workspace.load_halt() is None and not _exist(workspace, numbers)
+    if not cut_off:
+        check_action(Action.REMOVE, job, workspace, ledger)
+    removed = _remove_merged(job, workspace)
+    # Chunks last: an interrupted removal of a job whose plan has not ended finds its parts by them.
+    for folder, names in _numbered(job, workspace, numbers):
+        for name in [name for name in workspace.store.names(folder) if name in names]:
+            removed += _remove(workspace, f"{folder}/{name}")
+    removed += workspace.sweep()
+    # job.json last of all, so that an interrupted removal can be repeated.
+    for uri in (workspace.merge_json, workspace.halt_json, workspace.job_json):
+        removed += _remove(workspace, uri)
+    return removed
+
+
+def _remove(workspace: Workspace, uri: str) -> bool:
+    there = workspace.store.exists(uri)
+    if there:
+        workspace.store.delete(uri)
+    return there
+
+
+def _chunks(job: Job, workspace: Workspace) -> set[int]:
+    """Return the numbers of the job's chunks: those that job.json records, or those of a plan without end."""
+    if job.plan:
+        return set(range(job.chunks))
+    return {number for number in workspace.chunk_numbers() if _holds_items(workspace, number)}
+
+
+def _holds_items(workspace: Workspace, number: int) -> bool:
+    try:
+        return bool(workspace.items(number))
+    except JobError:
+        return False
+
+
+def _exist(workspace: Workspace, numbers: set[int]) -> bool:
+    return not workspace.chunk_numbers().isdisjoint(numbers)
+
+
+def _numbered(job: Job, workspace: Workspace, numbers: set[int]) -> Iterator[tuple[str, set[str]]]:
+    """Yield each folder with the names of the files that the job may have written there."""
+    exports = (workspace.page_exports, workspace.page_pdfs) if job.page_exports else ()
+    for uris in ((workspace.part,), (workspace.statistics,), exports, (workspace.chunk,)):
+        if uris:
+            files = [uri(number).rpartition("/") for uri in uris for number in numbers]
+            yield uris[0](0).rpartition("/")[0], {name for _, _, name in files}
+
+
+def _remove_merged(job: Job, workspace: Workspace) -> int:
+    """Remove what merges of the job wrote; the parts must exist: they name the documents with exports."""
+    if not workspace.was_merged(job.id):
+        return 0
+    removed, folders = 0, defaultdict[str, set[str]](set)
+    for uri in (uri for sink in sinks_of(job) for uri in sink.paths(job, workspace)):
+        removed += _remove(workspace, uri)
+        folder, _, name = uri.rpartition("/")
+        folders[folder].add(name)
+    removed += _remove(workspace, workspace.summary)
+    swept = (workspace.store.sweep(folder, names.__contains__) for folder, names in folders.items())
+    return removed + sum(swept)
