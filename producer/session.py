@@ -20,6 +20,7 @@ from contract.settings import Settings
 from contract.storage import Storage, absolute
 from contract.storage.roots import AllowedRoots
 from producer.control.loop import WAIT_SECONDS, Control
+from producer.planning.claim import Ids
 from producer.planning.planner import Planner
 from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
@@ -81,6 +82,11 @@ class Session:
     def roots(self) -> AllowedRoots:
         """The roots that sources and workspaces must lie below."""
         return AllowedRoots(self.settings.allowed_roots)
+
+    @property
+    def ids(self) -> Ids:
+        """The ids of the jobs in this Redis and in the index."""
+        return Ids(self.ledger, self.index)
 
     @cached_property
     def index(self) -> JobIndex:

@@ -8,6 +8,7 @@
 --                                     items_total, chunks_total (both once planned), chunks_done,
 --                                     completed, failed, updated_at, planned_at, <status>_at, error, source,
 --                                     submissions (times opened)
+--   job:<id>:reserved    string       the workspace that the id is kept for, until the job is opened; expires
 --   job:<id>:done        bitmap       bit n is set once chunk n's part is durable
 --   job:<id>:attempts    hash         chunk -> runs begun, removed when the chunk is done
 --   job:<id>:running     hash         chunk -> "<items read> <unix seconds> <worker>", removed when the chunk is done
@@ -57,11 +58,31 @@ end
 
 local transitions = {}
 
+-- The workspace that the id belongs to, or is kept for.
+local function owner()
+  return redis.call("HGET", record, "workspace") or redis.call("GET", record .. ":reserved")
+end
+
+-- ARGV: workspace, seconds. Keeps the id for a workspace before anything is written there.
+function transitions.reserve()
+  local known = owner()
+  if known and known ~= ARGV[4] then return { 0, known } end
+  redis.call("SET", record .. ":reserved", ARGV[4], "EX", ARGV[5])
+  return { 1, ARGV[4] }
+end
+
+-- ARGV: workspace. Undoes reserve.
+function transitions.withdraw()
+  if redis.call("GET", record .. ":reserved") ~= ARGV[4] then return 0 end
+  return redis.call("DEL", record .. ":reserved")
+end
+
 -- ARGV: workspace, kind, source, created_at. Registers the job, or reopens a halted, ended or lost one.
 -- Nothing of an ended job is kept, since its workspace may have changed: its parts are marked again.
 function transitions.open()
-  local known, current = redis.call("HGET", record, "workspace"), status()
+  local known, current = owner(), status()
   if known and known ~= ARGV[4] then return { 0, known } end
+  redis.call("DEL", record .. ":reserved")
   local submissions = tonumber(redis.call("HGET", record, "submissions") or "0") + 1
   if ENDED[current] then
     redis.call("DEL", record)

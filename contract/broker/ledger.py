@@ -20,6 +20,10 @@ UNKNOWN = "unknown"
 """The status that `begin` returns for a job that Redis does not have."""
 
 
+RESERVED_SECONDS = 600
+"""Seconds that an id is kept for a workspace: longer than the writing of job.json and its retries."""
+
+
 @dataclass(frozen=True, slots=True)
 class Begin:
     """The ledger's answer to a worker that starts a chunk.
@@ -48,6 +52,20 @@ class Ledger:
         code = resources.files("contract.broker").joinpath("ledger.lua").read_text(encoding="utf-8")
         self._script = redis.register_script(_lua_tables() + code)
 
+    def reserve(self, job: str, workspace: str) -> None:
+        """Keep an id for a workspace for RESERVED_SECONDS, or until `open` registers the job.
+
+        Raises:
+            WorkspaceConflictError: a job with this id lives in another workspace, or is about to
+        """
+        ours, known = self._run("reserve", job, workspace, RESERVED_SECONDS)
+        if not ours:
+            raise _taken(job, known)
+
+    def withdraw(self, job: str, workspace: str) -> None:
+        """Undo `reserve`."""
+        self._run("withdraw", job, workspace)
+
     def open(self, job: str, workspace: str, kind: str, source: str, created_at: int) -> None:
         """Register a job, or reopen an ended one.
 
@@ -56,9 +74,7 @@ class Ledger:
         """
         ours, known = self._run("open", job, workspace, kind, source, created_at)
         if not ours:
-            raise WorkspaceConflictError(
-                f"a job named {job} already lives in {known}: choose another id, or continue that job"
-            )
+            raise _taken(job, known)
 
     def planned(self, job: str, chunks: int, items: int) -> None:
         """Record how many chunks and items are planned so far."""
@@ -210,6 +226,12 @@ class Ledger:
     def _run(self, transition: str, job: str, *arguments: object) -> Any:
         now = f"{self._clock():.3f}"
         return self._script(keys=[self._prefix], args=[transition, job, now, *map(str, arguments)])
+
+
+def _taken(job: str, workspace: str) -> WorkspaceConflictError:
+    return WorkspaceConflictError(
+        f"a job named {job} already lives in {workspace}: choose another id, or continue that job"
+    )
 
 
 def _lua_tables() -> str:

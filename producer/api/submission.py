@@ -19,8 +19,9 @@ from contract.model_store import ModelStore, check_models
 from contract.records import MAX_TEXT, SHOWN
 from contract.settings import Settings
 from contract.storage import is_remote, supported_uris
-from contract.workspace import Workspace, open_workspace
+from contract.workspace import Workspace
 from producer.api.jobs import Jobs
+from producer.planning.claim import Ids
 from producer.planning.submit import request_job, settle_job
 from producer.results.sinks import Format, formats_of
 from producer.sources import identify_source
@@ -78,7 +79,7 @@ class IdempotencyKeys:
             IdempotencyConflictError: the earlier call was another request
         """
         ours = _Remembered(hashlib.sha256(request.model_dump_json().encode()).hexdigest(), job)
-        name = f"{self.namespace}:idempotency:{hashlib.sha256(f'{caller} {key}'.encode()).hexdigest()}"
+        name = self._name(caller, key)
         if self.client.set(name, msgspec.json.encode(ours), nx=True, ex=int(self.retention_seconds)):
             return job, False
         try:
@@ -89,6 +90,13 @@ class IdempotencyKeys:
         if theirs.fingerprint != ours.fingerprint:
             raise IdempotencyConflictError("this Idempotency-Key was used for another request: use a new one")
         return theirs.job, True
+
+    def forget(self, caller: str, key: str) -> None:
+        """Forget a key whose request was refused, so that it may be used for the corrected one."""
+        self.client.delete(self._name(caller, key))
+
+    def _name(self, caller: str, key: str) -> str:
+        return f"{self.namespace}:idempotency:{hashlib.sha256(f'{caller} {key}'.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True)
@@ -109,14 +117,22 @@ class Submission:
             OutsideAllowedRootsError: the source or the workspace is outside the allowed roots
             WorkspaceConflictError: the workspace, or the id, belongs to another job
         """
-        wanted, repeated = self._wanted(request), False
-        if idempotency_key:
-            name, repeated = self.keys.job_for(caller, idempotency_key, request, wanted.id)
-            wanted = wanted.model_copy(update={"id": name})
-        workspace = open_workspace(request.output, self.jobs.storage)
-        job = settle_job(wanted, workspace)
-        if request.job_id and job.id != request.job_id:
-            raise UsageError(f"{workspace.root} is job {job.id}'s: use another output for {request.job_id}")
+        wanted = self._wanted(request)
+        if not idempotency_key:
+            return self._submit(request, wanted, repeated=False)
+        name, repeated = self.keys.job_for(caller, idempotency_key, request, wanted.id)
+        try:
+            return self._submit(request, wanted.model_copy(update={"id": name}), repeated=repeated)
+        except UsageError:
+            if not repeated:
+                self.keys.forget(caller, idempotency_key)
+            raise
+
+    def _submit(self, request: JobRequest, wanted: Job, *, repeated: bool) -> tuple[Job, bool]:
+        location = self.jobs.roots.resolved(request.output)
+        workspace = Workspace(location, self.jobs.storage.at(location))
+        ids = Ids(self.jobs.ledger, self.jobs.index)
+        job = settle_job(wanted, workspace, ids, self.jobs.roots, request.job_id)
         # A repeated call must not resume a job that was cancelled or paused since.
         if not (repeated and workspace.load_halt()):
             self._hand_over(job, workspace)
@@ -130,6 +146,8 @@ class Submission:
             self.jobs.roots.check(uri)
         _check_folder(request.output)
         found = identify_source(request.source)
+        # Again: a link may have been put there since.
+        self.jobs.roots.recorded(found.uri)
         given = request.model_dump(include=set(job_parameters()), exclude_none=True)
         parameters = self.settings.parameters_of(request.kind, given)
         check_models(parameters.wanted_models(), self.model_store)
@@ -151,7 +169,7 @@ class Submission:
 
     def _hand_over(self, job: Job, workspace: Workspace) -> None:
         self.jobs.index.note(job, workspace)
-        if not workspace.store.exists(workspace.success):
+        if not workspace.is_complete(job.id):
             request_job(job, workspace, self.jobs.ledger)
 
 

@@ -5,12 +5,13 @@ import time
 
 import click
 
-from contract.errors import UsageError, WorkspaceConflictError
+from contract.errors import UsageError
 from contract.job import Job, new_job_id
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS
 from contract.model_store import check_models
 from contract.workspace import Workspace, open_workspace
+from producer.planning.claim import Ids
 from producer.planning.submit import settle_job
 from producer.results.sinks import formats_of
 from producer.session import Session
@@ -29,9 +30,19 @@ job_id = click.option("--job-id", help="Id of a new job; default: made from the 
 
 
 def settle(
-    session: Session, source: str, output: str, kind: str, job_id: str | None, *, urgent: bool
+    session: Session,
+    source: str,
+    output: str,
+    kind: str,
+    job_id: str | None,
+    ids: Ids | None,
+    *,
+    urgent: bool,
 ) -> tuple[Job, Workspace]:
     """Return the job that the arguments describe, or the existing job of its workspace.
+
+    Args:
+        ids: as for `settle_job`
 
     Raises:
         UsageError: the source does not exist, or the job id is not valid
@@ -54,9 +65,4 @@ def settle(
         urgent=urgent,
         created_at=int(time.time()),
     )
-    job = settle_job(wanted, workspace)
-    if job_id and job.id != job_id:
-        raise WorkspaceConflictError(
-            f"{workspace.root} is job {job.id}'s: use another workspace for {job_id}"
-        )
-    return job, workspace
+    return settle_job(wanted, workspace, ids, session.roots, job_id), workspace

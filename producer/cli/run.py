@@ -7,6 +7,7 @@ import sys
 import click
 from rich.console import Console
 
+from contract.broker.ledger import Ledger
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError
 from contract.logs import configure_logging
 from contract.settings import Settings
@@ -14,7 +15,8 @@ from contract.states import State
 from producer.cli import new_job, options, render
 from producer.cli.new_job import settle
 from producer.cli.read import report
-from producer.local.run import run_job
+from producer.local.run import namespace_of, run_job
+from producer.planning.claim import Ids
 from producer.session import Session
 
 
@@ -52,8 +54,8 @@ def run(
         settings = settings.model_copy(update={"log_level": "warning"})
         configure_logging(settings)
     session = Session(settings)
-    job, workspace = settle(session, source, output, kind, job_id, urgent=False)
-    if not workspace.store.exists(workspace.success):
+    job, workspace = settle(session, source, output, kind, job_id, _ids(session, job_id), urgent=False)
+    if not workspace.is_complete(job.id):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with render.progress_shown(Console(stderr=True)) as show:
@@ -70,3 +72,10 @@ def run(
         if status.status is not State.COMPLETED:
             raise TraceOcrError(f"job {job.id} {status.status}: {status.error or 'see the log'}")
     return report(workspace, head, json_output)
+
+
+def _ids(session: Session, job_id: str | None) -> Ids | None:
+    """Return the ids in this run's own namespace of a shared Redis; nobody else sees a run's job."""
+    if not job_id or not session.settings.redis_url:
+        return None
+    return Ids(Ledger(session.client, namespace_of(session.settings, job_id)), None)

@@ -36,8 +36,8 @@ def submit(
     """
     settings.broker_url()
     session = Session(settings)
-    job, workspace = settle(session, source, output, kind, job_id, urgent=urgent)
-    if not workspace.store.exists(workspace.success):
+    job, workspace = settle(session, source, output, kind, job_id, session.ids, urgent=urgent)
+    if not workspace.is_complete(job.id):
         session.index.note(job, workspace)
         listing = session.listing(job, sys.stdin.buffer)
         job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)

@@ -65,6 +65,11 @@ def run_job(
             return _follow(job, session, plan, worker, on_status)
 
 
+def namespace_of(settings: Settings, job: str) -> str:
+    """Return the namespace of a run's job in Redis."""
+    return f"{settings.namespace}.{job}"[:100]
+
+
 @contextlib.contextmanager
 def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterator[Settings]:
     """Yield settings with a broker, a namespace for this job, and the job's roots allowed.
@@ -74,7 +79,7 @@ def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterato
     """
     roots = (root_of(job.source), workspace.root, *settings.allowed_roots)
     update = {
-        "namespace": f"{settings.namespace}.{job.id}"[:100],
+        "namespace": namespace_of(settings, job.id),
         "allowed_roots": roots,
         "shutdown_grace_seconds": GRACE_SECONDS,
         # The worker loads this job's models while the job is being planned.

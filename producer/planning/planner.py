@@ -11,7 +11,7 @@ import structlog
 
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
-from contract.errors import JobError, SourceError, TraceOcrError, UsageError
+from contract.errors import JobError, NotAFileError, SourceError, TraceOcrError, UsageError
 from contract.job import Job
 from contract.states import CLAIMABLE, ENDED, State
 from contract.storage import Storage
@@ -94,7 +94,7 @@ class Planner:
             job = self._submit(job, workspace, stop)
         except SourceError as error:
             log.error("source_refused", error=str(error))  # submit_job has marked the job as failed
-        except (UsageError, JobError) as error:
+        except (UsageError, JobError, NotAFileError) as error:
             workspace.halt(State.FAILED, str(error))
             self._ledger.finish(job.id, State.FAILED, FAILED_PLAN_SECONDS, str(error))
             log.error("job_failed", error=str(error))

@@ -1,6 +1,6 @@
 """Step 3: write a job to its workspace and its chunks to the queue. Repeating the call continues the job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from contract.broker.ledger import Ledger
@@ -9,6 +9,7 @@ from contract.errors import SourceError, WorkspaceConflictError
 from contract.job import Job, Plan
 from contract.states import State
 from contract.workspace import Workspace
+from producer.planning.claim import Ids, check_empty, claim, load_claimed
 from producer.planning.plan import OnChunk, write_plan
 from producer.results.sinks import check_exports
 from producer.sources.base import Listing
@@ -30,19 +31,63 @@ class Dispatcher:
     waiting: Callable[[str], set[int]]
 
 
-def settle_job(wanted: Job, workspace: Workspace) -> Job:
+def settle_job(
+    wanted: Job,
+    workspace: Workspace,
+    ids: Ids | None = None,
+    roots: Iterable[str] = (),
+    job_id: str | None = None,
+) -> Job:
     """Return the workspace's job; store the wanted one if the workspace has none.
 
     An existing job takes the wanted one's tuning: chunks read from now on use its batch sizes.
 
+    Args:
+        ids: the ids that are taken; None if nobody else sees the job's id
+        roots: the allowed roots
+        job_id: the id that the caller has chosen
+
     Raises:
         UsageError: exports and parameters are incompatible
-        WorkspaceConflictError: the workspace holds another job
+        WorkspaceConflictError: the workspace or the id belongs to another job, or the place cannot be used
     """
     check_exports(wanted)
-    if workspace.store.create(workspace.job_json, wanted.to_json()):
-        return wanted
-    job = workspace.require_job()
+    job = load_claimed(workspace)
+    if job is None:
+        job = _claimed(wanted, workspace, ids, roots, job_id)
+    if job is wanted:
+        return job
+    _check_same(job, wanted, workspace, job_id)
+    if job.plan is None:
+        check_empty(workspace)
+    if ids:
+        ids.reserve(job.id, workspace, chosen=True)
+    if job.parameters != wanted.parameters:
+        job = job.tuned_as(wanted)
+        workspace.save_job(job)
+    return job
+
+
+def _claimed(
+    wanted: Job, workspace: Workspace, ids: Ids | None, roots: Iterable[str], job_id: str | None
+) -> Job:
+    if ids is None:
+        return claim(wanted, workspace, roots)
+    ids.reserve(wanted.id, workspace, chosen=job_id is not None)
+    job = None
+    try:
+        job = claim(wanted, workspace, roots)
+    finally:
+        if job is not wanted:
+            ids.withdraw(wanted.id, workspace)
+    return job
+
+
+def _check_same(job: Job, wanted: Job, workspace: Workspace, job_id: str | None) -> None:
+    if job_id and job.id != job_id:
+        raise WorkspaceConflictError(
+            f"{workspace.root} is job {job.id}'s: use another workspace for {job_id}"
+        )
     ours, theirs = wanted.identity(), job.identity()
     differing = [
         f"{name} is {theirs[name]!r}, not {ours[name]!r}" for name in ours if ours[name] != theirs[name]
@@ -52,10 +97,6 @@ def settle_job(wanted: Job, workspace: Workspace) -> Job:
             f"{workspace.root} belongs to job {job.id} with other parameters ({'; '.join(differing)}): "
             "use another workspace, or the same parameters to continue it"
         )
-    if job.parameters != wanted.parameters:
-        job = job.tuned_as(wanted)
-        workspace.save_job(job)
-    return job
 
 
 def request_job(job: Job, workspace: Workspace, ledger: Ledger) -> None:
@@ -64,6 +105,7 @@ def request_job(job: Job, workspace: Workspace, ledger: Ledger) -> None:
     Raises:
         WorkspaceConflictError: as `Ledger.open`
     """
+    ledger.reserve(job.id, workspace.root)
     workspace.release()
     enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
     ledger.submit(job.id)
@@ -77,6 +119,7 @@ def submit_job(
     Raises:
         SourceError, WorkspaceConflictError: as `write_plan` and `Ledger.open`
     """
+    ledger.reserve(job.id, workspace.root)
     workspace.release()
     enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
     # Read in the order of a chunk's life (planned, queued, done), so that a chunk that another submission is

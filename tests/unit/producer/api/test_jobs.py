@@ -155,6 +155,52 @@ class TestSubmitting:
         assert answer.status_code == status, answer.text
         assert client.get("/jobs").json()["data"] == []
 
+    @pytest.mark.parametrize("name", ["_SUCCESS", "results.jsonl", "parts/important.csv"])
+    def test_an_output_with_files_of_somebody_else_is_a_conflict_and_stays_as_it_is(
+        self, name: str, client: TestClient, body: dict[str, Any], tmp_path: Path, fake_redis: Any
+    ) -> None:
+        path = tmp_path / "out" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"theirs")
+        header = {"Idempotency-Key": "k"}
+
+        answer = client.post("/jobs", json=body, headers=header)
+
+        assert answer.status_code == 409
+        assert name in answer.json()["detail"]
+        assert client.get("/jobs/crops-1").status_code == 404
+        assert [path for path in tmp_path.rglob("*") if path.is_file() and "crops" not in path.parts] == [
+            path
+        ]
+        # and the same key may be used for the corrected request
+        corrected = {**body, "output": str(tmp_path / "other")}
+        assert client.post("/jobs", json=corrected, headers=header).status_code == 202
+
+    def test_a_foreign_marker_in_a_workspace_neither_ends_nor_stops_the_job(
+        self, client: TestClient, body: dict[str, Any], plan: Callable[[], None], tmp_path: Path
+    ) -> None:
+        client.post("/jobs", json=body)
+        for name in ("_SUCCESS", "results.jsonl", "summary.json"):
+            (tmp_path / "out" / name).write_bytes(b"")
+
+        plan()
+
+        assert client.get("/jobs/crops-1").json()["status"] == "in_progress"
+        assert client.get("/jobs/crops-1/results").status_code == 409
+        assert client.post("/jobs/crops-1/retry-errors").status_code == 409
+
+    def test_the_id_of_a_finished_job_cannot_be_taken_even_if_redis_forgot_it(
+        self, client: TestClient, body: dict[str, Any], complete: Workspace, fake_redis: Any, tmp_path: Path
+    ) -> None:
+        for forget in (lambda: None, fake_redis.flushall):
+            forget()
+            answer = client.post("/jobs", json={**body, "output": str(tmp_path / "other")})
+
+            assert answer.status_code == 409
+            assert not (tmp_path / "other").exists()
+            assert client.get("/jobs/crops-1").json()["workspace"] == complete.root
+        assert len(list((tmp_path / ".trace-ocr/jobs").iterdir())) == 1
+
     def test_a_source_outside_the_roots_is_refused_before_it_is_accessed(
         self, client: TestClient, body: dict[str, Any]
     ) -> None:
@@ -338,6 +384,41 @@ class TestFiles:
         complete.store.replace(complete.chunk(0), b'{"id":"x","uri":"/etc/passwd"}\n')
 
         assert client.get("/jobs/crops-1/images/0/0").status_code == 403
+
+    def test_an_item_that_the_worker_refuses_since_it_is_outside_its_source_is_not_shown(
+        self, client: TestClient, complete: Workspace, tmp_path: Path
+    ) -> None:
+        (tmp_path / "secret.png").write_bytes(PIXEL)
+        image = tmp_path / "crops" / "1.png"
+        image.unlink()
+        image.symlink_to(tmp_path / "secret.png")
+
+        assert client.get("/jobs/crops-1/images/0/0").status_code == 403
+
+    @pytest.mark.parametrize("path", ["results", "errors"])
+    def test_a_link_in_place_of_a_merged_file_is_not_followed(
+        self, path: str, client: TestClient, complete: Workspace, tmp_path: Path
+    ) -> None:
+        (tmp_path / "secret").write_bytes(b"secret")
+        merged = Path(complete.root, f"{path}.jsonl")
+        merged.unlink()
+        merged.symlink_to(tmp_path / "secret")
+
+        for query in ("", "?limit=1"):
+            assert client.get(f"/jobs/crops-1/{path}{query}").status_code == 404
+
+    @pytest.mark.parametrize("name", ["parts", "chunks", "."])
+    def test_a_folder_of_a_workspace_that_became_a_link_is_not_followed(
+        self, name: str, client: TestClient, complete: Workspace, tmp_path: Path
+    ) -> None:
+        folder = Path(complete.root) / name
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+
+        samples = client.get("/jobs/crops-1/samples").json().get("data")
+
+        assert bool(samples) is (name == "chunks")
+        assert (client.get("/jobs/crops-1/images/0/0").status_code == 200) is (name == "parts")
 
 
 class TestSteering:

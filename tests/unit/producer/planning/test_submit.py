@@ -79,13 +79,15 @@ def test_only_what_differs_is_named(job: Job, workspace: Workspace) -> None:
     assert "recognition_model" not in str(raised.value)
 
 
-def test_a_damaged_job_is_not_overwritten(job: Job, workspace: Workspace) -> None:
-    workspace.store.replace(workspace.job_json, b"{")
+@pytest.mark.parametrize("cut", [1, -2])
+def test_a_damaged_job_is_not_overwritten(cut: int, job: Job, workspace: Workspace) -> None:
+    data = job.to_json().replace(b'"chunk_size": 2', b'"chunk_size": "two"')[:cut]
+    workspace.store.replace(workspace.job_json, data)
 
-    with pytest.raises(JobError):
+    with pytest.raises((JobError, WorkspaceConflictError)):
         settle_job(job, workspace)
 
-    assert workspace.store.read(workspace.job_json, 10) == b"{"
+    assert workspace.store.read(workspace.job_json, 10_000) == data
 
 
 # submit_job
