@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from contract.printable import in_texts, printable
 from contract.redaction import redacted
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 _NOISY = ("amqp", "boto3", "botocore", "celery", "kombu", "pikepdf", "s3transfer", "smart_open", "urllib3")
 _RETOLD = ("celery.app.trace",)
 """Loggers whose warnings repeat, with two tracebacks, what `worker.app.tasks` logs in one line."""
+
+
+_LONG = ("exception", "stack")
+"""Keys of events whose text has several lines."""
 
 
 def configure_logging(settings: "Settings") -> None:
@@ -57,24 +62,24 @@ def configure_logging(settings: "Settings") -> None:
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Remove the user and password from every URL in an event, at any depth."""
-    return {key: _redacted_value(value) for key, value in event.items()}
+    return {key: in_texts(redacted, value) for key, value in event.items()}
 
 
-def _redacted_value(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, dict):
-        return {key: _redacted_value(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted_value(inner) for inner in value]
-    return redacted(value if isinstance(value, str) else repr(value))
+def escape(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Show the control characters in an event, at any depth; only tracebacks keep their newlines."""
+    return {
+        key: in_texts(lambda text, lines=key in _LONG: printable(text, lines=lines), value)
+        for key, value in event.items()
+    }
 
 
 def _renderers(settings: "Settings") -> list[structlog.typing.Processor]:
     as_console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    # JSON escapes control characters itself.
+    renderers: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]
     if as_console:
         # Plain: rich's tracebacks show local variables, which may hold credentials.
-        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    # The traceback becomes text first, so that it is searched for credentials too.
-    return [structlog.processors.format_exc_info, redact, renderer]
+        console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        renderers = [escape, console]
+    # The traceback becomes text first, so that it is searched for credentials and controls too.
+    return [structlog.processors.format_exc_info, redact, *renderers]

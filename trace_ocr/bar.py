@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from contract.job_status import JobStatus
+from contract.printable import printable
 from trace_ocr.jobs import ShowStatus
 
 
@@ -14,7 +15,7 @@ from trace_ocr.jobs import ShowStatus
 def bar_shown() -> Iterator[ShowStatus]:
     """Yield a function that shows statuses as a bar on standard error."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -28,7 +29,7 @@ def bar_shown() -> Iterator[ShowStatus]:
             failed = status.request_counts.failed
             bar.update(
                 task,
-                description=f"{status.id}: {status.phase}",
+                description=printable(f"{status.id}: {status.phase}"),
                 total=status.request_counts.total or None,
                 completed=status.items_read,
                 rate=status.throughput,

@@ -10,6 +10,7 @@ import click
 
 from contract.errors import ExitCode
 from producer.cli.lazy import LazyGroup, Place
+from producer.cli.terminal import show_usage_error
 
 SECTIONS = {
     "Read": {
@@ -63,7 +64,7 @@ def main() -> None:
     except click.Abort:
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        show_usage_error(error)
         code = ExitCode.USAGE
     except BrokenPipeError:
         # The reader of the pipe (such as head) closed it; avoid a second error when Python flushes at exit.

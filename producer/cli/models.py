@@ -4,7 +4,6 @@ import os
 import sys
 
 import click
-from rich.console import Console
 
 from contract.child_processes import python_module
 from contract.errors import ExitCode
@@ -26,7 +25,7 @@ def models() -> None:
 def list_command(settings: Settings, json_output: bool) -> ExitCode:
     """List the models that jobs can name, and where this machine loads each one's weights from."""
     entries = list_models(Session(settings).model_store)
-    print_json(entries) if json_output else render.print_models(Console(), entries)
+    print_json(entries) if json_output else render.print_models(render.make_console(), entries)
     return ExitCode.OK
 
 

@@ -1,6 +1,5 @@
 """Commands that read: status, watch, results, errors."""
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -8,7 +7,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 
 from contract.errors import ExitCode, TraceOcrError
 from contract.job_status import JobStatus
@@ -16,6 +14,8 @@ from contract.settings import Settings
 from contract.states import State
 from contract.workspace import Workspace
 from producer.cli import options, render
+from producer.cli.render import make_console
+from producer.cli.terminal import copy_json_lines, echo_json
 from producer.results.status import find_status, find_workspace, first_lines, status_of
 from producer.session import Session
 
@@ -29,7 +29,7 @@ WATCH_SECONDS = 1.0
 @options.with_settings(*options.WATCHING)
 def status(settings: Settings, job: str | None, json_output: bool) -> ExitCode:
     """Show one job, or all jobs in Redis."""
-    session, console = Session(settings), Console()
+    session, console = Session(settings), make_console()
     if job:
         found = _look(session, job)
         print_json(found) if json_output else render.print_job(console, found)
@@ -47,7 +47,7 @@ def status(settings: Settings, job: str | None, json_output: bool) -> ExitCode:
 def watch(settings: Settings, job: str, json_output: bool) -> ExitCode:
     """Show a job's progress until it ends; the exit status tells how the job ended."""
     session = Session(settings)
-    with render.progress_shown(Console(stderr=True)) as show:
+    with render.progress_shown(make_console(stderr=True)) as show:
         found = _wait(lambda: _look(session, job), show)
     if found.status is not State.COMPLETED:
         raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
@@ -77,15 +77,15 @@ def report(workspace: Workspace, head: int, json_output: bool) -> ExitCode:
     if json_output:
         print_json(summary)
     else:
-        render.print_summary(Console(), summary, workspace.root)
+        render.print_summary(make_console(), summary, workspace.root)
         for line in first_lines(workspace, workspace.results, head):
-            click.echo(msgspec.json.encode(line))
+            echo_json(msgspec.json.encode(line))
     return ExitCode.ITEMS_FAILED if summary["request_counts"]["failed"] else ExitCode.OK
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, for scripts."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value)))
+    echo_json(msgspec.json.format(msgspec.json.encode(value)))
 
 
 def _look(session: Session, job: str) -> JobStatus:
@@ -109,5 +109,5 @@ def _print_merged(settings: Settings, name: str, which: Callable[[Workspace], st
         found = find_status(name, session.ledger_if_set, session.storage, session.index)
         raise TraceOcrError(f"job {found.id} is {found.status}: its lines are merged on completion")
     with workspace.store.reader(which(workspace)) as stream:
-        shutil.copyfileobj(stream, sys.stdout.buffer)
+        copy_json_lines(stream, sys.stdout.buffer)
     return ExitCode.OK

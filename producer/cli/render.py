@@ -1,20 +1,23 @@
 """Terminal output of commands: a progress bar, a table of jobs, one job, a summary. JSON output is elsewhere.
 
-Names of files and folders are Text: in plain strings, rich interprets brackets as markup.
+What comes from outside goes through `_printable`. Names of files and folders are Text: in plain strings, a
+console that was not made here interprets brackets as markup.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
 from contract.job_status import JobStatus
+from contract.printable import in_texts, printable
 from producer.catalogue import CatalogueEntry
 
 SHOWN_DIGITS = 12
@@ -24,10 +27,23 @@ QUIET_SECONDS = 10.0
 """Seconds between progress lines if standard error is not a terminal, to keep logs short."""
 
 
+T = TypeVar("T")
+
+
 class ShowStatus(Protocol):
     """Called with each new status."""
 
     def __call__(self, status: JobStatus) -> None: ...
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console on standard output or error that shows brackets and colons in texts as they are."""
+    return Console(stderr=stderr, markup=False, emoji=False)
+
+
+def _printable(value: T) -> T:
+    """Return a status, summary or entry with the control characters in all its texts escaped."""
+    return msgspec.convert(in_texts(printable, msgspec.to_builtins(value)), type(value))
 
 
 @contextmanager
@@ -37,7 +53,7 @@ def progress_shown(console: Console) -> Iterator[ShowStatus]:
         yield _ProgressLines(console)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -48,6 +64,7 @@ def progress_shown(console: Console) -> Iterator[ShowStatus]:
         task = bar.add_task("starting", total=None, rate="", failed="")
 
         def show(status: JobStatus) -> None:
+            status = _printable(status)
             failed = status.request_counts.failed
             bar.update(
                 task,
@@ -71,7 +88,7 @@ class _ProgressLines:
         if time.monotonic() < self._next and status.phase == self._last:
             return
         self._next, self._last = time.monotonic() + QUIET_SECONDS, status.phase
-        self._console.print(status.progress, highlight=False, soft_wrap=True)
+        self._console.print(Text(_printable(status).progress), highlight=False, soft_wrap=True)
 
 
 def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
@@ -79,7 +96,7 @@ def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
     # Users copy ids, so other columns shrink first.
     job = Column("job", no_wrap=True, min_width=max((len(status.id) for status in statuses), default=0))
     table = Table(job, "status", "items", "failed", "chunks", "rate", "left", "created", box=None)
-    for status in statuses:
+    for status in map(_printable, statuses):
         counts, chunks = status.request_counts, status.chunks
         table.add_row(
             status.id,
@@ -96,11 +113,12 @@ def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
 
 def print_job(console: Console, status: JobStatus) -> None:
     """Print one job: its counts, its last update, each worker's running chunk, and its error."""
+    status = _printable(status)
     print_jobs(console, [status])
     console.print(Text(f"source     {status.source}\nworkspace  {status.workspace}"), soft_wrap=True)
     console.print(f"last update {duration(time.time() - status.updated_at)} ago", highlight=False)
     if status.waiting_for:
-        console.print(f"waiting for {status.waiting_for}", highlight=False)
+        console.print(Text(f"waiting for {status.waiting_for}"))
     for run in status.running:
         seen = duration(time.time() - run.seen_at)
         console.print(Text(f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago"))
@@ -112,6 +130,7 @@ def print_job(console: Console, status: JobStatus) -> None:
 
 def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> None:
     """Print the summary of a completed job."""
+    summary, workspace = _printable(summary), printable(workspace)
     counts, codes = summary["request_counts"], summary["error_codes"]
     table = Table(box=None, show_header=False)
     table.add_row("items", f"{counts['total']:,}: {counts['completed']:,} read, {counts['failed']:,} failed")
@@ -136,7 +155,7 @@ def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> 
 def print_models(console: Console, entries: list[CatalogueEntry]) -> None:
     """Print a line per model."""
     table = Table(Column("name", min_width=35), "task", "weights", "licence", "from", box=None)
-    for entry in entries:
+    for entry in map(_printable, entries):
         table.add_row(Text(entry.name), entry.task, entry.weights, Text(entry.licence), Text(_origin(entry)))
     console.print(table)
 

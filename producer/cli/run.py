@@ -5,7 +5,6 @@ import signal
 import sys
 
 import click
-from rich.console import Console
 
 from contract.broker.ledger import Ledger
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError
@@ -15,6 +14,7 @@ from contract.states import State
 from producer.cli import new_job, options, render
 from producer.cli.new_job import settle
 from producer.cli.read import report
+from producer.cli.terminal import echo
 from producer.local.run import namespace_of, run_job
 from producer.planning.claim import Ids
 from producer.session import Session
@@ -58,12 +58,12 @@ def run(
     if not workspace.is_complete(job.id):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            with render.progress_shown(Console(stderr=True)) as show:
+            with render.progress_shown(render.make_console(stderr=True)) as show:
                 environment = dict(os.environ)
                 status = run_job(job, workspace, settings, environment, sys.stdin.buffer, show)
         except (KeyboardInterrupt, InterruptedRunError):
             kept = len(workspace.part_numbers())
-            click.echo(
+            echo(
                 f"stopped; {kept} finished chunks are kept in {output}. To continue: "
                 f"trace-ocr run {source} -o {output}",
                 err=True,

@@ -3,8 +3,6 @@
 import sys
 from collections.abc import Callable
 
-import click
-
 from contract.broker.ledger import Ledger
 from contract.errors import ExitCode
 from contract.job import Job
@@ -12,6 +10,7 @@ from contract.settings import Settings
 from contract.states import Action, State
 from contract.workspace import Workspace
 from producer.cli import options
+from producer.cli.terminal import echo
 from producer.control.removal import remove_job
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
 from producer.planning.submit import submit_job
@@ -66,7 +65,7 @@ def gc(settings: Settings, job: str) -> ExitCode:
     found, workspace = _find(session, job)
     removed = remove_job(found, workspace, session.ledger_if_set)
     session.index.forget(found, workspace)
-    click.echo(f"removed {removed:,} objects from {workspace.root}")
+    echo(f"removed {removed:,} objects from {workspace.root}")
     return ExitCode.OK
 
 
@@ -81,7 +80,7 @@ def _steer(
     session = Session(settings)
     job, workspace = _find(session, name)
     action(job, workspace, session.ledger_if_set)
-    click.echo(f"job {job.id} is {done}; running chunks end first")
+    echo(f"job {job.id} is {done}; running chunks end first")
     return ExitCode.OK
 
 
@@ -89,5 +88,5 @@ def _resubmit(session: Session, job: Job, workspace: Workspace) -> ExitCode:
     session.settings.broker_url()
     listing = session.listing(job, sys.stdin.buffer)
     job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
-    click.echo(job.id)
+    echo(job.id)
     return ExitCode.OK

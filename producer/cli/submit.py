@@ -9,6 +9,7 @@ from contract.settings import Settings
 from producer.cli import new_job, options
 from producer.cli.new_job import settle
 from producer.cli.read import print_json
+from producer.cli.terminal import echo
 from producer.planning.submit import submit_job
 from producer.session import Session
 
@@ -45,6 +46,6 @@ def submit(
     if json_output:
         print_json({"id": job.id, "workspace": workspace.root, **job.plan.model_dump()})
     else:
-        click.echo(job.id)
-        click.echo(f"{job.plan.items:,} items in {job.plan.chunks:,} chunks, in {workspace.root}", err=True)
+        echo(job.id)
+        echo(f"{job.plan.items:,} items in {job.plan.chunks:,} chunks, in {workspace.root}", err=True)
     return ExitCode.OK

@@ -11,6 +11,7 @@ from contract.kinds.detection import PDF_RESOLUTION
 from contract.redaction import redacted
 from contract.settings import Settings
 from producer.cli import options
+from producer.cli.terminal import echo
 from producer.results.drawing import document_html
 from producer.results.status import find_workspace
 from producer.results.view import Found, Pictures, find
@@ -38,7 +39,7 @@ def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCod
     except OSError as error:
         reason = f"{target} cannot be written ({error.strerror}): name another file with -o"
         raise UsageError(reason) from error
-    click.echo(f"{target}: {len(pages)} page{'s' if len(pages) > 1 else ''}; open it in a browser")
+    echo(f"{target}: {len(pages)} page{'s' if len(pages) > 1 else ''}; open it in a browser")
     return ExitCode.OK
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from typing import Any
 
@@ -112,6 +113,31 @@ def test_a_traceback_is_one_line_too(log_as: Any, events: Any) -> None:
 
     (event,) = events()
     assert "Traceback (most recent call last)" in event["exception"]
+
+
+def fail_with_controls() -> None:
+    raise ValueError("\x1b[2J\x9b31m\u202e")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize(
+    "logger", [structlog.get_logger(), logging.getLogger("somewhere")], ids=["ours", "others"]
+)
+def test_no_event_commands_the_terminal(
+    form: str, logger: Any, log_as: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_as(form)
+    logger.error("\x1b[2J\nfaked: %s", "\x9b31m", extra={"item": {"ids": ["\u202e\r"]}})
+    try:
+        fail_with_controls()
+    except ValueError:
+        logger.exception("failed")
+
+    # The colours that our own renderer sets are not in question.
+    logged = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().err)
+    assert "fail_with_controls" in logged
+    assert not set(logged) & set("\x1b\x9b\u202e\r")
+    assert not any(line.startswith("faked") for line in logged.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,13 @@ def merged(planned: Job, workspace: Workspace, write_part: Any) -> Job:
         ([*OCR, "--exports", "hocr", "--no-assume-straight-pages"], "hocr and pdf hold straight boxes only"),
         ([*OCR, "--exports", "pdf", "--straighten-pages"], "pdf shows the original pages"),
         (["run", "crops", "-o", "out", "--exports", "txt"], "recognition jobs cannot write txt"),
+        (
+            ["run", "a.png", "b.png", "c.png", "-o", "out"],
+            "SOURCE is one folder, file, prefix or manifest, and 3",
+        ),
+        (["submit", "a.png", "b.png", "-o", "out"], "give their folder, or a manifest that lists them"),
+        (["run", "gone\x1b[2J\u202e.png", "-o", "out"], r"manifest gone\x1b[2J\u202e.png"),
+        (["status", "a", "b\x1b[2J"], r"(b\x1b[2J)"),
         (["status", "nowhere"], "neither a job that Redis knows nor a workspace"),
         (["results", "nowhere"], "neither a job that Redis knows nor a workspace"),
     ],
@@ -113,6 +120,15 @@ def test_wrong_usage_exits_2_with_the_reason(
     assert outcome.code == 2
     assert said in outcome.err
     assert "Traceback" not in outcome.err
+    assert "\x1b" not in outcome.err
+
+
+@pytest.mark.parametrize("command", ["run", "submit", "status", "errors", "pause"])
+def test_the_names_of_a_whole_folder_are_not_repeated(command: str, trace_ocr: Any) -> None:
+    outcome = trace_ocr(command, *(f"{number:04d}.png" for number in range(1_000)))
+
+    assert outcome.code == 2
+    assert len(outcome.err) < 1_000
 
 
 @pytest.mark.parametrize(

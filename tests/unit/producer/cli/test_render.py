@@ -152,6 +152,39 @@ def test_a_path_that_looks_like_markup_is_shown_unchanged(show: Any, console: Co
     assert MARKUP_LIKE in printed()
 
 
+HOSTILE = "a\x1b[2J\x9b31m\u202e\nfaked"
+VISIBLE = r"a\x1b[2J\x9b31m\u202e\nfaked"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda console: render.print_job(console, dataclasses.replace(STATUS, source=HOSTILE)),
+        lambda console: render.print_job(console, dataclasses.replace(STATUS, workspace=HOSTILE)),
+        lambda console: render.print_job(console, dataclasses.replace(STATUS, error=HOSTILE)),
+        lambda console: render.print_job(console, dataclasses.replace(STATUS, waiting_for=HOSTILE)),
+        lambda console: render.print_job(
+            console, dataclasses.replace(STATUS, running=(Running(3, 128, 0.0, HOSTILE),))
+        ),
+        lambda console: render.print_summary(console, SUMMARY, HOSTILE),
+        lambda console: render.print_summary(console, {**SUMMARY, "passed_over": {HOSTILE: 1}}, "/data/out"),
+        lambda console: render.print_models(console, [CatalogueEntry("parseq", "recognition", "", HOSTILE)]),
+        lambda console: show_progress(console, dataclasses.replace(STATUS, id=HOSTILE)),
+    ],
+    ids=["source", "output", "error", "wait", "worker", "summary's output", "reason", "store", "progress"],
+)
+def test_controls_in_what_comes_from_outside_are_visible(show: Any, console: Console, printed: Any) -> None:
+    show(console)
+
+    assert VISIBLE in printed()
+    assert not set(printed()) & set("\x1b\x9b\u202e")
+
+
+def show_progress(console: Console, status: JobStatus) -> None:
+    with render.progress_shown(console) as show:
+        show(status)
+
+
 def test_models_are_a_line_each(console: Console, printed: Any) -> None:
     render.print_models(
         console,
