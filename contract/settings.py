@@ -39,6 +39,10 @@ SHOWN = 200
 
 DEFAULT_CONFIG = "trace-ocr.toml"
 
+BROKER_SCHEMES = ("redis", "rediss", "unix")
+"""Schemes of the broker's URL, which names one server: the ledger's scripts change several keys at once,
+which a cluster refuses, and nothing here asks a Sentinel for the primary."""
+
 
 if TYPE_CHECKING:
     JobDefaults = BaseModel
@@ -226,13 +230,21 @@ class Settings(BaseSettings, JobDefaults):
         return self.retention_days * 86_400
 
     def broker_url(self) -> str:
-        """Return the Redis URL; raises BrokerError if none is set."""
+        """Return the Redis URL; raises BrokerError if none is set, or for something other than one server."""
         if self.redis_url is None:
             raise BrokerError(
                 f"no broker is set: export {PREFIX}REDIS_URL, e.g. redis://localhost:6379/0 "
                 "(or use `trace-ocr run`, which starts its own)"
             )
-        return self.redis_url.get_secret_value()
+        url = self.redis_url.get_secret_value()
+        scheme, separator, _ = url.partition("://")
+        if separator and scheme not in BROKER_SCHEMES:
+            raise BrokerError(
+                f"{PREFIX}REDIS_URL begins with {scheme[:SHOWN]}://, which is not supported: the broker is "
+                f"one Redis server, at {'://, '.join(BROKER_SCHEMES)}://. Redis Sentinel and Redis Cluster "
+                "are not supported: name the primary, or an address that follows it"
+            )
+        return url
 
     def parameters_of(self, kind: str, given: Mapping[str, Any] = MappingProxyType({})) -> Parameters:
         """Return the parameters of a new job of a kind.

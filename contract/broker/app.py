@@ -1,5 +1,6 @@
 """The Celery app, its queues and how messages are sent. docs/decisions/0003 explains each setting."""
 
+import re
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ SOCKET_SECONDS, CONNECT_SECONDS, HEALTH_CHECK_SECONDS = 30, 10, 25
 
 RETRIES = 5
 """Tries of one ledger command before it raises: a few seconds, enough for a Redis restart."""
+
+_CELERYS_SPELLING = re.compile(r"([?&]ssl_cert_reqs=)CERT_(NONE|OPTIONAL|REQUIRED)\b")
+"""How Celery's documentation writes redis-py's `ssl_cert_reqs=none`; kombu accepts both."""
 
 
 def make_app(settings: "Settings") -> "Celery":
@@ -88,7 +92,7 @@ def make_redis(settings: "Settings", *, retries: int = RETRIES, raw: bool = Fals
         retries: tries of one command; use fewer where the caller must fail fast
         raw: return bytes instead of text, as `contract.broker.uploads` needs
     """
-    url = settings.broker_url()
+    url = _CELERYS_SPELLING.sub(lambda found: found[1] + found[2].lower(), settings.broker_url())
     over_network: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
     try:
         return redis.Redis.from_url(
@@ -104,8 +108,10 @@ def make_redis(settings: "Settings", *, retries: int = RETRIES, raw: bool = Fals
     except ValueError:
         # Not chained, and without the cause's message: it contains the password part of the URL.
         raise BrokerError(
-            "TRACE_OCR_REDIS_URL is not a Redis URL such as redis://:password@host:6379/0; in a password, "
-            "write the characters / ? # @ and % as %2F %3F %23 %40 and %25"
+            # Not redis://user:password@host, of which `redacted` would leave redis://***@host.
+            "TRACE_OCR_REDIS_URL is not a Redis URL such as redis://host:6379/0, with user:password@ before "
+            "the host if Redis asks for it; in a password, write the characters / ? # @ and % as %2F %3F %23 "
+            "%40 and %25"
         ) from None
 
 

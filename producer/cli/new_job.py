@@ -17,7 +17,18 @@ from producer.results.sinks import formats_of
 from producer.session import Session
 from producer.sources import identify_source
 
-source = click.argument("source")
+
+def _only_source(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> str:
+    if len(given) > 1:
+        raise click.UsageError(
+            f"SOURCE is one folder, file, prefix or manifest, and {len(given):,} were given ({given[0]}, "
+            "...): give their folder, or a manifest that lists them"
+        )
+    return given[0]
+
+
+# Any number is accepted, since a shell turns *.png into that many, and refused in our own words.
+source = click.argument("source", nargs=-1, required=True, metavar="SOURCE", callback=_only_source)
 output = click.option("-o", "--output", required=True, help="The job's workspace: a folder or s3:// prefix.")
 kind = click.option(
     "--kind",

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 from typing import Any
 
@@ -30,6 +31,7 @@ from contract.broker.depths import (
 )
 from contract.errors import BrokerError
 from contract.records import ChunkMessage, Nudge
+from contract.redaction import redacted
 from contract.settings import Settings
 from producer.local.embedded import embedded_broker
 
@@ -217,6 +219,31 @@ def test_celery_gets_the_url_as_kombu_writes_it(url: str, expected: str, setting
 def test_what_is_no_redis_url_is_an_error_that_names_the_variable(url: str, settings: Settings) -> None:
     with pytest.raises(BrokerError, match="TRACE_OCR_REDIS_URL"):
         make_redis(with_url(settings, url))
+
+
+@pytest.mark.parametrize("scheme", ["sentinel", "redis+sentinel", "redis+cluster", "rediss+socket", "amqp"])
+def test_what_is_not_one_redis_server_is_named(scheme: str, settings: Settings) -> None:
+    for make in (make_redis, make_app):
+        said = rf"{re.escape(scheme)}://, which is not supported: .* Sentinel"
+        with pytest.raises(BrokerError, match=said) as raised:
+            make(with_url(settings, f"{scheme}://:hunter2@broker:26379"))
+        assert "hunter2" not in str(raised.value)
+
+
+def test_our_own_example_is_not_taken_for_a_password(settings: Settings) -> None:
+    with pytest.raises(BrokerError) as raised:
+        make_redis(with_url(settings, "redis://broker:port"))
+
+    assert redacted(str(raised.value)) == str(raised.value)
+
+
+@pytest.mark.parametrize("written", ["CERT_NONE", "none"])
+def test_certificates_are_checked_as_celerys_documentation_writes_it_too(
+    written: str, settings: Settings
+) -> None:
+    client = make_redis(with_url(settings, f"rediss://broker/0?ssl_cert_reqs={written}"))
+
+    assert client.connection_pool.connection_kwargs["ssl_cert_reqs"] == "none"
 
 
 @pytest.mark.parametrize("url", ["redis://broker:6379/3", "unix:///run/redis.sock?db=3"])
