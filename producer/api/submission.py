@@ -49,7 +49,9 @@ class JobRequest(GivenParameters):
         DEFAULT_KIND, description="; ".join(f"{kind.name}: {kind.help}" for kind in KINDS.values())
     )
 
-    source: Uri = Field(description="folder, s3:// prefix or manifest (.jsonl, .csv); an absolute path")
+    source: Uri = Field(
+        description="folder, s3:// prefix or manifest (.jsonl, .csv, .gz of either); an absolute path"
+    )
     output: Uri = Field(description="the job's workspace: a folder or s3:// prefix")
     job_id: Annotated[str, Field(pattern=JOB_ID)] | None = None
     urgent: bool = Field(False, description="overtake jobs that are not urgent")

@@ -8,7 +8,7 @@ from contract.errors import SourceError, UsageError
 from contract.job import Source
 from contract.records import SHOWN
 from contract.registry import Registry
-from contract.storage import Storage, absolute
+from contract.storage import Storage, absolute, is_remote, supported_uris
 from producer.sources.base import IMAGE_EXTENSIONS, Listing, SourceContext, SourceType
 
 SOURCES: Registry[SourceType] = Registry(
@@ -26,16 +26,25 @@ def identify_source(text: str) -> Source:
     try:
         found = (source_type.match(text) for source_type in SOURCES.values())
         source = next(filter(None, found), None)
-        exists = source is None and Path(text).exists()
+        exists = source is None and (is_remote(text) or Path(text).exists())
     except (OSError, ValueError) as error:
         raise UsageError(f"{text[:SHOWN]!r} is not a valid path: {error}") from error
     if exists:
-        raise UsageError(
-            f"{text} is not a folder, an image, a PDF or a manifest (.jsonl, .csv): pass its folder instead"
-        )
+        raise UsageError(f"{text} is not a folder, an image, a PDF or a manifest {_advice(text)}")
+    if source is None and "://" in text:
+        raise UsageError(f"{text}: only {supported_uris()} can be read")
     if source is None:
         raise UsageError(f"there is no folder, file or manifest {text}")
     return source
+
+
+def _advice(text: str) -> str:
+    if not text.endswith(".json"):
+        return "(.jsonl, .csv, .gz of either): pass its folder instead"
+    return (
+        "(.jsonl, .csv, .gz of either), which has one item per line. docTR's labels.json becomes one "
+        """with: jq -c 'to_entries[] | {uri: ("images/" + .key), label: .value}' labels.json > labels.jsonl"""
+    )
 
 
 def root_of(source: Source) -> str:

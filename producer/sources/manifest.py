@@ -1,4 +1,4 @@
-"""Manifests: JSONL or CSV with `uri`, optional `id` and `label`; local, on S3, or standard input."""
+"""Manifests: JSONL or CSV with `uri`, optional `id` and `label`; in storage or on standard input."""
 
 import contextlib
 import csv
@@ -16,11 +16,11 @@ from contract.job import STANDARD_INPUT, Source
 from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, Item, Label, Text
 from contract.storage import Storage, is_remote, join
-from contract.storage.streams import TranslatedStream
 from producer.sources.base import SourceContext
+from producer.sources.manifest_stream import Readable, SourceStream, unpacked
 from producer.sources.seen_ids import SeenIds
 
-EXTENSIONS = (".jsonl", ".csv")
+EXTENSIONS = (".jsonl", ".csv", ".jsonl.gz", ".csv.gz")
 
 MAX_LINE_BYTES = 65_536
 """Size limit of one line in bytes: three texts of maximum length fit; a binary file named .jsonl does not."""
@@ -133,42 +133,43 @@ def _blocks(entries: Iterator[NumberedEntry]) -> Iterator[list[NumberedEntry]]:
 
 
 @contextlib.contextmanager
-def _opened(uri: str, storage: Storage, stdin: IO[bytes]) -> Iterator[IO[bytes] | TranslatedStream]:
+def _opened(uri: str, storage: Storage, stdin: IO[bytes]) -> Iterator[Readable]:
     if uri == STANDARD_INPUT:
-        yield stdin
+        with unpacked(_shown(uri), stdin) as stream:
+            yield stream
         return
     try:
         opened = storage.at(uri).reader(uri)
-        stream = opened.__enter__()
+        packed = SourceStream(uri, storage.at(uri), opened.__enter__())
     except StorageError as error:
         raise SourceError(f"the manifest cannot be read: {error}") from error
     try:
-        yield stream
+        with unpacked(uri, packed) as stream:
+            yield stream
     finally:
         opened.__exit__(None, None, None)
 
 
-def _entries(
-    uri: str, stream: IO[bytes] | TranslatedStream, passed_over: Counter[str]
-) -> Iterator[NumberedEntry]:
+def _entries(uri: str, stream: Readable, passed_over: Counter[str]) -> Iterator[NumberedEntry]:
     """Yield (line number, entry); standard input is JSONL if its first non-blank line begins with {."""
+    named_csv = uri.removesuffix(".gz").endswith(".csv")
     blocks = _line_blocks(uri, stream)
     for first, data in blocks:
         if data.strip():
             rest = chain([(first, data)], blocks)
-            is_csv = not data.lstrip().startswith(b"{") if uri == STANDARD_INPUT else uri.endswith(".csv")
+            is_csv = not data.lstrip().startswith(b"{") if uri == STANDARD_INPUT else named_csv
             yield from (
-                _csv_entries(uri, dropwhile(_is_blank, _lines(rest)))
+                _csv_entries(uri, dropwhile(_is_blank, _lines(rest)), passed_over)
                 if is_csv
                 else _jsonl_entries(uri, rest, passed_over)
             )
             return
         passed_over["blank_line"] += data.count(b"\n") or 1
-    if uri.endswith(".csv"):
+    if named_csv:
         raise SourceError(f"{_shown(uri)}: the first line must name the columns, `uri` among them")
 
 
-def _line_blocks(uri: str, stream: IO[bytes] | TranslatedStream) -> Iterator[tuple[int, bytes]]:
+def _line_blocks(uri: str, stream: Readable) -> Iterator[tuple[int, bytes]]:
     """Yield blocks of whole lines, each with the number of its first line, counted from 1."""
     number, rest = 1, b""
     while block := stream.read(BLOCK_BYTES):
@@ -197,8 +198,8 @@ def _jsonl_entries(
         try:
             entries = decoder.decode_lines(data)
         except UNREADABLE:
-            entries = []
-        if len(entries) == data.count(b"\n"):
+            entries = None
+        if entries is not None and len(entries) == data.count(b"\n"):
             yield from enumerate(entries, first)
             continue
         # The block has a blank line, a last line without newline, or a malformed line, whose error needs its
@@ -227,12 +228,27 @@ def _lines(blocks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
             yield first + len(lines), last
 
 
-def _csv_entries(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[NumberedEntry]:
-    reader = csv.DictReader(_decoded(uri, lines), strict=True)
+def _csv_entries(
+    uri: str, lines: Iterator[tuple[int, bytes]], passed_over: Counter[str]
+) -> Iterator[NumberedEntry]:
+    newest = [""]
+
+    def noted() -> Iterator[str]:
+        for newest[0] in _decoded(uri, lines):
+            yield newest[0]
+
+    reader = csv.DictReader(noted(), strict=True)
     try:
         if "uri" not in (reader.fieldnames or ()):
             raise SourceError(f"{_shown(uri)}: the first line must name the columns, `uri` among them")
         for row in reader:
+            if not any(row.values()):
+                passed_over["blank_line"] += 1
+                continue
+            if None in row.values() and not newest[0].endswith("\n"):
+                raise SourceError(
+                    f"{_shown(uri)} line {reader.line_num} ends before its last column: was it cut off?"
+                )
             known = {name: row[name] for name in ManifestEntry.__struct_fields__ if row.get(name)}
             yield reader.line_num, msgspec.convert(known, ManifestEntry)
     except (csv.Error, msgspec.ValidationError) as error:

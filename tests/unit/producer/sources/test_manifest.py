@@ -1,5 +1,6 @@
 """Manifests: the item of each line, and the line numbers in errors."""
 
+import gzip
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from contract.errors import SourceError
+from contract.errors import SourceError, StorageUnavailableError
 from contract.records import Item
 from contract.storage import Storage
+from contract.storage.local import LocalStore
+from contract.storage.streams import TranslatedStream
 from producer.sources.manifest import MAX_LINE_BYTES, read_manifest
 
 BOM = b"\xef\xbb\xbf"
@@ -51,6 +54,90 @@ def test_a_line_is_an_item_with_uri_id_and_label(
     }[variation]
 
     assert read(name, varied) == ITEMS
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.jsonl.gz", JSONL),
+        ("list.csv.gz", CSV),
+        ("list.jsonl", JSONL),
+        ("list.csv", CSV),
+        ("-", JSONL),
+        ("-", CSV),
+    ],
+)
+def test_a_manifest_that_gzip_packed_is_read_whatever_its_name(name: str, content: bytes, read: Any) -> None:
+    packed = gzip.compress(content)
+
+    assert read(name, packed) == ITEMS
+    # Packed in two members, as by pigz or cat, and padded.
+    assert read(name, gzip.compress(content[:9]) + gzip.compress(content[9:]) + b"\0" * 9) == ITEMS
+    with pytest.raises(SourceError, match=r"(list|standard input).* is cut off or damaged"):
+        read(name, packed[:-9])
+
+
+def test_a_long_packed_manifest_is_read_to_its_end(read: Any) -> None:
+    assert len(read("list.jsonl.gz", gzip.compress(many(50_000)))) == 50_000
+
+
+def test_a_manifest_that_unpacks_without_end_is_refused(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producer.sources.manifest_stream.FREE_BYTES", 1 << 20)
+
+    with pytest.raises(SourceError, match="more than 200 times its size"):
+        read("list.jsonl", gzip.compress(b"\n" * (4 << 20)))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\x03\x04...", "a ZIP archive"),
+        (b"BZh9...", "packed by bzip2"),
+        (b"\xfd7zXZ\0...", "packed by xz"),
+        (b"\x28\xb5\x2f\xfd...", "packed by zstd"),
+        ("uri\n/a.png\n".encode("utf-16"), "UTF-16"),
+    ],
+)
+@pytest.mark.parametrize("name", ["list.csv", "-"])
+def test_another_format_is_named(content: bytes, said: str, name: str, read: Any) -> None:
+    with pytest.raises(SourceError, match=f"{said}: a manifest is JSONL or CSV in UTF-8"):
+        read(name, content)
+
+
+@pytest.mark.parametrize("cut", [1, 10, 15])
+@pytest.mark.parametrize("before", [JSONL, b""])
+@pytest.mark.parametrize("name", ["list.jsonl", "-"])
+def test_a_last_line_that_was_cut_off_is_an_error(cut: int, before: bytes, name: str, read: Any) -> None:
+    number = before.count(b"\n") + 1
+
+    with pytest.raises(SourceError, match=f"line {number}:"):
+        read(name, before + b'{"uri": "/b.png"}'[:cut])
+
+
+def test_a_last_row_that_was_cut_off_is_an_error(read: Any) -> None:
+    with pytest.raises(SourceError, match="line 3 ends before its last column"):
+        read("list.csv", b"uri,id,label\n/a.png,a,2016\n/b.png,b")
+    assert len(read("list.csv", b"uri,id,label\n/a.png,a,2016\n/b.png\n")) == 2
+
+
+def test_rows_without_a_value_are_passed_over_and_counted(read: Any, passed_over: Counter[str]) -> None:
+    assert len(read("list.csv", b"uri,id,label\n/a.png,a,2016\n,,\n,,")) == 1
+    assert passed_over == {"blank_line": 2}
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_manifest_that_cannot_be_read_to_its_end_fails_unless_storage_is_away(
+    away: bool, read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Any:
+        raise StorageUnavailableError("Input/output error")
+
+    monkeypatch.setattr(TranslatedStream, "read", fail)
+    if away:
+        monkeypatch.setattr(LocalStore, "names", fail)
+
+    with pytest.raises(StorageUnavailableError if away else SourceError, match="Input/output error"):
+        read("list.jsonl", JSONL)
 
 
 def test_a_manifest_on_s3_is_read(s3_bucket: Any, storage: Storage) -> None:
