@@ -23,7 +23,7 @@ POINTS_PER_INCH = 72
 MAX_PAGES = 100_000
 """Maximum pages of one document: one that claims more is damaged or malicious."""
 
-_PAGE = re.compile(r"(?<=\.(?:pdf|tif))#page=[0-9]+$|(?<=\.tiff)#page=[0-9]+$", re.IGNORECASE)
+_PAGE = re.compile(r"(?<=.)#page=[1-9][0-9]*\Z", re.DOTALL)
 
 _FILE_ERROR = 2
 """FPDF_ERR_FILE of fpdfview.h: no file with that name."""
@@ -42,9 +42,15 @@ def page_id(identity: str, page: int) -> str:
     return f"{identity}#page={page}"
 
 
-def document_of(identity: str) -> str:
-    """Return the id of the document in a page's id; an id without a page is returned unchanged."""
-    return _PAGE.sub("", identity)
+def document_of(identity: str, page: int | None) -> str:
+    """Return the id of the document that an item is a page of; of an item without a page, its own id."""
+    return identity if page is None else identity.removesuffix(page_id("", page))
+
+
+def claimed_document(identity: str) -> str | None:
+    """Return the id of the document of which a page could have this id; None if no page has such an id."""
+    found = _PAGE.search(identity)
+    return identity[: found.start()] if found else None
 
 
 def page_count(path: Path) -> int:

@@ -25,6 +25,9 @@ MAX_NUDGED = 4096
 FIRST_ERRORS = 5
 """Failed items of one chunk that the ledger stores."""
 
+MAX_PAGE_TEXT = 16
+"""Maximum characters that the id of a document's page has more than the document's: "#page=100000" has 12."""
+
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
@@ -35,7 +38,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     `page` is the page of a document, counted from 1.
     """
 
-    id: Text
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT + MAX_PAGE_TEXT)]
     uri: Text
     label: Label | None = None
     page: Annotated[int, msgspec.Meta(ge=1)] | None = None

@@ -1,4 +1,4 @@
-"""The ids that a manifest has already used, in bounded memory."""
+"""The ids that a source has already used, in bounded memory."""
 
 import bisect
 import sqlite3
@@ -6,6 +6,10 @@ import tempfile
 from types import TracebackType
 
 import msgspec
+
+from contract.documents import claimed_document, is_document, page_id
+from contract.errors import SourceError
+from contract.records import Item
 
 CACHE_KIB = 16_384
 """SQLite's page cache for hashes, in KiB; the rest is in a temporary file, so memory stays constant."""
@@ -24,8 +28,9 @@ class SeenIds:
     """
 
     def __enter__(self) -> "SeenIds":
-        # An empty name is a private database that SQLite spills to a temporary file.
-        self._database = sqlite3.connect("", isolation_level=None)
+        # An empty name is a private database that SQLite spills to a temporary file. One thread at a time
+        # uses it, but another one may continue a plan.
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("CREATE TABLE seen (hash INTEGER PRIMARY KEY, line INTEGER)")
@@ -81,3 +86,44 @@ class SeenIds:
         self._log.seek(block[1])
         entries = msgspec.json.decode(self._log.readline(), type=Entries)
         return next(identity for identity, number in entries if number == line)
+
+
+class PageIds:
+    """Checks that no item has the id of another document's page: a manifest may give any id.
+
+    SQLite keeps the ids of documents, and those of which an item claims to be a page, in a temporary file.
+    """
+
+    def __enter__(self) -> "PageIds":
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute("CREATE TABLE ids (id BLOB PRIMARY KEY, document INTEGER) WITHOUT ROWID")
+        self._database.execute("BEGIN")
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    def check(self, item: Item) -> None:
+        """Raise SourceError if the item's id is that of a page of a document, or the other way round.
+
+        The document need not have that page yet.
+        """
+        claimed = claimed_document(item.id)
+        if claimed is not None:
+            self._add(claimed, item.id, document=False)
+        if is_document(item.uri):
+            self._add(item.id, page_id(item.id, 1), document=True)
+
+    def _add(self, identity: str, page: str, *, document: bool) -> None:
+        key = identity.encode()
+        self._database.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (key, document))
+        (known,) = self._database.execute("SELECT document FROM ids WHERE id = ?", (key,)).fetchone()
+        if bool(known) is not document:
+            raise SourceError(
+                f"the id {page!r} is that of a page of the document {identity!r} too: results are joined on "
+                "ids, so give one of them another id"
+            )

@@ -4,9 +4,9 @@ A document without a read page has no file; a page that failed is omitted from i
 """
 
 import contextlib
+import hashlib
 import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from contract.errors import UsageError
 from contract.job import Job
 from contract.kinds import KINDS
 from contract.lines import PageExport
+from contract.printable import CONTROLS
 from contract.records import failure_of, identity_of
 from contract.workspace import Workspace
 from producer.results.sinks.base import MergedLine, SinkContext, Write
@@ -23,7 +24,11 @@ from producer.results.sinks.base import MergedLine, SinkContext, Write
 MAX_NAME = 200
 """Maximum bytes of a file name made from an id: file systems allow 255, and a suffix follows."""
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+MAX_PATH = 512
+"""Maximum bytes of a path below `exports`: a key on S3 has at most 1,024 with its workspace's prefix."""
+
+_ENCODED = re.compile(r"%(?=[01][0-9A-F]|2[5E]|7F|C2|D8|E2)")
+"""The beginning of what could be taken for our own encoding of a control, a dot or a percent sign."""
 
 AddPage = Callable[[PageExport, int, int], None]
 """(page, chunk, number): adds a page; `number` is its position in the chunk's PDF, counted from 0."""
@@ -67,23 +72,24 @@ class DocumentSink:
                 if merged.failure:
                     return
                 identity = identity_of(merged.line)
-                number, page = context.pages.page(identity, merged.chunk)
-                if document_of(identity) != current:
+                page, document, number = context.pages.page(identity, merged.chunk)
+                if document != current:
                     stack.close()
-                    current = document_of(identity)
-                    uri = export_uri(context.workspace, current, self._name)
+                    current = document
+                    uri = export_uri(context.workspace, current, self._name, context.job.exports)
                     add = stack.enter_context(self._open_document(uri, context.workspace))
                 add(page, merged.chunk, number)
 
             yield write
 
-    def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:  # noqa: ARG002 - of the interface
+    def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:
         """Yield the URI of each document's file: of those with a page that was read."""
         for number in sorted(workspace.part_numbers()):
             lines = workspace.lines(workspace.part(number))
-            read = {document_of(identity_of(line)) for line in lines if failure_of(line) is None}
-            for document in sorted(read):
-                yield export_uri(workspace, document, self._name)
+            read = {identity_of(line) for line in lines if failure_of(line) is None}
+            items = (item for item in workspace.items(number) if item.id in read)
+            for document in sorted({document_of(item.id, item.page) for item in items}):
+                yield export_uri(workspace, document, self._name, job.exports)
 
 
 def check_straight(parameters: Any) -> None:
@@ -95,19 +101,40 @@ def check_straight(parameters: Any) -> None:
         )
 
 
-def export_uri(workspace: Workspace, document: str, suffix: str) -> str:
+def export_uri(workspace: Workspace, document: str, suffix: str, exports: Sequence[str]) -> str:
     """Return the URI of a document's export: the document's id, below `exports/`.
 
-    Ids may be any text, so names that lead outside the folder or are not file names are percent-encoded.
+    Ids may be any text, so names that lead outside the folder or are not file names are percent-encoded, and
+    long ones are cut. Two documents never share a file, and no document's folder is another one's file.
+
+    Args:
+        suffix: the export's format
+        exports: the formats of all exports of the job
     """
-    names = [_file_name(name) for name in document.split("/")]
-    return workspace.path("exports", *names[:-1], f"{names[-1]}.{suffix}")
+    *folders, name = (_file_name(part) for part in document.split("/"))
+    folders = [_folder_name(folder, exports) for folder in folders]
+    if len("/".join((*folders, name)).encode()) > MAX_PATH:
+        folders, name = [], _cut(name, document)
+    return workspace.path("exports", *folders, f"{name}.{suffix}")
 
 
-def _file_name(name: str) -> str:
-    if not name.strip("."):
-        return "%2E" * len(name) or "%"
-    encoded = _UNPRINTABLE.sub(lambda found: quote(found[0]), name)
-    if len(encoded.encode()) > MAX_NAME:
-        encoded = f"{encoded.encode()[:MAX_NAME].decode(errors='ignore')}-{zlib.crc32(name.encode()):08x}"
-    return encoded
+def _file_name(part: str) -> str:
+    if not part.strip("."):
+        return "%2E" * len(part) or "%"
+    if part == "%":  # as an empty part is written
+        return "%25"
+    encoded = _ENCODED.sub("%25", part)
+    encoded = CONTROLS.sub(lambda found: quote(found[0]), encoded)
+    return _cut(encoded, part) if len(encoded.encode()) > MAX_NAME else encoded
+
+
+def _folder_name(name: str, exports: Sequence[str]) -> str:
+    """Return the name of a folder: `report.pdf` may be the file that document `report` is exported to."""
+    stem, dot, extension = name.rpartition(".")
+    return f"{stem}%2E{extension}" if dot and extension.lower() in exports else name
+
+
+def _cut(name: str, whole: str) -> str:
+    """Return the beginning of a name, with a hash of what it stands for."""
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
+    return f"{name.encode()[:MAX_NAME].decode(errors='ignore')}-{digest}"

@@ -14,6 +14,7 @@ from PIL import Image, TiffImagePlugin
 from contract.documents import (
     EXTENSIONS,
     MAX_PAGES,
+    claimed_document,
     document_of,
     is_document,
     opened_frames,
@@ -104,15 +105,23 @@ class TestNames:
         assert page_id("scans/ledger.pdf", 12) == "scans/ledger.pdf#page=12"
 
     @pytest.mark.parametrize(
-        "name", ["a.pdf", "b/A.PDF", "a.tif", "a.tiff", "zwei\nZeilen.pdf", "x.pdf#page=1.pdf"]
+        "name",
+        ["a.pdf", "b/A.PDF", "a.tif", "invoice-17", "zwei\nZeilen.pdf", "x.pdf#page=1.pdf", "x#page=1"],
     )
     @pytest.mark.parametrize("page", [1, 12, 100_000])
     def test_the_document_of_a_page_is_found_again(self, name: str, page: int) -> None:
-        assert document_of(page_id(name, page)) == name
+        assert document_of(page_id(name, page), page) == name
+        assert claimed_document(page_id(name, page)) == name
 
-    @pytest.mark.parametrize("name", ["a.png", "a.png#page=1", "a.pdf", "a.pdf#page=", "a.pdf#page=1.png"])
-    def test_what_names_no_page_of_a_document_stays_as_it_is(self, name: str) -> None:
-        assert document_of(name) == name
+    @pytest.mark.parametrize("name", ["a.png", "a.png#page=1", "a.pdf", "a.pdf#page=1"])
+    def test_an_item_that_is_no_page_is_its_own_document(self, name: str) -> None:
+        assert document_of(name, None) == name
+
+    @pytest.mark.parametrize(
+        "name", ["a.png", "a.pdf#page=", "a.pdf#page=1.png", "a#page=0", "a#page=01", "a#page=1\n", "#page=1"]
+    )
+    def test_no_page_has_such_an_id(self, name: str) -> None:
+        assert claimed_document(name) is None
 
 
 class TestPageCount:
