@@ -22,6 +22,9 @@ class ErrorCode(StrEnum):
     ACCESS_DENIED = "access_denied"
     OUTSIDE_ALLOWED_ROOTS = "outside_allowed_roots"
     UNSUPPORTED_URI = "unsupported_uri"
+    ARCHIVED = "archived"
+    STORAGE_REFUSED = "storage_refused"
+    STORAGE_FAILED = "storage_failed"
     EMPTY_FILE = "empty_file"
     TOO_MANY_BYTES = "too_many_bytes"
     NOT_AN_IMAGE = "not_an_image"
@@ -35,6 +38,7 @@ class ErrorCode(StrEnum):
     DAMAGED_DOCUMENT = "damaged_document"
     DAMAGED_PAGE = "damaged_page"
     DETECTION_FAILED = "detection_failed"
+    EXPORT_FAILED = "export_failed"
     RECOGNITION_FAILED = "recognition_failed"
     WORKER_CRASHED = "worker_crashed"
     TIMED_OUT = "timed_out"
@@ -140,6 +144,18 @@ class AccessDeniedError(StorageError):
     """Storage denied access to the URI."""
 
 
+class CredentialsError(AccessDeniedError):
+    """Storage does not accept this process's credentials, whatever the object."""
+
+
+class StorageRefusedError(StorageError):
+    """Storage refuses this object, and would at every try."""
+
+
+class ArchivedError(StorageRefusedError):
+    """The object is in an archive, from which it must be restored first."""
+
+
 class OutsideAllowedRootsError(StorageError):
     """The URI is not below any allowed root."""
 
@@ -154,6 +170,14 @@ class TooManyBytesError(StorageError):
 
 class StorageUnavailableError(StorageError):
     """Storage cannot be reached for now; try again later."""
+
+
+class StorageBusyError(StorageUnavailableError):
+    """Storage asks for fewer requests; which object they are for does not matter."""
+
+
+class FileUnavailableError(StorageUnavailableError):
+    """Storage fails on one file and answers otherwise; its chunk is read again, a bounded number of times."""
 
 
 class ItemError(TraceOcrError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from contract.errors import UnsupportedUriError
 from contract.registry import Registry
-from contract.storage.base import COPY_BYTES, Backend, OnRequest, Store, join
+from contract.storage.base import COPY_BYTES, Backend, OnRequest, Store, answers, join
 
 if TYPE_CHECKING:
     from contract.settings import Settings
@@ -21,6 +21,7 @@ __all__ = [
     "Storage",
     "Store",
     "absolute",
+    "answers",
     "is_remote",
     "join",
     "supported_uris",

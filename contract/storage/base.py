@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Protocol, cast
 
-from contract.errors import StorageUnavailableError
+from contract.errors import StorageError, StorageUnavailableError
 from contract.storage.streams import TranslatedStream
 
 if TYPE_CHECKING:
@@ -107,6 +107,17 @@ class Backend(Protocol):
 def join(root: str, *parts: str) -> str:
     """Return the URI of something below a root."""
     return "/".join([root.rstrip("/") or "", *parts])
+
+
+def answers(store: Store, uri: str) -> bool:
+    """Return whether storage can list an object's folder, so that a failure to read is the object's own."""
+    try:
+        next(store.names(uri.rpartition("/")[0] or "/"), None)
+    except StorageUnavailableError:
+        return False
+    except StorageError:
+        return True
+    return True
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """S3 and S3-compatible storage through boto3; streams through smart_open's multipart reader and writer."""
 
 import contextlib
+import http
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,12 +11,25 @@ import boto3
 import smart_open.s3
 import tenacity
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    ValidationError,
+)
 
 from contract.errors import (
     AccessDeniedError,
+    ArchivedError,
+    CredentialsError,
     ObjectMissingError,
+    StorageBusyError,
     StorageError,
+    StorageRefusedError,
     StorageUnavailableError,
     TooManyBytesError,
     UnsupportedUriError,
@@ -38,12 +52,29 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 OTHER_CONNECTIONS = 32
 """Connections besides those of the fetch threads: for chunks, parts, statistics, counting and merging."""
 
+SHOWN = 200
+"""Maximum characters of S3's own explanation that a message repeats."""
+
 USER_AGENT = "trace-ocr-batch"
 """Our name in S3's access logs. botocore builds its own user agent for each request, which takes a tenth of
 the processor time of a small request."""
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
-_DENIED = {"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+_DENIED = {"403", "401", "AccessDenied", "AllAccessDisabled", "AccountProblem"}
+_CREDENTIALS = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "TokenRefreshRequired",
+    "RequestTimeTooSkewed",
+    "InvalidSecurity",
+    "NotSignedUp",
+}
+_ARCHIVED = {"InvalidObjectState"}
+_BUSY = {"SlowDown", "Throttling", "ThrottlingException", "KMS.ThrottlingException", "RequestLimitExceeded"}
+_PASSING = {"InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted", "IncompleteBody"}
+"""Errors that may pass although their status is 4xx, and those of HEAD requests, which name no status."""
 _TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 _BEYOND = {"416", "InvalidRange"}
 _NOT_CONDITIONAL = {"501", "NotImplemented", "400", "InvalidArgument"}
@@ -316,10 +347,13 @@ def _translated(uri: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _translate(uri, error) from error
-    except NoCredentialsError as error:
-        raise AccessDeniedError(
-            f"{uri}: no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
+    except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound) as error:
+        raise CredentialsError(
+            f"{uri}: no S3 credentials ({type(error).__name__}): set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or a profile or role"
         ) from error
+    except (ParamValidationError, ValidationError) as error:
+        raise StorageRefusedError(f"{uri} cannot be the name of an object: {error}") from error
     except (BotoCoreError, OSError, ValueError) as error:
         # smart_open wraps S3's error in an OSError or a ValueError.
         answered = getattr(error, "backend_error", None) or error.__cause__ or error.__context__
@@ -330,8 +364,22 @@ def _translated(uri: str) -> Iterator[None]:
 
 def _translate(uri: str, error: ClientError) -> StorageError:
     code = _code(error)
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code == "NoSuchBucket":
+        return ObjectMissingError(f"there is no bucket {split(uri)[0]}, which {uri} names")
     if code in _MISSING:
         return ObjectMissingError(f"there is no object {uri}")
+    if code in _CREDENTIALS:
+        return CredentialsError(
+            f"S3 does not accept the credentials for {uri} ({code}): renew or correct them"
+        )
     if code in _DENIED:
         return AccessDeniedError(f"S3 denies access to {uri} ({code}): check the key's or role's permissions")
-    return StorageUnavailableError(f"{uri}: S3 answered {code or 'an error'}")
+    if code in _ARCHIVED:
+        return ArchivedError(f"{uri} is archived ({code}): restore it, then read it again")
+    if code in _BUSY or status == http.HTTPStatus.TOO_MANY_REQUESTS:
+        return StorageBusyError(f"{uri}: S3 asks for fewer requests ({code or status})")
+    if code in _PASSING or not status or (status >= 500 and status != http.HTTPStatus.NOT_IMPLEMENTED):
+        return StorageUnavailableError(f"{uri}: S3 answered {code or status or 'an error'}")
+    said = error.response.get("Error", {}).get("Message", "")
+    return StorageRefusedError(f"{uri}: S3 refuses it ({code or status}: {said[:SHOWN]})")

@@ -6,21 +6,34 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 import structlog
+import tenacity
 
 from contract.child_processes import ChildPool, ChildProcess
 from contract.documents import is_document, page_id
-from contract.errors import ChildCrashedError, ChildTimedOutError, StorageError, StorageUnavailableError
+from contract.errors import (
+    ChildCrashedError,
+    ChildTimedOutError,
+    CredentialsError,
+    SourceError,
+    StorageBusyError,
+    StorageError,
+    StorageUnavailableError,
+)
 from contract.records import Item
-from contract.storage import Storage, absolute
+from contract.storage import Storage, absolute, answers
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing
 from producer.sources.page_counting import Reply, Request
+from producer.sources.seen_ids import PageIds
 
 COUNTED_AHEAD = 16
 """Documents counted ahead of their turn, to hide latency: those on S3 are copied to this machine first."""
 
 PROCESSES = 4
 """Maximum number of counting processes: opening a document takes milliseconds."""
+
+ATTEMPTS = 3
+"""Tries of one document while storage fails on it; each try on S3 has retries of its own."""
 
 COUNT_SECONDS = 60.0
 """Longest wait in seconds for one document's count, excluding its copy."""
@@ -51,19 +64,35 @@ class PageCounter:
         """Return the number of pages; None if it cannot be counted: the worker's error line then says why.
 
         Raises:
-            StorageUnavailableError: storage is unavailable
+            StorageUnavailableError: storage as a whole is unavailable
+            SourceError: storage does not accept our credentials
         """
         try:
-            location = self._roots.resolved(uri) if self._roots else absolute(uri)
-            store = self._storage.at(location)
-            if not 0 < store.size(location) <= self._max_bytes:
-                return None
-            with store.local_copy(location) as path:
-                return self._counted(str(path))
+            return self._count(uri)
+        except CredentialsError as error:
+            raise SourceError(f"the source's documents cannot be counted: {error}") from error
+        except StorageBusyError:
+            raise
         except StorageUnavailableError:
+            if answers(self._storage.at(uri), uri):
+                return None
             raise
         except StorageError:
             return None
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(StorageUnavailableError),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
+        reraise=True,
+    )
+    def _count(self, uri: str) -> int | None:
+        location = self._roots.resolved(uri) if self._roots else absolute(uri)
+        store = self._storage.at(location)
+        if not 0 < store.size(location) <= self._max_bytes:
+            return None
+        with store.local_copy(location) as path:
+            return self._counted(str(path))
 
     def _counted(self, path: str) -> int | None:
         with self._children.lent() as child:
@@ -75,13 +104,19 @@ class PageCounter:
 
 
 def pages_of(listing: Listing, make_counter: Callable[[], PageCounter]) -> Listing:
-    """Return the listing with each document replaced by its pages; an uncountable document stays one item."""
+    """Return the listing with each document replaced by its pages; an uncountable document stays one item.
+
+    Raises (while iterating):
+        SourceError: an item has the id of a page of another document, or as `PageCounter.count`
+        StorageUnavailableError: as `PageCounter.count`
+    """
 
     def items() -> Iterator[Item]:
         counter = make_counter()
         try:
-            with ThreadPoolExecutor(COUNTED_AHEAD, thread_name_prefix="pages") as threads:
+            with ThreadPoolExecutor(COUNTED_AHEAD, thread_name_prefix="pages") as threads, PageIds() as ids:
                 for item, pages in _counted_ahead(listing, counter, threads):
+                    ids.check(item)
                     yield from _pages(item, pages)
         finally:
             counter.close()

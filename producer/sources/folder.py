@@ -1,5 +1,6 @@
 """A local folder, listed recursively, sorted by names as UTF-8: the order of S3 keys."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from contract.errors import SourceError
 from contract.job import Source
-from contract.records import Item
+from contract.records import MAX_TEXT, Item
 from contract.storage import is_remote, join
 from contract.storage.opening import open_folder
 from contract.workspace import holds_workspace
@@ -37,6 +38,8 @@ class Folder:
 
 SOURCE = Folder()
 
+_UNREADABLE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+
 
 @dataclass(frozen=True)
 class _Walk:
@@ -54,9 +57,13 @@ class _Walk:
         for name in sort_in_runs(self._names(below)):
             if name.endswith("/"):
                 yield from self._inner(below + name)
+                continue
+            identity = _printable(below + name)
+            uri = f"{self.uri.rstrip('/')}/{identity}"
+            if len(uri) > MAX_TEXT:  # what is not UTF-8 becomes longer
+                self.context.passed_over["name_too_long"] += 1
             else:
-                identity = _printable(below + name)
-                yield Item(id=identity, uri=f"{self.uri.rstrip('/')}/{identity}")
+                yield Item(id=identity, uri=uri)
 
     def _inner(self, below: str) -> Iterator[Item]:
         folder = self._path(below)
@@ -77,7 +84,10 @@ class _Walk:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise SourceError(f"the folder {folder} cannot be listed: {error.strerror}") from error
+            # A locked folder such as lost+found, or one whose path is too long, must not stop the others.
+            if not below or error.errno not in _UNREADABLE:
+                raise SourceError(f"the folder {folder} cannot be listed: {error.strerror}") from error
+            self.context.passed_over["unreadable_folder"] += 1
 
     def _entries(self, descriptor: int) -> Iterator[str]:
         with os.scandir(descriptor) as entries:

@@ -2,12 +2,18 @@
 
 from collections.abc import Iterator
 
-from contract.errors import AccessDeniedError, ObjectMissingError, SourceError
+from contract.errors import SourceError, StorageError, StorageUnavailableError
 from contract.job import Source
 from contract.records import Item
 from contract.storage import is_remote, join
 from contract.workspace import FOLDERS, SUCCESS, holds_workspace
 from producer.sources.base import SourceContext, has_extension
+
+FILE_EXTENSIONS = frozenset(
+    {".json", ".txt", ".tsv", ".parquet", ".xlsx", ".xml", ".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz"}
+)
+"""Extensions that name a file and no prefix, unless a slash follows: without them, a list or an archive that
+is no source would be taken for an empty prefix."""
 
 OF_WORKSPACES = frozenset({SUCCESS, *FOLDERS, "exports"})
 """Names that a workspace has: only where a key holds one, it is worth a request whether there is a job.json.
@@ -19,6 +25,8 @@ class Prefix:
 
     def match(self, text: str) -> Source | None:
         """Return the prefix that the text names; whether it exists shows when it is listed."""
+        if has_extension(text, FILE_EXTENSIONS):
+            return None
         return Source(type="prefix", uri=text.rstrip("/") + "/") if is_remote(text) else None
 
     def root(self, uri: str) -> str:
@@ -88,5 +96,7 @@ def _uris(prefix: str, context: SourceContext) -> Iterator[str]:
     try:
         for uri, _ in context.storage.at(prefix).objects(prefix):
             yield uri
-    except (ObjectMissingError, AccessDeniedError) as error:
+    except StorageUnavailableError:
+        raise
+    except StorageError as error:
         raise SourceError(f"the prefix {prefix} cannot be listed: {error}") from error

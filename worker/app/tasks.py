@@ -13,6 +13,7 @@ from redis import Redis, RedisError
 
 from contract.broker.app import UPLOADS_TASK, task_for
 from contract.errors import (
+    FileUnavailableError,
     InterruptedChunkError,
     JobError,
     MessageError,
@@ -71,6 +72,7 @@ def run_message(
     - the job cannot run, or a link is in the way of its files: the job fails with the message, and its other
       chunks are skipped
     - storage or Redis away: dropped for re-send by the reconciler; the run does not count
+    - storage fails on one file: the same, but the run counts, until that file's item fails
     - any other error: dropped for re-send, up to MAX_ATTEMPTS runs; then the job fails
 
     Raises:
@@ -145,6 +147,9 @@ def _requeue_after(
     error: Exception, message: ChunkMessage, context: WorkerContext, log: structlog.stdlib.BoundLogger
 ) -> bool:
     """Handle an error that rejects the message; return whether the message goes back to the queue."""
+    if isinstance(error, FileUnavailableError):
+        log.warning("chunk_dropped_for_resend", error=str(error))
+        return False
     if isinstance(error, NOT_THE_CHUNKS_DOING):
         _uncount(message, context)
     if isinstance(error, InterruptedChunkError):

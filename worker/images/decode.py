@@ -9,11 +9,14 @@ import numpy as np
 
 from contract.errors import (
     AccessDeniedError,
+    ArchivedError,
+    CredentialsError,
     ErrorCode,
     ItemError,
     NotAFileError,
     ObjectMissingError,
     OutsideAllowedRootsError,
+    StorageRefusedError,
     TooManyBytesError,
     UnsupportedUriError,
 )
@@ -37,6 +40,8 @@ _STORAGE_CODES: dict[type[Exception], ErrorCode] = {
     AccessDeniedError: ErrorCode.ACCESS_DENIED,
     OutsideAllowedRootsError: ErrorCode.OUTSIDE_ALLOWED_ROOTS,
     UnsupportedUriError: ErrorCode.UNSUPPORTED_URI,
+    ArchivedError: ErrorCode.ARCHIVED,
+    StorageRefusedError: ErrorCode.STORAGE_REFUSED,
     TooManyBytesError: ErrorCode.TOO_MANY_BYTES,
 }
 File = bytes | Path
@@ -53,13 +58,17 @@ class DecodedImage:
 
 @contextlib.contextmanager
 def as_item_errors(limit: str) -> Iterator[None]:
-    """Turn storage errors about one file into item errors; StorageUnavailableError passes unchanged.
+    """Turn storage errors about one file into item errors.
+
+    StorageUnavailableError and CredentialsError pass unchanged: they say nothing about the file.
 
     Args:
         limit: the environment variable that limits a file's bytes, for the message
     """
     try:
         yield
+    except CredentialsError:
+        raise
     except tuple(_STORAGE_CODES) as error:
         too_large = isinstance(error, TooManyBytesError)
         advice = f": raise {limit} if the file is meant to be that large" if too_large else ""
@@ -72,6 +81,7 @@ def fetch(uri: str, storage: Storage, roots: AllowedRoots, max_bytes: int) -> by
     Raises:
         ItemError: the file is missing, denied, outside the roots, empty, or larger than `max_bytes`
         StorageUnavailableError: storage cannot be reached; the chunk must be retried
+        CredentialsError: storage does not accept this worker's credentials
     """
     with as_item_errors("TRACE_OCR_MAX_BYTES"):
         location = roots.resolved(uri)

@@ -9,11 +9,21 @@ import structlog
 from contract.broker.ledger import UNKNOWN
 from contract.broker.restore import enter_job
 from contract.documents import is_document
-from contract.errors import JobError, MessageError, OutsideAllowedRootsError, StorageError
+from contract.errors import (
+    ErrorCode,
+    FileUnavailableError,
+    ItemError,
+    JobError,
+    MessageError,
+    OutsideAllowedRootsError,
+    StorageBusyError,
+    StorageError,
+    StorageUnavailableError,
+)
 from contract.job import Job, roots_of
 from contract.kinds import KINDS
 from contract.records import ChunkMessage, Item
-from contract.storage import is_remote
+from contract.storage import Storage, answers, is_remote
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from worker.images.decode import File, fetch
@@ -23,6 +33,10 @@ from worker.jobs.exports import write_exports
 from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.parts import summarise, write_part
 from worker.kinds import make_pipeline
+
+STORAGE_ATTEMPTS = 3
+"""Runs of a chunk in which storage may fail on a file before its item fails. Between two runs the reconciler
+looks twice, and each S3 request has some ten seconds of retries."""
 
 
 def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[], None]) -> dict[str, object]:
@@ -39,6 +53,7 @@ def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[]
         JobError: the job cannot run
         InterruptedChunkError: the worker is stopping
         StorageUnavailableError: storage cannot be reached; the chunk must be retried
+        FileUnavailableError: storage fails on one file only; after STORAGE_ATTEMPTS runs its item fails
     """
     workspace, job = _open(message, context)
     begin = context.ledger.begin(job.id, message.chunk, context.name)
@@ -95,7 +110,7 @@ def _read_and_write(
     pipeline = make_pipeline(job.kind, job.parameters, context.models)
     items = workspace.items(chunk)
     with (
-        _files(job, context) as fetch,
+        _files(job, context, attempt) as fetch,
         context.watchdog.watching() as alive,
     ):
         # Reading a local file takes less time than handing it to another thread.
@@ -106,7 +121,7 @@ def _read_and_write(
         lines = list(pipeline.run(items, run))
         if job.page_exports:
             exporting = time.perf_counter()
-            write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run, pipeline)
+            lines = write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run, pipeline)
             run.timings.add("export", time.perf_counter() - exporting)
     statistics = summarise(lines, run.timings, time.perf_counter() - started, pipeline, context.name)
     writing = time.perf_counter()
@@ -118,18 +133,43 @@ def _read_and_write(
 
 
 @contextlib.contextmanager
-def _files(job: Job, context: WorkerContext) -> Iterator[Callable[[Item], File]]:
+def _files(job: Job, context: WorkerContext, attempt: int) -> Iterator[Callable[[Item], File]]:
     """Yield a function that fetches an item's file; removes copies of documents at the end."""
     settings, roots = context.settings, _roots_of(job, context.roots)
     pages = KINDS[job.kind].unit == "page"
     with DocumentFiles(context.storage, roots, settings.max_document_bytes) as documents:
 
         def fetch_file(item: Item) -> File:
-            if pages and is_document(item.uri):
-                return documents.path(item.uri)
-            return fetch(item.uri, context.storage, roots, settings.max_bytes)
+            with _bounded(item.uri, context.storage, attempt):
+                if pages and is_document(item.uri):
+                    return documents.path(item.uri)
+                return fetch(item.uri, context.storage, roots, settings.max_bytes)
 
         yield fetch_file
+
+
+@contextlib.contextmanager
+def _bounded(uri: str, storage: Storage, attempt: int) -> Iterator[None]:
+    """End the runs that a single file costs its chunk, if storage fails on it and answers otherwise.
+
+    Raises:
+        ItemError: this is the last of STORAGE_ATTEMPTS runs
+        FileUnavailableError: the chunk must be read again, and this run counts
+        StorageUnavailableError: storage as a whole is away or overloaded
+    """
+    try:
+        yield
+    except StorageBusyError:
+        raise
+    except StorageUnavailableError as error:
+        if not answers(storage.at(uri), uri):
+            raise
+        if attempt < STORAGE_ATTEMPTS:
+            raise FileUnavailableError(f"{error} (run {attempt} of {STORAGE_ATTEMPTS})") from error
+        raise ItemError(
+            ErrorCode.STORAGE_FAILED,
+            f"{error}, in {attempt} runs, while the storage answers: check the disk or the object",
+        ) from error
 
 
 def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:

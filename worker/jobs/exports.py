@@ -4,23 +4,33 @@ They are made from the lines, so that a page's exports and its line agree. They 
 since the part marks the chunk as done; the merge joins the pages of a document.
 """
 
+import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pikepdf
+import structlog
 from doctr.io.elements import Block, Line, Page, Word
 from PIL import Image
 
+from contract.errors import ErrorCode, ItemError, TraceOcrError
 from contract.job import Job
 from contract.lines import Estimate, Geometry, OcrLine, PageExport, encode_lines
 from contract.lines import Line as ItemLine
+from contract.printable import printable
 from contract.records import Item
 from contract.workspace import Workspace
 from worker.pipeline.run import ChunkRun, Pipeline
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that an XML 1.0 document must not contain, not even as references."""
 
 JPEG_QUALITY = 85
 """JPEG quality of a page's image in its PDF: scans look the same at a tenth of the size."""
@@ -33,19 +43,49 @@ def write_exports(
     lines: Sequence[tuple[Item, ItemLine]],
     run: ChunkRun,
     pipeline: Pipeline,
-) -> None:
-    """Write the exports of a chunk's pages, replacing those of an earlier run.
+) -> list[ItemLine]:
+    """Write the exports of a chunk's pages, replacing those of an earlier run; return the chunk's lines.
+
+    A page that cannot be exported becomes an error line, so that results and exports hold the same pages.
 
     Raises:
-        StorageError, ItemError: a page for the PDF cannot be read a second time
+        StorageError: storage is unavailable
     """
-    read = [(item, line) for item, line in lines if isinstance(line, OcrLine)]
-    pages = [page_export(line) for _, line in read]
-    workspace.store.replace(workspace.page_exports(chunk), encode_lines(pages))
-    if "pdf" in job.exports and read:
-        images = (run.decode(item, run.fetch(item)).pixels for item, _ in read)
-        pdf = searchable_pdf([page.hocr for page in pages], images, pipeline.decoding.resolution)
-        workspace.store.replace(workspace.page_pdfs(chunk), pdf)
+    pages: list[PageExport] = []
+    kept: list[ItemLine] = []
+    with SearchablePdf(pipeline.decoding.resolution) as pdf:
+        for item, line in lines:
+            try:
+                if isinstance(line, OcrLine):
+                    with _export_errors(item):
+                        page = page_export(line)
+                        if "pdf" in job.exports:
+                            pdf.add(page.hocr, run.decode(item, run.fetch(item)).pixels)
+                    pages.append(page)
+                kept.append(line)
+            except ItemError as error:
+                kept.append(run.error_line(item, error))
+        workspace.store.replace(workspace.page_exports(chunk), encode_lines(pages))
+        if "pdf" in job.exports and pages:
+            workspace.store.replace(workspace.page_pdfs(chunk), pdf.save())
+    return kept
+
+
+@contextlib.contextmanager
+def _export_errors(item: Item) -> Iterator[None]:
+    """Turn an error of a page's export into an item error; those of storage and of memory pass unchanged."""
+    try:
+        yield
+    except (TraceOcrError, MemoryError):
+        raise
+    # Any exception: the libraries of XML, fonts and PDF fail in many ways on unusual text and sizes.
+    except Exception as error:
+        structlog.get_logger().warning("page_not_exported", item=item.id, exc_info=error)
+        raise ItemError(
+            ErrorCode.EXPORT_FAILED,
+            f"the page was read and its exports cannot be made ({type(error).__name__}: {error}): "
+            "leave the page out, or submit a job without exports",
+        ) from error
 
 
 def page_export(line: OcrLine) -> PageExport:
@@ -78,8 +118,11 @@ def page_of(line: OcrLine) -> Page:
 
 
 def hocr(page: Page, title: str) -> str:
-    """Return docTR's hOCR of a page, with its number in the document: docTR numbers every page as first."""
-    _, tree = page.export_as_xml(file_title=title)
+    """Return docTR's hOCR of a page, with its number in the document: docTR numbers every page as first.
+
+    Characters that XML does not allow are escaped in the title, and replaced in the text.
+    """
+    _, tree = page.export_as_xml(file_title=printable(title))
     root = tree.getroot()
     assert root is not None
     for element in root.iter():
@@ -87,35 +130,61 @@ def hocr(page: Page, title: str) -> str:
             element.set("title", element.get("title", "").replace("ppageno 0", f"ppageno {page.page_idx}"))
         elif element.get("id"):
             element.set("id", f"page_{page.page_idx + 1}_{element.get('id')}")
-    return ElementTree.tostring(root, encoding="unicode", method="xml")
+    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", ElementTree.tostring(root, encoding="unicode"))
 
 
-def searchable_pdf(hocrs: Sequence[str], images: Iterator[Any], resolution: int) -> bytes:
-    """Return a PDF of images with the words of their hOCR as invisible text at their positions.
+class SearchablePdf:
+    """A PDF of images with the words of their hOCR as invisible text at their positions.
 
     Args:
-        hocrs: the hOCR of each image
-        images: (height, width, 3) uint8 each
         resolution: pixels per inch of the images
     """
-    # Imported here: it takes half a second, and only PDFs need it.
-    from ocrmypdf.font import MultiFontManager
-    from ocrmypdf.fpdf_renderer import Fpdf2PdfRenderer
-    from ocrmypdf.hocrtransform import HocrParser
 
-    fonts = MultiFontManager()
-    with tempfile.TemporaryDirectory(prefix="trace-ocr-") as folder, pikepdf.new() as document:
-        hocr_file, image_file, pdf_file, saved = (
-            Path(folder, name) for name in ("page.hocr", "page.jpg", "page.pdf", "chunk.pdf")
+    def __init__(self, resolution: int) -> None:
+        self._resolution = resolution
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "SearchablePdf":
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="trace-ocr-")))
+        self._document = self._stack.enter_context(pikepdf.new())
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @cached_property
+    def _fonts(self) -> Any:
+        from ocrmypdf.font import MultiFontManager
+
+        return MultiFontManager()
+
+    def add(self, text: str, pixels: Any) -> None:
+        """Add a page.
+
+        Args:
+            text: the page's hOCR
+            pixels: its image, (height, width, 3) uint8
+        """
+        # Imported here: it takes half a second, and only PDFs need it.
+        from ocrmypdf.fpdf_renderer import Fpdf2PdfRenderer
+        from ocrmypdf.hocrtransform import HocrParser
+
+        hocr_file, image_file, pdf_file = (
+            self._folder / name for name in ("page.hocr", "page.jpg", "page.pdf")
         )
-        for text, pixels in zip(hocrs, images, strict=True):
-            hocr_file.write_text(text, encoding="utf-8")
-            Image.fromarray(pixels).save(image_file, quality=JPEG_QUALITY)
-            page = HocrParser(hocr_file).parse()
-            Fpdf2PdfRenderer(page, resolution, fonts, image=image_file).render(pdf_file)
-            with pikepdf.open(pdf_file) as single:
-                document.pages.extend(single.pages)
-        document.save(saved)
+        hocr_file.write_text(text, encoding="utf-8")
+        Image.fromarray(pixels).save(image_file, quality=JPEG_QUALITY)
+        page = HocrParser(hocr_file).parse()
+        Fpdf2PdfRenderer(page, self._resolution, self._fonts, image=image_file).render(pdf_file)
+        with pikepdf.open(pdf_file) as single:
+            self._document.pages.extend(single.pages)
+
+    def save(self) -> bytes:
+        """Return the PDF's bytes."""
+        saved = self._folder / "chunk.pdf"
+        self._document.save(saved)
         return saved.read_bytes()
 
 

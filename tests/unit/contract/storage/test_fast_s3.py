@@ -14,8 +14,12 @@ from botocore.exceptions import ParamValidationError
 
 from contract.errors import (
     AccessDeniedError,
+    ArchivedError,
+    CredentialsError,
     ObjectMissingError,
+    StorageBusyError,
     StorageError,
+    StorageRefusedError,
     StorageUnavailableError,
     TooManyBytesError,
 )
@@ -164,15 +168,21 @@ def test_a_connection_that_stalls_is_left(
     ("fault", "expected"),
     [
         (refuses(403, "AccessDenied"), AccessDeniedError),
-        (refuses(403, "SignatureDoesNotMatch"), AccessDeniedError),
-        (refuses(400, "ExpiredToken"), AccessDeniedError),
+        (refuses(403, "SignatureDoesNotMatch"), CredentialsError),
+        (refuses(400, "ExpiredToken"), CredentialsError),
+        (refuses(403, "InvalidObjectState"), ArchivedError),
+        (refuses(400, "InvalidRequest"), StorageRefusedError),
+        (refuses(400, "KMS.DisabledException"), StorageRefusedError),
         (refuses(404, "NoSuchBucket"), ObjectMissingError),
-        (refuses(503, "SlowDown"), StorageUnavailableError),
+        (refuses(503, "SlowDown"), StorageBusyError),
         (refuses(500, "InternalError"), StorageUnavailableError),
         (cuts, StorageUnavailableError),
         (forgets_to_answer, StorageUnavailableError),
     ],
-    ids=["403", "signature", "expired", "no_bucket", "slow_down", "500", "cut_body", "no_answer"],
+    ids=[
+        *("403", "signature", "expired", "archived", "sse_c", "kms_key", "no_bucket", "slow_down"),
+        *("500", "cut_body", "no_answer"),
+    ],
 )
 def test_what_lasts_is_told_as_boto3_alone_tells_it(
     fault: Fault,

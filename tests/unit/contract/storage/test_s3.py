@@ -14,8 +14,12 @@ from botocore.stub import Stubber
 
 from contract.errors import (
     AccessDeniedError,
+    ArchivedError,
+    CredentialsError,
     ObjectMissingError,
+    StorageBusyError,
     StorageError,
+    StorageRefusedError,
     StorageUnavailableError,
     UnsupportedUriError,
 )
@@ -66,10 +70,16 @@ class CutOff(BytesIO):
         ("NoSuchBucket", ObjectMissingError),
         ("404", ObjectMissingError),
         ("AccessDenied", AccessDeniedError),
-        ("SignatureDoesNotMatch", AccessDeniedError),
-        ("ExpiredToken", AccessDeniedError),
-        ("SlowDown", StorageUnavailableError),
+        ("SignatureDoesNotMatch", CredentialsError),
+        ("ExpiredToken", CredentialsError),
+        ("SlowDown", StorageBusyError),
         ("InternalError", StorageUnavailableError),
+        ("RequestTimeout", StorageUnavailableError),
+        ("InvalidObjectState", ArchivedError),
+        ("InvalidRequest", StorageRefusedError),
+        ("KMS.DisabledException", StorageRefusedError),
+        ("PermanentRedirect", StorageRefusedError),
+        ("SomethingThatComesIn2030", StorageRefusedError),
     ],
 )
 def test_each_answer_is_told_in_our_words(
@@ -77,8 +87,42 @@ def test_each_answer_is_told_in_our_words(
 ) -> None:
     answers.add_client_error("get_object", code)
 
-    with pytest.raises(expected, match=r"s3://bucket/a\.png"):
+    with pytest.raises(StorageError, match=r"s3://bucket/a\.png") as raised:
         store.read(URI, 5)
+    assert type(raised.value) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, StorageRefusedError),
+        (429, StorageBusyError),
+        (500, StorageUnavailableError),
+        (501, StorageRefusedError),
+        (503, StorageUnavailableError),
+    ],
+)
+def test_an_answer_without_a_known_code_is_judged_by_its_status(
+    status: int, expected: type[StorageError], answers: Stubber, store: S3Store
+) -> None:
+    answers.add_client_error("head_object", str(status), http_status_code=status)
+
+    with pytest.raises(StorageError) as raised:
+        store.size(URI)
+    assert type(raised.value) is expected
+
+
+def test_a_bucket_that_is_missing_is_named(answers: Stubber, store: S3Store) -> None:
+    answers.add_client_error("get_object", "NoSuchBucket", http_status_code=404)
+
+    with pytest.raises(ObjectMissingError, match="no bucket bucket"):
+        store.read(URI, 5)
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/", "s3://in valid/a.png"])
+def test_what_cannot_be_the_name_of_an_object_is_refused_for_good(uri: str, store: S3Store) -> None:
+    with pytest.raises(StorageRefusedError):
+        store.read(uri, 5)
 
 
 def test_without_credentials_the_error_says_which_variables_to_set(

@@ -14,9 +14,18 @@ from typing import Any
 
 import pytest
 
-from contract.errors import StorageUnavailableError
-from contract.records import Item
+from contract.documents import MAX_PAGES
+from contract.errors import (
+    ArchivedError,
+    SourceError,
+    StorageError,
+    StorageRefusedError,
+    StorageUnavailableError,
+)
+from contract.lines import encode_line
+from contract.records import MAX_TEXT, Item, decode_item
 from contract.storage import Storage
+from contract.storage.local import LocalStore
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing
 from producer.sources.document_pages import COUNTED_AHEAD, PageCounter, pages_of
@@ -256,6 +265,55 @@ class TestS3:
 
         with pytest.raises(StorageUnavailableError):
             counter.count("s3://bucket/a.pdf")
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ArchivedError("archived"),
+            StorageRefusedError("KMS"),
+            StorageUnavailableError("Input/output error"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_a_document_that_storage_does_not_give_is_one_item(
+        self, error: StorageError, counter: PageCounter, put: Put, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(self: LocalStore, uri: str) -> int:
+            raise error
+
+        monkeypatch.setattr(LocalStore, "size", refuse)
+
+        assert counter.count(put("a.pdf", b"").uri) is None
+
+
+class TestIds:
+    @pytest.mark.parametrize("order", [1, -1])
+    @pytest.mark.parametrize("claiming", ["cover.png", "appendix.pdf"])
+    def test_an_item_with_the_id_of_another_documents_page_is_refused(
+        self, order: int, claiming: str
+    ) -> None:
+        items = [Item("invoice-17", "/scans/a.pdf"), Item("invoice-17#page=3", f"/scans/{claiming}")]
+
+        with pytest.raises(SourceError, match=r"'invoice-17#page=[13]' is that of a page"):
+            list(pages_by(FakeCounter(), items[::order]))
+
+    def test_pages_that_are_images_may_be_named_like_pages(self) -> None:
+        items = [Item(f"scan.pdf#page={page}", f"/scans/{page}.png") for page in (1, 2)]
+        items += [Item("scan.pdf", "/scans/cover.png"), Item("other.pdf", "/scans/other.pdf")]
+
+        planned = list(pages_by(FakeCounter(), items))
+
+        assert [item.id for item in planned] == [
+            *("scan.pdf#page=1", "scan.pdf#page=2", "scan.pdf"),
+            *("other.pdf#page=1", "other.pdf#page=2"),
+        ]
+
+    def test_pages_of_a_document_with_the_longest_id_can_be_read(self) -> None:
+        items = [Item("x" * MAX_TEXT, "/scans/a.pdf")]
+
+        planned = list(pages_by(FakeCounter(lambda uri: MAX_PAGES), items))
+
+        assert decode_item(encode_line(planned[-1])) == planned[-1]
 
 
 @pytest.mark.usefixtures("poisoned")

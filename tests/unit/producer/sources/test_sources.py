@@ -1,5 +1,6 @@
 """Sources: the same files give the same items in the same order, from a folder or from S3."""
 
+import errno
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from contract.errors import SourceError, UsageError
 from contract.job import Job, Source
 from contract.storage import Storage
+from contract.storage.opening import open_folder
 from producer.sources import identify_source, list_source, root_of
 from producer.sources.base import PAGE_EXTENSIONS, Listing
 from producer.sources.sorting import sort_in_runs
@@ -188,6 +190,34 @@ def test_bytes_that_are_not_utf8_are_escaped_and_the_rest_is_listed(crops: Crops
     assert items[1].uri == f"{folder}/b\\xff.png"
 
 
+def test_a_folder_that_may_not_be_listed_is_passed_over_and_counted(
+    crops: Crops, listed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = crops("a.png", "lost+found/b.png", "z.png")
+
+    def refuse(path: str) -> int:
+        if "lost+found" in path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_folder(path)
+
+    monkeypatch.setattr("producer.sources.folder.open_folder", refuse)
+    listing = listed(str(folder))
+
+    assert ids(listing) == ["a.png", "z.png"]
+    assert listing.passed_over == {"unreadable_folder": 1}
+
+
+def test_the_source_itself_must_be_listed(crops: Crops, listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    listing = listed(str(crops("a.png")))
+    monkeypatch.setattr("producer.sources.folder.open_folder", refuse)
+
+    with pytest.raises(SourceError, match="cannot be listed: Permission denied"):
+        ids(listing)
+
+
 def test_an_empty_folder_gives_nothing(tmp_path: Path, listed: Any) -> None:
     assert ids(listed(str(tmp_path))) == []
 
@@ -267,7 +297,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "crops").mkdir()
     (tmp_path / "album.csv").mkdir()
     (tmp_path / "binder.pdf").mkdir()
-    for name in ("list.jsonl", "list.csv", "a.png", "a.pdf", "b.TIF", "notes.txt"):
+    for name in (
+        "list.jsonl",
+        "list.csv",
+        "list.csv.gz",
+        "a.png",
+        "a.pdf",
+        "b.TIF",
+        "notes.txt",
+        "labels.json",
+    ):
         (tmp_path / name).touch()
     return tmp_path
 
@@ -280,16 +319,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("album.csv", "folder", "{here}/album.csv"),
         ("list.jsonl", "manifest", "{here}/list.jsonl"),
         ("list.csv", "manifest", "{here}/list.csv"),
+        ("list.csv.gz", "manifest", "{here}/list.csv.gz"),
         ("a.png", "file", "{here}/a.png"),
         ("./a.pdf", "file", "{here}/a.pdf"),
         ("b.TIF", "file", "{here}/b.TIF"),
         ("binder.pdf", "folder", "{here}/binder.pdf"),
         ("s3://bucket/binder.pdf/", "prefix", "s3://bucket/binder.pdf/"),
+        ("s3://bucket/labels.json/", "prefix", "s3://bucket/labels.json/"),
+        ("s3://bucket/release-1.2", "prefix", "s3://bucket/release-1.2/"),
         ("s3://bucket/scans/a.PDF", "file", "s3://bucket/scans/a.PDF"),
         ("-", "manifest", "-"),
         ("s3://bucket/crops", "prefix", "s3://bucket/crops/"),
         ("s3://bucket", "prefix", "s3://bucket/"),
         ("s3://bucket/list.csv", "manifest", "s3://bucket/list.csv"),
+        ("s3://bucket/list.jsonl.gz", "manifest", "s3://bucket/list.jsonl.gz"),
     ],
 )
 def test_a_source_is_recognised_by_its_name(text: str, kind: str, uri: str, here: Path) -> None:
@@ -303,6 +346,10 @@ def test_a_source_is_recognised_by_its_name(text: str, kind: str, uri: str, here
         ("nowhere.pdf", "no folder, file or manifest nowhere"),
         ("notes.txt", "not a folder, an image, a PDF or a manifest"),
         ("notes.txt", "pass its folder instead"),
+        ("s3://bucket/notes.txt", "pass its folder instead"),
+        ("labels.json", "docTR's labels.json becomes one with: jq"),
+        ("s3://bucket/labels.json", "docTR's labels.json becomes one with: jq"),
+        ("gs://bucket/crops", "only local paths and s3:// URIs can be read"),
     ],
 )
 def test_what_names_no_source_is_a_usage_error(text: str, said: str, here: Path) -> None:

@@ -9,6 +9,7 @@ from celery.exceptions import Reject
 
 from contract.broker.ledger import Ledger
 from contract.errors import (
+    FileUnavailableError,
     InterruptedChunkError,
     JobError,
     MessageError,
@@ -142,6 +143,23 @@ class TestDroppedForResend:
                 deliver()
             assert not rejected.value.requeue
 
+        assert status_of(ledger, message) == "in_progress"
+
+    def test_storage_that_fails_on_one_file_counts_the_run_and_fails_no_job(
+        self,
+        deliver: Deliver,
+        ends_with: Callable[[Exception], None],
+        ledger: Ledger,
+        message: ChunkMessage,
+    ) -> None:
+        ends_with(FileUnavailableError("a.png: Input/output error"))
+
+        for _ in range(MAX_ATTEMPTS):
+            with pytest.raises(Reject) as rejected:
+                deliver()
+            assert not rejected.value.requeue
+
+        assert ledger.attempts(message.job, message.chunk) == MAX_ATTEMPTS
         assert status_of(ledger, message) == "in_progress"
 
     def test_an_unexpected_error_is_retried_and_then_fails_the_job(

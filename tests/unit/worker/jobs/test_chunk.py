@@ -1,6 +1,6 @@
 """A chunk from its message to its durable part and its mark; storage decides what is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,26 @@ import msgspec
 import pytest
 
 from contract.broker.ledger import Ledger
-from contract.errors import InterruptedChunkError, JobError, MessageError, ModelUnavailableError
+from contract.errors import (
+    ArchivedError,
+    CredentialsError,
+    FileUnavailableError,
+    InterruptedChunkError,
+    JobError,
+    MessageError,
+    ModelUnavailableError,
+    StorageBusyError,
+    StorageError,
+    StorageRefusedError,
+    StorageUnavailableError,
+)
 from contract.job import Job
 from contract.lines import encode_line
 from contract.records import ChunkMessage, Item
+from contract.storage.local import LocalStore
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
-from worker.jobs.chunk import WorkerContext, read_chunk
+from worker.jobs.chunk import STORAGE_ATTEMPTS, WorkerContext, read_chunk
 
 
 def renew() -> None:
@@ -261,6 +274,114 @@ class TestRefused:
 
         with pytest.raises(JobError, match="TRACE_OCR_ALLOWED_ROOTS"):
             read_chunk(message, narrowed, renew)
+
+
+class TestStorageFails:
+    """Storage that fails on one file costs that item; storage that is away costs none."""
+
+    @pytest.fixture
+    def away(self, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+        """Given storage that can neither read the files nor list the folders in this set."""
+        away: set[str] = set()
+        read, names = LocalStore.read, LocalStore.names
+
+        def fail(uri: str) -> None:
+            if uri in away:
+                raise StorageUnavailableError(f"{uri}: Input/output error")
+
+        def read_unless_away(self: LocalStore, uri: str, limit: int) -> bytes:
+            fail(uri)
+            return read(self, uri, limit)
+
+        def names_unless_away(self: LocalStore, folder: str) -> Iterator[str]:
+            fail(folder)
+            return names(self, folder)
+
+        monkeypatch.setattr(LocalStore, "read", read_unless_away)
+        monkeypatch.setattr(LocalStore, "names", names_unless_away)
+        return away
+
+    def test_on_one_file_for_good_the_item_fails_after_a_few_runs(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, job: Job, away: set[str]
+    ) -> None:
+        away.add(f"{job.source.uri}/20.png")
+
+        for _ in range(STORAGE_ATTEMPTS - 1):
+            with pytest.raises(FileUnavailableError, match="Input/output error"):
+                read_chunk(message, context, renew)
+        read_chunk(message, context, renew)
+
+        good, failed = lines_of(workspace, 0)
+        assert (good["value"], failed["error"]["code"]) == ("10", "storage_failed")
+
+    def test_on_one_file_for_a_while_nothing_is_lost(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, job: Job, away: set[str]
+    ) -> None:
+        away.add(f"{job.source.uri}/20.png")
+        with pytest.raises(FileUnavailableError):
+            read_chunk(message, context, renew)
+        away.clear()
+
+        assert read_chunk(message, context, renew)["failed"] == 0
+
+    @pytest.mark.parametrize("busy", [False, True])
+    def test_as_a_whole_no_item_is_blamed_however_often(
+        self,
+        message: ChunkMessage,
+        context: WorkerContext,
+        job: Job,
+        away: set[str],
+        busy: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def ask_for_less(*_: object) -> bytes:
+            raise StorageBusyError("S3 asks for fewer requests")
+
+        away.update((f"{job.source.uri}/20.png", job.source.uri))
+        if busy:
+            monkeypatch.setattr("worker.jobs.chunk.fetch", ask_for_less)
+
+        for _ in range(2 * STORAGE_ATTEMPTS):
+            with pytest.raises(StorageUnavailableError) as raised:
+                read_chunk(message, context, renew)
+            assert not isinstance(raised.value, FileUnavailableError)
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [(ArchivedError("in an archive"), "archived"), (StorageRefusedError("KMS"), "storage_refused")],
+    )
+    def test_what_no_retry_changes_is_an_item_error_at_once(
+        self,
+        error: StorageError,
+        code: str,
+        message: ChunkMessage,
+        context: WorkerContext,
+        workspace: Workspace,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        read = LocalStore.read
+
+        def refuse(self: LocalStore, uri: str, limit: int) -> bytes:
+            if uri.endswith("20.png"):
+                raise error
+            return read(self, uri, limit)
+
+        monkeypatch.setattr(LocalStore, "read", refuse)
+
+        read_chunk(message, context, renew)
+
+        assert lines_of(workspace, 0)[1]["error"]["code"] == code
+
+    def test_credentials_that_are_not_accepted_blame_no_item(
+        self, message: ChunkMessage, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise CredentialsError("S3 does not accept the credentials")
+
+        monkeypatch.setattr("worker.jobs.chunk.fetch", refuse)
+
+        with pytest.raises(CredentialsError):
+            read_chunk(message, context, renew)
 
 
 class TestNotDone:

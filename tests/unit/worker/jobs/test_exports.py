@@ -1,13 +1,23 @@
 """A page's exports, made of its line: docTR's text and hOCR, and a PDF whose words can be searched."""
 
+import json
 import re
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pypdfium2
 import pytest
 
-from contract.lines import Block, Estimate, Geometry, OcrLine, PageText, TextLine, Word
-from worker.jobs.exports import page_export, page_of, searchable_pdf
+from contract.errors import ErrorCode, ItemError, StorageUnavailableError
+from contract.job import Job
+from contract.lines import Block, ErrorLine, Estimate, Failure, Geometry, OcrLine, PageText, TextLine, Word
+from contract.records import Item
+from contract.workspace import Workspace
+from worker.images.decode import DecodedImage
+from worker.jobs.exports import SearchablePdf, page_export, page_of, write_exports
 
 FIRST, SECOND = (0.1, 0.1, 0.4, 0.2), (0.5, 0.1, 0.8, 0.2)
 TURNED = (0.1, 0.2, 0.4, 0.1, 0.45, 0.2, 0.15, 0.3)
@@ -63,7 +73,7 @@ def test_turned_words_have_text_and_no_hocr() -> None:
 def test_a_page_without_words_has_empty_exports_that_a_pdf_can_be_made_of() -> None:
     export = page_export(line_of())
 
-    pdf = searchable_pdf([export.hocr], iter([np.zeros((300, 400, 3), np.uint8)]), 72)
+    pdf = pdf_of([export.hocr], np.zeros((300, 400, 3), np.uint8), 72)
 
     assert export.text == ""
     assert texts(pdf) == [""]
@@ -74,7 +84,7 @@ def test_the_words_of_a_pdf_can_be_found_where_they_stand(resolution: int, size:
     hocrs = [page_export(line_of((word, FIRST))).hocr for word in ("Hello", "Größe")]
     image = np.full((300, 400, 3), 200, np.uint8)
 
-    pdf = searchable_pdf(hocrs, iter([image, image]), resolution)
+    pdf = pdf_of(hocrs, image, resolution)
 
     assert texts(pdf) == ["Hello", "Größe"]
     with pypdfium2.PdfDocument(pdf) as document:
@@ -87,6 +97,79 @@ def test_the_words_of_a_pdf_can_be_found_where_they_stand(resolution: int, size:
         # and what is seen is the image alone
         shown = document[0].render().to_numpy()
         assert np.ptp(shown) < 20
+
+
+@pytest.mark.parametrize("control", ["\x1b", "\0", "\x9b", "\uffff", "\n"])
+def test_controls_in_a_name_or_in_text_leave_hocr_that_is_xml(control: str) -> None:
+    line = msgspec.structs.replace(line_of((f"a{control}b", FIRST)), name=f"scan{control}.pdf")
+
+    hocr = page_export(line).hocr
+
+    assert "scan" in str(ElementTree.fromstring(hocr).findtext(".//{*}title"))
+    assert len(texts(pdf_of([hocr], np.full((300, 400, 3), 200, np.uint8), 72))) == 1
+
+
+class TestOfAChunk:
+    """One page that cannot be exported costs that page, not its chunk."""
+
+    @pytest.fixture
+    def write(self, job: Job, workspace: Workspace) -> Any:
+        """Write the exports of these pages, which are read again as the images; return the chunk's lines."""
+
+        def write(images: dict[str, Any]) -> list[Any]:
+            def fetch(item: Item) -> bytes:
+                if isinstance(images[item.id], Exception):
+                    raise images[item.id]
+                return b""
+
+            run = SimpleNamespace(
+                fetch=fetch,
+                decode=lambda item, _: DecodedImage(images[item.id]),
+                error_line=lambda item, error: ErrorLine(
+                    item.id, item.uri, Failure(error.code, error.message), 1
+                ),
+            )
+            pipeline = SimpleNamespace(decoding=SimpleNamespace(resolution=72))
+            lines = [
+                (Item(name, f"/{name}"), msgspec.structs.replace(line_of(("Hello", FIRST)), id=name))
+                for name in images
+            ]
+            exporting = job.model_copy(update={"exports": ("txt", "pdf")})
+            return write_exports(workspace, 0, exporting, lines, run, pipeline)  # type: ignore[arg-type]
+
+        return write
+
+    @pytest.mark.parametrize(
+        ("bad", "code"),
+        [
+            (np.zeros((1, 70_000, 3), np.uint8), "export_failed"),
+            (ItemError(ErrorCode.NOT_FOUND, "gone since it was read"), "not_found"),
+        ],
+        ids=["too wide for a JPEG", "gone"],
+    )
+    def test_a_bad_page_is_an_error_line_and_the_others_are_exported(
+        self, bad: Any, code: str, write: Any, workspace: Workspace
+    ) -> None:
+        good = np.full((300, 400, 3), 200, np.uint8)
+
+        lines = write({"a.png": good, "bad.png": bad, "c.png": good})
+
+        assert [getattr(line, "error", None) and line.error.code for line in lines] == [None, code, None]
+        exported = [json.loads(line)["id"] for line in workspace.lines(workspace.page_exports(0))]
+        assert exported == ["a.png", "c.png"]
+        assert texts(workspace.store.read(workspace.page_pdfs(0), 1 << 20)) == ["Hello"] * 2
+
+    def test_storage_that_is_away_blames_no_page(self, write: Any) -> None:
+        with pytest.raises(StorageUnavailableError):
+            write({"a.png": StorageUnavailableError("S3 is away")})
+
+
+def pdf_of(hocrs: list[str], image: Any, resolution: int) -> bytes:
+    """Return a PDF whose pages have the same image."""
+    with SearchablePdf(resolution) as pdf:
+        for hocr in hocrs:
+            pdf.add(hocr, image)
+        return pdf.save()
 
 
 def texts(pdf: bytes) -> list[str]:
