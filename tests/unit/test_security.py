@@ -289,7 +289,7 @@ class TestForgedMessages:
         assert len(str(deliver(**changes))) < 1000
 
     def test_json_is_all_that_the_app_accepts(self, settings: Settings) -> None:
-        app = make_app(settings.model_copy(update={"redis_url": SecretStr("memory://")}))
+        app = make_app(settings.model_copy(update={"redis_url": SecretStr("redis://broker")}))
 
         assert app.conf.accept_content == ["json"]
         assert app.conf.task_serializer == "json"
