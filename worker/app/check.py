@@ -17,7 +17,9 @@ from contract.errors import TraceOcrError, UsageError
 from contract.lines import Line
 from contract.logs import configure_logging
 from contract.model_store import ModelStore
+from contract.printable import printable, printable_json
 from contract.records import Item
+from contract.redaction import redacted
 from contract.settings import Settings, load_settings
 from contract.storage import Storage
 from worker.app.launcher import child_environment, devices_of
@@ -101,9 +103,9 @@ def main(name: str, image: str = "") -> None:
         settings = settings.model_copy(update={"devices": device})
         found = check_model(name, _read(image) if image else drawn_image(), settings)
     except TraceOcrError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(redacted(str(error)))}\n")
         sys.exit(error.exit_code)
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
+    sys.stdout.write(printable_json(msgspec.json.format(msgspec.json.encode(found)).decode()) + "\n")
 
 
 def _read(image: str) -> bytes:
