@@ -168,7 +168,9 @@ VISIBLE = r"a\x1b[2J\x9b31m\u202e\nfaked"
         ),
         lambda console: render.print_summary(console, SUMMARY, HOSTILE),
         lambda console: render.print_summary(console, {**SUMMARY, "passed_over": {HOSTILE: 1}}, "/data/out"),
-        lambda console: render.print_models(console, [CatalogueEntry("parseq", "recognition", "", HOSTILE)]),
+        lambda console: render.print_models(
+            console, [CatalogueEntry(HOSTILE, "crnn", "recognition", "", "")]
+        ),
         lambda console: show_progress(console, dataclasses.replace(STATUS, id=HOSTILE)),
     ],
     ids=["source", "output", "error", "wait", "worker", "summary's output", "reason", "store", "progress"],

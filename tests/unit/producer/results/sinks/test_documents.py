@@ -43,6 +43,7 @@ def write_exports(workspace: Workspace, chunk: int, *ids: str) -> None:
     pages_of = {name: name.partition("#page=")[2] for name in ids if "image" not in name}
     items = [Item(name, "/scans/a", page=int(pages_of.get(name) or 0) or None) for name in ids]
     workspace.store.replace(workspace.chunk(chunk), encode_lines(items))
+    workspace.store.replace(workspace.part(chunk), encode_lines([{"id": name} for name in ids]))
     pages = [PageExport(name, name, f"<html><body><div>{name}</div></body></html>") for name in ids]
     workspace.store.replace(workspace.page_exports(chunk), encode_lines(pages))
     with pikepdf.new() as document:
