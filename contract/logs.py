@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -67,10 +68,7 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 
 def escape(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Show the control characters in an event, at any depth; only tracebacks keep their newlines."""
-    return {
-        key: in_texts(lambda text, lines=key in _LONG: printable(text, lines=lines), value)
-        for key, value in event.items()
-    }
+    return {key: in_texts(partial(printable, lines=key in _LONG), value) for key, value in event.items()}
 
 
 def _renderers(settings: "Settings") -> list[structlog.typing.Processor]:

@@ -4,7 +4,6 @@ Imports nothing slow: failures are printed through this module too.
 """
 
 import shutil
-import sys
 from typing import IO, TYPE_CHECKING, cast
 
 import click
@@ -39,8 +38,11 @@ def copy_json_lines(stream: "TranslatedStream", target: IO[bytes]) -> None:
 
 def show_usage_error(error: click.ClickException) -> None:
     """Print what click says about a wrong command line, which may repeat any number of arguments."""
-    error.message = _shortened(printable(error.message or ""))
-    error.show(sys.stderr)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context:
+        hint = f"Try '{context.command_path} {context.help_option_names[0]}' for help."
+        click.echo(f"{context.get_usage()}\n{hint}\n", err=True)
+    echo(f"Error: {_shortened(printable(error.format_message()))}", err=True)
 
 
 def _shortened(text: str) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import gzip
 import zlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 from contract.errors import SourceError, StorageError, StorageUnavailableError
 from contract.storage import Store, answers
@@ -56,7 +56,7 @@ def unpacked(name: str, stream: Readable) -> Iterator[Readable]:
     if not head.startswith(GZIP):
         yield whole
         return
-    with gzip.GzipFile(fileobj=whole, mode="rb") as file:  # type: ignore[call-overload] - it only reads
+    with gzip.GzipFile(fileobj=cast("IO[bytes]", whole), mode="rb") as file:
         yield _Unpacked(name, whole, file)
 
 
