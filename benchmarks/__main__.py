@@ -1,5 +1,6 @@
 """`python -m benchmarks`: measure, print the table with pass or fail, and write it with its plots."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from benchmarks.end_to_end import MOBILENET, VGG, end_to_end, make_scene
 from benchmarks.pages import pages
 from benchmarks.plots import draw
 from benchmarks.rows import RESULTS, Row, fill, write
+from contract.telemetry import switch_off_telemetry
 
 Details = dict[str, dict[str, Any]]
 Part = Callable[[Path], tuple[list[Row], Details]]
@@ -42,6 +44,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
 @click.option("--readme", is_flag=True, help="Write the table into the README too.")
 def main(names: tuple[str, ...], full: bool, readme: bool) -> None:
     """Measure the parts named, or all; exit with 1 if a row misses its target twice."""
+    switch_off_telemetry(os.environ)
     rows: list[Row] = []
     details: Details = {}
     for name in names or PARTS:

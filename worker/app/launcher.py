@@ -17,6 +17,7 @@ from contract.child_processes import die_with_parent, python_module
 from contract.errors import SettingsError, TraceOcrError, WorkerLostError
 from contract.logs import configure_logging
 from contract.settings import load_settings, variable_of
+from contract.telemetry import SWITCHES
 from worker.monitoring.watchdog import STALLED_STATUS
 
 POLL_SECONDS = 0.2
@@ -77,6 +78,7 @@ def child_environment(device: str, environment: Mapping[str, str]) -> dict[str, 
     visible = "" if device == "cpu" else device
     return {
         **MALLOC,
+        **SWITCHES,
         **environment,
         # CUDA's default order puts the fastest GPU first; this is the order of nvidia-smi and NVML.
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

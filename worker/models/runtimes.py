@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from contract.errors import SettingsError
 from contract.model_store import doctr_cache
+from contract.telemetry import switch_off_telemetry
 from worker.kernels.normalise import Normaliser
 from worker.kernels.pixels import Pixels
 
@@ -154,6 +155,8 @@ class OnnxRuntime:
     precision = "float32"
 
     def __init__(self, graph: Path, cfg: dict[str, Any], cut: Cut = CROPS) -> None:
+        # A worker has the switches from its launcher; benchmarks and other programs come here directly.
+        switch_off_telemetry(os.environ)
         import onnxruntime
 
         cores = torch.get_num_threads()

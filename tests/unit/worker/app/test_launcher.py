@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from contract.errors import SettingsError, WorkerLostError
+from contract.telemetry import SWITCHES
 from worker.app import launcher
 from worker.app.launcher import (
     FIRST_BACKOFF_SECONDS,
@@ -75,6 +76,7 @@ class TestPinning:
 
         assert environment == {
             **MALLOC,
+            **SWITCHES,
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": visible,
             "TRACE_OCR_DEVICES": device,
