@@ -137,6 +137,12 @@ class Settings(BaseSettings, JobDefaults):
     reconcile_seconds: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="seconds between comparisons of plan, parts and queue"
     )
+    chunk_share: float = Field(
+        0.25,
+        ge=0,
+        le=0.5,
+        description="share of a worker's time that is kept for chunks while uploads keep coming",
+    )
     shutdown_grace_seconds: float = Field(
         60.0,
         ge=0,
@@ -157,7 +163,12 @@ class Settings(BaseSettings, JobDefaults):
     )
     api_max_bytes: int = Field(64 * 2**20, ge=1, description="maximum bytes of a request body")
     api_max_files: int = Field(256, ge=1, description="maximum files uploaded in one request")
-    api_max_pages: int = Field(64, ge=1, description="maximum pages of one uploaded PDF")
+    api_max_pages: int = Field(64, ge=1, description="maximum pages of all PDFs uploaded in one request")
+    api_max_pixels: int = Field(
+        1_000_000_000,
+        ge=1,
+        description="maximum pixels of all images in one request, and of one PDF",
+    )
     api_queue_limit: int = Field(
         2048, ge=1, description="maximum uploads that wait for workers; more are answered 429"
     )
@@ -165,6 +176,12 @@ class Settings(BaseSettings, JobDefaults):
         256 * 2**20,
         ge=1,
         description="maximum bytes of waiting uploads per API process; more are answered 429",
+    )
+    api_key_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="share of api_queue_limit and api_queue_bytes that one API key may take, per API process",
     )
     api_request_seconds: float = Field(
         60.0, gt=0, allow_inf_nan=False, description="seconds that an uploaded file may wait for its result"

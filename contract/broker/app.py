@@ -99,6 +99,8 @@ def make_redis(settings: "Settings", *, retries: int = RETRIES, raw: bool = Fals
             url,
             **over_network,
             decode_responses=not raw,
+            # Foreign bytes become a wrong text, which its reader refuses, not an error of the client.
+            encoding_errors="replace",
             socket_timeout=SOCKET_SECONDS,
             socket_connect_timeout=CONNECT_SECONDS,
             health_check_interval=HEALTH_CHECK_SECONDS,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -14,6 +15,8 @@ PEEK = 500
 
 _UNACKED = "unacked"
 
+_CHUNK = re.compile("[0-9]{1,6}")
+
 UNACKED_INDEX = "unacked_index"
 """Kombu's sorted set of delivery tag -> time of delivery. A message whose tag is older than the visibility
 timeout is delivered again. Kombu has no way to renew a tag, so workers update the key directly
@@ -25,7 +28,7 @@ def waiting_chunks(client: redis.Redis, namespace: str, job: str) -> set[int]:
     return {
         int(chunk)
         for owner, _, chunk in (identity.rpartition("/") for identity in _waiting(client, namespace))
-        if owner == job and chunk.isdigit()
+        if owner == job and _CHUNK.fullmatch(chunk)
     }
 
 
@@ -37,6 +40,12 @@ def queue_depth(client: redis.Redis, namespace: str) -> int:
 def queue_lengths(client: redis.Redis, namespace: str) -> dict[str, int]:
     """Return the number of messages that wait in each queue."""
     return {name: client.llen(name) for name in queue_names(namespace)}
+
+
+def chunks_wait(client: redis.Redis, namespace: str) -> bool:
+    """Return whether the chunk of any job waits in a queue."""
+    _, *queues = queue_names(namespace)
+    return any(client.llen(name) for name in queues)
 
 
 def unacked_messages(client: redis.Redis) -> int:

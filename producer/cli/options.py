@@ -33,8 +33,10 @@ API = (
     "api_max_bytes",
     "api_max_files",
     "api_max_pages",
+    "api_max_pixels",
     "api_queue_limit",
     "api_queue_bytes",
+    "api_key_share",
     "api_request_seconds",
 )
 FLOWER = ("flower_address", "flower_port", "flower_database")
@@ -48,7 +50,7 @@ SECTIONS = {
     "Models": MODELS,
     "Images": IMAGES,
     "Storage": STORAGE,
-    "Redis and delivery": (*REDIS, *DELIVERY, "reconcile_seconds", "shutdown_grace_seconds"),
+    "Redis and delivery": (*REDIS, *DELIVERY, "chunk_share", "reconcile_seconds", "shutdown_grace_seconds"),
     "HTTP API": API,
     "Flower": FLOWER,
     "Log": LOGS,

@@ -10,7 +10,12 @@ from producer.cli import options
 
 @options.command()
 @options.with_settings(
-    *options.MODELS, *options.IMAGES, *options.WATCHING, *options.DELIVERY, "shutdown_grace_seconds"
+    *options.MODELS,
+    *options.IMAGES,
+    *options.WATCHING,
+    *options.DELIVERY,
+    "chunk_share",
+    "shutdown_grace_seconds",
 )
 def worker(settings: Settings) -> None:
     """Read chunks until stopped: one process per device, restarted if it dies."""

@@ -11,8 +11,10 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
+from redis import Redis
 
 from contract.broker.app import make_app, make_redis, queue_names
+from contract.broker.depths import chunks_wait
 from contract.broker.ledger import Ledger
 from contract.broker.reports import Reporter, make_reporter
 from contract.broker.uploads import Uploads
@@ -23,8 +25,10 @@ from contract.settings import Settings, load_settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from worker.app.tasks import register_tasks
+from worker.app.transport import use_transport
 from worker.images.isolation import DecoderPool, IsolatedDecoder
 from worker.jobs.context import WorkerContext
+from worker.jobs.share import ChunkShare
 from worker.kinds import make_pipeline
 from worker.models.detection import load_detector
 from worker.models.orientation import load_orientation
@@ -40,8 +44,11 @@ CHUNKS_IN_FLIGHT = 2
 """While one chunk is on the device, the next is fetched and decoded."""
 
 
-def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext:
+def make_context(settings: Settings, name: str, client: Redis) -> WorkerContext:
     """Return the context that all chunks of the process share.
+
+    Args:
+        client: a client with decode_responses=True
 
     Raises:
         SettingsError: no allowed roots are set, or the device does not exist
@@ -58,7 +65,7 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
         settings=settings,
         storage=storage,
         roots=AllowedRoots(settings.allowed_roots),
-        ledger=ledger,
+        ledger=Ledger(client, settings.namespace),
         models=make_models(settings, storage, metrics),
         executor=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
         fetchers=ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch"),
@@ -68,6 +75,7 @@ def make_context(settings: Settings, name: str, ledger: Ledger) -> WorkerContext
             lambda: IsolatedDecoder(settings.max_pixels, settings.decode_seconds, settings.decode_memory)
         ),
         uploads=Uploads(make_redis(settings, raw=True), settings.namespace),
+        share=ChunkShare(settings.chunk_share, lambda: chunks_wait(client, settings.namespace)),
         watchdog=Watchdog(settings.stall_seconds),
         metrics=metrics,
     )
@@ -98,8 +106,9 @@ def serve(settings: Settings) -> None:
     """
     name = f"{_device_name(settings.devices)}@{socket.gethostname()}"
     client = make_redis(settings)
-    context = make_context(settings, name, Ledger(client, settings.namespace))
+    context = make_context(settings, name, client)
     app = make_app(settings)
+    use_transport(app, context.share, queue_names(settings.namespace)[0])
     register_tasks(app, context, client)
     device = context.metrics.device.label()
     reporter = make_reporter(settings, "worker", name, device, lambda: _figures(context))

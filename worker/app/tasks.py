@@ -47,14 +47,16 @@ def register_tasks(app: Celery, context: WorkerContext, client: Redis) -> None:
         @app.task(name=task_for(kind), bind=True, acks_late=True)
         def chunk(self: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
             tag = str(self.request.properties["delivery_tag"])  # type: ignore[index]
-            return run_message(kind, args, payload, context, lambda: renew_lease(client, tag))
+            with context.share.taken("chunk"):
+                return run_message(kind, args, payload, context, lambda: renew_lease(client, tag))
 
     for kind in KINDS:
         register(kind)
 
     @app.task(name=UPLOADS_TASK, bind=True, acks_late=True)
     def uploads(_: Task[Any, Any], *args: Any, **payload: Any) -> dict[str, object]:
-        return run_nudge(args, payload, context)
+        with context.share.taken("uploads"):
+            return run_nudge(args, payload, context)
 
 
 def run_message(

@@ -14,6 +14,7 @@ from contract.storage.roots import AllowedRoots
 from worker.images.decode import File
 from worker.images.files import Decoder
 from worker.images.isolation import DecoderPool
+from worker.jobs.share import ChunkShare
 from worker.models.pool import Models
 from worker.monitoring.metrics import WorkerMetrics
 from worker.monitoring.watchdog import Watchdog
@@ -39,6 +40,7 @@ class WorkerContext:
     unfit: threading.Event
     decoders: DecoderPool
     uploads: Uploads
+    share: ChunkShare
     watchdog: Watchdog
     metrics: WorkerMetrics
 
@@ -49,6 +51,7 @@ class WorkerContext:
         on_alive: Callable[[], None],
         *,
         attempt: int = 1,
+        careful: bool = False,
         remote: bool = False,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> ChunkRun:
@@ -59,14 +62,17 @@ class WorkerContext:
             fetch: item -> its file
             on_alive: called for each item and batch, for the watchdog
             attempt: which run of the chunk this is, counted from 1
+            careful: decode images in child processes; the second run of a chunk always does, because the
+                previous run ended without a result: its worker died
             remote: files come over a network, so separate threads fetch them
             on_progress: called with the number of items read
         """
         settings = self.settings
         return ChunkRun(
             fetch=fetch,
-            # The previous run ended without a result: its worker died, so decode in child processes.
-            decode=Decoder(self.decoders, settings.max_pixels, pipeline.decoding, careful=attempt > 1),
+            decode=Decoder(
+                self.decoders, settings.max_pixels, pipeline.decoding, careful=careful or attempt > 1
+            ),
             attempt=attempt,
             pool=self.executor,
             window=max(pipeline.prefetch, settings.decode_threads),

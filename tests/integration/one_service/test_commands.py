@@ -125,8 +125,14 @@ def test_a_forged_message_is_dropped_with_a_log_line_and_the_worker_lives(servic
         {"command": "rm"},
     ):
         app.send_task("trace_ocr.recognition", kwargs=payload)
+    # and what is no message at all, in a queue and among the commands that Flower sends
+    broker = redis.Redis.from_url(service.redis_url)
+    junk = (b"\xff\xfe", b"null", b"[]", b"{}", b'{"headers": {"task": ["x"]}}', b"[" * 60_000)
+    broker.lpush("trace-ocr.recognition", *junk)
+    for one in junk:
+        broker.publish("/0.celery.pidbox", one)
 
-    worker.wait_for("message_dropped", count=4)
+    worker.wait_for("message_dropped", count=4 + len(junk))
     with service.client() as client:
         client.submit(service.crops(1), service.folder()).wait(timeout=60)
 

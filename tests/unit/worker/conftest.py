@@ -28,6 +28,7 @@ from worker.images.decode import DecodedImage, decode_crop, decode_image
 from worker.images.decoding import Request
 from worker.images.documents import PageReader
 from worker.jobs.chunk import WorkerContext
+from worker.jobs.share import ChunkShare
 from worker.kernels.pixels import Pixels
 from worker.kernels.preprocess import CropMap, PreparedCrop
 from worker.models.ctc import Prediction
@@ -211,6 +212,9 @@ class FakeDecoders:
     def page_count(self, path: Path) -> int:
         return page_count(path)
 
+    def page_sizes(self, path: Path, pages: int, resolution: int) -> tuple[int, ...]:
+        return self._pages.sizes(path, pages, resolution)
+
 
 @pytest.fixture
 def isolated() -> FakeDecoders:
@@ -242,6 +246,7 @@ def context(
         unfit=threading.Event(),
         decoders=isolated,  # type: ignore[arg-type]
         uploads=uploads,
+        share=ChunkShare(settings.chunk_share, lambda: False),
         watchdog=Watchdog(settings.stall_seconds),
         metrics=WorkerMetrics(Device("cpu")),
     )

@@ -92,6 +92,7 @@ def test_every_secret_is_marked_as_one() -> None:
         ("precision", ["run", "models", "worker"]),
         # `run` sets its own grace for running chunks.
         ("shutdown_grace_seconds", ["worker"]),
+        ("chunk_share", ["worker"]),
         ("reconcile_seconds", ["run", "control"]),
         ("flower_port", ["flower"]),
     ],
