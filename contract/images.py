@@ -39,6 +39,20 @@ def decode_rgb(data: bytes, max_pixels: int) -> tuple[Image.Image, str | None]:
     return decoded, f"first of {frames} frames" if frames > 1 else None
 
 
+def pixels_of(data: bytes) -> int | None:
+    """Return the number of pixels of an image's first frame, as its header gives it; 0 for no image.
+
+    None for WebP, which cannot be opened without the memory for all of its pixels.
+    """
+    if data.startswith(b"RIFF"):
+        return None
+    try:
+        width, height = _open(data).size
+    except ItemError:
+        return 0
+    return width * height
+
+
 def check_pixels(width: int, height: int, max_pixels: int, what: str = "") -> None:
     """Raise ItemError if an image has too many pixels; `what` names the image in the message."""
     if width * height > max_pixels:

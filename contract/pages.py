@@ -27,15 +27,29 @@ def render(document: Any, number: int, resolution: int, max_pixels: int) -> Any:
     try:
         page = document[number - 1]
         scale = resolution / POINTS_PER_INCH
-        # Rounded as pypdfium2 does.
-        width, height = (math.ceil(side * scale) for side in page.get_size())
-        check_pixels(width, height, max_pixels, f"page {number}: ")
+        check_pixels(*_size(page, scale), max_pixels, f"page {number}: ")
         return page.render(scale=scale, rev_byteorder=True)
     except (ItemError, MemoryError):
         raise
     # Any exception: pypdfium2 raises its own error, ValueError or OSError for damaged pages.
     except Exception as error:
         raise _damaged_page(number, error) from error
+
+
+def pixels_of_page(document: Any, number: int, resolution: int) -> int:
+    """Return the pixels of a page of an opened PDF without rendering it; 0 for a damaged page."""
+    try:
+        width, height = _size(document[number - 1], resolution / POINTS_PER_INCH)
+    # Any exception, as above; rendering the page says what is wrong.
+    except Exception:
+        return 0
+    return width * height
+
+
+def _size(page: Any, scale: float) -> tuple[int, int]:
+    # Rounded as pypdfium2 does.
+    width, height = (math.ceil(side * scale) for side in page.get_size())
+    return width, height
 
 
 def read_frame(path: Path, number: int, max_pixels: int) -> Image.Image:

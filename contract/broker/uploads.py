@@ -6,20 +6,22 @@ requests share batches. The queue carries only a nudge: a message that uploads w
 
 Keys, below the namespace:
   uploads:<kind>           list    one Ticket each, as JSON; pushed on the right, popped on the left
-  upload:<id>              string  the file's bytes; expires with the ticket
+  upload:<id>              string  the file's bytes, empty once a worker has them; expires with the ticket,
+                                   and is deleted when its sender has an answer or no longer waits
   answers:<sender>         list    one Answer each, as JSON; expires if the sender does not fetch it
 """
 
 import math
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
+import structlog
 
 from contract.kinds import KINDS
 from contract.lines import UNREADABLE
-from contract.records import Text
+from contract.records import SHOWN, Text
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -37,7 +39,8 @@ Token = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 class Ticket(msgspec.Struct, frozen=True):
     """One waiting upload. After `deadline`, in Unix seconds, its sender no longer waits for the answer.
 
-    `parameters` holds all parameters of the upload's kind.
+    `parameters` holds all parameters of the upload's kind. `max_pixels` limits the pixels of all its pages
+    together.
     """
 
     id: Token
@@ -47,6 +50,7 @@ class Ticket(msgspec.Struct, frozen=True):
     deadline: float
     max_pages: Annotated[int, msgspec.Meta(ge=1)]
     parameters: dict[str, Any] = {}
+    max_pixels: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -89,13 +93,17 @@ class Uploads:
             pipeline.llen(self._list(kind))
         return sum(cast("list[int]", pipeline.execute()))
 
-    def send(self, kind: str, uploads: list[Upload]) -> None:
-        """Add uploads to the list of their kind."""
+    def send(self, kind: str, uploads: list[Upload], *, again: bool = False) -> None:
+        """Add uploads to the list of their kind.
+
+        Args:
+            again: a worker puts back what it has taken; what was withdrawn since stays withdrawn
+        """
         pipeline = self._redis.pipeline(transaction=True)
         for upload in uploads:
             ticket = upload.ticket
             seconds = max(1, math.ceil(ticket.deadline - self._clock()))
-            pipeline.set(self._data(ticket.id), upload.data, ex=seconds)
+            pipeline.set(self._data(ticket.id), upload.data, ex=seconds, xx=again)
             pipeline.rpush(self._list(kind), msgspec.json.encode(ticket))
         # The list must expire with its tickets if no worker takes them.
         last = max((upload.ticket.deadline for upload in uploads), default=0.0)
@@ -103,7 +111,7 @@ class Uploads:
         pipeline.execute()
 
     def take(self, kind: str, count: int) -> list[Upload]:
-        """Return up to `count` uploads, oldest first; drops those past their deadline."""
+        """Return up to `count` uploads, oldest first; drops those that nobody waits for."""
         taken: list[Upload] = []
         while len(taken) < count:
             asked = count - len(taken)
@@ -117,40 +125,57 @@ class Uploads:
         """Send answers to the sender that waits for them."""
         key = self._answers(sender)
         pipeline = self._redis.pipeline(transaction=True)
+        pipeline.delete(*(self._data(answer.id) for answer in answers))
         pipeline.rpush(key, *(msgspec.json.encode(answer) for answer in answers))
         pipeline.expire(key, ANSWERS_SECONDS)
         pipeline.execute()
 
     def next_answers(self, sender: str, timeout: float, most: int = 256) -> list[Answer]:
-        """Wait up to `timeout` seconds for an answer; return it with up to `most` others that are ready."""
+        """Wait up to `timeout` seconds for an answer; return it with up to `most` others that are ready.
+
+        Entries that are no answers are dropped.
+        """
         key = self._answers(sender)
         first = cast("tuple[bytes, bytes] | None", self._redis.blpop([key], timeout=timeout))
         if first is None:
             return []
         more = cast("list[bytes] | None", self._redis.lpop(key, most)) or []
-        return [msgspec.json.decode(value, type=Answer) for value in (first[1], *more)]
+        return list(_decoded([first[1], *more], Answer, key))
 
-    def _tickets(self, kind: str, count: int) -> list[Ticket] | None:
-        """Return the next tickets, or None if the list is empty; skips entries that are no tickets."""
-        values = cast("list[bytes] | None", self._redis.lpop(self._list(kind), count))
-        if not values:
-            return None
-        tickets = []
-        for value in values:
-            try:
-                tickets.append(msgspec.json.decode(value, type=Ticket))
-            except UNREADABLE:
-                continue
-        return tickets
+    def withdraw(self, kind: str, tickets: Sequence[Ticket]) -> None:
+        """Remove uploads that nobody waits for: they no longer count, and a worker that has some stops."""
+        pipeline = self._redis.pipeline(transaction=True)
+        for ticket in tickets:
+            pipeline.lrem(self._list(kind), 1, msgspec.json.encode(ticket))  # type: ignore[arg-type]
+            pipeline.delete(self._data(ticket.id))
+        pipeline.execute()
 
-    def _with_data(self, tickets: list[Ticket]) -> list[Upload]:
+    def waited_for(self, tickets: Sequence[Ticket]) -> set[str]:
+        """Return the ids of the taken uploads whose sender still waits."""
         pipeline = self._redis.pipeline(transaction=False)
         for ticket in tickets:
-            pipeline.getdel(self._data(ticket.id))
+            pipeline.exists(self._data(ticket.id))
+        there = pipeline.execute()
+        return {ticket.id for ticket, is_there in zip(tickets, there, strict=True) if is_there} - {
+            ticket.id for ticket in tickets if ticket.deadline <= self._clock()
+        }
+
+    def _tickets(self, kind: str, count: int) -> list[Ticket] | None:
+        """Return the next tickets, or None if the list is empty; drops entries that are no tickets."""
+        values = cast("list[bytes] | None", self._redis.lpop(self._list(kind), count))
+        return list(_decoded(values, Ticket, self._list(kind))) if values else None
+
+    def _with_data(self, tickets: list[Ticket]) -> list[Upload]:
+        """Take the uploads' bytes; their keys stay, empty, for as long as their senders wait."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for ticket in tickets:
+            pipeline.set(self._data(ticket.id), b"", xx=True, keepttl=True, get=True)
+        # A key of another type is an error in its place, and no reason to lose the other uploads.
+        taken = pipeline.execute(raise_on_error=False)
         return [
             Upload(ticket, data)
-            for ticket, data in zip(tickets, pipeline.execute(), strict=True)
-            if data is not None
+            for ticket, data in zip(tickets, taken, strict=True)
+            if isinstance(data, bytes)
         ]
 
     def _list(self, kind: str) -> str:
@@ -161,3 +186,15 @@ class Uploads:
 
     def _answers(self, sender: str) -> str:
         return f"{self._prefix}answers:{sender}"
+
+
+E = TypeVar("E", Ticket, Answer)
+
+
+def _decoded(values: Iterable[bytes], kind: type[E], key: str) -> Iterator[E]:
+    """Yield the entries of a list; what is not of their type is dropped with a log line."""
+    for value in values:
+        try:
+            yield msgspec.json.decode(value, type=kind)
+        except UNREADABLE as error:
+            structlog.get_logger().error("entry_dropped", key=key, error=str(error)[:SHOWN])

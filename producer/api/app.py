@@ -40,7 +40,7 @@ from producer.api.security.access import KeyGate
 from producer.api.security.bounds import BodyLimit, SafeHeaders
 from producer.api.services import NoWorkerError, Services
 from producer.api.submission import IdempotencyConflictError
-from producer.api.uploads.desk import BusyError, TooSlowError
+from producer.api.uploads.desk import BusyError, SenderGoneError, TooSlowError
 
 WEB_UI = Path(__file__).with_name("page")
 
@@ -61,6 +61,8 @@ STATUS_OF: dict[type[TraceOcrError], int] = {
     NoWorkerError: 503,
     BusyError: 429,
     TooSlowError: 504,
+    # As nginx counts it: nobody gets this answer, and it is no failure of the service.
+    SenderGoneError: 499,
     JobError: 409,
     UsageError: 400,
     TraceOcrError: 503,

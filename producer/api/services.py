@@ -17,6 +17,7 @@ from producer.api.security.keys import Keyring
 from producer.api.submission import IdempotencyKeys, Submission
 from producer.api.uploads.desk import UploadDesk
 from producer.session import Session
+from producer.sources.document_pages import PageCounter
 
 RETRIES = 1
 """Retries of one Redis command: an HTTP caller is better served by an early error than by a long wait."""
@@ -59,6 +60,11 @@ class Services(Session):
     def desk(self) -> UploadDesk:
         """Sends uploads to the workers and returns their answers."""
         return UploadDesk(self.settings, self.uploads, make_app(self.settings))
+
+    @cached_property
+    def page_counter(self) -> PageCounter:
+        """Counts the pages of uploaded PDFs, in child processes."""
+        return PageCounter(self.storage, None, self.settings.max_bytes)
 
     @cached_property
     def workers(self) -> WorkerWatch:

@@ -92,9 +92,10 @@ class PageCounter:
         if not 0 < store.size(location) <= self._max_bytes:
             return None
         with store.local_copy(location) as path:
-            return self._counted(str(path))
+            return self.count_file(str(path))
 
-    def _counted(self, path: str) -> int | None:
+    def count_file(self, path: str) -> int | None:
+        """Return the number of pages of a local file; None as for `count`."""
         with self._children.lent() as child:
             try:
                 return child.ask(Request(path), Reply, COUNT_SECONDS)[0].pages

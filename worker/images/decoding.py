@@ -23,12 +23,13 @@ class Request(msgspec.Struct, frozen=True):
     """What to decode: an image whose bytes follow, or a page of a document.
 
     Args:
+        kind: `sizes` asks for the pixels of pages 1 to `page` of a PDF
         path: of the document
         page: counted from 1; 0 asks for the number of pages
         resolution: dots per inch, for PDFs
     """
 
-    kind: Literal["crop", "image", "page"]
+    kind: Literal["crop", "image", "page", "sizes"]
     path: str = ""
     page: int = 0
     resolution: int = POINTS_PER_INCH
@@ -36,16 +37,17 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The name of the request in messages."""
-        if self.kind != "page":
+        if self.kind in ("crop", "image"):
             return "the image"
         return f"page {self.page}" if self.page else "the document"
 
 
 class Reply(msgspec.Struct):
-    """The child's answer: an image's shape, (height, width, 3), a number of pages, or an error."""
+    """The child's answer: an image's shape, (height, width, 3), pages or their pixels, or an error."""
 
     shape: tuple[_Side, _Side, Literal[3]] | None = None
     pages: Annotated[int, msgspec.Meta(ge=0, le=MAX_PAGES)] = 0
+    sizes: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] = ()
     note: str | None = None
     code: ErrorCode | None = None
     message: str = ""
@@ -75,6 +77,8 @@ class Decoding:
 
     def _answer(self, request: Request, data: bytearray) -> tuple[Reply, Pixels | bytes]:
         path = Path(request.path)
+        if request.kind == "sizes":
+            return Reply(sizes=self._documents.sizes(path, request.page, request.resolution)), b""
         if request.kind == "page" and not request.page:
             return Reply(pages=page_count(path)), b""
         if request.kind == "page":

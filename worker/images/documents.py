@@ -10,7 +10,7 @@ import numpy as np
 
 from contract.documents import opened_pdf
 from contract.errors import ErrorCode, ItemError, TooManyBytesError
-from contract.pages import read_frame, render
+from contract.pages import pixels_of_page, read_frame, render
 from contract.storage import Storage, is_remote
 from contract.storage.roots import AllowedRoots
 from worker.images.decode import DecodedImage, as_item_errors
@@ -42,6 +42,11 @@ class PageReader:
         bitmap = render(self._pdf(path), number, resolution, self._max_pixels)
         # A copy, so that the page's bitmap is freed.
         return DecodedImage(np.array(bitmap.to_numpy()[:, :, :3]))
+
+    def sizes(self, path: Path, pages: int, resolution: int) -> tuple[int, ...]:
+        """Return the pixels that pages 1 to `pages` of a PDF will have; raises ItemError as `page`."""
+        document = self._pdf(path)
+        return tuple(pixels_of_page(document, number, resolution) for number in range(1, pages + 1))
 
     def _pdf(self, path: Path) -> Any:
         key = str(path), path.stat().st_mtime_ns

@@ -48,6 +48,10 @@ class IsolatedDecoder:
         """Return how many pages a document has; raises ItemError as `contract.documents.page_count`."""
         return self._answer(Request("page", str(path)), b"")[0].pages
 
+    def page_sizes(self, path: Path, pages: int, resolution: int) -> tuple[int, ...]:
+        """Return the pixels of the first pages of a PDF at a resolution; raises ItemError as `page_count`."""
+        return self._answer(Request("sizes", str(path), pages, resolution), b"")[0].sizes
+
     def close(self) -> None:
         """End the child, if one runs."""
         self._child.close()

@@ -2,10 +2,12 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import pydantic
 import structlog
 
 from contract.broker.uploads import Answer, Upload
@@ -16,12 +18,14 @@ from contract.errors import (
     ModelUnavailableError,
     UnfitWorkerError,
 )
+from contract.images import pixels_of
 from contract.kinds import KINDS
 from contract.kinds.base import Kind, Parameters
 from contract.lines import ErrorLine, Line
 from contract.records import Item, Nudge
 from worker.images.decode import File
 from worker.jobs.context import WorkerContext
+from worker.jobs.senders import AbandonedUploadsError, Senders
 from worker.kinds import make_pipeline
 from worker.monitoring.metrics import UPLOAD
 from worker.pipeline.run import Pipeline
@@ -30,19 +34,25 @@ MAX_ROUNDS = 16
 """Maximum batches of uploads read for one nudge. Further uploads have their own nudges; without a limit, jobs
 would wait as long as uploads keep coming."""
 
+LARGE_PIXELS = 20_000_000
+"""An image with more is decoded in a child process, whose memory is bounded: a page of A4 at 400 dpi has 15
+million. Uploads have no second, careful run as chunks have."""
+
 
 def read_uploads(nudge: Nudge, context: WorkerContext) -> dict[str, object]:
     """Read the waiting uploads of the nudge's kind, batch by batch; return what Flower shows of it.
 
     A nudge whose worker died leaves its uploads behind, so each one reads all waiting uploads, not only its
-    own.
+    own, unless it is the chunks' turn.
 
     Raises:
         InterruptedChunkError: the worker is stopping; the uploads it has taken wait again
         UnfitWorkerError: this process cannot read any upload; the uploads it has taken wait again
     """
     counts: Counter[str] = Counter(ok=0, failed=0)
-    for _ in range(MAX_ROUNDS):
+    for number in range(MAX_ROUNDS):
+        if number and context.share.uploads_must_end():
+            break
         uploads = context.uploads.take(nudge.kind, nudge.batch_size)
         if not uploads:
             break
@@ -55,83 +65,157 @@ def read_uploads(nudge: Nudge, context: WorkerContext) -> dict[str, object]:
 
 def _answers(uploads: list[Upload], nudge: Nudge, context: WorkerContext) -> list[Answer]:
     """Return one answer per upload; on an error every sender still gets an answer."""
-    try:
-        answers: dict[str, Answer] = {}
-        kind = KINDS[nudge.kind]
-        for parameters, alike in _alike(uploads, kind):
-            answers.update((answer.id, answer) for answer in _read(alike, kind, parameters, context))
-        return [answers[upload.ticket.id] for upload in uploads]
-    except (InterruptedChunkError, UnfitWorkerError):
-        context.uploads.send(nudge.kind, uploads)
-        raise
-    except ModelUnavailableError as error:
-        return [Answer(upload.ticket.id, error=str(error), fault="server") for upload in uploads]
-    except Exception:
-        structlog.get_logger().exception("uploads_failed", worker=context.name, uploads=len(uploads))
-        reason = "reading the file failed: the worker's log says why"
-        return [Answer(upload.ticket.id, error=reason, fault="server") for upload in uploads]
+    answers: dict[str, Answer] = {}
+    senders = Senders(context.uploads, [upload.ticket for upload in uploads])
+    for parameters, alike in _alike(uploads, KINDS[nudge.kind], answers):
+        try:
+            read = _Reading(alike, KINDS[nudge.kind], parameters, senders, context).answers()
+        except (InterruptedChunkError, UnfitWorkerError):
+            context.uploads.send(nudge.kind, uploads, again=True)
+            raise
+        except AbandonedUploadsError as error:
+            structlog.get_logger().info("uploads_abandoned", worker=context.name, uploads=len(alike))
+            read = _failed(alike, str(error))
+        except ModelUnavailableError as error:
+            read = _failed(alike, str(error))
+        except Exception:
+            structlog.get_logger().exception("uploads_failed", worker=context.name, uploads=len(alike))
+            read = _failed(alike, "reading the file failed: the worker's log says why")
+        answers.update((answer.id, answer) for answer in read)
+    return [answers[upload.ticket.id] for upload in uploads]
 
 
-def _alike(uploads: list[Upload], kind: Kind) -> Iterator[tuple[Parameters, list[Upload]]]:
-    """Yield groups of uploads with the same parameters; the oldest upload's tuning applies to its group."""
+def _alike(
+    uploads: list[Upload], kind: Kind, answers: dict[str, Answer]
+) -> Iterator[tuple[Parameters, list[Upload]]]:
+    """Yield groups of uploads with the same parameters; the oldest upload's tuning applies to its group.
+
+    An upload whose parameters are not those of its kind gets its answer here.
+    """
     alike: dict[bytes, tuple[Parameters, list[Upload]]] = {}
     for upload in uploads:
-        parameters = kind.parameters.model_validate(upload.ticket.parameters)
+        try:
+            parameters = kind.parameters.model_validate(upload.ticket.parameters)
+        except pydantic.ValidationError as error:
+            structlog.get_logger().error("upload_dropped", upload=upload.ticket.id, error=str(error))
+            answers[upload.ticket.id] = _failed([upload], "the upload's parameters are not valid")[0]
+            continue
         key = msgspec.json.encode(kind.identity(parameters), order="sorted")
         alike.setdefault(key, (parameters, []))[1].append(upload)
     yield from alike.values()
 
 
-def _read(uploads: list[Upload], kind: Kind, parameters: Parameters, context: WorkerContext) -> list[Answer]:
-    pipeline = make_pipeline(kind.name, parameters, context.models)
-    refusals: dict[int, Answer] = {}
-    items: list[Item] = []
-    with tempfile.TemporaryDirectory(prefix="trace-ocr-upload-") as folder:
-        documents: dict[int, Path] = {}
-        for index, upload in enumerate(uploads):
-            if upload.ticket.media_type == "application/pdf":
-                documents[index] = Path(folder, f"{index}.pdf")
-                documents[index].write_bytes(upload.data)
-            try:
-                items += _pages(index, upload, documents.get(index), context)
-            except ItemError as error:
-                refusals[index] = _refusal(upload, error.message)
-        lines = _lines(
-            items, lambda item: documents.get(int(item.id)) or uploads[int(item.id)].data, pipeline, context
-        )
-    owned: dict[int, list[Line]] = {index: [] for index in range(len(uploads))}
-    for item, line in zip(items, lines, strict=True):
-        owned[int(item.id)].append(line)
-    return [refusals.get(index) or _answer(uploads[index], read) for index, read in owned.items()]
+@dataclass(frozen=True)
+class _Page:
+    """A page of an upload; the id of its item is the upload's index. An image is one page.
+
+    `pixels` is how many it will have by its header; `isolated` pages are decoded in a child process.
+    """
+
+    item: Item
+    pixels: int
+    isolated: bool = False
 
 
-def _pages(index: int, upload: Upload, document: Path | None, context: WorkerContext) -> Iterator[Item]:
-    """Yield the upload's pages as items; the id of each is the upload's index. An image is one page."""
-    ticket = upload.ticket
-    if document is None:
-        yield Item(str(index), ticket.name)
-        return
-    with context.decoders.lent() as decoder:
-        count = decoder.page_count(document)
-    if count > ticket.max_pages:
-        raise ItemError(
-            ErrorCode.TOO_MANY_PIXELS,
-            f"the PDF has {count:,} pages, the limit is {ticket.max_pages:,}: "
-            "split it, raise TRACE_OCR_API_MAX_PAGES, or submit it as a job",
-        )
-    yield from (Item(str(index), ticket.name, page=page) for page in range(1, count + 1))
+class _Reading:
+    """One reading of uploads with the same parameters."""
 
+    def __init__(
+        self,
+        uploads: list[Upload],
+        kind: Kind,
+        parameters: Parameters,
+        senders: Senders,
+        context: WorkerContext,
+    ) -> None:
+        self._uploads, self._senders, self._context = uploads, senders, context
+        self._pipeline: Pipeline = make_pipeline(kind.name, parameters, context.models)
+        self._documents: dict[int, Path] = {}
 
-def _lines(
-    items: list[Item], fetch: Callable[[Item], File], pipeline: Pipeline, context: WorkerContext
-) -> list[Line]:
-    with context.watchdog.watching() as alive:
-        run = context.make_run(pipeline, fetch, alive)
-        lines = list(pipeline.run(items, run))
-    context.metrics.read(UPLOAD, run.timings, pipeline.batch_size)
-    failed = sum(isinstance(line, ErrorLine) for line in lines)
-    context.metrics.items(UPLOAD, len(lines) - failed, failed)
-    return lines
+    def answers(self) -> list[Answer]:
+        """Return one answer per upload; raises AbandonedUploadsError if no sender waits any more."""
+        refusals: dict[int, Answer] = {}
+        pages: list[_Page] = []
+        with tempfile.TemporaryDirectory(prefix="trace-ocr-upload-") as folder:
+            for index, upload in enumerate(self._uploads):
+                try:
+                    pages += self._pages(index, upload, Path(folder))
+                except ItemError as error:
+                    refusals[index] = _refusal(upload, error.message)
+            lines = [line for portion in self._portions(pages) for line in self._lines(portion)]
+        owned: dict[int, list[Line]] = {index: [] for index in range(len(self._uploads))}
+        for page, line in zip(pages, lines, strict=True):
+            owned[int(page.item.id)].append(line)
+        return [refusals.get(index) or _answer(self._uploads[index], read) for index, read in owned.items()]
+
+    def _pages(self, index: int, upload: Upload, folder: Path) -> Iterable[_Page]:
+        item = Item(str(index), upload.ticket.name)
+        if upload.ticket.media_type != "application/pdf":
+            pixels = pixels_of(upload.data)
+            most = self._context.settings.max_pixels
+            return [_Page(item, most if pixels is None else pixels, pixels is None or pixels > LARGE_PIXELS)]
+        self._documents[index] = folder / f"{index}.pdf"
+        self._documents[index].write_bytes(upload.data)
+        sizes = enumerate(self._sizes(upload, self._documents[index]), 1)
+        return [_Page(msgspec.structs.replace(item, page=page), pixels) for page, pixels in sizes]
+
+    def _sizes(self, upload: Upload, document: Path) -> tuple[int, ...]:
+        """Return the pixels of each page; raises ItemError if the PDF is damaged or too large."""
+        ticket = upload.ticket
+        with self._context.decoders.lent() as decoder:
+            count = decoder.page_count(document)
+            if count > ticket.max_pages:
+                raise ItemError(
+                    ErrorCode.TOO_MANY_PIXELS,
+                    f"the PDF has {count:,} pages, the limit is {ticket.max_pages:,}: "
+                    "split it, raise TRACE_OCR_API_MAX_PAGES, or submit it as a job",
+                )
+            sizes = decoder.page_sizes(document, count, self._pipeline.decoding.resolution)
+        if ticket.max_pixels and sum(sizes) > ticket.max_pixels:
+            raise ItemError(
+                ErrorCode.TOO_MANY_PIXELS,
+                f"the PDF's pages have {sum(sizes):,} pixels, the limit is {ticket.max_pixels:,}: lower "
+                "pdf_resolution, split it, or submit it as a job",
+            )
+        return sizes
+
+    def _portions(self, pages: list[_Page]) -> Iterator[list[_Page]]:
+        """Yield the pages in order, in portions that have at most `max_pixels` together, or one page.
+
+        Decoded pages wait in memory for their batch, so this bounds the memory of one reading.
+        """
+        portion: list[_Page] = []
+        pixels = 0
+        for page in pages:
+            if portion and pixels + page.pixels > self._context.settings.max_pixels:
+                yield portion
+                portion, pixels = [], 0
+            portion.append(page)
+            pixels += page.pixels
+        if portion:
+            yield portion
+
+    def _lines(self, pages: list[_Page]) -> list[Line]:
+        context, pipeline = self._context, self._pipeline
+        with context.watchdog.watching() as moved:
+
+            def alive() -> None:
+                moved()
+                self._senders.check()
+
+            run = context.make_run(pipeline, self._fetch, alive, careful=any(page.isolated for page in pages))
+            lines = list(pipeline.run([page.item for page in pages], run))
+        context.metrics.read(UPLOAD, run.timings, pipeline.batch_size)
+        failed = sum(isinstance(line, ErrorLine) for line in lines)
+        context.metrics.items(UPLOAD, len(lines) - failed, failed)
+        return lines
+
+    def _fetch(self, item: Item) -> File:
+        """Return a page's file; raises ItemError if its sender no longer waits, so that it is not decoded."""
+        index = int(item.id)
+        if not self._senders.wait_for(self._uploads[index].ticket):
+            raise ItemError(ErrorCode.TIMED_OUT, "its sender no longer waits")
+        return self._documents.get(index) or self._uploads[index].data
 
 
 def _answer(upload: Upload, lines: list[Line]) -> Answer:
@@ -145,6 +229,10 @@ def _answer(upload: Upload, lines: list[Line]) -> Answer:
 
 def _refusal(upload: Upload, message: str) -> Answer:
     return Answer(upload.ticket.id, error=f"{upload.ticket.name}: {message}", fault="upload")
+
+
+def _failed(uploads: list[Upload], reason: str) -> list[Answer]:
+    return [Answer(upload.ticket.id, error=reason, fault="server") for upload in uploads]
 
 
 def _by_sender(uploads: list[Upload], answers: list[Answer]) -> dict[str, list[Answer]]:

@@ -35,6 +35,12 @@ def check_redis(client: redis.Redis) -> Check:
     return Check(True, f"answered in {(time.perf_counter() - started) * 1000:.1f} ms")
 
 
+def check_answers(fetches: bool) -> Check:
+    """Check that this process fetches the answers to uploads."""
+    said = "answers to uploads are fetched" if fetches else "no answers are fetched: restart this API process"
+    return Check(fetches, said)
+
+
 def check_storage(roots: AllowedRoots, storage: Storage) -> Check:
     """Check that every allowed root can be read."""
     problems = list(_problems(roots, storage))

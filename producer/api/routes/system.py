@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from producer.api.monitoring.health import Check, check_processes, check_redis, check_storage
+from producer.api.monitoring.health import Check, check_answers, check_processes, check_redis, check_storage
 from producer.api.routes.problems import problems
 from producer.api.security.access import requires
 from producer.api.services import Services
@@ -69,7 +69,7 @@ def _add_open(router: APIRouter, services: Services) -> None:
 
     @router.get("/ready", responses=failing)
     def ready(response: Response) -> Health:
-        """Check what this process needs: Redis and storage. Workers are not checked. 503 if a check fails."""
+        """Check what this process needs: Redis, storage, its threads; not workers. 503 if a check fails."""
         return _judged(_own_checks(services), response)
 
     @router.get("/version")
@@ -111,6 +111,7 @@ def _own_checks(services: Services) -> dict[str, Check]:
     return {
         "redis": check_redis(services.client),
         "storage": check_storage(services.roots, services.storage),
+        "answers": check_answers(services.desk.fetches_answers()),
     }
 
 

@@ -5,17 +5,18 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, UploadFile
+from fastapi import APIRouter, Depends, Query, Request, UploadFile
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
 from contract.kinds import KINDS, optional
 from contract.kinds.base import Kind
+from contract.lines import UNREADABLE
 from contract.model_store import check_models
 from producer.api.routes.problems import problems
 from producer.api.security.access import requires
 from producer.api.services import Services
-from producer.api.uploads.files import DECIMALS, lines_of
+from producer.api.uploads.files import DECIMALS, DamagedAnswerError, lines_of
 
 SCORES = ("confidence", "detection_score")
 """Fields that are rounded over HTTP, as the Trace OCR API does; geometry is not rounded."""
@@ -28,14 +29,12 @@ def uploads_router(services: Services) -> APIRouter:
     """Return the upload routes: one per kind of job, under the kind's name."""
     refusals = problems(400, 401, 403, 413, 429, 503, 504)
     router = APIRouter(tags=["Trace OCR"], responses=refusals)
-    access = [Depends(requires("submit", services.keyring))]
     for kind in KINDS.values():
         router.post(
             f"/{kind.name}/",
             name=kind.name,
             summary=kind.help.capitalize(),
             description="JPEG, PNG, or PDF page by page. The answer has one element per file or page.",
-            dependencies=access,
             responses=_described(kind),
         )(_endpoint(kind, services))
     return router
@@ -45,14 +44,25 @@ def _endpoint(kind: Kind, services: Services) -> Callable[..., Awaitable[list[An
     # Created per kind, so that FastAPI sees the kind's parameters by name.
     query = _query(kind)
 
-    async def read(files: list[UploadFile], given: Annotated[query, Query()]) -> list[Answer]:  # type: ignore[valid-type]
+    async def read(
+        request: Request,
+        caller: Annotated[str, Depends(requires("submit", services.keyring))],
+        files: list[UploadFile],
+        given: Annotated[query, Query()],  # type: ignore[valid-type]
+    ) -> list[Answer]:
         named = _named(kind, given)
         parameters = services.settings.parameters_of(kind.name, named)
         await asyncio.to_thread(check_models, parameters.wanted_models(), services.model_store)
-        lines = await lines_of(files, kind, parameters, services)
+        lines = await lines_of(files, kind, parameters, services, caller, lambda: _gone(request))
         return [_answer(kind, name, line) for name, line in lines]
 
     return read
+
+
+async def _gone(request: Request) -> None:
+    """Return when the sender has closed its connection; call once its body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _query(kind: Kind) -> type[BaseModel]:
@@ -99,7 +109,12 @@ def _inlined(schema: Any, structs: dict[str, Any]) -> Any:
 
 
 def _answer(kind: Kind, name: str, line: bytes) -> Answer:
-    fields = msgspec.json.decode(line, type=Answer)
+    try:
+        # Decoded as a line first: the answer comes from Redis, and is not trusted.
+        msgspec.json.decode(line, type=kind.line)
+        fields = msgspec.json.decode(line, type=Answer)
+    except UNREADABLE as error:
+        raise DamagedAnswerError(f"the worker's answer for {name} is damaged: try again") from error
     kept = {key: value for key, value in fields.items() if key not in kind.unanswered}
     rounded: Answer = _rounded({**kept, "name": name})
     return rounded

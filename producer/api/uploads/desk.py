@@ -1,10 +1,14 @@
 """The upload desk: sends files of HTTP requests to the workers, and answers to the waiting requests."""
 
 import asyncio
+import contextlib
 import threading
 import time
 import uuid
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import redis
 import structlog
@@ -32,6 +36,10 @@ class TooSlowError(TraceOcrError):
     """No worker answered in time."""
 
 
+class SenderGoneError(TraceOcrError):
+    """The sender closed its connection; nobody gets the answer."""
+
+
 @dataclass(frozen=True)
 class File:
     """One file of a request."""
@@ -57,49 +65,110 @@ class UploadDesk:
 
     def __post_init__(self) -> None:
         self._pending: dict[str, asyncio.Future[Answer]] = {}
-        self._held_bytes = 0
+        self._held = Counter[str]()
+        self._held_bytes = Counter[str]()
         self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start to fetch answers for the requests of an event loop."""
-        threading.Thread(target=self._fetch, args=(loop,), name="answers", daemon=True).start()
+        self._thread = threading.Thread(target=self._fetch, args=(loop,), name="answers", daemon=True)
+        self._thread.start()
+
+    def fetches_answers(self) -> bool:
+        """Return whether answers are being fetched: without them, every request with files times out."""
+        return self._thread is not None and self._thread.is_alive()
 
     def close(self) -> None:
         """Stop fetching answers."""
         self._stop.set()
 
-    async def read(self, files: list[File], kind: Kind, parameters: Parameters) -> list[Answer]:
-        """Return the answers to the files, in order.
+    async def read(
+        self,
+        files: list[File],
+        kind: Kind,
+        parameters: Parameters,
+        caller: str,
+        gone: Callable[[], Coroutine[Any, Any, None]],
+    ) -> list[Answer]:
+        """Return the answers to the files, in order. Files whose answer nobody gets are withdrawn.
+
+        Args:
+            caller: name of the API key; empty if no key is required
+            gone: called once; returns when the sender has closed its connection
 
         Raises:
-            BusyError: too many uploads wait already
+            BusyError: too many uploads wait already, of all senders or of this one
             TooSlowError: no worker answered within `api_request_seconds`
+            SenderGoneError: the sender is gone
             BrokerError, redis.RedisError: Redis cannot be reached
         """
-        size = sum(len(file.data) for file in files)
-        if self._held_bytes and self._held_bytes + size > self.settings.api_queue_bytes:
-            raise BusyError("too many bytes wait for workers: try again in a while")
-        self._held_bytes += size
-        uploads = self._tickets(files, parameters.model_dump(mode="json"))
-        nudge = Nudge(kind.name, getattr(parameters, kind.batch))
-        loop = asyncio.get_running_loop()
-        waiting = [self._pending.setdefault(one.ticket.id, loop.create_future()) for one in uploads]
+        with self._admitted(caller, len(files), sum(len(file.data) for file in files)):
+            uploads = self._tickets(files, parameters.model_dump(mode="json"))
+            nudge = Nudge(kind.name, getattr(parameters, kind.batch))
+            loop = asyncio.get_running_loop()
+            waiting = {one.ticket.id: loop.create_future() for one in uploads}
+            self._pending.update(waiting)
+            try:
+                await asyncio.to_thread(self._send, uploads, nudge)
+                return await self._answers(list(waiting.values()), gone)
+            finally:
+                for one in waiting:
+                    self._pending.pop(one, None)
+                unanswered = [one for one in uploads if not _has_answer(waiting[one.ticket.id])]
+                if unanswered:
+                    # Not awaited: this request may be cancelled already.
+                    loop.run_in_executor(None, self._withdraw, kind.name, unanswered)
+
+    async def _answers(
+        self, waiting: list["asyncio.Future[Answer]"], gone: Callable[[], Coroutine[Any, Any, None]]
+    ) -> list[Answer]:
+        answered, left = asyncio.create_task(_all(waiting)), asyncio.create_task(gone())
         try:
-            await asyncio.to_thread(self._send, uploads, nudge)
-            async with asyncio.timeout(self.settings.api_request_seconds):
-                return list(await asyncio.gather(*waiting))
-        except TimeoutError:
-            raise TooSlowError(
-                f"no worker answered within {self.settings.api_request_seconds:g} s: try again later, or "
-                "submit the files as a job"
-            ) from None
+            done, _ = await asyncio.wait(
+                {answered, left},
+                timeout=self.settings.api_request_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         finally:
-            self._held_bytes -= size
-            for one in uploads:
-                self._pending.pop(one.ticket.id, None)
+            left.cancel()
+            answered.cancel()
+        if answered in done:
+            return answered.result()
+        if left in done:
+            raise SenderGoneError("the sender closed the connection before its answer")
+        raise TooSlowError(
+            f"no worker answered within {self.settings.api_request_seconds:g} s: try again later, or "
+            "submit the files as a job"
+        )
+
+    @contextlib.contextmanager
+    def _admitted(self, caller: str, files: int, size: int) -> Iterator[None]:
+        """Count a request's files and bytes for a block; raises BusyError if there is no room for them."""
+        settings = self.settings
+        held = self._held_bytes.total()
+        if held and held + size > settings.api_queue_bytes:
+            raise BusyError("too many bytes wait for workers: try again in a while")
+        # A key that waits for nothing may send one request of any size within the limits of a request.
+        if caller and self._held[caller]:
+            share = settings.api_key_share
+            too_many = self._held[caller] + files > share * settings.api_queue_limit
+            if too_many or self._held_bytes[caller] + size > share * settings.api_queue_bytes:
+                raise BusyError(
+                    f"the key {caller} has {self._held[caller]:,} files that wait for workers: "
+                    "wait for their answers before sending more"
+                )
+        self._held[caller] += files
+        self._held_bytes[caller] += size
+        try:
+            yield
+        finally:
+            self._held[caller] -= files
+            self._held_bytes[caller] -= size
 
     def _tickets(self, files: list[File], parameters: dict[str, object]) -> list[Upload]:
-        deadline, pages = time.time() + self.settings.api_request_seconds, self.settings.api_max_pages
+        settings = self.settings
+        deadline = time.time() + settings.api_request_seconds
         return [
             Upload(
                 Ticket(
@@ -108,8 +177,9 @@ class UploadDesk:
                     file.name[:MAX_TEXT],
                     file.media_type,
                     deadline,
-                    pages,
+                    settings.api_max_pages,
                     parameters,
+                    settings.api_max_pixels,
                 ),
                 file.data,
             )
@@ -124,19 +194,37 @@ class UploadDesk:
         for _ in range(0, len(uploads), nudge.batch_size):
             send_nudge(self.app, self.settings.namespace, nudge)
 
+    def _withdraw(self, kind: str, uploads: list[Upload]) -> None:
+        try:
+            self.uploads.withdraw(kind, [upload.ticket for upload in uploads])
+        except redis.RedisError as error:
+            # They expire with their deadline.
+            structlog.get_logger().warning("uploads_not_withdrawn", uploads=len(uploads), error=str(error))
+
     def _fetch(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._stop.is_set():
             try:
                 answers = self.uploads.next_answers(self.sender, POLL_SECONDS)
+                if answers and not loop.is_closed():
+                    loop.call_soon_threadsafe(self._hand_out, answers)
             except redis.RedisError as error:
                 structlog.get_logger().warning("answers_not_fetched", error=str(error))
                 self._stop.wait(PAUSE_SECONDS)
-                continue
-            if answers and not loop.is_closed():
-                loop.call_soon_threadsafe(self._hand_out, answers)
+            # Any exception: without this thread every request with files would time out.
+            except Exception:
+                structlog.get_logger().exception("answers_not_fetched")
+                self._stop.wait(PAUSE_SECONDS)
 
     def _hand_out(self, answers: list[Answer]) -> None:
         for answer in answers:
             waiting = self._pending.get(answer.id)
             if waiting and not waiting.done():
                 waiting.set_result(answer)
+
+
+async def _all(waiting: "list[asyncio.Future[Answer]]") -> list[Answer]:
+    return [await one for one in waiting]
+
+
+def _has_answer(future: "asyncio.Future[Answer]") -> bool:
+    return future.done() and not future.cancelled()

@@ -1,11 +1,15 @@
 """Check a request's files, send them to the workers and return their lines."""
 
 import asyncio
-from typing import cast
+import tempfile
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
 from fastapi import HTTPException, UploadFile
 
 from contract.broker.uploads import MEDIA_TYPES, Answer, MediaType
+from contract.errors import TraceOcrError
+from contract.images import pixels_of
 from contract.kinds.base import Kind, Parameters
 from contract.settings import Settings
 from producer.api.services import Services
@@ -17,26 +21,41 @@ DECIMALS = 2
 SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"%PDF": "application/pdf"}
 """First bytes of accepted files, for files sent without a media type."""
 
+PDF = "application/pdf"
+
 UNTYPED = (None, "", "application/octet-stream")
 
 
+class DamagedAnswerError(TraceOcrError):
+    """An answer in Redis is no line of its kind."""
+
+
 async def lines_of(
-    files: list[UploadFile], kind: Kind, parameters: Parameters, services: Services
+    files: list[UploadFile],
+    kind: Kind,
+    parameters: Parameters,
+    services: Services,
+    caller: str,
+    gone: Callable[[], Coroutine[Any, Any, None]],
 ) -> list[tuple[str, bytes]]:
     """Return the file name and JSON line of each page, in the order of the files; an image is one page.
+
+    Args:
+        caller, gone: as for `UploadDesk.read`
 
     Raises:
         HTTPException: a file is refused, or cannot be read
         NoWorkerError: no worker is alive
-        BusyError, TooSlowError: as `UploadDesk.read`
+        BusyError, TooSlowError, SenderGoneError: as `UploadDesk.read`
     """
     settings = services.settings
     if len(files) > settings.api_max_files:
         raise HTTPException(413, f"more than {settings.api_max_files:,} files: send fewer at once")
     read = [await _file(file, settings) for file in files]
+    await asyncio.to_thread(_check_content, read, services)
     await asyncio.to_thread(services.require_worker)
     with services.metrics.upload_timed(kind.name):
-        answers = await services.desk.read(read, kind, parameters)
+        answers = await services.desk.read(read, kind, parameters, caller, gone)
     return [(file.name, line) for file, answer in zip(read, answers, strict=True) for line in _lines(answer)]
 
 
@@ -51,6 +70,35 @@ async def _file(file: UploadFile, settings: Settings) -> File:
     if media_type not in MEDIA_TYPES:
         raise HTTPException(400, f"Unsupported file format: {media_type} for file {name}")
     return File(name, cast("MediaType", media_type), data)
+
+
+def _check_content(files: list[File], services: Services) -> None:
+    """Refuse a request whose images have too many pixels together, or whose PDFs have too many pages.
+
+    A file that cannot be opened counts as nothing: the worker's answer says what is wrong with it.
+    """
+    settings = services.settings
+    pixels = sum(pixels_of(file.data) or 0 for file in files if file.media_type != PDF)
+    if pixels > settings.api_max_pixels:
+        raise HTTPException(
+            413,
+            f"the images have {pixels:,} pixels, the limit is {settings.api_max_pixels:,} for one request: "
+            "send fewer at once, or submit them as a job",
+        )
+    pages = sum(_pages(file.data, services) for file in files if file.media_type == PDF)
+    if pages > settings.api_max_pages:
+        raise HTTPException(
+            413,
+            f"the PDFs have {pages:,} pages, the limit is {settings.api_max_pages:,} for one request: split "
+            "them, send fewer at once, or submit them as a job",
+        )
+
+
+def _pages(data: bytes, services: Services) -> int:
+    with tempfile.NamedTemporaryFile(prefix="trace-ocr-upload-", suffix=".pdf") as file:
+        file.write(data)
+        file.flush()
+        return services.page_counter.count_file(file.name) or 0
 
 
 def _lines(answer: Answer) -> tuple[bytes, ...]:

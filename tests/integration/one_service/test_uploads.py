@@ -1,16 +1,21 @@
 """Uploads through real workers: docTR's own client example, and pages as a job reads them."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import requests
+from redis import Redis
 
 from tests.integration.one_service.answers import pdf_of, refusal
-from tests.integration.service import Service, lines
+from tests.integration.service import Service, lines, until
 from trace_ocr import AsyncClient, Client, JobHandle, RecognitionLine
 
 TYPES = {"letter.jpg": "image/jpeg", "ledger.pdf": "application/pdf", "receipt.png": "image/png"}
@@ -171,6 +176,50 @@ def test_pages_over_http_are_those_of_a_job_with_their_scores_rounded(
     # and the client gives them with types
     (page,) = getattr(client, kind)([folder / "receipt.png"], **DEMO_DETECTION)
     assert (page.name, page.page, len(getattr(page, key)) > 0) == ("receipt.png", 1, True)
+
+
+def test_a_job_is_read_while_uploads_keep_coming_and_every_upload_is_answered(
+    service: Service, client: Client, samples: Path
+) -> None:
+    crop, stop, answers = (samples / "crops/0000.png").read_bytes(), threading.Event(), list[int]()
+
+    def keep_uploading() -> None:
+        files = [("files", (f"{n}.png", crop, "image/png")) for n in range(32)]
+        with service.http(service.key) as plain:
+            while not stop.is_set():
+                answers.append(plain.post("/recognition/", files=files).status_code)
+
+    with ThreadPoolExecutor(6) as senders:
+        for _ in range(6):
+            senders.submit(keep_uploading)
+        try:
+            until(lambda: len(answers) > 12)
+            done = client.submit(service.crops(29), service.folder(), chunk_size=3).wait(timeout=90)
+        finally:
+            stop.set()
+
+    assert done.request_counts.completed == 29
+    assert set(answers) == {200}
+
+
+def test_an_upload_is_read_no_further_once_its_sender_is_gone(
+    service: Service, http_client: httpx.Client
+) -> None:
+    broker, worker, parts = Redis.from_url(service.redis_url), service.processes[0], urlsplit(service.url)
+    before = sum("uploads_abandoned" in line for line in worker.lines)
+    request = http_client.build_request(
+        "POST", "/ocr/", params=DEMO_DETECTION, files=[("files", ("long.pdf", pdf_of(60), "application/pdf"))]
+    )
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+
+    # when its sender leaves after a worker has taken it: its key is empty then
+    with socket.create_connection((str(parts.hostname), parts.port), timeout=30) as connection:
+        start = f"POST {request.url.raw_path.decode()} HTTP/1.1\r\n"
+        connection.sendall(f"{start}{head}\r\n".encode() + request.read())
+        until(lambda: [key for key in broker.scan_iter("trace-ocr:upload:*") if broker.get(key) == b""])
+
+    worker.wait_for("uploads_abandoned", count=before + 1)
+    assert list(broker.scan_iter("trace-ocr:upload:*")) == []
 
 
 @pytest.mark.parametrize("kind", ["ocr", "detection", "kie"])

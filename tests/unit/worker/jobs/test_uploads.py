@@ -2,17 +2,24 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import redis
 from PIL import Image
 
 from contract.broker.uploads import Answer, Ticket, Upload, Uploads
 from contract.errors import InterruptedChunkError, ModelUnavailableError, UnfitWorkerError
 from contract.records import Nudge
-from tests.unit.worker.conftest import FakePool, FakeReader
+from tests.unit.conftest import Clock
+from tests.unit.worker.conftest import FakeDecoders, FakePool, FakeReader
 from worker.jobs.chunk import WorkerContext
+from worker.jobs.share import ChunkShare
 from worker.jobs.uploads import read_uploads
+from worker.kinds.recognition import RecognitionPipeline
 
 ONE, OTHER = "1" * 32, "2" * 32
 NUDGE = Nudge("recognition", 4)
@@ -22,10 +29,16 @@ def texts_of(answer: Answer) -> list[str]:
     return [msgspec.json.decode(line)["value"] for line in answer.lines]
 
 
-def upload(data: bytes, sender: str = ONE, media_type: str = "image/png", max_pages: int = 64) -> Upload:
+def upload(
+    data: bytes,
+    sender: str = ONE,
+    media_type: Any = "image/png",
+    max_pages: int = 64,
+    max_pixels: int | None = None,
+) -> Upload:
     parameters = {"recognition_model": "parseq", "recognition_batch_size": 4}
-    ticket = Ticket(uuid.uuid4().hex, sender, "crop", media_type, 2_000.0, max_pages, parameters)  # type: ignore[arg-type]
-    return Upload(ticket, data)
+    name = uuid.uuid4().hex
+    return Upload(Ticket(name, sender, "crop", media_type, 2_000.0, max_pages, parameters, max_pixels), data)
 
 
 def answers_of(uploads: Uploads, sender: str = ONE) -> list[Answer]:
@@ -135,6 +148,198 @@ def test_a_bug_of_ours_leaves_nobody_waiting(
 
     (answer,) = answers_of(uploads)
     assert answer.fault == "server"
+
+
+class TestAbandoned:
+    """What nobody waits for is not read, or no further."""
+
+    @pytest.fixture(autouse=True)
+    def looks_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given a worker that asks before each file whether its sender still waits."""
+        monkeypatch.setattr("worker.jobs.senders.LOOK_SECONDS", 0.0)
+
+    def test_the_pages_of_a_withdrawn_upload_are_not_decoded(
+        self,
+        uploads: Uploads,
+        context: WorkerContext,
+        isolated: FakeDecoders,
+        two_pages: bytes,
+        png: Callable[..., bytes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        withdrawn, waited_for = upload(two_pages, media_type="application/pdf"), upload(png(20))
+        uploads.send("recognition", [withdrawn, waited_for])
+        # when its sender leaves while the worker counts its pages
+        count = isolated.page_count
+
+        def counted(path: Path) -> int:
+            uploads.withdraw("recognition", [withdrawn.ticket])
+            return count(path)
+
+        monkeypatch.setattr(isolated, "page_count", counted)
+        read_uploads(NUDGE, context)
+
+        answers = {answer.id: answer for answer in answers_of(uploads)}
+        assert texts_of(answers[waited_for.ticket.id]) == ["20"]
+        assert "no longer waits" in answers[withdrawn.ticket.id].error
+        assert isolated.decoded == 0
+
+    @pytest.mark.parametrize("why", ["withdrawn", "past its deadline"])
+    def test_reading_ends_before_the_next_batch_if_nobody_waits(
+        self,
+        why: str,
+        uploads: Uploads,
+        context: WorkerContext,
+        reader: FakeReader,
+        png: Callable[..., bytes],
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        sent = [upload(png(level)) for level in range(4)]
+        for one in sent:
+            one.ticket.parameters["recognition_batch_size"] = 1
+        uploads.send("recognition", sent)
+        read = reader.read
+
+        def leaves(batch: Any) -> Any:
+            if why == "withdrawn":
+                uploads.withdraw("recognition", [one.ticket for one in sent])
+            else:
+                clock.now = 2_000.0
+            return read(batch)
+
+        monkeypatch.setattr(reader, "read", leaves)
+
+        outcome = read_uploads(NUDGE, context)
+
+        assert outcome == {"ok": 0, "failed": 4}
+        assert len(reader.batch_sizes) < 4
+
+    def test_while_redis_is_away_reading_goes_on(
+        self,
+        uploads: Uploads,
+        context: WorkerContext,
+        png: Callable[..., bytes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def away(_: object) -> set[str]:
+            raise redis.ConnectionError("away")
+
+        monkeypatch.setattr(uploads, "waited_for", away)
+        uploads.send("recognition", [upload(png(10))])
+
+        assert read_uploads(NUDGE, context) == {"ok": 1, "failed": 0}
+
+
+class TestLarge:
+    """Large images are decoded apart, and few of them wait in memory at once."""
+
+    @pytest.fixture
+    def context(self, context: WorkerContext) -> WorkerContext:
+        """A worker that reads images of at most 400 pixels."""
+        return replace(context, settings=context.settings.model_copy(update={"max_pixels": 400}))
+
+    @pytest.fixture
+    def portions(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """How many items each run of the pipeline had."""
+        run, sizes = RecognitionPipeline.run, list[int]()
+
+        def counted(self: RecognitionPipeline, items: Any, chunk_run: Any) -> Any:
+            sizes.append(len(items))
+            return run(self, items, chunk_run)
+
+        monkeypatch.setattr(RecognitionPipeline, "run", counted)
+        return sizes
+
+    def test_images_are_read_in_portions_of_as_many_pixels_as_one_may_have(
+        self, uploads: Uploads, context: WorkerContext, png: Callable[..., bytes], portions: list[int]
+    ) -> None:
+        small, large = png(10), png(20, (20, 15))
+        uploads.send("recognition", [upload(data) for data in (small, small, large, large)])
+
+        assert read_uploads(NUDGE, context) == {"ok": 4, "failed": 0}
+
+        assert portions == [3, 1]
+        assert [texts_of(answer) for answer in answers_of(uploads)] == [["10"], ["10"], ["20"], ["20"]]
+
+    def test_so_are_the_pages_of_a_pdf(
+        self, uploads: Uploads, context: WorkerContext, pdf: Callable[..., bytes], portions: list[int]
+    ) -> None:
+        page = (9.0, 9.0)  # 18 by 18 pixels
+        uploads.send("recognition", [upload(pdf(page, page, page), media_type="application/pdf")])
+
+        read_uploads(NUDGE, context)
+
+        assert portions == [1, 1, 1]
+
+    def test_a_pdf_of_more_pixels_than_its_request_may_have_is_refused(
+        self, uploads: Uploads, context: WorkerContext, pdf: Callable[..., bytes], isolated: FakeDecoders
+    ) -> None:
+        sent = upload(pdf((9.0, 9.0), (9.0, 9.0)), media_type="application/pdf", max_pixels=500)
+        uploads.send("recognition", [sent])
+
+        read_uploads(NUDGE, context)
+
+        (answer,) = answers_of(uploads)
+        assert "648 pixels, the limit is 500" in answer.error
+        assert isolated.decoded == 0
+
+    @pytest.mark.parametrize(("threshold", "decoded"), [(299, 1), (300, 0)])
+    def test_a_large_image_is_decoded_in_a_child_process(
+        self,
+        threshold: int,
+        decoded: int,
+        uploads: Uploads,
+        context: WorkerContext,
+        isolated: FakeDecoders,
+        png: Callable[..., bytes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("worker.jobs.uploads.LARGE_PIXELS", threshold)
+        uploads.send("recognition", [upload(png(20, (20, 15)))])
+
+        assert read_uploads(NUDGE, context) == {"ok": 1, "failed": 0}
+
+        assert isolated.decoded == decoded
+
+    def test_so_is_one_whose_size_cannot_be_told_beforehand(
+        self, uploads: Uploads, context: WorkerContext, isolated: FakeDecoders, encode: Callable[..., bytes]
+    ) -> None:
+        webp = encode(Image.new("RGB", (8, 4), (30, 30, 30)), "WEBP", lossless=True)
+        uploads.send("recognition", [upload(webp)])
+
+        assert read_uploads(NUDGE, context) == {"ok": 1, "failed": 0}
+
+        assert isolated.decoded == 1
+
+
+def test_parameters_of_another_kind_cost_their_own_upload_alone(
+    uploads: Uploads, context: WorkerContext, png: Callable[..., bytes]
+) -> None:
+    forged, sound = upload(png(10)), upload(png(20))
+    forged.ticket.parameters["recognition_model"] = "../../x"
+    uploads.send("recognition", [forged, sound])
+
+    read_uploads(NUDGE, context)
+
+    answers = {answer.id: answer for answer in answers_of(uploads)}
+    assert answers[forged.ticket.id].fault == "server"
+    assert texts_of(answers[sound.ticket.id]) == ["20"]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_nudge_ends_after_its_batch_if_a_chunk_waits_for_its_turn(
+    waits: bool, uploads: Uploads, context: WorkerContext, png: Callable[..., bytes], clock: Clock
+) -> None:
+    share = ChunkShare(0.25, lambda: waits, clock)
+    with share.taken("uploads"):
+        clock.now += 1
+    uploads.send("recognition", [upload(png(level)) for level in range(6)])
+
+    read = read_uploads(NUDGE, replace(context, share=share))
+
+    assert read == {"ok": 4 if waits else 6, "failed": 0}
+    assert uploads.waiting() == (2 if waits else 0)
 
 
 @pytest.mark.parametrize("stopped", ["by its launcher", "by its device"])

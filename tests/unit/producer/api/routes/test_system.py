@@ -16,7 +16,7 @@ def test_everything_is_healthy(anyone: TestClient) -> None:
     answer = anyone.get("/health")
 
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
-    assert set(answer.json()["checks"]) == {"redis", "storage", "worker", "device", "control"}
+    assert set(answer.json()["checks"]) == {"redis", "storage", "answers", "worker", "device", "control"}
 
 
 def test_without_a_worker_it_is_unhealthy_but_ready(anyone: TestClient) -> None:
@@ -26,6 +26,20 @@ def test_without_a_worker_it_is_unhealthy_but_ready(anyone: TestClient) -> None:
     assert not checks["control"]["ok"]
     assert anyone.get("/health").status_code == 503
     assert anyone.get("/ready").status_code == 200
+
+
+@pytest.mark.usefixtures("a_worker_lives")
+def test_without_the_thread_that_fetches_answers_it_is_not_ready(
+    anyone: TestClient, services: Services
+) -> None:
+    services.desk.close()
+    assert services.desk._thread is not None
+    services.desk._thread.join()
+
+    answer = anyone.get("/ready")
+
+    assert answer.status_code == 503
+    assert "restart" in answer.json()["checks"]["answers"]["detail"]
 
 
 def test_a_stuck_device_is_detected_although_its_worker_reports(

@@ -1,9 +1,12 @@
 """The recognition endpoint: the Trace OCR API's parameters, answers and errors."""
 
+import io
 from typing import Any
 
+import msgspec
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from contract.broker.uploads import Answer, Ticket, Upload
 from contract.settings import Settings
@@ -11,6 +14,12 @@ from producer.api.services import Services
 from tests.unit.producer.api.conftest import READ_KEY, FakeWorkers, reading
 
 PNG = ("crop.png", b"2016", "image/png")
+
+
+def pdf_of(pages: int) -> bytes:
+    page, buffer = Image.new("L", (10, 10)), io.BytesIO()
+    page.save(buffer, "PDF", save_all=True, append_images=[page] * (pages - 1))
+    return buffer.getvalue()
 
 
 def files(*parts: tuple[Any, ...]) -> list[tuple[str, tuple[Any, ...]]]:
@@ -135,6 +144,49 @@ class TestRefusals:
         answer = client.post("/recognition/", files=files(PNG))
 
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+
+    def test_more_pixels_than_one_request_may_have(
+        self, client: TestClient, services: Services, workers: FakeWorkers
+    ) -> None:
+        services.settings.__dict__["api_max_pixels"] = 300
+        image = io.BytesIO()
+        Image.new("L", (16, 10)).save(image, "PNG")
+        one = ("a.png", image.getvalue(), "image/png")
+
+        answer = client.post("/recognition/", files=files(one, one))
+
+        assert answer.status_code == 413
+        assert "320 pixels, the limit is 300" in answer.json()["detail"]
+        assert client.post("/recognition/", files=files(one)).status_code == 200
+        assert len(workers.uploads_read) == 1
+
+    def test_more_pages_than_one_request_may_have(
+        self, client: TestClient, services: Services, workers: FakeWorkers
+    ) -> None:
+        services.settings.__dict__["api_max_pages"] = 3
+        two = ("two.pdf", pdf_of(2), "application/pdf")
+        damaged = ("cut.pdf", b"%PDF-1.7 cut", "application/pdf")
+
+        answer = client.post("/recognition/", files=files(two, two))
+
+        assert answer.status_code == 413
+        assert "4 pages, the limit is 3" in answer.json()["detail"]
+        # what cannot be counted is for the worker to refuse, with its reason
+        assert client.post("/recognition/", files=files(two, damaged)).status_code == 200
+        services.page_counter.close()
+
+    @pytest.mark.parametrize(
+        "line", [b"1", b"{}", b'{"id": "0", "name": "x", "value": 1, "confidence": "x"}']
+    )
+    def test_a_damaged_answer_is_the_services_fault(
+        self, line: bytes, client: TestClient, workers: FakeWorkers
+    ) -> None:
+        workers.answer = lambda upload: Answer(upload.ticket.id, (msgspec.Raw(line),))
+
+        answer = client.post("/recognition/", files=files(PNG))
+
+        assert answer.status_code == 503
+        assert "crop.png is damaged" in answer.json()["detail"]
 
     def test_no_answer_in_time(self, client: TestClient, services: Services, workers: FakeWorkers) -> None:
         services.desk.settings = services.settings.model_copy(update={"api_request_seconds": 0.05})
