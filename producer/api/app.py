@@ -13,7 +13,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from contract.errors import (
@@ -43,6 +44,7 @@ from producer.api.submission import IdempotencyConflictError
 from producer.api.uploads.desk import BusyError, SenderGoneError, TooSlowError
 
 WEB_UI = Path(__file__).with_name("page")
+"""The web UI. Its folder `swagger` is npm's swagger-ui-dist 5.35.0, which FastAPI would load from a CDN."""
 
 MIN_GZIP_BYTES = 1024
 """Minimum size of compressed answers, in bytes: an answer within one packet gains nothing."""
@@ -86,6 +88,7 @@ def make_app(services: Services) -> FastAPI:
         title="Trace OCR batch",
         version=importlib.metadata.version("trace-ocr-batch"),
         description="Batch jobs, and the endpoints of the Trace OCR API, served by the same workers.",
+        docs_url=None,
         redoc_url=None,
         lifespan=life,
     )
@@ -106,6 +109,16 @@ def _add_web_ui(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     def web_ui() -> FileResponse:
         return FileResponse(WEB_UI / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url="/static/swagger/swagger-ui-bundle.js",
+            swagger_css_url="/static/swagger/swagger-ui.css",
+            swagger_favicon_url="/static/icon.svg",
+        )
 
     app.mount("/static", StaticFiles(directory=WEB_UI), name="static")
 

@@ -165,3 +165,13 @@ def test_a_phone_needs_no_sideways_scrolling(
         expect(page.locator(".card, .samples li").first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.close()
+
+
+def test_the_documentation_of_the_api_loads_nothing_from_elsewhere(page: Page, service: Service) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.goto("/docs")
+
+    expect(page.get_by_text("/recognition/", exact=True)).to_be_visible()
+    assert [url for url in asked if not url.startswith((service.url, "data:"))] == []
