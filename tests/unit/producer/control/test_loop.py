@@ -71,6 +71,23 @@ def test_a_job_whose_chunks_are_done_is_merged_and_completed(
     assert len(workspace.lines(workspace.results)) == 5
 
 
+@pytest.mark.parametrize("key", ["", ":running", ":done", ":attempts"])
+def test_a_damaged_record_of_one_job_keeps_no_other_waiting(
+    key: str, read_to_the_end: Job, workspace: Workspace, control: Control, ledger: Ledger, fake_redis: Any
+) -> None:
+    # given an older job that control knows, whose record something else has written to since
+    ledger.open("a-damaged-one", f"{workspace.root}-x", "recognition", "/data", 1)
+    control.known["a-damaged-one"] = progress_of(
+        read_to_the_end.model_copy(update={"id": "a-damaged-one"}), ledger
+    )
+    fake_redis.delete(f"trace-ocr:job:a-damaged-one{key}")
+    fake_redis.set(f"trace-ocr:job:a-damaged-one{key}", "a text")
+
+    control.look_at_all()
+
+    assert progress_of(read_to_the_end, ledger).status == "completed"
+
+
 def test_a_job_that_is_not_done_is_left_to_the_workers(
     running: Job, workspace: Workspace, control: Control, ledger: Ledger, write_part: Any
 ) -> None:
