@@ -161,7 +161,9 @@ class Settings(BaseSettings, JobDefaults):
     api_cors_origins: tuple[str, ...] = Field(
         (), description="comma-separated origins whose web pages may call the HTTP API"
     )
-    api_max_bytes: int = Field(64 * 2**20, ge=1, description="maximum bytes of a request body")
+    api_max_bytes: int = Field(
+        64 * 2**20, ge=1, description="maximum bytes of a request with files; others may have 64 KiB"
+    )
     api_max_files: int = Field(256, ge=1, description="maximum files uploaded in one request")
     api_max_pages: int = Field(64, ge=1, description="maximum pages of all PDFs uploaded in one request")
     api_max_pixels: int = Field(

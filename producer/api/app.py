@@ -33,7 +33,7 @@ from contract.errors import (
     WorkspaceConflictError,
 )
 from contract.redaction import redacted
-from producer.api.monitoring.metrics import UploadCounter
+from producer.api.monitoring.metrics import UPLOAD_KINDS, UploadCounter
 from producer.api.routes.jobs import jobs_router
 from producer.api.routes.system import system_router
 from producer.api.routes.uploads import uploads_router
@@ -48,6 +48,9 @@ WEB_UI = Path(__file__).with_name("page")
 
 MIN_GZIP_BYTES = 1024
 """Minimum size of compressed answers, in bytes: an answer within one packet gains nothing."""
+
+SHOWN_PROBLEMS = 20
+"""Maximum problems of one request that its 422 names: a small body can have thousands."""
 
 STATUS_OF: dict[type[TraceOcrError], int] = {
     UnknownJobError: 404,
@@ -126,7 +129,7 @@ def _add_web_ui(app: FastAPI) -> None:
 def _add_layers(app: FastAPI, services: Services) -> None:
     app.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES)
     app.add_middleware(KeyGate, keyring=services.keyring)
-    app.add_middleware(BodyLimit, max_bytes=services.settings.api_max_bytes)
+    app.add_middleware(BodyLimit, uploads=dict.fromkeys(UPLOAD_KINDS, services.settings.api_max_bytes))
     app.add_middleware(SafeHeaders)
     app.add_middleware(UploadCounter, metrics=services.metrics)
     origins = services.settings.api_cors_origins
@@ -149,7 +152,9 @@ def _answer_redis_away(_: Request, error: Exception) -> JSONResponse:
 def _answer_invalid(_: Request, error: Exception) -> Response:
     """Answer 422 as FastAPI does, but without the input: it may be long, or not representable as JSON."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
-    detail = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in problems]
+    detail = [
+        {name: problem[name] for name in ("type", "loc", "msg")} for problem in problems[:SHOWN_PROBLEMS]
+    ]
     # Escaped, because a location may hold an unpaired surrogate, which UTF-8 cannot encode.
     return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 

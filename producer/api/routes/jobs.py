@@ -18,7 +18,8 @@ from contract.workspace import Workspace
 from producer.api.jobs import Jobs, Page
 from producer.api.lines import Selection, lines_response
 from producer.api.routes.problems import problems
-from producer.api.security.access import requires
+from producer.api.security.access import GuardedRoute, Requires
+from producer.api.security.keys import ApiKey
 from producer.api.services import Services
 from producer.api.submission import JobRequest
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
@@ -38,7 +39,7 @@ STREAMED: dict[int | str, dict[str, Any]] = {
 }
 IMAGES: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: {} for media_type in IMAGE_TYPES.values()}},
-    **problems(413, 415),
+    **problems(415),
 }
 """Media types of file answers, for the API's documentation."""
 
@@ -72,8 +73,8 @@ class SampleList(BaseModel):
 
 def jobs_router(services: Services) -> APIRouter:
     """Return the routes below /jobs."""
-    refusals = problems(401, 403, 404, 409, 503)
-    router = APIRouter(prefix="/jobs", tags=["jobs"], responses=refusals)
+    refusals = problems(401, 403, 404, 409, 413, 503)
+    router = APIRouter(prefix="/jobs", tags=["jobs"], responses=refusals, route_class=GuardedRoute)
     _add_reading(router, services)
     _add_files(router, services)
     _add_samples(router, services)
@@ -82,7 +83,7 @@ def jobs_router(services: Services) -> APIRouter:
 
 
 def _add_reading(router: APIRouter, services: Services) -> None:
-    may_read = [Depends(requires("read", services.keyring))]
+    may_read = [Depends(Requires("read", services.keyring))]
 
     @router.get("", dependencies=may_read)
     def list_jobs(
@@ -129,7 +130,7 @@ async def _changes(services: Services, job_id: str) -> AsyncIterator[JobStatus]:
 
 
 def _add_files(router: APIRouter, services: Services) -> None:
-    may_read = [Depends(requires("read", services.keyring))]
+    may_read = [Depends(Requires("read", services.keyring))]
 
     def merged(job_id: str) -> Workspace:
         workspace = services.jobs.workspace(job_id)
@@ -151,7 +152,7 @@ def _add_files(router: APIRouter, services: Services) -> None:
 
 
 def _add_samples(router: APIRouter, services: Services) -> None:
-    may_read = [Depends(requires("read", services.keyring))]
+    may_read = [Depends(Requires("read", services.keyring))]
 
     @router.get("/{job_id}/samples", dependencies=may_read)
     def get_samples(job_id: JobId, count: Annotated[int, Query(ge=1, le=100)] = 12) -> SampleList:
@@ -192,20 +193,22 @@ def _add_samples(router: APIRouter, services: Services) -> None:
 
 
 def _add_steering(router: APIRouter, services: Services) -> None:
-    may_submit = [Depends(requires("submit", services.keyring))]
+    may_submit = [Depends(Requires("submit", services.keyring))]
     jobs = services.jobs
 
     there_already: dict[int | str, dict[str, Any]] = {200: {"model": JobStatus}}
 
-    @router.post("", status_code=202, responses={**there_already, **problems(400, 413)})
+    submitting = {**there_already, **problems(400)}
+
+    @router.post("", status_code=202, dependencies=may_submit, responses=submitting)
     def submit_job(
         request: JobRequest,
         response: Response,
-        caller: Annotated[str, Depends(requires("submit", services.keyring))],
+        caller: Annotated[ApiKey, Depends(Requires("submit", services.keyring))],
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
     ) -> JobStatus:
         """Submit a source; control plans it. The same workspace or `Idempotency-Key` returns the same job."""
-        job, made = services.submission.submit(request, caller, idempotency_key)
+        job, made = services.submission.submit(request, caller.name, idempotency_key)
         response.status_code = 202 if made else 200
         return jobs.status(job.id)
 

@@ -30,6 +30,10 @@ class ApiKey:
     digest: str
 
 
+EVERYONE = ApiKey("", frozenset(SCOPES), "")
+"""The key that everyone holds if no key is required."""
+
+
 class Keyring:
     """The accepted keys; with `required=False`, requests need no key."""
 

@@ -28,15 +28,18 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(service: 
     assert answer.startswith(b"HTTP/1.1 413")
 
 
-def test_without_a_key_no_body_is_waited_for(service: Service) -> None:
+@pytest.mark.parametrize(("held", "status"), [("", 401), ("read_key", 403)])
+def test_without_a_key_of_the_scope_no_body_is_waited_for(service: Service, held: str, status: int) -> None:
     parts = urlsplit(service.url)
+    key = getattr(service, held) if held else ""
     for path, kind in (("/recognition/", "multipart/form-data; boundary=b"), ("/jobs", "application/json")):
         with socket.create_connection((str(parts.hostname), parts.port), timeout=10) as connection:
             head = (
-                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 60000000\r\n\r\n"
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n"
+                f"Authorization: Bearer {key}\r\n\r\n"
             )
             connection.sendall(head.encode())
-            assert connection.recv(65_536).startswith(b"HTTP/1.1 401"), path
+            assert connection.recv(65_536).startswith(f"HTTP/1.1 {status}".encode()), path
 
 
 def test_a_body_of_unsaid_length_is_refused_once_it_is_too_large(service: Service, strict: str) -> None:
