@@ -161,6 +161,25 @@ class Settings(BaseSettings, JobDefaults):
     api_cors_origins: tuple[str, ...] = Field(
         (), description="comma-separated origins whose web pages may call the HTTP API"
     )
+    api_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="comma-separated names that requests may call the HTTP API by, such as *.example.org, "
+        "besides local names and addresses; if none, all names, or none where api_auth is off",
+    )
+    api_max_connections: int = Field(
+        1000,
+        ge=1,
+        description="maximum open connections of one API process; fewer if it may open fewer files",
+    )
+    api_receive_seconds: float = Field(
+        20.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds for a request to arrive, and one more for each KiB of its body",
+    )
+    api_send_seconds: float = Field(
+        300.0, gt=0, allow_inf_nan=False, description="seconds that a client may take nothing of its answer"
+    )
     api_max_bytes: int = Field(
         64 * 2**20, ge=1, description="maximum bytes of a request with files; others may have 64 KiB"
     )

@@ -1,6 +1,7 @@
 """`POST /jobs`: check a request's body, store the job in its workspace and submit it to control."""
 
 import hashlib
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import redis
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from contract.errors import TraceOcrError, UsageError
 from contract.job import MAX_CHUNK_SIZE, Job, new_job_id
@@ -26,7 +27,23 @@ from producer.planning.submit import request_job, settle_job
 from producer.results.sinks import Format, formats_of
 from producer.sources import identify_source
 
-Uri = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""Control characters, C0 and C1, and those that change the direction of text: no name over HTTP holds them,
+since it ends up in terminals and logs."""
+
+
+def _without_controls(text: str) -> str:
+    found = re.search(f"[{CONTROLS}]", text)
+    if found:
+        raise ValueError(f"it holds the control character {found[0]!a}")
+    return text
+
+
+Uri = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_TEXT, json_schema_extra={"pattern": f"^[^{CONTROLS}]*$"}),
+    AfterValidator(_without_controls),
+]
 
 
 class IdempotencyConflictError(TraceOcrError):

@@ -30,6 +30,7 @@ API = (
     "api_auth",
     "api_keys_file",
     "api_cors_origins",
+    "api_allowed_hosts",
     "api_max_connections",
     "api_receive_seconds",
     "api_send_seconds",

@@ -117,13 +117,34 @@ function card(job) {
   );
 }
 
+// The id of the job that the URL names; null for the list, undefined if it is no valid address.
+function namedJob() {
+  const match = /^#\/jobs\/(.+)$/.exec(location.hash);
+  if (!match) return null;
+  try {
+    return decodeURIComponent(match[1]);
+  } catch {
+    return undefined;
+  }
+}
+
+function unknownView(place) {
+  document.title = "Trace OCR batch";
+  place.replaceChildren(element("p", {}, element("a", { href: "#/" }, "All jobs")));
+  tell(new Error("This address names no job: it is damaged. Choose the job from the list."));
+}
+
 function route() {
   current.abort();
   current = new AbortController();
   tell(null);
   document.getElementById("change-key").hidden = !hasKey();
-  const match = /^#\/jobs\/(.+)$/.exec(location.hash);
-  const shown = match ? jobView(view, decodeURIComponent(match[1]), current.signal, tell) : listView(view, current.signal);
+  const job = namedJob();
+  if (job === undefined) {
+    unknownView(view);
+    return;
+  }
+  const shown = job === null ? listView(view, current.signal) : jobView(view, job, current.signal, tell);
   shown.catch(tell);
 }
 

@@ -54,7 +54,8 @@ class BodyLimit:
 
 
 class SafeHeaders:
-    """Adds headers: browsers do not guess media types, and the web UI loads no foreign content."""
+    """Adds headers: browsers do not guess media types, show the API in no other page, and give other pages no
+    files; the web UI loads no foreign content."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -65,6 +66,8 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("x-content-type-options", "nosniff")
                 headers.setdefault("referrer-policy", "same-origin")
+                headers.setdefault("x-frame-options", "DENY")
+                headers.setdefault("cross-origin-resource-policy", "same-origin")
                 if scope["path"] == "/" or scope["path"].startswith("/static/"):
                     headers.setdefault("content-security-policy", CONTENT_POLICY)
                     headers.setdefault("cache-control", "no-cache")

@@ -148,6 +148,20 @@ def test_an_unknown_job_is_said_to_be_unknown(page: Page, service: Service) -> N
     expect(page.get_by_role("status")).to_have_text("there is no job none")
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("/#/jobs/%E0%A4%A", "This address names no job"),
+        ("/#/jobs/a%2Fb", "Not Found"),
+        ("/#/jobs/..", "job_id: String should match pattern"),
+    ],
+)
+def test_a_damaged_address_is_said_to_be_one(page: Page, service: Service, address: str, said: str) -> None:
+    open_with_key(page, service, address)
+
+    expect(page.get_by_role("status")).to_contain_text(said)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_needs_no_sideways_scrolling(
     scheme: str, browser: Browser, service: Service, source: Path
