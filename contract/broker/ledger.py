@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from contract.broker.progress import Progress, parse_progress
-from contract.errors import WorkspaceConflictError
+from contract.errors import IdTakenError
 from contract.records import PartOutcome
 from contract.states import CLAIMABLE, ENDED, ENTERED_BY, INITIAL, TRANSITIONS, State
 
@@ -61,7 +61,7 @@ class Ledger:
         """
         ours, known = self._run("reserve", job, workspace, RESERVED_SECONDS)
         if not ours:
-            raise _taken(job, known)
+            raise IdTakenError(job, known)
 
     def withdraw(self, job: str, workspace: str) -> None:
         """Undo `reserve`."""
@@ -75,7 +75,7 @@ class Ledger:
         """
         ours, known = self._run("open", job, workspace, kind, source, created_at)
         if not ours:
-            raise _taken(job, known)
+            raise IdTakenError(job, known)
 
     def planned(self, job: str, chunks: int, items: int) -> None:
         """Record how many chunks and items are planned so far."""
@@ -234,12 +234,6 @@ class Ledger:
     def _run(self, transition: str, job: str, *arguments: object) -> Any:
         now = f"{self._clock():.3f}"
         return self._script(keys=[self._prefix], args=[transition, job, now, *map(str, arguments)])
-
-
-def _taken(job: str, workspace: str) -> WorkspaceConflictError:
-    return WorkspaceConflictError(
-        f"a job named {job} already lives in {workspace}: choose another id, or continue that job"
-    )
 
 
 def _lua_tables() -> str:

@@ -101,7 +101,11 @@ def _add_reading(router: APIRouter, services: Services) -> None:
 
     text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
 
-    @router.get("/metrics", dependencies=may_read, responses={**refusals, **text}, response_class=Response)
+    may_read_all = [Depends(Requires("read", services.keyring, everything=True))]
+
+    @router.get(
+        "/metrics", dependencies=may_read_all, responses={**refusals, **text}, response_class=Response
+    )
     def metrics() -> Response:
         """Show all metrics in Prometheus' text format."""
         return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -62,12 +62,16 @@ class Requires:
     """A dependency that returns a request's key: 401 without a valid key, 403 without the scope.
 
     It relies on the holder that the gate stored. If no key is required, everyone holds the same one.
+
+    Args:
+        everything: the answer tells of all jobs, so a key with roots does not get it either
     """
 
     scope: Scope
     keyring: Keyring
+    everything: bool = False
 
-    def __call__(self, request: Request, _: Credentials) -> ApiKey:
+    async def __call__(self, request: Request, _: Credentials) -> ApiKey:
         """Return the key; raises HTTPException."""
         return self.caller(request.scope)
 
@@ -80,6 +84,8 @@ class Requires:
             raise HTTPException(401, NO_KEY, CHALLENGE)
         if self.scope not in holder.scopes:
             raise HTTPException(403, f"the key {holder.name} lacks the scope {self.scope}")
+        if self.everything and holder.roots is not None:
+            raise HTTPException(403, f"the key {holder.name} has roots, and this tells of all jobs")
         return holder
 
 
