@@ -53,6 +53,9 @@ WEB_UI = Path(__file__).with_name("page")
 MIN_GZIP_BYTES = 1024
 """Minimum size of compressed answers, in bytes: an answer within one packet gains nothing."""
 
+GZIP_LEVEL = 1
+"""Level of compression: the highest takes many times as long for results and saves little."""
+
 SHOWN_PROBLEMS = 20
 """Maximum problems of one request that its 422 names: a small body can have thousands."""
 
@@ -135,7 +138,7 @@ def _add_web_ui(app: FastAPI) -> None:
 
 def _add_layers(app: FastAPI, services: Services) -> None:
     settings, origins = services.settings, services.settings.api_cors_origins
-    app.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES)
+    app.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(KeyGate, keyring=services.keyring)
     app.add_middleware(BodyLimit, uploads=dict.fromkeys(UPLOAD_KINDS, settings.api_max_bytes))
     app.add_middleware(SafeHeaders)

@@ -1,7 +1,6 @@
 """`POST /jobs`: check a request's body, store the job in its workspace and submit it to control."""
 
 import hashlib
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, optional
 from contract.lines import UNREADABLE
 from contract.model_store import ModelStore, check_models
+from contract.printable import CONTROLS
 from contract.records import MAX_TEXT, SHOWN
 from contract.settings import Settings
 from contract.storage import is_remote, supported_uris
@@ -28,13 +28,14 @@ from producer.planning.submit import request_job, settle_job
 from producer.results.sinks import Format, formats_of
 from producer.sources import identify_source
 
-CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-"""Control characters, C0 and C1, and those that change the direction of text: no name over HTTP holds them,
-since it ends up in terminals and logs."""
+SURROGATES = "\ud800-\udfff"
+
+NO_CONTROLS = f"^[^{CONTROLS.pattern[1:-1].replace(SURROGATES, '')}]*$"
+"""Pattern of a name over HTTP, for OpenAPI; JSON cannot hold a pattern with unpaired surrogates."""
 
 
 def _without_controls(text: str) -> str:
-    found = re.search(f"[{CONTROLS}]", text)
+    found = CONTROLS.search(text)
     if found:
         raise ValueError(f"it holds the control character {found[0]!a}")
     return text
@@ -42,7 +43,7 @@ def _without_controls(text: str) -> str:
 
 Uri = Annotated[
     str,
-    Field(min_length=1, max_length=MAX_TEXT, json_schema_extra={"pattern": f"^[^{CONTROLS}]*$"}),
+    Field(min_length=1, max_length=MAX_TEXT, json_schema_extra={"pattern": NO_CONTROLS}),
     AfterValidator(_without_controls),
 ]
 

@@ -329,6 +329,23 @@ class TestFiles:
 
         assert [json.loads(line)["value"] for line in text.splitlines()] == values
 
+    @pytest.mark.parametrize("block", [1, 2, 7, 1000])
+    def test_any_lines_of_a_long_file(
+        self, block: int, client: TestClient, complete: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # given a file of many blocks and marks
+        monkeypatch.setattr("producer.api.lines.BLOCK", block)
+        monkeypatch.setattr("producer.results.line_index.MARK_BYTES", 16)
+        lines = [f"{number}" * (number % 4) for number in range(30)]
+        complete.store.replace(complete.results, "".join(f"{line}\n" for line in lines).encode())
+
+        for offset in (0, 1, 14, 28, 29, 30, 99):
+            for limit in (None, 1, 2, 15, 99):
+                params = {"offset": offset, **({"limit": limit} if limit else {})}
+                got = client.get("/jobs/crops-1/results", params=params).text
+                wanted = lines[offset : None if limit is None else offset + limit]
+                assert got == "".join(f"{line}\n" for line in wanted), (offset, limit)
+
     def test_samples_come_with_their_images(self, client: TestClient, complete: Workspace) -> None:
         (sample,) = client.get("/jobs/crops-1/samples").json()["data"]
         assert (sample["id"], sample["value"]) == ("3.tif", "three")
