@@ -6,6 +6,9 @@ import { jobView } from "./job.js";
 
 const LIST_SECONDS = 2, HEALTH_SECONDS = 10, PAGE = 20, STALE_SECONDS = 120;
 
+// As contract/job_status.py has it.
+const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
 const view = document.getElementById("view");
 const notice = document.getElementById("notice");
 const dialog = document.getElementById("key-dialog");
@@ -117,12 +120,13 @@ function card(job) {
   );
 }
 
-// The id of the job that the URL names; null for the list, undefined if it is no valid address.
+// The id of the job that the URL names; null for the list, undefined if no job can have that id.
 function namedJob() {
   const match = /^#\/jobs\/(.+)$/.exec(location.hash);
   if (!match) return null;
   try {
-    return decodeURIComponent(match[1]);
+    const id = decodeURIComponent(match[1]);
+    return JOB_ID.test(id) ? id : undefined;
   } catch {
     return undefined;
   }
