@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     EMPTY_FILE = "empty_file"
     TOO_MANY_BYTES = "too_many_bytes"
     NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_IMAGE = "unsupported_image"
     TRUNCATED = "truncated"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_SMALL = "too_small"
@@ -62,21 +63,6 @@ class SettingsError(UsageError):
 
 class WorkspaceConflictError(UsageError):
     """The workspace belongs to a job with other parameters."""
-
-
-class IdTakenError(WorkspaceConflictError):
-    """A job with the id lives in another workspace.
-
-    Args:
-        job: the id
-        workspace: where it lives
-    """
-
-    def __init__(self, job: str, workspace: str) -> None:
-        super().__init__(
-            f"a job named {job} already lives in {workspace}: choose another id, or continue that job"
-        )
-        self.job = job
 
 
 class JobStateError(UsageError):
@@ -193,6 +179,10 @@ class StorageBusyError(StorageUnavailableError):
 
 class FileUnavailableError(StorageUnavailableError):
     """Storage fails on one file and answers otherwise; its chunk is read again, a bounded number of times."""
+
+
+class UnsupportedImageError(TraceOcrError):
+    """A sound image is of a kind that is not supported; the message names the kind."""
 
 
 class ItemError(TraceOcrError):

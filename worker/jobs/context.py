@@ -41,7 +41,6 @@ class WorkerContext:
     decoders: DecoderPool
     uploads: Uploads
     share: ChunkShare
-    large_images: threading.Lock
     watchdog: Watchdog
     metrics: WorkerMetrics
 
