@@ -65,6 +65,21 @@ class WorkspaceConflictError(UsageError):
     """The workspace belongs to a job with other parameters."""
 
 
+class IdTakenError(WorkspaceConflictError):
+    """A job with the id lives in another workspace.
+
+    Args:
+        job: the id
+        workspace: where it lives
+    """
+
+    def __init__(self, job: str, workspace: str) -> None:
+        super().__init__(
+            f"a job named {job} already lives in {workspace}: choose another id, or continue that job"
+        )
+        self.job = job
+
+
 class JobStateError(UsageError):
     """The job's state does not allow the action."""
 

@@ -75,6 +75,7 @@ class Job(BaseModel):
     """One job as stored in `job.json`; `plan` is set once planning has ended. Times are Unix seconds.
 
     `planned_by` says which process lists the source: the submitting command, or control for jobs over HTTP.
+    `roots` are those of the API key that submitted the job, if it has any: no item outside them is read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,6 +89,7 @@ class Job(BaseModel):
     urgent: bool = False
     planned_by: Literal["submit", "control"] = "submit"
     created_at: int
+    roots: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] | None = None
     plan: Plan | None = None
     retries: tuple[Retry, ...] = ()
 
@@ -180,12 +182,14 @@ def is_job_record(data: bytes) -> bool:
 
 
 def roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
-    """Return the roots of a job's items: for a confined source only its URI, so that no link leads out of it.
+    """Return the roots of a job's items: for a confined source only its URI, so that no link leads out of it,
+    and never more than the job's own roots.
 
     Raises:
         OutsideAllowedRootsError: the source is outside the allowed roots
     """
-    return allowed.narrowed(job.source.uri) if job.source.confined else allowed
+    narrowed = allowed.narrowed(job.source.uri) if job.source.confined else allowed
+    return narrowed if job.roots is None else narrowed.within(job.roots)
 
 
 def new_job_id(source_uri: str, now: float | None = None) -> str:

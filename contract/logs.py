@@ -2,8 +2,9 @@
 
 import logging
 import sys
+import time
 import warnings
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,12 @@ from contract.redaction import redacted
 
 if TYPE_CHECKING:
     from contract.settings import Settings
+
+MOST_REPEATS, REPEAT_SECONDS = 10, 10.0
+"""Lines of one event that are logged within so many seconds, where repeats are limited."""
+
+MOST_EVENTS = 1_000
+"""Events whose repeats are counted at once."""
 
 _NOISY = ("amqp", "boto3", "botocore", "celery", "kombu", "pikepdf", "s3transfer", "smart_open", "urllib3")
 _RETOLD = ("celery.app.trace",)
@@ -59,6 +66,48 @@ def configure_logging(settings: "Settings") -> None:
     logging.captureWarnings(capture=True)
     # The error line of a damaged file already says what Pillow warns about.
     warnings.filterwarnings("ignore", module="PIL")
+
+
+class Repeats(logging.Filter):
+    """Drops an event that repeats too often, and says how many were dropped at its next line.
+
+    Args:
+        clock: returns seconds
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is logged."""
+        if record.levelno < logging.WARNING:
+            return True
+        # structlog's records hold a dictionary; the others a text before its arguments are filled in.
+        event = record.msg.get("event", "") if isinstance(record.msg, dict) else record.msg
+        key, now = (record.name, str(event)), self._clock()
+        begun, count = self._seen.get(key, (now, 0))
+        if now - begun >= REPEAT_SECONDS:
+            dropped, begun, count = count - MOST_REPEATS, now, 0
+            if dropped > 0:
+                record.msg = _with_dropped(record.msg, dropped)
+        if len(self._seen) >= MOST_EVENTS:
+            self._seen.clear()
+        self._seen[key] = begun, count + 1
+        return count < MOST_REPEATS
+
+
+def _with_dropped(message: Any, dropped: int) -> Any:
+    if isinstance(message, dict):
+        return {**message, "not_logged": dropped}
+    return f"{message} ({dropped} more were not logged)"
+
+
+def limit_repeats(clock: Callable[[], float] = time.monotonic) -> None:
+    """Log each warning and error of this process only so often: callers can cause any number of them."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Repeats(clock))
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

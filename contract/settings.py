@@ -34,6 +34,8 @@ CONFIG_VARIABLE = "TRACE_OCR_CONFIG"
 SECRETS = frozenset({"redis_url", "flower_basic_auth", "api_keys"})
 """Settings whose values error messages never repeat."""
 
+_LISTS = ("allowed_roots", "preload", "api_keys", "api_cors_origins", "api_allowed_hosts", "exports")
+
 SHOWN = 200
 """Maximum characters of a refused value that its error message repeats."""
 
@@ -66,6 +68,12 @@ class Settings(BaseSettings, JobDefaults):
     )
     allowed_roots: tuple[str, ...] = Field(
         (), description="comma-separated folders and s3:// prefixes that workers may read and write below"
+    )
+    umask: str | None = Field(
+        None,
+        pattern=r"^[0-7]{3,4}$",
+        description="permissions, as in the shell's umask, that new local files and folders do not have: "
+        "077, 007; the process's own if not set",
     )
     model_store: str | None = Field(
         None,
@@ -155,13 +163,36 @@ class Settings(BaseSettings, JobDefaults):
         "on", description="'off' lets every client that reaches the HTTP API do everything"
     )
     api_keys: tuple[str, ...] = Field(
-        (), description="comma-separated API keys as name:scopes:sha256; made by `trace-ocr api-key`"
+        (),
+        description="comma-separated API keys as name:scopes:sha256 or name:scopes:sha256:roots; made by "
+        "`trace-ocr api-key`",
     )
-    api_keys_file: str | None = Field(None, description="file with one API key name:scopes:sha256 per line")
+    api_keys_file: str | None = Field(None, description="file with one API key per line, in the same form")
     api_cors_origins: tuple[str, ...] = Field(
         (), description="comma-separated origins whose web pages may call the HTTP API"
     )
-    api_max_bytes: int = Field(64 * 2**20, ge=1, description="maximum bytes of a request body")
+    api_allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="comma-separated names that requests may call the HTTP API by, such as *.example.org, "
+        "besides local names and addresses; if none, all names, or none where api_auth is off",
+    )
+    api_max_connections: int = Field(
+        1000,
+        ge=1,
+        description="maximum open connections of one API process; fewer if it may open fewer files",
+    )
+    api_receive_seconds: float = Field(
+        20.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds for a request to arrive, and one more for each KiB of its body",
+    )
+    api_send_seconds: float = Field(
+        300.0, gt=0, allow_inf_nan=False, description="seconds that a client may take nothing of its answer"
+    )
+    api_max_bytes: int = Field(
+        64 * 2**20, ge=1, description="maximum bytes of a request with files; others may have 64 KiB"
+    )
     api_max_files: int = Field(256, ge=1, description="maximum files uploaded in one request")
     api_max_pages: int = Field(64, ge=1, description="maximum pages of all PDFs uploaded in one request")
     api_max_pixels: int = Field(
@@ -200,7 +231,15 @@ class Settings(BaseSettings, JobDefaults):
         "auto", description="'auto' is JSON, or console on a terminal"
     )
 
-    @field_validator("allowed_roots", "preload", "api_keys", "api_cors_origins", "exports", mode="before")
+    @field_validator(
+        "allowed_roots",
+        "preload",
+        "api_keys",
+        "api_cors_origins",
+        "api_allowed_hosts",
+        "exports",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str) and value.startswith("["):  # a JSON list, for values that contain commas

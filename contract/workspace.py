@@ -41,9 +41,11 @@ FOLDERS = ("chunks", "parts", "statistics", "page_exports")
 """Folders with one file per chunk."""
 
 
-FILES = frozenset(
-    {"job.json", "halt.json", "merge.json", "results.jsonl", "errors.jsonl", "summary.json", SUCCESS}
-)
+LINES = ("results.jsonl", "errors.jsonl")
+INDEXES = {name: name.removesuffix(".jsonl") + ".index.json" for name in LINES}
+"""The merged files, and the index of each."""
+
+FILES = frozenset({"job.json", "halt.json", "merge.json", *LINES, *INDEXES.values(), "summary.json", SUCCESS})
 """Files directly in a workspace."""
 
 
@@ -111,6 +113,10 @@ class Workspace:
     def success(self) -> str:
         """The completion marker, written last."""
         return self.path(SUCCESS)
+
+    def line_index(self, uri: str) -> str:
+        """Return the URI of the index of a merged file: where some of its lines begin."""
+        return self.path(INDEXES[uri.rpartition("/")[2]])
 
     def chunk(self, number: int) -> str:
         """Return the URI of the items of one chunk."""

@@ -35,9 +35,9 @@ class UnauthorizedError(ApiError):
 
 
 class ForbiddenError(ApiError):
-    """403: the key lacks the scope, or the place is not one that the server may touch."""
+    """403: the key lacks the scope, or the place is not one that the server, or the key, may touch."""
 
-    advice = "the key needs the scope, or the path must lie below the server's allowed roots"
+    advice = "the key needs the scope, and the path must be one that server and key may use"
 
 
 class NotFoundError(ApiError):

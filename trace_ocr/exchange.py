@@ -64,6 +64,13 @@ class Pause:
 Flow: TypeAlias = Generator[Request | Pause, Any, T]
 
 
+class _Problem(msgspec.Struct):
+    """One problem of a request that does not have the expected form."""
+
+    loc: list[str | int]
+    msg: str
+
+
 class BearerKey(httpx.Auth):
     """Adds the key to each request; its text is in no repr."""
 
@@ -146,14 +153,26 @@ class Api:
 
     def _detail(self, response: httpx.Response) -> str:
         try:
-            detail = msgspec.json.decode(response.content)["detail"]
-            text = detail if isinstance(detail, str) else msgspec.json.encode(detail).decode()
+            text = _sentence(msgspec.json.decode(response.content)["detail"])
         except (*UNREADABLE, LookupError, TypeError):
             text = response.text[:SHOWN] or response.reason_phrase
         if response.is_redirect:
             place = redacted(response.headers.get("Location", "an unnamed place"))
             text = f"the API is elsewhere, at {place}"
         return self.auth.removed_from(text) if self.auth else text
+
+
+def _sentence(detail: Any) -> str:
+    """Return an answer's detail as text; a list of problems names each field and what is wrong with it."""
+    if isinstance(detail, str):
+        return detail
+    try:
+        problems = msgspec.convert(detail, list[_Problem])
+    except msgspec.ValidationError:
+        return msgspec.json.encode(detail).decode()
+    # The first place is body, query or path, which the caller of this client did not choose.
+    named = ((".".join(map(str, one.loc[1:] or one.loc)), one.msg) for one in problems)
+    return "; ".join(f"{name}: {msg.removeprefix('Value error, ')}" for name, msg in named)
 
 
 def pause_after(attempt: int, asked: float | None = None) -> Pause:

@@ -42,10 +42,13 @@ class LineFile(Generic[T]):
             ApiError: the API refused or failed
             UnreachableError: there was no answer
         """
-        # Compressed bytes cannot be counted in lines: from its middle the file comes as it is.
-        rest = {"Range": f"bytes={self._read}-", "Accept-Encoding": "identity"} if self._read else {}
+        # As it is: compressing it takes longer than all but slow networks take for it, and compressed bytes
+        # cannot be counted in lines, to go on from its middle.
+        headers = {"Accept-Encoding": "identity"}
+        if self._read:
+            headers["Range"] = f"bytes={self._read}-"
         try:
-            request = Request("GET", self._path, {"headers": rest}, stream=True)
+            request = Request("GET", self._path, {"headers": headers}, stream=True)
             response = yield from self._api.answer(request)
         except RefusedError as error:
             # Cut after the last line: nothing is left to ask for.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from contract.job_status import JobStatus
+from contract.printable import printable
 from trace_ocr.jobs import ShowStatus
 
 LINE_SECONDS = 10.0
@@ -36,7 +37,7 @@ class _Lines:
         if status.phase == self._phase and time.monotonic() < self._next:
             return
         self._phase, self._next = status.phase, time.monotonic() + LINE_SECONDS
-        sys.stderr.write(status.progress + "\n")
+        sys.stderr.write(printable(status.progress) + "\n")
         sys.stderr.flush()
 
 

@@ -7,9 +7,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+import structlog
 
 from contract.broker.progress import Progress, parse_progress
-from contract.errors import WorkspaceConflictError
+from contract.errors import IdTakenError
 from contract.records import PartOutcome
 from contract.states import CLAIMABLE, ENDED, ENTERED_BY, INITIAL, TRANSITIONS, State
 
@@ -60,7 +61,7 @@ class Ledger:
         """
         ours, known = self._run("reserve", job, workspace, RESERVED_SECONDS)
         if not ours:
-            raise _taken(job, known)
+            raise IdTakenError(job, known)
 
     def withdraw(self, job: str, workspace: str) -> None:
         """Undo `reserve`."""
@@ -74,7 +75,7 @@ class Ledger:
         """
         ours, known = self._run("open", job, workspace, kind, source, created_at)
         if not ours:
-            raise _taken(job, known)
+            raise IdTakenError(job, known)
 
     def planned(self, job: str, chunks: int, items: int) -> None:
         """Record how many chunks and items are planned so far."""
@@ -209,10 +210,11 @@ class Ledger:
         pipeline = self._redis.pipeline(transaction=False)
         for job in known:
             pipeline.hget(f"{self._prefix}job:{job}", "status")
-        return {job: status for job, status in zip(known, pipeline.execute(), strict=True) if status}
+        found = pipeline.execute(raise_on_error=False)
+        return {job: status for job, status in zip(known, found, strict=True) if isinstance(status, str)}
 
     def load(self, job: str) -> Progress | None:
-        """Return a job's progress, or None if Redis does not know it."""
+        """Return a job's progress, or None if Redis does not know it, or holds no record that can be read."""
         key = f"{self._prefix}job:{job}"
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.hgetall(key)
@@ -220,18 +222,18 @@ class Ledger:
         pipeline.lrange(key + ":rate", 0, -1)
         pipeline.hgetall(key + ":stages")
         pipeline.lrange(key + ":errors", 0, -1)
-        values = pipeline.execute()
-        return parse_progress(job, self._clock(), *values) if values[0].get("status") else None
+        # An error in place of a value: the key is of another type.
+        values = pipeline.execute(raise_on_error=False)
+        try:
+            return parse_progress(job, self._clock(), *values) if values[0].get("status") else None
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # Other jobs go on. Without the key, control restores this one from its workspace.
+            structlog.get_logger().error("job_record_damaged", job=job, delete=key, error=repr(error))
+            return None
 
     def _run(self, transition: str, job: str, *arguments: object) -> Any:
         now = f"{self._clock():.3f}"
         return self._script(keys=[self._prefix], args=[transition, job, now, *map(str, arguments)])
-
-
-def _taken(job: str, workspace: str) -> WorkspaceConflictError:
-    return WorkspaceConflictError(
-        f"a job named {job} already lives in {workspace}: choose another id, or continue that job"
-    )
 
 
 def _lua_tables() -> str:

@@ -310,21 +310,20 @@ def _is_left(name: str, ours: Callable[[str], bool]) -> bool:
 
 
 def _read(uri: str, limit: int) -> bytes:
-    """Return up to `limit` bytes; four system calls for a small file, where Python's file objects take nine.
+    """Return up to `limit` bytes; five system calls for a small file, where Python's file objects take nine.
 
     Each call releases the GIL, and with other threads running, taking it back is what takes long.
     """
     descriptor = open_regular(uri)
     try:
-        data = os.read(descriptor, min(limit, SMALL_BYTES))
-        if len(data) < min(limit, SMALL_BYTES):
-            return data
-        parts = [data]
-        while (left := limit - sum(map(len, parts))) and (
-            part := os.read(descriptor, min(left, LARGE_BYTES))
-        ):
+        parts: list[bytes] = []
+        left, size = limit, SMALL_BYTES
+        # Only an empty read is the file's end: network mounts return less than was asked for.
+        while left and (part := os.read(descriptor, min(left, size))):
             parts.append(part)
-        return b"".join(parts)
+            left -= len(part)
+            size = LARGE_BYTES if len(part) == size else SMALL_BYTES
+        return parts[0] if len(parts) == 1 else b"".join(parts)
     finally:
         os.close(descriptor)
 

@@ -1,9 +1,9 @@
 """Allowed roots: job inputs and workspaces must be below these folders and remote prefixes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from contract.errors import OutsideAllowedRootsError
+from contract.errors import OutsideAllowedRootsError, StorageError
 from contract.storage import absolute
 
 
@@ -26,6 +26,20 @@ class AllowedRoots:
         """Return the set that allows only a recorded root; raises OutsideAllowedRootsError as `recorded`."""
         return self._copy((self.recorded(root),))
 
+    def within(self, roots: Iterable[str]) -> "AllowedRoots":
+        """Return the set that allows what both this set and the given roots allow."""
+        others = [absolute(root) for root in roots]
+        both: dict[str, str] = {}
+        for given, root in zip(self._given, self._roots, strict=True):
+            for other in others:
+                if _is_below(root, other):
+                    both[given] = root
+                elif _is_below(other, root):
+                    both[given + other.removeprefix(root.rstrip("/"))] = other
+        copy = self._copy(tuple(both.values()))
+        copy._given = tuple(both)
+        return copy
+
     def for_one_chunk(self) -> "AllowedRoots":
         """Return a set that resolves each folder once; links to files are still followed every time.
 
@@ -34,6 +48,14 @@ class AllowedRoots:
         remembering = self._copy(self._roots)
         remembering._folders = {}
         return remembering
+
+    def contain(self, uri: str) -> bool:
+        """Return whether the URI is at or below a root."""
+        try:
+            self.check(uri)
+        except StorageError:
+            return False
+        return True
 
     def check(self, uri: str) -> None:
         """Return if the URI is at or below a root; raises as `resolved`."""
@@ -73,7 +95,7 @@ class AllowedRoots:
 
     def _root_above(self, location: str, uri: str) -> str:
         for root in self._roots:
-            if location == root or location.startswith(root.rstrip("/") + "/"):
+            if _is_below(location, root):
                 return root
         raise OutsideAllowedRootsError(
             f"{uri} is outside the allowed roots: add its folder or prefix to TRACE_OCR_ALLOWED_ROOTS "
@@ -85,6 +107,11 @@ class AllowedRoots:
         copy = AllowedRoots(())
         copy._roots = copy._given = roots
         return copy
+
+
+def _is_below(location: str, root: str) -> bool:
+    """Return whether a canonical URI is at or below a canonical root."""
+    return location == root or location.startswith(root.rstrip("/") + "/")
 
 
 def _remembered(uri: str, folders: dict[str, str]) -> str:

@@ -24,21 +24,25 @@ from contract.errors import (
     JobStateError,
     ObjectMissingError,
     OutsideAllowedRootsError,
+    SourceError,
     StorageError,
     TooManyBytesError,
     TraceOcrError,
     UnknownJobError,
     UnknownModelError,
+    UnsupportedUriError,
     UsageError,
     WorkspaceConflictError,
 )
 from contract.redaction import redacted
-from producer.api.monitoring.metrics import UploadCounter
+from producer.api.methods import Methods
+from producer.api.monitoring.metrics import UPLOAD_KINDS, UploadCounter
 from producer.api.routes.jobs import jobs_router
 from producer.api.routes.system import system_router
 from producer.api.routes.uploads import uploads_router
 from producer.api.security.access import KeyGate
 from producer.api.security.bounds import BodyLimit, SafeHeaders
+from producer.api.security.origins import KnownHosts, Origins
 from producer.api.services import NoWorkerError, Services
 from producer.api.submission import IdempotencyConflictError
 from producer.api.uploads.desk import BusyError, SenderGoneError, TooSlowError
@@ -49,15 +53,23 @@ WEB_UI = Path(__file__).with_name("page")
 MIN_GZIP_BYTES = 1024
 """Minimum size of compressed answers, in bytes: an answer within one packet gains nothing."""
 
+GZIP_LEVEL = 1
+"""Level of compression: the highest takes many times as long for results and saves little."""
+
+SHOWN_PROBLEMS = 20
+"""Maximum problems of one request that its 422 names: a small body can have thousands."""
+
 STATUS_OF: dict[type[TraceOcrError], int] = {
     UnknownJobError: 404,
     JobStateError: 409,
     WorkspaceConflictError: 409,
     IdempotencyConflictError: 422,
     OutsideAllowedRootsError: 403,
-    AccessDeniedError: 503,
+    AccessDeniedError: 403,
+    UnsupportedUriError: 400,
     ObjectMissingError: 404,
     TooManyBytesError: 413,
+    SourceError: 400,
     StorageError: 503,
     BrokerError: 503,
     NoWorkerError: 503,
@@ -90,6 +102,7 @@ def make_app(services: Services) -> FastAPI:
         description="Batch jobs, and the endpoints of the Trace OCR API, served by the same workers.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=life,
     )
     routers = jobs_router, uploads_router, system_router
@@ -124,16 +137,20 @@ def _add_web_ui(app: FastAPI) -> None:
 
 
 def _add_layers(app: FastAPI, services: Services) -> None:
-    app.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES)
+    settings, origins = services.settings, services.settings.api_cors_origins
+    app.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(KeyGate, keyring=services.keyring)
-    app.add_middleware(BodyLimit, max_bytes=services.settings.api_max_bytes)
+    app.add_middleware(BodyLimit, uploads=dict.fromkeys(UPLOAD_KINDS, settings.api_max_bytes))
     app.add_middleware(SafeHeaders)
     app.add_middleware(UploadCounter, metrics=services.metrics)
-    origins = services.settings.api_cors_origins
+    app.add_middleware(Methods, router=app.router, slashed=UPLOAD_KINDS)
     if origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(origins), allow_methods=["*"], allow_headers=["*"]
         )
+    keys_required, names = services.keyring.required, settings.api_allowed_hosts
+    hosts = KnownHosts(names) if names or not keys_required else None
+    app.add_middleware(Origins, hosts=hosts, allowed=origins, keys_required=keys_required)
 
 
 def _answer_error(_: Request, error: Exception) -> JSONResponse:
@@ -149,7 +166,9 @@ def _answer_redis_away(_: Request, error: Exception) -> JSONResponse:
 def _answer_invalid(_: Request, error: Exception) -> Response:
     """Answer 422 as FastAPI does, but without the input: it may be long, or not representable as JSON."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
-    detail = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in problems]
+    detail = [
+        {name: problem[name] for name in ("type", "loc", "msg")} for problem in problems[:SHOWN_PROBLEMS]
+    ]
     # Escaped, because a location may hold an unpaired surrogate, which UTF-8 cannot encode.
     return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 

@@ -1,12 +1,16 @@
 """The server process of the HTTP API."""
 
+import asyncio
 import signal
 from types import FrameType
+from typing import cast
 
 import uvicorn
 
+from contract.logs import limit_repeats
 from contract.settings import Settings
 from producer.api.app import make_app
+from producer.api.security.connections import ACCEPTED_AT_ONCE, make_bounds
 from producer.api.security.keys import Keyring
 from producer.api.services import Services
 
@@ -17,10 +21,15 @@ GRACE_SECONDS = 10
 def serve(settings: Settings, keyring: Keyring) -> None:
     """Serve until SIGTERM or SIGINT; event streams end immediately, other requests have GRACE_SECONDS."""
     services = Services(settings, keyring)
+    limit_repeats()
     config = uvicorn.Config(
         make_app(services),
         host=settings.api_address,
         port=settings.api_port,
+        # The protocol's own type: uvicorn only calls it.
+        http=cast("type[asyncio.Protocol]", make_bounds(settings).protocol),
+        ws="none",
+        backlog=ACCEPTED_AT_ONCE,
         log_config=None,
         access_log=False,
         server_header=False,

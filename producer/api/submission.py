@@ -8,25 +8,44 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import redis
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
-from contract.errors import TraceOcrError, UsageError
+from contract.errors import IdTakenError, TraceOcrError, UsageError, WorkspaceConflictError
 from contract.job import MAX_CHUNK_SIZE, Job, new_job_id
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, optional
 from contract.lines import UNREADABLE
 from contract.model_store import ModelStore, check_models
+from contract.printable import CONTROLS
 from contract.records import MAX_TEXT, SHOWN
 from contract.settings import Settings
 from contract.storage import is_remote, supported_uris
 from contract.workspace import Workspace
 from producer.api.jobs import Jobs
+from producer.api.security.keys import ApiKey
 from producer.planning.claim import Ids
 from producer.planning.submit import request_job, settle_job
 from producer.results.sinks import Format, formats_of
 from producer.sources import identify_source
 
-Uri = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+SURROGATES = "\ud800-\udfff"
+
+NO_CONTROLS = f"^[^{CONTROLS.pattern[1:-1].replace(SURROGATES, '')}]*$"
+"""Pattern of a name over HTTP, for OpenAPI; JSON cannot hold a pattern with unpaired surrogates."""
+
+
+def _without_controls(text: str) -> str:
+    found = CONTROLS.search(text)
+    if found:
+        raise ValueError(f"it holds the control character {found[0]!a}")
+    return text
+
+
+Uri = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_TEXT, json_schema_extra={"pattern": NO_CONTROLS}),
+    AfterValidator(_without_controls),
+]
 
 
 class IdempotencyConflictError(TraceOcrError):
@@ -110,46 +129,56 @@ class Submission:
     keys: IdempotencyKeys
     model_store: ModelStore | None
 
-    def submit(self, request: JobRequest, caller: str, idempotency_key: str | None) -> tuple[Job, bool]:
+    def submit(self, request: JobRequest, caller: ApiKey, idempotency_key: str | None) -> tuple[Job, bool]:
         """Return the job, and whether this call created it; an existing job is continued.
+
+        The workers read its items only below the roots of the caller's key.
 
         Raises:
             UsageError: there is no such source
             UnknownModelError: there is no such model
-            OutsideAllowedRootsError: the source or the workspace is outside the allowed roots
+            OutsideAllowedRootsError: the source or the workspace is outside the allowed roots, or the key's
             WorkspaceConflictError: the workspace, or the id, belongs to another job
         """
-        wanted = self._wanted(request)
+        jobs = self.jobs.below(caller.roots)
+        wanted = self._wanted(request, jobs)
         if not idempotency_key:
-            return self._submit(request, wanted, repeated=False)
-        name, repeated = self.keys.job_for(caller, idempotency_key, request, wanted.id)
+            return self._submit(request, wanted, jobs, repeated=False)
+        name, repeated = self.keys.job_for(caller.name, idempotency_key, request, wanted.id)
         try:
-            return self._submit(request, wanted.model_copy(update={"id": name}), repeated=repeated)
+            named = wanted.model_copy(update={"id": name})
+            return self._submit(request, named, jobs, repeated=repeated)
         except UsageError:
             if not repeated:
-                self.keys.forget(caller, idempotency_key)
+                self.keys.forget(caller.name, idempotency_key)
             raise
 
-    def _submit(self, request: JobRequest, wanted: Job, *, repeated: bool) -> tuple[Job, bool]:
-        location = self.jobs.roots.resolved(request.output)
+    def _submit(self, request: JobRequest, wanted: Job, jobs: Jobs, *, repeated: bool) -> tuple[Job, bool]:
+        location = jobs.readable.resolved(request.output)
         workspace = Workspace(location, self.jobs.storage.at(location))
         ids = Ids(self.jobs.ledger, self.jobs.index)
-        job = settle_job(wanted, workspace, ids, self.jobs.roots, request.job_id)
+        try:
+            job = settle_job(wanted, workspace, ids, self.jobs.roots, request.job_id)
+        except IdTakenError as error:
+            if jobs.bounds is None:
+                raise
+            # Without the place, which may not be the caller's.
+            raise WorkspaceConflictError(f"there is a job named {error.job}: choose another id") from error
         # A repeated call must not resume a job that was cancelled or paused since.
         if not (repeated and workspace.load_halt()):
             self._hand_over(job, workspace)
         return job, job is wanted and not repeated
 
-    def _wanted(self, request: JobRequest) -> Job:
+    def _wanted(self, request: JobRequest, jobs: Jobs) -> Job:
         for uri in (request.source, request.output):
             if not is_remote(uri) and not uri.startswith("/"):
                 raise UsageError(f"{uri!r} must be absolute: {supported_uris()} can be read")
             # Check before any access, so that callers learn nothing about files outside the roots.
-            self.jobs.roots.check(uri)
+            jobs.check(uri)
         _check_folder(request.output)
         found = identify_source(request.source)
         # Again: a link may have been put there since.
-        self.jobs.roots.recorded(found.uri)
+        jobs.readable.recorded(found.uri)
         given = request.model_dump(include=set(job_parameters()), exclude_none=True)
         parameters = self.settings.parameters_of(request.kind, given)
         check_models(parameters.wanted_models(), self.model_store)
@@ -167,6 +196,7 @@ class Submission:
             urgent=request.urgent,
             planned_by="control",
             created_at=int(time.time()),
+            roots=None if jobs.bounds is None else tuple(jobs.bounds),
         )
 
     def _hand_over(self, job: Job, workspace: Workspace) -> None:

@@ -50,9 +50,15 @@ def api(settings: Settings) -> ExitCode:
 @click.option(
     "--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="What the key allows."
 )
-def api_key(name: str, scopes: tuple[Scope, ...]) -> ExitCode:
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    help="Folder or s3:// prefix whose jobs the key may submit, steer and read; all jobs if none is given.",
+)
+def api_key(name: str, scopes: tuple[Scope, ...], roots: tuple[str, ...]) -> ExitCode:
     """Make a key for the HTTP API; print it once, with the settings entry that makes it valid."""
-    key, entry = new_key(name, scopes)
+    key, entry = new_key(name, scopes, roots)
     click.echo(f"key    {key}")
     click.echo(f"entry  {entry}")
     click.echo(

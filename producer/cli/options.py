@@ -1,6 +1,7 @@
 """Command-line flags generated from the settings: each is described once and names its variable."""
 
 import functools
+import os
 import types
 import typing
 from collections.abc import Callable
@@ -19,7 +20,7 @@ MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "pr
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
 IMAGES = ("decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
 S3 = ("s3_endpoint_url", "s3_region", "s3_path_style")
-STORAGE = ("allowed_roots", *S3)
+STORAGE = ("allowed_roots", "umask", *S3)
 REDIS = ("namespace",)
 DELIVERY = ("visibility_timeout", "lease_seconds", "stall_seconds", "retention_days")
 """Settings of how long to wait for a chunk or a worker, and how long to keep an ended job."""
@@ -30,6 +31,10 @@ API = (
     "api_auth",
     "api_keys_file",
     "api_cors_origins",
+    "api_allowed_hosts",
+    "api_max_connections",
+    "api_receive_seconds",
+    "api_send_seconds",
     "api_max_bytes",
     "api_max_files",
     "api_max_pages",
@@ -102,6 +107,8 @@ def with_settings(*fields: str) -> Callable[[F], F]:
             flags = {name: arguments.pop(name) for name in names}
             settings = load_settings(**flags)
             configure_logging(settings)
+            if settings.umask is not None:
+                os.umask(int(settings.umask, 8))
             if "kind" in arguments:
                 _check_kind(settings, arguments["kind"], flags)
             return function(settings, **arguments)

@@ -87,7 +87,7 @@ class Control:
         except JobError:
             # Its workspace is gone too: there is nothing to restore.
             self.known.pop(progress.job, None)
-        except TraceOcrError as error:
+        except (TraceOcrError, redis.ResponseError) as error:
             structlog.get_logger().error("job_not_restored", job=progress.job, error=str(error))
         else:
             self._look_at_id(progress.job)
@@ -114,6 +114,9 @@ class Control:
         """Advance one job; its errors must not block the other jobs."""
         try:
             self._advance(progress)
+        except redis.ResponseError:
+            # Redis answers: something in this job's keys is wrong, and the other jobs go on.
+            structlog.get_logger().exception("job_stuck", job=progress.job)
         except redis.RedisError:
             raise
         except (JobError, NotAFileError, OutsideAllowedRootsError) as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from contract.broker.ledger import Ledger
-from contract.errors import ObjectMissingError, WorkspaceConflictError
+from contract.errors import IdTakenError, ObjectMissingError, WorkspaceConflictError
 from contract.job import STANDARD_INPUT, Job, is_job_record
 from contract.storage import absolute
 from contract.workspace import MAX_JSON_BYTES, Workspace, holds_workspace
@@ -36,13 +36,11 @@ class Ids:
             chosen: the id was not made just now, so the index may have it
 
         Raises:
-            WorkspaceConflictError: a job with this id lives in another workspace
+            IdTakenError: a job with this id lives in another workspace
         """
         found = self.index.find(job) if chosen and self.index else None
         if found and found.root != workspace.root:
-            raise WorkspaceConflictError(
-                f"a job named {job} already lives in {found.root}: choose another id, or continue that job"
-            )
+            raise IdTakenError(job, found.root)
         self.ledger.reserve(job, workspace.root)
 
     def withdraw(self, job: str, workspace: Workspace) -> None:

@@ -76,6 +76,7 @@ def make_context(settings: Settings, name: str, client: Redis) -> WorkerContext:
         ),
         uploads=Uploads(make_redis(settings, raw=True), settings.namespace),
         share=ChunkShare(settings.chunk_share, lambda: chunks_wait(client, settings.namespace)),
+        large_images=threading.Lock(),
         watchdog=Watchdog(settings.stall_seconds),
         metrics=metrics,
     )

@@ -41,6 +41,7 @@ class WorkerContext:
     decoders: DecoderPool
     uploads: Uploads
     share: ChunkShare
+    large_images: threading.Lock
     watchdog: Watchdog
     metrics: WorkerMetrics
 

@@ -1,5 +1,6 @@
 """Uploads: from the queue to their answers. The same stages as a chunk, with Redis in place of storage."""
 
+import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -25,18 +26,19 @@ from contract.lines import ErrorLine, Line
 from contract.records import Item, Nudge
 from worker.images.decode import File
 from worker.jobs.context import WorkerContext
-from worker.jobs.senders import AbandonedUploadsError, Senders
+from worker.jobs.senders import LOOK_SECONDS, AbandonedUploadsError, Senders
 from worker.kinds import make_pipeline
 from worker.monitoring.metrics import UPLOAD
-from worker.pipeline.run import Pipeline
+from worker.pipeline.run import ChunkRun, Pipeline
 
 MAX_ROUNDS = 16
 """Maximum batches of uploads read for one nudge. Further uploads have their own nudges; without a limit, jobs
 would wait as long as uploads keep coming."""
 
 LARGE_PIXELS = 20_000_000
-"""An image with more is decoded in a child process, whose memory is bounded: a page of A4 at 400 dpi has 15
-million. Uploads have no second, careful run as chunks have."""
+"""An image with more is decoded in a child process, whose memory is bounded, and read while no other such
+image is: scaling it takes 12 bytes for each pixel. A page of A4 at 400 dpi has 15 million pixels. Uploads
+have no second, careful run as chunks have."""
 
 
 def read_uploads(nudge: Nudge, context: WorkerContext) -> dict[str, object]:
@@ -109,12 +111,12 @@ def _alike(
 class _Page:
     """A page of an upload; the id of its item is the upload's index. An image is one page.
 
-    `pixels` is how many it will have by its header; `isolated` pages are decoded in a child process.
+    `pixels` is how many it will have by its header; an image whose header does not tell counts as large.
     """
 
     item: Item
     pixels: int
-    isolated: bool = False
+    large: bool
 
 
 class _Reading:
@@ -157,7 +159,10 @@ class _Reading:
         self._documents[index] = folder / f"{index}.pdf"
         self._documents[index].write_bytes(upload.data)
         sizes = enumerate(self._sizes(upload, self._documents[index]), 1)
-        return [_Page(msgspec.structs.replace(item, page=page), pixels) for page, pixels in sizes]
+        return [
+            _Page(msgspec.structs.replace(item, page=page), pixels, pixels > LARGE_PIXELS)
+            for page, pixels in sizes
+        ]
 
     def _sizes(self, upload: Upload, document: Path) -> tuple[int, ...]:
         """Return the pixels of each page; raises ItemError if the PDF is damaged or too large."""
@@ -197,18 +202,31 @@ class _Reading:
 
     def _lines(self, pages: list[_Page]) -> list[Line]:
         context, pipeline = self._context, self._pipeline
+        large = any(page.large for page in pages)
         with context.watchdog.watching() as moved:
 
             def alive() -> None:
                 moved()
                 self._senders.check()
 
-            run = context.make_run(pipeline, self._fetch, alive, careful=any(page.isolated for page in pages))
-            lines = list(pipeline.run([page.item for page in pages], run))
+            run = context.make_run(pipeline, self._fetch, alive, careful=large)
+            with self._alone(run) if large else contextlib.nullcontext():
+                lines = list(pipeline.run([page.item for page in pages], run))
         context.metrics.read(UPLOAD, run.timings, pipeline.batch_size)
         failed = sum(isinstance(line, ErrorLine) for line in lines)
         context.metrics.items(UPLOAD, len(lines) - failed, failed)
         return lines
+
+    @contextlib.contextmanager
+    def _alone(self, run: ChunkRun) -> Iterator[None]:
+        """Keep other large images out for a block; raises as `run.check_alive` while it waits."""
+        lock = self._context.large_images
+        while not lock.acquire(timeout=LOOK_SECONDS):
+            run.check_alive()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _fetch(self, item: Item) -> File:
         """Return a page's file; raises ItemError if its sender no longer waits, so that it is not decoded."""

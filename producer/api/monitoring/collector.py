@@ -14,7 +14,6 @@ from prometheus_client.registry import Collector
 
 from contract.broker.depths import oldest_lease_age, oldest_message_age, queue_lengths, unacked_messages
 from contract.broker.ledger import Ledger
-from contract.broker.progress import Progress
 from contract.broker.reports import ProcessReport, Reports
 from contract.broker.uploads import Uploads
 from contract.states import ENDED, State
@@ -136,7 +135,7 @@ class SystemCollector(Collector):
             "status",
         )
         shown = sorted(statuses, key=lambda job: statuses[job] in ENDED)[:MAX_JOBS]
-        progresses = [progress for progress in map(self._progress, shown) if progress]
+        progresses = [progress for progress in map(self._ledger.load, shown) if progress]
         now = self._clock()
         yield _gauge(
             "trace_ocr_job_idle_seconds",
@@ -154,13 +153,6 @@ class SystemCollector(Collector):
             for outcome, count in asdict(status_of(progress).request_counts).items()
         }
         yield _gauge("trace_ocr_job_items", "Items of a job.", items, "job", "outcome")
-
-    def _progress(self, job: str) -> Progress | None:
-        """Return a job's progress; None if the job is gone or its record is damaged."""
-        try:
-            return self._ledger.load(job)
-        except (ValueError, KeyError):
-            return None
 
 
 def _processes(live: list[ProcessReport]) -> Iterator[Metric]:

@@ -19,9 +19,15 @@ export async function call(path, options = {}) {
   const answer = await fetch(path, { ...options, headers });
   if (!answer.ok && !options.anyStatus) {
     const body = await answer.json().catch(() => ({}));
-    throw new Refusal(answer.status, typeof body.detail === "string" ? body.detail : answer.statusText);
+    throw new Refusal(answer.status, sentence(body.detail) || answer.statusText);
   }
   return answer;
+}
+
+// A detail is a text, or a list of problems with the place and what is wrong there.
+function sentence(detail) {
+  if (!Array.isArray(detail)) return detail;
+  return detail.map(({ loc, msg }) => `${loc.slice(1).join(".")}: ${msg.replace("Value error, ", "")}`).join("; ");
 }
 
 export const get = async (path) => (await call(path)).json();

@@ -6,6 +6,9 @@ import { jobView } from "./job.js";
 
 const LIST_SECONDS = 2, HEALTH_SECONDS = 10, PAGE = 20, STALE_SECONDS = 120;
 
+// As contract/job_status.py has it.
+const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
 const view = document.getElementById("view");
 const notice = document.getElementById("notice");
 const dialog = document.getElementById("key-dialog");
@@ -117,13 +120,35 @@ function card(job) {
   );
 }
 
+// The id of the job that the URL names; null for the list, undefined if no job can have that id.
+function namedJob() {
+  const match = /^#\/jobs\/(.+)$/.exec(location.hash);
+  if (!match) return null;
+  try {
+    const id = decodeURIComponent(match[1]);
+    return JOB_ID.test(id) ? id : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function unknownView(place) {
+  document.title = "Trace OCR batch";
+  place.replaceChildren(element("p", {}, element("a", { href: "#/" }, "All jobs")));
+  tell(new Error("This address names no job: it is damaged. Choose the job from the list."));
+}
+
 function route() {
   current.abort();
   current = new AbortController();
   tell(null);
   document.getElementById("change-key").hidden = !hasKey();
-  const match = /^#\/jobs\/(.+)$/.exec(location.hash);
-  const shown = match ? jobView(view, decodeURIComponent(match[1]), current.signal, tell) : listView(view, current.signal);
+  const job = namedJob();
+  if (job === undefined) {
+    unknownView(view);
+    return;
+  }
+  const shown = job === null ? listView(view, current.signal) : jobView(view, job, current.signal, tell);
   shown.catch(tell);
 }
 

@@ -1,6 +1,7 @@
 """The routes of jobs: submit, show, steer, fetch."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,8 @@ from contract.workspace import Workspace
 from producer.api.jobs import Jobs, Page
 from producer.api.lines import Selection, lines_response
 from producer.api.routes.problems import problems
-from producer.api.security.access import requires
+from producer.api.security.access import GuardedRoute, Requires
+from producer.api.security.keys import ApiKey, Scope
 from producer.api.services import Services
 from producer.api.submission import JobRequest
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
@@ -38,7 +40,7 @@ STREAMED: dict[int | str, dict[str, Any]] = {
 }
 IMAGES: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: {} for media_type in IMAGE_TYPES.values()}},
-    **problems(413, 415),
+    **problems(415),
 }
 """Media types of file answers, for the API's documentation."""
 
@@ -70,10 +72,19 @@ class SampleList(BaseModel):
     data: list[SampleOut]
 
 
+def _jobs_of(services: Services, scope: Scope) -> Any:
+    """Return a dependency that gives the jobs of a request's key, which needs the scope."""
+
+    async def below(caller: Annotated[ApiKey, Depends(Requires(scope, services.keyring))]) -> Jobs:
+        return services.jobs.below(caller.roots)
+
+    return Depends(below)
+
+
 def jobs_router(services: Services) -> APIRouter:
     """Return the routes below /jobs."""
-    refusals = problems(401, 403, 404, 409, 503)
-    router = APIRouter(prefix="/jobs", tags=["jobs"], responses=refusals)
+    refusals = problems(401, 403, 404, 409, 413, 503)
+    router = APIRouter(prefix="/jobs", tags=["jobs"], responses=refusals, route_class=GuardedRoute)
     _add_reading(router, services)
     _add_files(router, services)
     _add_samples(router, services)
@@ -82,10 +93,12 @@ def jobs_router(services: Services) -> APIRouter:
 
 
 def _add_reading(router: APIRouter, services: Services) -> None:
-    may_read = [Depends(requires("read", services.keyring))]
+    may_read = [Depends(Requires("read", services.keyring))]
+    seen = _jobs_of(services, "read")
 
     @router.get("", dependencies=may_read)
     def list_jobs(
+        jobs: Annotated[Jobs, seen],
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
         after: Annotated[str | None, Query(pattern=JOB_ID)] = None,
         status: State | None = None,
@@ -96,30 +109,32 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         def accept(found: JobStatus) -> bool:
             return (status is None or found.status == status) and (kind is None or found.kind == kind)
 
-        page: Page = services.jobs.page(limit, after, accept)
+        page: Page = jobs.page(limit, after, accept)
         return JobList(data=page.data, has_more=page.has_more, last_id=page.last_id)
 
     @router.get("/{job_id}", dependencies=may_read)
-    def get_job(job_id: JobId) -> JobStatus:
+    def get_job(job_id: JobId, jobs: Annotated[Jobs, seen]) -> JobStatus:
         """Show one job."""
-        return services.jobs.status(job_id)
+        return jobs.status(job_id)
 
-    def known(job_id: JobId) -> str:
+    def known(job_id: JobId, jobs: Annotated[Jobs, seen]) -> str:
         """Answer 404 before the stream begins: afterwards the status is already 200."""
-        services.jobs.status(job_id)
+        jobs.status(job_id)
         return job_id
 
     @router.get("/{job_id}/events", dependencies=may_read, response_class=EventSourceResponse)
-    async def follow_job(job_id: Annotated[str, Depends(known)]) -> AsyncIterator[ServerSentEvent]:
+    async def follow_job(
+        job_id: Annotated[str, Depends(known)], jobs: Annotated[Jobs, seen]
+    ) -> AsyncIterator[ServerSentEvent]:
         """Follow a job: send its status at every change, until it has ended."""
-        async for status in _changes(services, job_id):
+        async for status in _changes(jobs, job_id, services.stopping):
             yield ServerSentEvent(data=status, event="status")
 
 
-async def _changes(services: Services, job_id: str) -> AsyncIterator[JobStatus]:
+async def _changes(jobs: Jobs, job_id: str, stopping: threading.Event) -> AsyncIterator[JobStatus]:
     last = None
-    while not services.stopping.is_set():
-        status = await asyncio.to_thread(services.jobs.status, job_id)
+    while not stopping.is_set():
+        status = await asyncio.to_thread(jobs.status, job_id)
         if status != last:
             yield status
         if status.ended:
@@ -129,34 +144,39 @@ async def _changes(services: Services, job_id: str) -> AsyncIterator[JobStatus]:
 
 
 def _add_files(router: APIRouter, services: Services) -> None:
-    may_read = [Depends(requires("read", services.keyring))]
+    may_read = [Depends(Requires("read", services.keyring))]
 
-    def merged(job_id: str) -> Workspace:
-        workspace = services.jobs.workspace(job_id)
+    def merged(job_id: JobId, jobs: Annotated[Jobs, _jobs_of(services, "read")]) -> Workspace:
+        workspace = jobs.workspace(job_id)
         if not workspace.is_complete(job_id):
             raise HTTPException(409, f"job {job_id} is not complete: its lines are merged on completion")
         return workspace
 
     @router.get("/{job_id}/results", dependencies=may_read, responses=STREAMED, response_class=Response)
-    def get_results(job_id: JobId, asked: Annotated[Selection, Depends()]) -> Response:
+    def get_results(
+        workspace: Annotated[Workspace, Depends(merged)], asked: Annotated[Selection, Depends()]
+    ) -> Response:
         """Stream a complete job's results, in source order."""
-        workspace = merged(job_id)
         return lines_response(workspace, workspace.results, asked)
 
     @router.get("/{job_id}/errors", dependencies=may_read, responses=STREAMED, response_class=Response)
-    def get_errors(job_id: JobId, asked: Annotated[Selection, Depends()]) -> Response:
+    def get_errors(
+        workspace: Annotated[Workspace, Depends(merged)], asked: Annotated[Selection, Depends()]
+    ) -> Response:
         """Stream a complete job's failed items, in source order."""
-        workspace = merged(job_id)
         return lines_response(workspace, workspace.errors, asked)
 
 
 def _add_samples(router: APIRouter, services: Services) -> None:
-    may_read = [Depends(requires("read", services.keyring))]
+    may_read = [Depends(Requires("read", services.keyring))]
+    seen = _jobs_of(services, "read")
 
     @router.get("/{job_id}/samples", dependencies=may_read)
-    def get_samples(job_id: JobId, count: Annotated[int, Query(ge=1, le=100)] = 12) -> SampleList:
+    def get_samples(
+        job_id: JobId, jobs: Annotated[Jobs, seen], count: Annotated[int, Query(ge=1, le=100)] = 12
+    ) -> SampleList:
         """Show some items with their text."""
-        found = samples(services.jobs.workspace(job_id), count)
+        found = samples(jobs.workspace(job_id), count)
         return SampleList(
             data=[
                 SampleOut(
@@ -177,13 +197,14 @@ def _add_samples(router: APIRouter, services: Services) -> None:
     )
     def get_image(
         job_id: JobId,
+        jobs: Annotated[Jobs, seen],
         chunk: Annotated[int, Path(ge=0, lt=1_000_000)],
         index: Annotated[int, Path(ge=0, lt=1_000_000)],
     ) -> Response:
         """Show one item's image, by chunk and index."""
-        workspace = services.jobs.workspace(job_id)
+        workspace = jobs.workspace(job_id)
         item = item_of(workspace, chunk, index)
-        roots = roots_of(workspace.require_job(), services.roots)
+        roots = roots_of(workspace.require_job(), jobs.readable)
         image = image_of(item, services.storage, roots, services.settings.max_bytes)
         if image is None:
             raise HTTPException(415, f"{item.id} is in a format that browsers do not show")
@@ -192,40 +213,42 @@ def _add_samples(router: APIRouter, services: Services) -> None:
 
 
 def _add_steering(router: APIRouter, services: Services) -> None:
-    may_submit = [Depends(requires("submit", services.keyring))]
-    jobs = services.jobs
+    may_submit = [Depends(Requires("submit", services.keyring))]
+    steered = _jobs_of(services, "submit")
 
     there_already: dict[int | str, dict[str, Any]] = {200: {"model": JobStatus}}
 
-    @router.post("", status_code=202, responses={**there_already, **problems(400, 413)})
+    submitting = {**there_already, **problems(400)}
+
+    @router.post("", status_code=202, dependencies=may_submit, responses=submitting)
     def submit_job(
         request: JobRequest,
         response: Response,
-        caller: Annotated[str, Depends(requires("submit", services.keyring))],
+        caller: Annotated[ApiKey, Depends(Requires("submit", services.keyring))],
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
     ) -> JobStatus:
         """Submit a source; control plans it. The same workspace or `Idempotency-Key` returns the same job."""
         job, made = services.submission.submit(request, caller, idempotency_key)
         response.status_code = 202 if made else 200
-        return jobs.status(job.id)
+        return services.jobs.status(job.id)
 
     @router.post("/{job_id}/pause", dependencies=may_submit)
-    def pause(job_id: JobId) -> JobStatus:
+    def pause(job_id: JobId, jobs: Annotated[Jobs, steered]) -> JobStatus:
         """Stop a job once its running chunks end; resume continues it."""
         return _steer(jobs, job_id, pause_job)
 
     @router.post("/{job_id}/cancel", dependencies=may_submit)
-    def cancel(job_id: JobId) -> JobStatus:
+    def cancel(job_id: JobId, jobs: Annotated[Jobs, steered]) -> JobStatus:
         """Cancel a job; the files it has written stay."""
         return _steer(jobs, job_id, cancel_job)
 
     @router.post("/{job_id}/resume", dependencies=may_submit)
-    def resume(job_id: JobId) -> JobStatus:
+    def resume(job_id: JobId, jobs: Annotated[Jobs, steered]) -> JobStatus:
         """Continue a paused, cancelled or failed job."""
         return _steer(jobs, job_id, _resume)
 
     @router.post("/{job_id}/retry-errors", dependencies=may_submit)
-    def retry_errors(job_id: JobId) -> JobStatus:
+    def retry_errors(job_id: JobId, jobs: Annotated[Jobs, steered]) -> JobStatus:
         """Read a complete job's failed items again; the results are merged in place."""
         return _steer(jobs, job_id, _retry)
 

@@ -10,7 +10,7 @@ REASONS = {
     403: "The key lacks the scope, or the path is outside the allowed roots",
     404: "Not found",
     409: "Not in this state of the job or its workspace",
-    413: "Too large",
+    413: "Too large: the files of an upload may have TRACE_OCR_API_MAX_BYTES, every other body 64 KiB",
     415: "In a format that browsers do not show",
     416: "No such range",
     429: "Too many uploads wait already: see Retry-After",

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from producer.api.monitoring.health import Check, check_answers, check_processes, check_redis, check_storage
 from producer.api.routes.problems import problems
-from producer.api.security.access import requires
+from producer.api.security.access import GuardedRoute, Requires
 from producer.api.services import Services
 from producer.catalogue import CatalogueEntry, list_models
 
@@ -53,7 +53,7 @@ class Version(BaseModel):
 
 def system_router(services: Services) -> APIRouter:
     """Return the routes about the system."""
-    router = APIRouter(tags=["system"])
+    router = APIRouter(tags=["system"], route_class=GuardedRoute)
     _add_open(router, services)
     _add_reading(router, services)
     return router
@@ -79,7 +79,7 @@ def _add_open(router: APIRouter, services: Services) -> None:
 
 
 def _add_reading(router: APIRouter, services: Services) -> None:
-    may_read = [Depends(requires("read", services.keyring))]
+    may_read = [Depends(Requires("read", services.keyring))]
 
     refusals = problems(401, 403, 503)
 
@@ -101,7 +101,11 @@ def _add_reading(router: APIRouter, services: Services) -> None:
 
     text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
 
-    @router.get("/metrics", dependencies=may_read, responses={**refusals, **text}, response_class=Response)
+    may_read_all = [Depends(Requires("read", services.keyring, everything=True))]
+
+    @router.get(
+        "/metrics", dependencies=may_read_all, responses={**refusals, **text}, response_class=Response
+    )
     def metrics() -> Response:
         """Show all metrics in Prometheus' text format."""
         return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

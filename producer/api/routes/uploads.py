@@ -14,7 +14,8 @@ from contract.kinds.base import Kind
 from contract.lines import UNREADABLE
 from contract.model_store import check_models
 from producer.api.routes.problems import problems
-from producer.api.security.access import requires
+from producer.api.security.access import GuardedRoute, Requires
+from producer.api.security.keys import ApiKey
 from producer.api.services import Services
 from producer.api.uploads.files import DECIMALS, DamagedAnswerError, lines_of
 
@@ -28,13 +29,15 @@ Answer = dict[str, Any]
 def uploads_router(services: Services) -> APIRouter:
     """Return the upload routes: one per kind of job, under the kind's name."""
     refusals = problems(400, 401, 403, 413, 429, 503, 504)
-    router = APIRouter(tags=["Trace OCR"], responses=refusals)
+    router = APIRouter(tags=["Trace OCR"], responses=refusals, route_class=GuardedRoute)
+    access = [Depends(Requires("submit", services.keyring))]
     for kind in KINDS.values():
         router.post(
             f"/{kind.name}/",
             name=kind.name,
             summary=kind.help.capitalize(),
             description="JPEG, PNG, or PDF page by page. The answer has one element per file or page.",
+            dependencies=access,
             responses=_described(kind),
         )(_endpoint(kind, services))
     return router
@@ -46,14 +49,14 @@ def _endpoint(kind: Kind, services: Services) -> Callable[..., Awaitable[list[An
 
     async def read(
         request: Request,
-        caller: Annotated[str, Depends(requires("submit", services.keyring))],
+        caller: Annotated[ApiKey, Depends(Requires("submit", services.keyring))],
         files: list[UploadFile],
         given: Annotated[query, Query()],  # type: ignore[valid-type]
     ) -> list[Answer]:
         named = _named(kind, given)
         parameters = services.settings.parameters_of(kind.name, named)
         await asyncio.to_thread(check_models, parameters.wanted_models(), services.model_store)
-        lines = await lines_of(files, kind, parameters, services, caller, lambda: _gone(request))
+        lines = await lines_of(files, kind, parameters, services, caller.name, lambda: _gone(request))
         return [_answer(kind, name, line) for name, line in lines]
 
     return read

@@ -1,16 +1,18 @@
-"""Access control: middleware that checks keys before a body is read, and a dependency per scope."""
+"""Access control: middleware that checks keys, and a route that checks scopes, before a body is read."""
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Request, Response
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from producer.api.security.keys import ApiKey, Keyring, Scope
+from producer.api.security.keys import EVERYONE, ApiKey, Keyring, Scope
 
 NO_KEY = "send a valid key: Authorization: Bearer <key>"
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -55,20 +57,49 @@ class KeyGate:
         return self._keyring.holder(key.strip()) if kind.lower() == "bearer" else None
 
 
-def requires(scope: Scope, keyring: Keyring) -> Callable[..., str]:
-    """Return a dependency that checks a request's key: 401 without a valid key, 403 without the scope.
+@dataclass(frozen=True)
+class Requires:
+    """A dependency that returns a request's key: 401 without a valid key, 403 without the scope.
 
-    It relies on the holder that the gate stored, and returns the key's name, empty if no key is required.
+    It relies on the holder that the gate stored. If no key is required, everyone holds the same one.
+
+    Args:
+        everything: the answer tells of all jobs, so a key with roots does not get it either
     """
 
-    def check(request: Request, _: Credentials) -> str:
-        if not keyring.required:
-            return ""
-        holder: ApiKey | None = request.scope.get(HOLDER)
+    scope: Scope
+    keyring: Keyring
+    everything: bool = False
+
+    async def __call__(self, request: Request, _: Credentials) -> ApiKey:
+        """Return the key; raises HTTPException."""
+        return self.caller(request.scope)
+
+    def caller(self, asgi_scope: AsgiScope) -> ApiKey:
+        """Return the key of a request; raises HTTPException."""
+        if not self.keyring.required:
+            return EVERYONE
+        holder: ApiKey | None = asgi_scope.get(HOLDER)
         if holder is None:
             raise HTTPException(401, NO_KEY, CHALLENGE)
-        if scope not in holder.scopes:
-            raise HTTPException(403, f"the key {holder.name} lacks the scope {scope}")
-        return holder.name
+        if self.scope not in holder.scopes:
+            raise HTTPException(403, f"the key {holder.name} lacks the scope {self.scope}")
+        if self.everything and holder.roots is not None:
+            raise HTTPException(403, f"the key {holder.name} has roots, and this tells of all jobs")
+        return holder
 
-    return check
+
+class GuardedRoute(APIRoute):
+    """A route that checks the scope before it reads the body: FastAPI reads the body first."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler behind the checks."""
+        handler = super().get_route_handler()
+        checks = [one.dependency for one in self.dependencies if isinstance(one.dependency, Requires)]
+
+        async def guarded(request: Request) -> Response:
+            for check in checks:
+                check.caller(request.scope)
+            return await handler(request)
+
+        return guarded

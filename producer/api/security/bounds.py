@@ -1,5 +1,7 @@
 """ASGI middleware around every route: a size limit for bodies, and security headers."""
 
+from collections.abc import Mapping
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -9,19 +11,28 @@ CONTENT_POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'non
 """What the web UI may load: its own files, and images that it has fetched with its key."""
 
 
-class BodyLimit:
-    """Refuses bodies over `max_bytes` with 413: immediately by Content-Length, else while they arrive."""
+JSON_BYTES = 64 * 2**10
+"""Maximum bytes of a body that is no upload: a job with two URIs of maximum length, escaped, is smaller."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app, self._max_bytes = app, max_bytes
+
+class BodyLimit:
+    """Refuses larger bodies with 413: immediately by Content-Length, else while they arrive.
+
+    Args:
+        uploads: maximum bytes of each path that takes files; all others take JSON_BYTES
+    """
+
+    def __init__(self, app: ASGIApp, uploads: Mapping[str, int]) -> None:
+        self._app, self._uploads = app, uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit, refusal = self._limit(scope["path"])
         length = Headers(scope=scope).get("content-length", "0")
-        if length.isdigit() and int(length) > self._max_bytes:
-            await JSONResponse({"detail": self._reason()}, 413)(scope, receive, send)
+        if length.isdigit() and int(length) > limit:
+            await JSONResponse({"detail": refusal}, 413)(scope, receive, send)
             return
         received = 0
 
@@ -29,18 +40,22 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise HTTPException(413, self._reason())
+            if received > limit:
+                raise HTTPException(413, refusal)
             return message
 
         await self._app(scope, counted, send)
 
-    def _reason(self) -> str:
-        return f"the request's body is larger than {self._max_bytes:,} bytes: send fewer files at once"
+    def _limit(self, path: str) -> tuple[int, str]:
+        """Return the maximum bytes of a path's body, and what is answered to more."""
+        limit = self._uploads.get(path, JSON_BYTES)
+        advice = "send fewer files at once" if path in self._uploads else "this route takes no more"
+        return limit, f"the request's body is larger than {limit:,} bytes: {advice}"
 
 
 class SafeHeaders:
-    """Adds headers: browsers do not guess media types, and the web UI loads no foreign content."""
+    """Adds headers: browsers do not guess media types, show the API in no other page, and give other pages no
+    files; the web UI loads no foreign content."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -51,6 +66,8 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("x-content-type-options", "nosniff")
                 headers.setdefault("referrer-policy", "same-origin")
+                headers.setdefault("x-frame-options", "DENY")
+                headers.setdefault("cross-origin-resource-policy", "same-origin")
                 if scope["path"] == "/" or scope["path"].startswith("/static/"):
                     headers.setdefault("content-security-policy", CONTENT_POLICY)
                     headers.setdefault("cache-control", "no-cache")

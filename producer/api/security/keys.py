@@ -11,6 +11,8 @@ from typing import Literal, get_args
 
 from contract.errors import SettingsError
 from contract.settings import Settings, variable_of
+from contract.storage import is_remote
+from contract.storage.roots import AllowedRoots
 
 Scope = Literal["read", "submit"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -18,16 +20,26 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 KEY_BYTES = 32
 """Random bytes of a key: with this many, a plain SHA-256 cannot be brute-forced and needs no salt."""
 
-_ENTRY = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64}):(?P<scopes>[a-z+]+):(?P<digest>[0-9a-f]{64})")
+SEPARATOR = "|"
+"""Between the roots of an entry: few paths hold it, and a colon and a comma have other meanings."""
+
+_ENTRY = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]{1,64}):(?P<scopes>[a-z+]+):(?P<digest>[0-9a-f]{64})(:(?P<roots>.+))?"
+)
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """One accepted key: its name, its scopes, and its SHA-256."""
+    """One accepted key: its name, its scopes, its SHA-256, and the roots of its jobs; None for all."""
 
     name: str
     scopes: frozenset[str]
     digest: str
+    roots: AllowedRoots | None = None
+
+
+EVERYONE = ApiKey("", frozenset(SCOPES), "")
+"""The key that everyone holds if no key is required."""
 
 
 class Keyring:
@@ -47,14 +59,16 @@ class Keyring:
         return found
 
 
-def new_key(name: str, scopes: Iterable[Scope]) -> tuple[str, str]:
+def new_key(name: str, scopes: Iterable[Scope], roots: Iterable[str] = ()) -> tuple[str, str]:
     """Return a new key and the settings entry that makes it valid.
 
     Raises:
-        SettingsError: the name is not valid in an entry
+        SettingsError: the name or a root is not valid in an entry
     """
     key = secrets.token_urlsafe(KEY_BYTES)
-    entry = f"{name}:{'+'.join(sorted(set(scopes)))}:{hashlib.sha256(key.encode()).hexdigest()}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    below = SEPARATOR.join(roots)
+    entry = ":".join([name, "+".join(sorted(set(scopes))), digest, *([below] if below else [])])
     parse_entry(entry)
     return key, entry
 
@@ -63,7 +77,8 @@ def load_keyring(settings: Settings) -> Keyring:
     """Return the keys of the settings and of their keys file.
 
     Raises:
-        SettingsError: an entry is not valid, the file cannot be read, or there is no key
+        SettingsError: an entry is not valid, the file cannot be read, a key's root has nothing in common with
+            the allowed roots, or there is no key
     """
     if settings.api_auth == "off":
         return Keyring((), required=False)
@@ -74,11 +89,20 @@ def load_keyring(settings: Settings) -> Keyring:
             f"and put its entry in {variable_of('api_keys')} or the file of {variable_of('api_keys_file')}; "
             f"or allow requests without keys with {variable_of('api_auth')}=off"
         )
-    return Keyring(map(parse_entry, entries))
+    keys = [parse_entry(entry) for entry in entries]
+    allowed = AllowedRoots(settings.allowed_roots)
+    for key in keys:
+        useless = [root for root in key.roots or () if not list(allowed.within([root]))]
+        if useless:
+            raise SettingsError(
+                f"the key {key.name} has the root {useless[0]}, "
+                f"which {variable_of('allowed_roots')} does not allow"
+            )
+    return Keyring(keys)
 
 
 def parse_entry(entry: str) -> ApiKey:
-    """Return the key of one entry `name:scope+scope:sha256`.
+    """Return the key of one entry `name:scope+scope:sha256`, or `name:scope+scope:sha256:root|root`.
 
     Raises:
         SettingsError: the entry has another form; the message does not repeat it
@@ -87,11 +111,24 @@ def parse_entry(entry: str) -> ApiKey:
     scopes = frozenset(match["scopes"].split("+")) if match else frozenset()
     if match is None or not scopes <= set(SCOPES):
         raise SettingsError(
-            f"an entry of {variable_of('api_keys')} must have the form name:scopes:sha256, the name of "
-            f"letters, digits, '.', '_' and '-', the scopes {' and '.join(SCOPES)} joined by '+': "
-            "make it with `trace-ocr api-key`"
+            f"an entry of {variable_of('api_keys')} must have the form name:scopes:sha256 or "
+            "name:scopes:sha256:roots, the name of letters, digits, '.', '_' and '-', the scopes "
+            f"{' and '.join(SCOPES)} joined by '+', the roots by '{SEPARATOR}': make it with "
+            "`trace-ocr api-key`"
         )
-    return ApiKey(match["name"], scopes, match["digest"])
+    return ApiKey(match["name"], scopes, match["digest"], _roots(match["name"], match["roots"]))
+
+
+def _roots(name: str, joined: str | None) -> AllowedRoots | None:
+    if joined is None:
+        return None
+    roots = joined.split(SEPARATOR)
+    for root in roots:
+        if not root.startswith("/") and not is_remote(root):
+            raise SettingsError(
+                f"the key {name} has the root {root!r}: a root is an absolute path or an s3:// prefix"
+            )
+    return AllowedRoots(tuple(roots))
 
 
 def _lines(path: str | None) -> list[str]:

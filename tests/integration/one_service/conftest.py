@@ -89,4 +89,6 @@ def strict(service: Service, made_key: tuple[str, str]) -> str:
         TRACE_OCR_API_MAX_FILES="6",
         TRACE_OCR_API_MAX_PAGES="2",
         TRACE_OCR_API_QUEUE_LIMIT="4",
+        TRACE_OCR_API_MAX_CONNECTIONS="24",
+        TRACE_OCR_API_RECEIVE_SECONDS="2",
     )

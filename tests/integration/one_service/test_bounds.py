@@ -1,5 +1,6 @@
 """Uploads beyond the bounds are refused before all of them has been taken."""
 
+import contextlib
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,15 +29,18 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(service: 
     assert answer.startswith(b"HTTP/1.1 413")
 
 
-def test_without_a_key_no_body_is_waited_for(service: Service) -> None:
+@pytest.mark.parametrize(("held", "status"), [("", 401), ("read_key", 403)])
+def test_without_a_key_of_the_scope_no_body_is_waited_for(service: Service, held: str, status: int) -> None:
     parts = urlsplit(service.url)
+    key = getattr(service, held) if held else ""
     for path, kind in (("/recognition/", "multipart/form-data; boundary=b"), ("/jobs", "application/json")):
         with socket.create_connection((str(parts.hostname), parts.port), timeout=10) as connection:
             head = (
-                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 60000000\r\n\r\n"
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n"
+                f"Authorization: Bearer {key}\r\n\r\n"
             )
             connection.sendall(head.encode())
-            assert connection.recv(65_536).startswith(b"HTTP/1.1 401"), path
+            assert connection.recv(65_536).startswith(f"HTTP/1.1 {status}".encode()), path
 
 
 def test_a_body_of_unsaid_length_is_refused_once_it_is_too_large(service: Service, strict: str) -> None:
@@ -94,3 +98,31 @@ def test_more_than_the_queue_holds_is_a_429_that_says_when_to_come_back(
             impatient.recognition([(f"{n}.png", crop) for n in range(5)])
         assert impatient.recognition([("one.png", crop)])
     assert raised.value.retry_after
+
+
+def test_half_sent_requests_are_closed_and_the_others_answered(service: Service, strict: str) -> None:
+    parts, before = urlsplit(strict), service.log().count("connection_closed")
+    head = f"POST /recognition/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key}\r\n".encode()
+    body = b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
+
+    connections = [socket.create_connection((str(parts.hostname), parts.port), timeout=30) for _ in range(80)]
+    for number, connection in enumerate(connections):
+        with contextlib.suppress(ConnectionError):  # closed already
+            connection.sendall(head + body if number > 70 else head)
+    answer = service.http(url=strict).get("/version")
+    ends = [end_of(connection) for connection in connections]
+
+    assert answer.status_code == 200
+    assert all(end.startswith((b"HTTP/1.1 408", b"HTTP/1.1 503")) or not end for end in ends)
+    assert any(end.startswith(b"HTTP/1.1 408") for end in ends)
+    # and far fewer lines than connections are logged
+    assert 0 < service.log().count("connection_closed") - before < 40
+
+
+def end_of(connection: socket.socket) -> bytes:
+    """Return what a connection receives until it is closed."""
+    data = b""
+    with contextlib.suppress(ConnectionError), connection:
+        while part := connection.recv(65_536):
+            data += part
+    return data

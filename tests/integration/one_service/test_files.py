@@ -83,7 +83,6 @@ def test_results_are_whole_over_a_network_that_breaks_off(
     service: Service, night: JobHandle, run: Path
 ) -> None:
     whole = (run / "results.jsonl").read_bytes()
-    # Compressed at first, so that some hundred bytes hold several lines; then as it is.
     transport = CuttingTransport(400, 300, 0, len(whole))
 
     with Client(service.url, service.key, transport=transport, sleep=lambda seconds: None) as client:

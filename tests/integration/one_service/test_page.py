@@ -148,6 +148,14 @@ def test_an_unknown_job_is_said_to_be_unknown(page: Page, service: Service) -> N
     expect(page.get_by_role("status")).to_have_text("there is no job none")
 
 
+@pytest.mark.parametrize("address", ["/#/jobs/%E0%A4%A", "/#/jobs/a%2Fb", "/#/jobs/.."])
+def test_a_damaged_address_is_said_to_be_one(page: Page, address: str) -> None:
+    page.goto(address)
+
+    expect(page.get_by_role("status")).to_contain_text("This address names no job")
+    expect(page.get_by_role("link", name="All jobs")).to_be_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_needs_no_sideways_scrolling(
     scheme: str, browser: Browser, service: Service, source: Path

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import structlog
 
-from contract.logs import configure_logging
+from contract.logs import MOST_REPEATS, REPEAT_SECONDS, configure_logging, limit_repeats
 from contract.settings import Settings
+from tests.unit.conftest import Clock
 
 pytestmark = pytest.mark.usefixtures("restored_logging")
 
@@ -178,3 +179,28 @@ def test_auto_is_json_unless_on_a_terminal(
     structlog.get_logger().info("chunk_done")
 
     assert capsys.readouterr().err.startswith("{") is is_json
+
+
+def test_an_event_that_repeats_is_logged_so_often_and_then_counted(
+    log_as: Any, events: Any, clock: Clock
+) -> None:
+    log_as("json")
+    limit_repeats(clock)
+
+    for number in range(MOST_REPEATS + 5):
+        structlog.get_logger().warning("redis_away", number=number)
+        logging.getLogger("uvicorn.error").error("%s failed", number)
+        structlog.get_logger().info("job_planned")
+    logged = events()
+    clock.now += REPEAT_SECONDS
+    structlog.get_logger().warning("redis_away", number=99)
+    logging.getLogger("uvicorn.error").error("%s failed", 99)
+
+    assert [event["number"] for event in logged if event["event"] == "redis_away"] == list(
+        range(MOST_REPEATS)
+    )
+    assert len([event for event in logged if "failed" in event["event"]]) == MOST_REPEATS
+    assert len([event for event in logged if event["event"] == "job_planned"]) == MOST_REPEATS + 5
+    own, other = events()
+    assert (own["number"], own["not_logged"]) == (99, 5)
+    assert other["event"] == "99 failed (5 more were not logged)"

@@ -59,7 +59,17 @@ def test_a_refusal_is_a_typed_error_with_the_servers_words_and_what_to_do(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (refusal(422, [{"loc": ["query", "x"], "msg": "bad"}]), '"msg":"bad"'),
+        (
+            refusal(
+                422,
+                [
+                    {"type": "missing", "loc": ["body", "source"], "msg": "Field required"},
+                    {"type": "value_error", "loc": ["body", "exports", 0], "msg": "Value error, no format"},
+                ],
+            ),
+            r"source: Field required; exports\.0: no format \(HTTP 422\)",
+        ),
+        (refusal(422, [{"loc": "query"}]), '"loc":"query"'),
         (httpx.Response(404, text="<h1>nginx</h1>"), "nginx"),
         (httpx.Response(404, json=["detail"]), "detail"),
         (httpx.Response(400), "Bad Request"),

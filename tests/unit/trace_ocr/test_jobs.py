@@ -187,6 +187,22 @@ def test_wait_without_rich_writes_a_line_for_each_thing_that_the_job_does(
     assert last.startswith("night: completed")
 
 
+@pytest.mark.parametrize("rich", [True, False])
+def test_controls_in_what_the_server_says_are_visible(
+    rich: bool, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not rich:
+        monkeypatch.setitem(sys.modules, "rich.progress", None)
+        monkeypatch.delitem(sys.modules, "trace_ocr.bar", raising=False)
+    ended = job_answer("completed", id="[red]n\x1b[2J\u202e")
+
+    with redirect_stderr(Terminal()) as terminal:
+        serve(ended).client().job("night").wait()
+
+    assert r"[red]n\x1b[2J\u202e: completed" in terminal.getvalue()
+    assert "\x1b[2J" not in terminal.getvalue()
+
+
 def test_wait_shows_nothing_if_it_is_told_so(serve: Serve) -> None:
     with redirect_stderr(Terminal()) as terminal:
         serve(job_answer("completed")).client().job("night").wait(progress=False)

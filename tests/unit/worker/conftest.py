@@ -247,6 +247,7 @@ def context(
         decoders=isolated,  # type: ignore[arg-type]
         uploads=uploads,
         share=ChunkShare(settings.chunk_share, lambda: False),
+        large_images=threading.Lock(),
         watchdog=Watchdog(settings.stall_seconds),
         metrics=WorkerMetrics(Device("cpu")),
     )

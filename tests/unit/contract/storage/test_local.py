@@ -16,6 +16,7 @@ from contract.errors import (
     ObjectMissingError,
     StorageError,
     StorageUnavailableError,
+    TooManyBytesError,
 )
 from contract.storage import local, opening
 from contract.storage.local import LocalStore
@@ -97,6 +98,22 @@ def test_what_the_file_system_says_is_told_in_our_words(
 
     with pytest.raises(expected, match=r"/data/a\.png"):
         store.read("/data/a.png", 5)
+
+
+@pytest.mark.parametrize("limit", [9_999, 10_000, 20_000])
+def test_a_short_read_is_not_the_files_end(
+    limit: int, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(range(250)) * 40
+    (tmp_path / "a").write_bytes(data)
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 4_096)))
+
+    if limit < len(data):
+        with pytest.raises(TooManyBytesError):
+            store.read(str(tmp_path / "a"), limit)
+    else:
+        assert store.read(str(tmp_path / "a"), limit) == data
 
 
 @pytest.mark.parametrize(("taken", "wrote"), [(False, True), (True, False)])

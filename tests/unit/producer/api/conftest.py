@@ -1,5 +1,6 @@
 """The application with an in-memory Redis, a folder, and a worker that answers uploads immediately."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,21 @@ import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
+from contract.broker.ledger import Ledger
 from contract.broker.reports import ProcessReport, Reports
 from contract.broker.uploads import Answer, Upload, Uploads
-from contract.lines import RecognitionLine, encode_line
+from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
 from contract.settings import Settings
+from contract.states import State
+from contract.workspace import Workspace, open_workspace
 from producer.api.app import make_app
 from producer.api.security.keys import load_keyring, new_key
 from producer.api.services import Services
+from producer.planning.planner import Planner
+from producer.planning.submit import Dispatcher
+from producer.results.merge import merge
+
+PIXEL = b"\x89PNG\r\n\x1a\n-not-really-"
 
 READ_KEY, READ_ENTRY = new_key("reader", ["read"])
 KEY, ENTRY = new_key("nightly", ["read", "submit"])
@@ -105,3 +114,52 @@ def client(services: Services) -> Iterator[TestClient]:
     """A client whose key may do everything."""
     with TestClient(make_app(services), headers={"Authorization": f"Bearer {KEY}"}) as client:
         yield client
+
+
+@pytest.fixture
+def body(crops: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
+    """A request over three crops; the last is in a format that browsers do not show."""
+    folder = crops("1.png", "2.png", "3.tif")
+    (folder / "1.png").write_bytes(PIXEL)
+    return {"source": str(folder), "output": str(tmp_path / "out"), "chunk_size": 2, "job_id": "crops-1"}
+
+
+@pytest.fixture
+def plan(services: Services, dispatcher: Dispatcher) -> Callable[[], None]:
+    """Plan a submission, as control does."""
+
+    def run() -> None:
+        job = services.jobs.ledger.next_submitted(0.01)
+        assert job
+        Planner(services.jobs.ledger, services.storage, dispatcher, services.listing).plan(
+            job, threading.Event()
+        )
+
+    return run
+
+
+@pytest.fixture
+def complete(
+    client: TestClient, body: dict[str, Any], plan: Callable[[], None], services: Services
+) -> Workspace:
+    """Given a completed job of three items; the second failed."""
+    client.post("/jobs", json=body)
+    plan()
+    workspace = open_workspace(body["output"], services.storage)
+    job = workspace.require_job()
+    read_crops(workspace, services.jobs.ledger)
+    merge(job, workspace)
+    services.jobs.ledger.finish(job.id, State.COMPLETED, 60)
+    return workspace
+
+
+def read_crops(workspace: Workspace, ledger: Ledger) -> None:
+    """Write the parts of three crops in two chunks, as workers do; the second crop fails."""
+    lines = [
+        RecognitionLine("1.png", "1.png", "one", 0.9),
+        ErrorLine("2.png", "/crops/2.png", Failure("not_an_image", "no image"), 1),  # type: ignore[arg-type]
+        RecognitionLine("3.tif", "3.tif", "three", 0.8),
+    ]
+    for chunk, part in enumerate((lines[:2], lines[2:])):
+        workspace.store.create(workspace.part(chunk), b"".join(map(encode_line, part)))
+        ledger.mark(workspace.require_job().id, chunk, workspace.outcome(chunk))

@@ -1,7 +1,6 @@
 """Jobs over HTTP: submitted once, listed newest first, steered, and found with Redis empty."""
 
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,56 +12,15 @@ from fastapi.testclient import TestClient
 
 from contract.broker.ledger import Ledger
 from contract.job import STANDARD_INPUT, Job, Source
-from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
+from contract.lines import ErrorLine, Failure, encode_line
 from contract.settings import Settings
 from contract.states import HALTED, LEADS_TO, Action, State
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.api.services import Services
-from producer.planning.planner import Planner
-from producer.planning.submit import Dispatcher
 from producer.results.merge import merge
-from tests.unit.producer.api.conftest import process
+from tests.unit.producer.api.conftest import PIXEL, process, read_crops
 from tests.unit.producer.conftest import FakeQueue
-
-PIXEL = b"\x89PNG\r\n\x1a\n-not-really-"
-
-
-@pytest.fixture
-def body(crops: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
-    """A request over three crops; the last is in a format that browsers do not show."""
-    folder = crops("1.png", "2.png", "3.tif")
-    (folder / "1.png").write_bytes(PIXEL)
-    return {"source": str(folder), "output": str(tmp_path / "out"), "chunk_size": 2, "job_id": "crops-1"}
-
-
-@pytest.fixture
-def plan(services: Services, dispatcher: Dispatcher) -> Callable[[], None]:
-    """Plan a submission, as control does."""
-
-    def run() -> None:
-        job = services.jobs.ledger.next_submitted(0.01)
-        assert job
-        Planner(services.jobs.ledger, services.storage, dispatcher, services.listing).plan(
-            job, threading.Event()
-        )
-
-    return run
-
-
-@pytest.fixture
-def complete(
-    client: TestClient, body: dict[str, Any], plan: Callable[[], None], services: Services
-) -> Workspace:
-    """Given a completed job of three items; the second failed."""
-    client.post("/jobs", json=body)
-    plan()
-    workspace = open_workspace(body["output"], services.storage)
-    job = workspace.require_job()
-    _read(workspace, services.jobs.ledger)
-    merge(job, workspace)
-    services.jobs.ledger.finish(job.id, State.COMPLETED, 60)
-    return workspace
 
 
 class TestSubmitting:
@@ -144,6 +102,13 @@ class TestSubmitting:
             ("recognition_batch_size", 0, 422),
             ("chunk_size", 10**9, 422),
             ("job_id", "../../etc", 422),
+            *[
+                (field, f"/x{control}y", 422)
+                for field in ("source", "output")
+                for control in "\0\n\x1b\x7f\x85\x9b\u061c\u200e\u202e\u2066"
+            ],
+            ("job_id", "x\n", 422),
+            ("job_id", "x\u202e", 422),
             ("unknown", 1, 422),
         ],
     )
@@ -364,6 +329,23 @@ class TestFiles:
 
         assert [json.loads(line)["value"] for line in text.splitlines()] == values
 
+    @pytest.mark.parametrize("block", [1, 2, 7, 1000])
+    def test_any_lines_of_a_long_file(
+        self, block: int, client: TestClient, complete: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # given a file of many blocks and marks
+        monkeypatch.setattr("producer.api.lines.BLOCK", block)
+        monkeypatch.setattr("producer.results.line_index.MARK_BYTES", 16)
+        lines = [f"{number}" * (number % 4) for number in range(30)]
+        complete.store.replace(complete.results, "".join(f"{line}\n" for line in lines).encode())
+
+        for offset in (0, 1, 14, 28, 29, 30, 99):
+            for limit in (None, 1, 2, 15, 99):
+                params = {"offset": offset, **({"limit": limit} if limit else {})}
+                got = client.get("/jobs/crops-1/results", params=params).text
+                wanted = lines[offset : None if limit is None else offset + limit]
+                assert got == "".join(f"{line}\n" for line in wanted), (offset, limit)
+
     def test_samples_come_with_their_images(self, client: TestClient, complete: Workspace) -> None:
         (sample,) = client.get("/jobs/crops-1/samples").json()["data"]
         assert (sample["id"], sample["value"]) == ("3.tif", "three")
@@ -501,7 +483,7 @@ class TestWhatIsAllowed:
             plan()
             workspace = open_workspace(output, services.storage)
             if state in {State.FINALIZING, State.COMPLETED}:
-                _read(workspace, ledger)
+                read_crops(workspace, ledger)
             if state is State.COMPLETED:
                 merge(workspace.require_job(), workspace)
                 ledger.finish(identity, state, 60)
@@ -548,18 +530,6 @@ class TestWhatIsAllowed:
                 assert answer.status_code == 409
                 assert f"job {identity} is {now.words}: it can be " in answer.json()["detail"]
                 assert client.get(f"/jobs/{identity}").json()["status"] == now
-
-
-def _read(workspace: Workspace, ledger: Ledger) -> None:
-    """Write the parts of three crops in two chunks, as workers do; the second crop fails."""
-    lines = [
-        RecognitionLine("1.png", "1.png", "one", 0.9),
-        ErrorLine("2.png", "/crops/2.png", Failure("not_an_image", "no image"), 1),  # type: ignore[arg-type]
-        RecognitionLine("3.tif", "3.tif", "three", 0.8),
-    ]
-    for chunk, part in enumerate((lines[:2], lines[2:])):
-        workspace.store.create(workspace.part(chunk), b"".join(map(encode_line, part)))
-        ledger.mark(workspace.require_job().id, chunk, workspace.outcome(chunk))
 
 
 def test_a_job_says_what_it_waits_for(

@@ -429,3 +429,22 @@ def test_ctrl_c_in_run_says_how_to_continue(
 
     assert outcome.code == 130
     assert f"To continue: trace-ocr run {folder} -o out" in outcome.err
+
+
+@pytest.mark.usefixtures("sent")
+@pytest.mark.parametrize(("umask", "folder", "file"), [("077", 0o700, 0o600), ("007", 0o770, 0o660)])
+def test_a_workspace_has_the_modes_of_the_umask_that_is_set(
+    umask: str, folder: int, file: int, trace_ocr: Any, crops: Crops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACE_OCR_UMASK", umask)
+    before = os.umask(0o022)
+
+    try:
+        outcome = trace_ocr("submit", str(crops("1.png")), "-o", "out")
+    finally:
+        os.umask(before)
+
+    assert outcome.code == 0, outcome.err
+    modes = {path: path.stat().st_mode & 0o777 for path in (Path("out"), *Path("out").rglob("*"))}
+    assert Path("out/chunks/000000.jsonl") in modes
+    assert set(modes.values()) == {folder, file}

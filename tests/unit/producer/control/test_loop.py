@@ -1,5 +1,6 @@
 """Control: done jobs are merged, lost jobs are restored, broken jobs fail."""
 
+import shutil
 import threading
 from typing import Any
 
@@ -15,7 +16,7 @@ from contract.lines import RecognitionLine, encode_line
 from contract.records import PartOutcome
 from contract.settings import Settings
 from contract.storage import Storage
-from contract.workspace import Workspace
+from contract.workspace import Workspace, open_workspace
 from producer.control.loop import Control
 from producer.control.steer import add_retry
 from producer.planning.submit import Dispatcher, request_job
@@ -69,6 +70,31 @@ def test_a_job_whose_chunks_are_done_is_merged_and_completed(
     assert progress_of(read_to_the_end, ledger).status == "completed"
     assert workspace.store.exists(workspace.success)
     assert len(workspace.lines(workspace.results)) == 5
+
+
+@pytest.mark.parametrize("key", ["", ":done"])
+def test_a_damaged_record_of_one_job_keeps_no_other_waiting(
+    key: str,
+    read_to_the_end: Job,
+    workspace: Workspace,
+    storage: Storage,
+    control: Control,
+    ledger: Ledger,
+    fake_redis: fakeredis.FakeRedis,
+) -> None:
+    # given an older job that control knows, one of whose keys something else has written since
+    older = read_to_the_end.model_copy(update={"id": "older", "created_at": 1})
+    shutil.copytree(workspace.root, workspace.root + "-older")
+    open_workspace(workspace.root + "-older", storage).save_job(older)
+    ledger.open("older", workspace.root + "-older", older.kind, older.source.uri, 1)
+    ledger.plan_done("older", 3, 5)
+    control.known["older"] = progress_of(older, ledger)
+    fake_redis.delete(f"trace-ocr:job:older{key}")
+    fake_redis.rpush(f"trace-ocr:job:older{key}", "an entry")
+
+    control.look_at_all()
+
+    assert progress_of(read_to_the_end, ledger).status == "completed"
 
 
 def test_a_job_that_is_not_done_is_left_to_the_workers(

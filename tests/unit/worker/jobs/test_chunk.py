@@ -267,6 +267,27 @@ class TestRefused:
         assert good["value"] == "30"
         assert refused["error"]["code"] == "outside_allowed_roots"
 
+    def test_an_item_outside_the_roots_of_the_key_that_submitted_the_job(
+        self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, job: Job, tmp_path: Path
+    ) -> None:
+        # given a manifest of a job that may read one folder, and an item that is allowed but not in there
+        (tmp_path / "ours").mkdir()
+        source = job.source.model_copy(update={"confined": False})
+        bounded = workspace.require_job().model_copy(
+            update={"source": source, "roots": (str(tmp_path / "ours"),)}
+        )
+        workspace.save_job(bounded)
+        item = Path(job.source.uri, "30.png")
+        (tmp_path / "ours" / "a.png").write_bytes(item.read_bytes())
+        items = [Item(id="a", uri=f"{tmp_path}/ours/a.png"), Item(id="b", uri=str(item))]
+        workspace.store.replace(workspace.chunk(1), b"".join(map(encode_line, items)))
+
+        read_chunk(msgspec.structs.replace(message, chunk=1), context, renew)
+
+        good, refused = lines_of(workspace, 1)
+        assert good["value"] == "30"
+        assert refused["error"]["code"] == "outside_allowed_roots"
+
     def test_a_source_outside_the_workers_roots_fails_the_job_not_each_item(
         self, message: ChunkMessage, context: WorkerContext, workspace: Workspace
     ) -> None:

@@ -1,7 +1,9 @@
 """Uploads are read in batches shared by all senders, and every sender gets an answer, even on errors."""
 
+import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -301,6 +303,29 @@ class TestLarge:
         assert read_uploads(NUDGE, context) == {"ok": 1, "failed": 0}
 
         assert isolated.decoded == decoded
+
+    def test_a_large_image_waits_for_the_one_before_it_but_not_once_its_sender_is_gone(
+        self,
+        uploads: Uploads,
+        context: WorkerContext,
+        png: Callable[..., bytes],
+        portions: list[int],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        for name in ("worker.jobs.senders.LOOK_SECONDS", "worker.jobs.uploads.LOOK_SECONDS"):
+            monkeypatch.setattr(name, 0.01)
+        monkeypatch.setattr("worker.jobs.uploads.LARGE_PIXELS", 299)
+        sent = upload(png(20, (20, 15)))
+        uploads.send("recognition", [sent])
+
+        with context.large_images, ThreadPoolExecutor(1) as place:
+            reading = place.submit(read_uploads, NUDGE, context)
+            while uploads.waiting():
+                time.sleep(0.001)
+            uploads.withdraw("recognition", [sent.ticket])
+            assert reading.result(timeout=20) == {"ok": 0, "failed": 1}
+
+        assert portions == []
 
     def test_so_is_one_whose_size_cannot_be_told_beforehand(
         self, uploads: Uploads, context: WorkerContext, isolated: FakeDecoders, encode: Callable[..., bytes]

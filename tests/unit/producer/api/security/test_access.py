@@ -1,13 +1,16 @@
 """API keys: which requests are accepted, and what they may do."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.types import ASGIApp, Message
 
 from contract.errors import SettingsError
 from contract.settings import Settings
 from producer.api.app import make_app
+from producer.api.security.bounds import JSON_BYTES
 from producer.api.security.keys import load_keyring, new_key, parse_entry
 from producer.api.services import Services
 from tests.unit.producer.api.conftest import ENTRY, KEY, READ_KEY
@@ -32,6 +35,47 @@ def test_a_key_to_read_cannot_submit(path: str, anyone: TestClient) -> None:
     answer = anyone.post(path, headers=header, json={"source": "/x", "output": "/y"})
 
     assert (answer.status_code, answer.json()["detail"]) == (403, "the key reader lacks the scope submit")
+
+
+def test_a_key_without_the_scope_is_refused_before_the_body_is_read(services: Services) -> None:
+    app = make_app(services)
+    posts = [path for path, methods in app.openapi()["paths"].items() if "post" in methods]
+    assert {"/jobs", "/jobs/{job_id}/cancel", "/ocr/"} <= set(posts)
+
+    for path in posts:
+        assert status_without_body(app, path.replace("{job_id}", "x"), READ_KEY) == 403, path
+
+
+def status_without_body(app: ASGIApp, path: str, key: str) -> int:
+    """Return the status of a POST; reading its body fails."""
+    statuses = []
+
+    async def receive() -> Message:
+        raise AssertionError("the body was read")
+
+    async def send(message: Message) -> None:
+        statuses.append(message.get("status"))
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {key}".encode()), (b"content-type", b"application/json")],
+    }
+    asyncio.run(app(scope, receive, send))
+    return int(statuses[0])
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/x/cancel", "/workers"])
+def test_only_uploads_may_be_larger_than_64_kib(path: str, client: TestClient) -> None:
+    method = "GET" if path == "/workers" else "POST"
+
+    said = client.request(method, path, content=b"[" * (JSON_BYTES + 1))
+    streamed = client.request(method, path, content=iter([b"["] * 2 + [b"[" * JSON_BYTES]))
+
+    assert (said.status_code, "65,536 bytes" in said.json()["detail"]) == (413, True)
+    assert path != "/jobs" or streamed.status_code == 413
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/version", "/openapi.json", "/docs"])
