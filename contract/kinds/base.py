@@ -24,6 +24,10 @@ class Parameters(BaseModel):
         """Return the models that a job with these parameters needs and that its caller can choose."""
         return ()
 
+    def inputs(self) -> tuple[str, ...]:
+        """Return the URIs of the files that a job reads besides its source."""
+        return ()
+
 
 class WantedModel(NamedTuple):
     """A model that a parameter names: an architecture, or an entry of the model store."""

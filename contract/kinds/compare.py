@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from contract.cascade import RecognitionModel, models_in
 from contract.characters import Characters
+from contract.errors import UnsupportedUriError
 from contract.kinds.base import Excerpt, Kind, Parameters, WantedModel
 from contract.kinds.recognition import MAX_BATCH_SIZE
 from contract.lines import CompareLine
+from contract.storage import absolute
 
 MAX_MODELS = 8
 """Maximum models of one comparison: a line holds a reading of each."""
@@ -81,6 +83,18 @@ class CompareParameters(Parameters):
         allow_inf_nan=False,
         description="share of accepted readings that must be right; the report names each model's threshold",
     )
+
+    @field_validator("truth")
+    @classmethod
+    def _absolute(cls, truth: str | None) -> str | None:
+        try:
+            return truth and absolute(truth)
+        except UnsupportedUriError as error:
+            raise ValueError(str(error)) from error
+
+    def inputs(self) -> tuple[str, ...]:
+        """Return the truth."""
+        return (self.truth,) if self.truth else ()
 
     def wanted_models(self) -> tuple[WantedModel, ...]:
         """Return each model once, also those that only cascades name."""

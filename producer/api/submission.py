@@ -25,6 +25,7 @@ from producer.api.jobs import Jobs
 from producer.api.security.keys import ApiKey
 from producer.planning.claim import Ids
 from producer.planning.submit import request_job, settle_job
+from producer.results.evaluation.truth import check_truth
 from producer.results.sinks import Format, formats_of
 from producer.sources import identify_source
 
@@ -137,7 +138,9 @@ class Submission:
         Raises:
             UsageError: there is no such source
             UnknownModelError: there is no such model
-            OutsideAllowedRootsError: the source or the workspace is outside the allowed roots, or the key's
+            TruthError: the truth of a comparison cannot be used
+            OutsideAllowedRootsError: the source, the workspace or the truth is outside the allowed roots, or
+                the key's
             WorkspaceConflictError: the workspace, or the id, belongs to another job
         """
         jobs = self.jobs.below(caller.roots)
@@ -170,7 +173,8 @@ class Submission:
         return job, job is wanted and not repeated
 
     def _wanted(self, request: JobRequest, jobs: Jobs) -> Job:
-        for uri in (request.source, request.output):
+        given = request.model_dump(include=set(job_parameters()), exclude_none=True)
+        for uri in filter(None, (request.source, request.output, given.get("truth"))):
             if not is_remote(uri) and not uri.startswith("/"):
                 raise UsageError(f"{uri!r} must be absolute: {supported_uris()} can be read")
             # Check before any access, so that callers learn nothing about files outside the roots.
@@ -179,9 +183,9 @@ class Submission:
         found = identify_source(request.source)
         # Again: a link may have been put there since.
         jobs.readable.recorded(found.uri)
-        given = request.model_dump(include=set(job_parameters()), exclude_none=True)
         parameters = self.settings.parameters_of(request.kind, given)
         check_models(parameters.wanted_models(), self.model_store)
+        check_truth(parameters, self.jobs.storage, jobs.readable)
         return Job(
             id=request.job_id or new_job_id(found.uri),
             kind=request.kind,

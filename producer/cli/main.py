@@ -15,6 +15,7 @@ from producer.cli.terminal import show_usage_error
 SECTIONS = {
     "Read": {
         "run": Place("producer.cli.run", "run", "Read a source on this machine, from start to end."),
+        "compare": Place("producer.cli.evaluate", "compare", "Read a source with several models."),
         "submit": Place("producer.cli.submit", "submit", "Queue a source for the workers."),
     },
     "Look": {
@@ -23,6 +24,7 @@ SECTIONS = {
         "results": Place("producer.cli.read", "results", "Print a finished job's results."),
         "errors": Place("producer.cli.read", "errors", "Print a finished job's failed items."),
         "view": Place("producer.cli.view", "view", "Draw an item's page with its boxes and words."),
+        "evaluate": Place("producer.cli.evaluate", "evaluate", "Compare finished workspaces."),
         "models": Place("producer.cli.models", "models", "List models and their weights, and check one."),
     },
     "Steer": {

@@ -13,6 +13,7 @@ from contract.model_store import check_models
 from contract.workspace import Workspace, open_workspace
 from producer.planning.claim import Ids
 from producer.planning.submit import settle_job
+from producer.results.evaluation.truth import check_truth
 from producer.results.sinks import formats_of
 from producer.session import Session
 from producer.sources import identify_source
@@ -58,6 +59,7 @@ def settle(
     Raises:
         UsageError: the source does not exist, or the job id is not valid
         UnknownModelError: there is no such model
+        TruthError: the truth of a comparison cannot be used
         WorkspaceConflictError: the workspace belongs to another job
     """
     if job_id and not re.fullmatch(JOB_ID, job_id):
@@ -65,6 +67,7 @@ def settle(
     settings, found = session.settings, identify_source(source)
     parameters = settings.parameters_of(kind)
     check_models(parameters.wanted_models(), session.model_store)
+    check_truth(parameters, session.storage)
     workspace = open_workspace(output, session.storage)
     wanted = Job(
         id=job_id or new_job_id(found.uri),

@@ -19,6 +19,8 @@ from rich.text import Text
 from contract.job_status import JobStatus
 from contract.printable import in_texts, printable
 from producer.catalogue import CatalogueEntry
+from producer.results.evaluation.report import Report
+from producer.results.evaluation.table import COLUMNS
 
 SHOWN_DIGITS = 12
 """Hexadecimal digits of a checksum that tables show."""
@@ -26,6 +28,9 @@ SHOWN_DIGITS = 12
 QUIET_SECONDS = 10.0
 """Seconds between progress lines if standard error is not a terminal, to keep logs short."""
 
+
+COMPARED = frozenset({"exact", "cer", "threshold", "review", "crops_per_second"})
+"""Columns of a comparison that fit on a terminal."""
 
 T = TypeVar("T")
 
@@ -166,6 +171,29 @@ def _origin(entry: CatalogueEntry) -> str:
     known = (entry.architecture if entry.sha256 else "", characters, (entry.sha256 or "")[:SHOWN_DIGITS])
     details = ", ".join(part for part in known if part)
     return f"{entry.source} ({details})" if details else entry.source
+
+
+def print_comparison(console: Console, report: Report, where: str) -> None:
+    """Print a line per model, what to know about them, and where the report is."""
+    report = _printable(report)
+    columns = [column for column in COLUMNS if any(column.value(one) is not None for one in report.models)]
+    shown = [column for column in columns if column.name in COMPARED] or columns
+    table = Table("model", box=None)
+    for column in shown:
+        table.add_column(column.title, justify="right")
+    for model in report.models:
+        values = (column.value(model) for column in shown)
+        cells = (
+            "" if value is None else column.shown(value) for column, value in zip(shown, values, strict=True)
+        )
+        table.add_row(Text(model.name), *cells)
+    console.print(table)
+    for pair in [] if report.crops.with_truth else report.pairs:
+        agreement = "" if pair.agreement is None else f"{pair.agreement:.2%}"
+        console.print(Text(f"{pair.first} and {pair.second} agree on {agreement}"))
+    for note in report.notes:
+        console.print(Text(note), soft_wrap=True)
+    console.print(Text(f"report     {where}"), soft_wrap=True)
 
 
 def duration(seconds: float | None) -> str:

@@ -11,6 +11,7 @@ from contract.errors import ExitCode, InterruptedRunError, TraceOcrError
 from contract.logs import configure_logging
 from contract.settings import Settings
 from contract.states import State
+from contract.workspace import Workspace
 from producer.cli import new_job, options, render
 from producer.cli.new_job import settle
 from producer.cli.read import report
@@ -49,6 +50,18 @@ def run(
     No Redis is needed: without TRACE_OCR_REDIS_URL, the command starts its own. Running it again with the
     same workspace continues the job.
     """
+    workspace = run_to_end(settings, source, output, kind, job_id)
+    return report(workspace, head, json_output)
+
+
+def run_to_end(settings: Settings, source: str, output: str, kind: str, job_id: str | None) -> Workspace:
+    """Run a job on this machine and show its progress; return its workspace.
+
+    Exits if the user stops it.
+
+    Raises:
+        TraceOcrError: the job did not complete
+    """
     if "log_level" not in settings.model_fields_set:
         # The command shows progress, so its log only has warnings and errors.
         settings = settings.model_copy(update={"log_level": "warning"})
@@ -71,7 +84,7 @@ def run(
             sys.exit(ExitCode.INTERRUPTED)
         if status.status is not State.COMPLETED:
             raise TraceOcrError(f"job {job.id} {status.status}: {status.error or 'see the log'}")
-    return report(workspace, head, json_output)
+    return workspace
 
 
 def _ids(session: Session, job_id: str | None) -> Ids | None:

@@ -26,6 +26,7 @@ from contract.workspace import Workspace, open_workspace
 from producer.control.reconcile import Reconciler
 from producer.planning.submit import Dispatcher
 from producer.results.merge import merge
+from producer.results.sinks.base import Access
 
 WAIT_SECONDS = 1.0
 """Longest wait for a finished job before the loop checks its stop signal again, by default."""
@@ -142,7 +143,7 @@ class Control:
             self._reconciler.reconcile(job, workspace)
         fresh = self.ledger.load(progress.job)
         if fresh and fresh.status is State.FINALIZING:
-            summary = merge(job, workspace)
+            summary = merge(job, workspace, access=Access(self.storage, self.settings))
             swept = workspace.sweep()
             structlog.get_logger().info("job_completed", job=job.id, swept=swept, **summary["request_counts"])
             self._finish(progress, State.COMPLETED)

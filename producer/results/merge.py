@@ -2,90 +2,33 @@
 
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from contract.errors import JobError
 from contract.job import Job, Plan
-from contract.lines import Failure
 from contract.records import ChunkStatistics, failure_of, identity_of
 from contract.states import State
 from contract.workspace import Workspace, intact
 from producer.results.sinks import sinks_of
-from producer.results.sinks.base import MergedLine, SinkContext
+from producer.results.sinks.base import Access, MergedLine, SinkContext
+from producer.results.totals import Totals
 
 FIX = "a part was removed or replaced since; submit the source into a new workspace"
 
 READ_AHEAD = 16
 """Parts in memory at once while merging: about 2 MB of lines at the default chunk size."""
 
-PAUSE_SECONDS = 1.0
-"""Longest gap between two chunks that still counts as reading: a worker starts its next in milliseconds."""
 
-
-@dataclass
-class _Totals:
-    completed: int = 0
-    failed: int = 0
-    error_codes: Counter[str] = field(default_factory=Counter)
-    stage_seconds: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)
-    batches: int = 0
-    places_filled: float = 0.0
-    notes: int = 0
-    models: list[dict[str, str]] = field(default_factory=list)
-    workers: set[str] = field(default_factory=set)
-    fitting_batch_sizes: set[int] = field(default_factory=set)
-    items_timed: int = 0
-    times: list[tuple[float, float]] = field(default_factory=list)
-
-    def count(self, failure: Failure | None) -> None:
-        if failure is None:
-            self.completed += 1
-        else:
-            self.failed += 1
-            self.error_codes[failure.code.value] += 1
-
-    def add(self, statistics: ChunkStatistics) -> None:
-        self.stage_seconds.update(statistics.stage_seconds)
-        self.counts.update(statistics.counts)
-        self.batches += statistics.batches
-        self.places_filled += statistics.batches * statistics.batch_fill
-        self.notes += statistics.notes
-        self.workers.add(statistics.worker)
-        if statistics.begun_at is not None and statistics.ended_at is not None:
-            self.items_timed += statistics.completed + statistics.failed
-            self.times.append((statistics.begun_at, statistics.ended_at))
-        if statistics.fitting_batch_size:
-            self.fitting_batch_sizes.add(statistics.fitting_batch_size)
-        for model in statistics.models:
-            if model not in self.models:
-                self.models.append(model)
-
-    @property
-    def reading_seconds(self) -> float:
-        """Seconds during which at least one chunk was being read, without pauses and the start of workers."""
-        return sum(ended - begun for begun, ended in _union(self.times))
-
-
-def _union(times: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the intervals in order, joined where gaps are PAUSE_SECONDS or shorter."""
-    united: list[tuple[float, float]] = []
-    for begun, ended in sorted(times):
-        if united and begun <= united[-1][1] + PAUSE_SECONDS:
-            united[-1] = united[-1][0], max(united[-1][1], ended)
-        elif begun < ended:
-            united.append((begun, ended))
-    return united
-
-
-def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str, Any]:
+def merge(
+    job: Job, workspace: Workspace, now: float | None = None, access: Access | None = None
+) -> dict[str, Any]:
     """Merge a job whose chunks all have a part; return the summary.
+
+    `access` is what sinks may read besides the workspace: without it, a comparison has no pictures.
 
     Merging is idempotent: every file replaces its older version as a whole.
 
@@ -96,8 +39,8 @@ def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str,
     if job.plan is None:
         raise JobError(f"{workspace.root} is not fully planned: submit it again to continue")
     workspace.begin_merge(job.id)
-    totals = _Totals()
-    context = SinkContext(job, workspace)
+    totals = Totals()
+    context = SinkContext(job, workspace, totals, access)
     with contextlib.ExitStack() as stack:
         writes = [stack.enter_context(sink.open(context)) for sink in sinks_of(job)]
         for merged in final_lines(job, job.plan, workspace, totals):
@@ -110,7 +53,7 @@ def merge(job: Job, workspace: Workspace, now: float | None = None) -> dict[str,
     return summary
 
 
-def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: _Totals) -> Iterator[MergedLine]:
+def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: Totals) -> Iterator[MergedLine]:
     """Yield one line per planned item, in source order: the planned chunks' lines, replaced by each retry's.
 
     A retry holds the items that failed before it, in the same order, so its lines replace the failed lines
@@ -137,7 +80,7 @@ def _overlaid(lines: Iterator[MergedLine], retried: Iterator[MergedLine]) -> Ite
 
 
 def _lines(
-    workspace: Workspace, first: int, chunks: int, items: int, chunk_size: int, totals: _Totals
+    workspace: Workspace, first: int, chunks: int, items: int, chunk_size: int, totals: Totals
 ) -> Iterator[MergedLine]:
     """Yield the lines of consecutive parts; check that each part holds one line per item."""
     for index, (lines, statistics) in enumerate(_parts(workspace, first, chunks)):
@@ -170,7 +113,7 @@ def _parts(
             yield from threads.map(read, range(start, min(start + READ_AHEAD, first + chunks)))
 
 
-def _summary(job: Job, plan: Plan, totals: _Totals, ended: float) -> dict[str, Any]:
+def _summary(job: Job, plan: Plan, totals: Totals, ended: float) -> dict[str, Any]:
     wall, reading = max(ended - job.created_at, 0.001), totals.reading_seconds
     return {
         "id": job.id,

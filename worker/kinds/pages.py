@@ -8,7 +8,6 @@ from typing import Any
 import structlog
 
 from contract.errors import ErrorCode, ItemError, TraceOcrError
-from contract.kinds.detection import DetectionParameters
 from contract.lines import Line, ResultLine
 from contract.records import Item
 from worker.images.files import Decoding
@@ -23,11 +22,6 @@ from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun
 
 FOUND_AHEAD = 2
 """Detection batches whose words are cut out ahead, while the model runs the next batch."""
-
-
-def decoding_of(parameters: DetectionParameters) -> Decoding:
-    """Return how a job's pages are decoded."""
-    return Decoding(pages=True, resolution=parameters.pdf_resolution, forms=parameters.pdf_forms)
 
 
 @dataclass(slots=True)
@@ -150,7 +144,7 @@ class WordPipeline:
         readers: the recognition models
         batch_size: pieces per recognition batch
         to_line: makes the line of a page that docTR has built
-        decoding: how to decode a page's file
+        resolution: dots per inch, for PDFs
     """
 
     def __init__(
@@ -160,12 +154,12 @@ class WordPipeline:
         readers: Readers,
         batch_size: int,
         to_line: ToLine,
-        decoding: Decoding,
+        resolution: int,
     ) -> None:
         self._batches, self._steps, self._readers, self._to_line = batches, steps, readers, to_line
         self.batch_size = batch_size
         self.prefetch = PREFETCH_BATCHES * batches.size
-        self.decoding = decoding
+        self.decoding = Decoding(pages=True, resolution=resolution)
         self.models = (batches.detector.identity, *readers.models)
 
     def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:

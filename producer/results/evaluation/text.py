@@ -51,11 +51,6 @@ _CLASS_OF_CATEGORY = {
 }
 
 
-def normalised(text: str) -> str:
-    """Return the text in Unicode's form NFC, so that `é` equals `e` with a combining accent."""
-    return unicodedata.normalize("NFC", text)
-
-
 def text_match(truth: str, value: str) -> TextMatch:
     """Compare two texts with the rules of `doctr.utils.metrics.TextMatch`."""
     if truth == value:

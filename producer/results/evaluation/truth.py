@@ -1,16 +1,24 @@
 """Truth: the right texts of a job's items, from a file, matched by id or by file name."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
-from contract.errors import OutsideAllowedRootsError, StorageError, TooManyBytesError, TruthError
+from contract.errors import (
+    OutsideAllowedRootsError,
+    StorageError,
+    StorageUnavailableError,
+    TooManyBytesError,
+    TruthError,
+)
+from contract.kinds.base import Parameters
+from contract.kinds.compare import CompareParameters
 from contract.records import MAX_TEXT, SHOWN
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
-from producer.results.evaluation.text import normalised
 from producer.results.evaluation.truth_forms import TruthLine, truth_lines
 
 MAX_TRUTH_BYTES = 128 << 20
@@ -127,12 +135,12 @@ def load_truth(uri: str, by: str | None, storage: Storage, roots: AllowedRoots |
     Raises:
         TruthError: the file cannot be read, is not UTF-8, has another form, or has no such column
         OutsideAllowedRootsError: the file is outside the roots
+        StorageUnavailableError: storage cannot be reached for now
     """
     try:
-        if roots is not None:
-            roots.check(uri)
-        data = storage.at(uri).read(uri, MAX_TRUTH_BYTES)
-    except OutsideAllowedRootsError:
+        location = uri if roots is None else roots.resolved(uri)
+        data = storage.at(location).read(location, MAX_TRUTH_BYTES)
+    except (OutsideAllowedRootsError, StorageUnavailableError):
         raise
     except TooManyBytesError as error:
         raise TruthError(
@@ -148,10 +156,25 @@ def load_truth(uri: str, by: str | None, storage: Storage, roots: AllowedRoots |
     return truth
 
 
+def check_truth(parameters: Parameters, storage: Storage, roots: AllowedRoots | None = None) -> None:
+    """Read the truth of a new compare job, so that a mistake in it shows before the job runs.
+
+    Raises:
+        TruthError, OutsideAllowedRootsError, StorageUnavailableError: as `load_truth`
+    """
+    if isinstance(parameters, CompareParameters) and parameters.truth:
+        load_truth(parameters.truth, parameters.by, storage, roots)
+
+
 def check_by(by: str | None, truth: str | None) -> None:
     """Raise TruthError for a `by` that is a column of no file."""
     if by is not None and by != FOLDER and truth is None:
         raise TruthError(f"by {by!r} is a column of the truth, but no truth is given; '{FOLDER}' needs none")
+
+
+def normalised(text: str) -> str:
+    """Return the text in Unicode's form NFC, so that `é` equals `e` with a combining accent."""
+    return unicodedata.normalize("NFC", text)
 
 
 def folder_of(identity: str) -> str:

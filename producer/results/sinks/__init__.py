@@ -1,6 +1,7 @@
 """Result formats of a finished job: one module per format."""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from contract.errors import JobError, UsageError
@@ -11,9 +12,14 @@ from producer.results.sinks.base import Sink
 JSONL = "jsonl"
 """The format that every job writes: `results.jsonl` and `errors.jsonl`."""
 
-SINKS: Registry[Sink] = Registry("producer.results.sinks", "SINK", (JSONL, "txt", "hocr", "pdf"))
+SINKS: Registry[Sink] = Registry(
+    "producer.results.sinks", "SINK", (JSONL, "comparison", "txt", "hocr", "pdf")
+)
 
-FORMATS = tuple(name for name in SINKS if name != JSONL)
+OWN = {"compare": ("comparison",)}
+"""Formats that every job of a kind writes besides JSONL."""
+
+FORMATS = tuple(name for name in SINKS if name != JSONL and name not in chain(*OWN.values()))
 """Formats that a job may request with `exports`."""
 
 if TYPE_CHECKING:
@@ -35,13 +41,13 @@ def sinks_of(job: Job) -> list[Sink]:
             f"job {job.id} exports {', '.join(unknown)}, which this version does not know: it knows "
             f"{', '.join(FORMATS)}; use the version that it was submitted with"
         )
-    return [SINKS[name] for name in (JSONL, *job.exports)]
+    return [SINKS[name] for name in (JSONL, *OWN.get(job.kind, ()), *job.exports)]
 
 
 def check_exports(job: Job) -> None:
     """Raise UsageError if a job requests an unknown format, or one that its parameters rule out."""
     check_formats(job.exports, job.kind)
-    for name in job.exports:
+    for name in (*OWN.get(job.kind, ()), *job.exports):
         SINKS[name].check(job)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -10,8 +10,13 @@ import msgspec
 
 from contract.job import Job
 from contract.lines import Failure
+from contract.model_store import ModelStore
+from contract.settings import Settings
+from contract.storage import Storage
+from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
 from producer.results.sinks.page_exports import PageExports
+from producer.results.totals import Totals
 
 
 class MergedLine(msgspec.Struct, frozen=True, gc=False):
@@ -29,11 +34,32 @@ Write = Callable[[MergedLine], None]
 
 
 @dataclass(frozen=True)
+class Access:
+    """What a sink may read besides the workspace: what is below the settings' allowed roots."""
+
+    storage: Storage
+    settings: Settings
+
+    @property
+    def roots(self) -> AllowedRoots:
+        """The allowed roots."""
+        return AllowedRoots(self.settings.allowed_roots)
+
+    @property
+    def model_store(self) -> ModelStore | None:
+        """The model store, or None if none is set."""
+        root = self.settings.model_store
+        return ModelStore(root, self.storage) if root else None
+
+
+@dataclass(frozen=True)
 class SinkContext:
-    """The merge that sinks write for."""
+    """The merge that sinks write for; `totals` are complete once the last line is written."""
 
     job: Job
     workspace: Workspace
+    totals: Totals = field(default_factory=Totals)
+    access: Access | None = None
 
     @cached_property
     def pages(self) -> PageExports:

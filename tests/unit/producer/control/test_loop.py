@@ -294,9 +294,9 @@ def test_a_round_of_retries_that_is_asked_for_while_control_ends_the_job_is_read
     for number, failed in enumerate(((), ("3.png",), ())):
         write_part(number, failed=failed)
 
-    def merge_then_retry(job: Job, workspace: Workspace) -> dict[str, Any]:
+    def merge_then_retry(job: Job, workspace: Workspace, **kept: Any) -> dict[str, Any]:
         monkeypatch.undo()
-        summary = merge(job, workspace)
+        summary = merge(job, workspace, **kept)
         request_job(add_retry(job, workspace, ledger), workspace, ledger)
         return summary
 
@@ -326,7 +326,7 @@ def test_of_two_controls_only_one_holds_the_job(
     merges = []
     first, second = make_control(), make_control()
 
-    def merge(job: Job, workspace: Workspace) -> dict[str, Any]:
+    def merge(job: Job, workspace: Workspace, **_: Any) -> dict[str, Any]:
         merges.append(job.id)
         second.look_at_all()  # while the first one merges
         return {"request_counts": {}}

@@ -16,7 +16,8 @@ from producer.results.evaluation.measures import (
     Reference,
     length_group,
 )
-from producer.results.evaluation.text import CharacterClass, ErrorKind, kind_of_error, marked, normalised
+from producer.results.evaluation.text import CharacterClass, ErrorKind, kind_of_error, marked
+from producer.results.evaluation.truth import normalised
 
 PAIRS = [
     ("Invoice", "Invoice"),

@@ -11,9 +11,11 @@ from contract.job import Job, Plan, Source
 from contract.kinds import KINDS
 from contract.lines import (
     Block,
+    CompareLine,
     ErrorLine,
     Estimate,
     Failure,
+    ModelReading,
     OcrLine,
     PageExport,
     PageText,
@@ -26,17 +28,21 @@ from contract.lines import (
 from contract.records import Item
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
-from producer.results.sinks import SINKS, sinks_of
+from producer.results.sinks import FORMATS, OWN, SINKS, sinks_of
 from producer.results.sinks.base import MergedLine, Sink, SinkContext
 
 ITEMS = [Item(f"b.pdf#page={page}", "/scans/b.pdf", page=page) for page in (1, 2)] + [
     Item("c.png", "/scans/c.png")
 ]
+COMPARED = ("crnn_vgg16_bn", "parseq")
 FAILED = ErrorLine("c.png", "/scans/c.png", Failure(ErrorCode.TRUNCATED, "cut"), 1)
 
 
 def result(kind: str, item: Item) -> Any:
     """Return a result of a kind."""
+    if kind == "compare":
+        readings = tuple(ModelReading(model, model[0], 0.5) for model in COMPARED)
+        return CompareLine(item.id, "b.pdf", readings, "c")
     if kind == "recognition":
         return RecognitionLine(item.id, "b.pdf", "text", 0.5)
     box = (0.0, 0.0, 1.0, 1.0)
@@ -86,7 +92,7 @@ def job(name: str, kind: str) -> Job:
         id="job-1",
         kind=kind,
         parameters=KINDS[kind].parameters(),
-        exports=() if name == "jsonl" else (name,),
+        exports=(name,) if name in FORMATS else (),
         source=Source(type="folder", uri="/scans"),
         chunk_size=3,
         created_at=1_000,
@@ -156,7 +162,10 @@ def test_a_job_without_results_gets_no_broken_file(
             write_line(line)
 
     data = b"".join(written(sink, job, workspace).values())
-    assert data == (encode_line(FAILED) if failed and not job.exports else b"")
+    if sink in [SINKS[own] for own in OWN.get(job.kind, ())]:
+        assert b'"read": 0' in data
+    else:
+        assert data == (encode_line(FAILED) if failed and not job.exports else b"")
 
 
 def test_a_job_of_a_newer_version_is_refused_with_what_is_known(job: Job) -> None:
