@@ -4,7 +4,7 @@ import os
 import sys
 
 from contract.child_processes import python_module
-from contract.settings import Settings, environment_of
+from contract.settings import Settings, environment_of, variable_of
 from producer.cli import options
 
 
@@ -21,5 +21,5 @@ def worker(settings: Settings) -> None:
     """Read chunks until stopped: one process per device, restarted if it dies."""
     settings.broker_url()
     # The launcher replaces this process, so that the producer never imports the worker package.
-    environment = {**os.environ, **environment_of(settings)}
+    environment = {**os.environ, **environment_of(settings), variable_of("devices"): settings.devices}
     os.execve(sys.executable, python_module("worker.app.launcher"), environment)  # noqa: S606

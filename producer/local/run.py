@@ -16,7 +16,7 @@ from contract.child_processes import die_with_parent, python_module
 from contract.errors import WorkerLostError
 from contract.job import Job
 from contract.job_status import JobStatus
-from contract.settings import Settings, environment_of
+from contract.settings import Settings, environment_of, variable_of
 from contract.workspace import Workspace
 from producer.local.embedded import embedded_broker
 from producer.planning.submit import submit_job
@@ -97,7 +97,7 @@ def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterato
 def _worker(settings: Settings, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
         python_module("worker.app.launcher"),
-        env={**environment, **environment_of(settings)},
+        env={**environment, **environment_of(settings), variable_of("devices"): settings.devices},
         stdin=subprocess.DEVNULL,
         stdout=STANDARD_ERROR,
         process_group=0,

@@ -1,4 +1,7 @@
-"""`trace-ocr worker`: one process per device, pinned before torch is imported, restarted when it dies."""
+"""`trace-ocr worker`: one process per device, pinned before torch is imported, restarted when it dies.
+
+Imports only what is needed to start the processes; the rest while they import torch.
+"""
 
 import os
 import shutil
@@ -10,15 +13,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
-
-import structlog
+from typing import Any
 
 from contract.child_processes import die_with_parent, python_module
 from contract.errors import SettingsError, TraceOcrError, WorkerLostError
-from contract.logs import configure_logging
-from contract.settings import load_settings, variable_of
 from contract.telemetry import SWITCHES
-from worker.monitoring.watchdog import STALLED_STATUS
+from worker.monitoring.exits import STALLED_STATUS
+
+DEVICES = "TRACE_OCR_DEVICES"
+"""The variable of the setting `devices`; the commands that start the launcher always set it."""
 
 POLL_SECONDS = 0.2
 """Seconds between looks at the children."""
@@ -68,7 +71,7 @@ def devices_of(setting: str, environment: Mapping[str, str]) -> list[str]:
     devices = [part.strip() for part in setting.split(",")]
     if not all(device.isdigit() for device in devices) or len(set(devices)) < len(devices):
         raise SettingsError(
-            f"devices ({variable_of('devices')}): '{setting}' is neither 'cpu', 'auto' nor a list such as 0,1"
+            f"devices ({DEVICES}): '{setting}' is neither 'cpu', 'auto' nor a list such as 0,1"
         )
     return devices
 
@@ -83,7 +86,7 @@ def child_environment(device: str, environment: Mapping[str, str]) -> dict[str, 
         # CUDA's default order puts the fastest GPU first; this is the order of nvidia-smi and NVML.
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": visible,
-        variable_of("devices"): device,
+        DEVICES: device,
     }
 
 
@@ -97,6 +100,7 @@ def supervise(devices: list[str], stop: threading.Event, hurry: threading.Event)
     """
     children = [_start(device) for device in devices]
     try:
+        _configure_logging()
         while not stop.wait(POLL_SECONDS):
             for child in children:
                 _look_after(child)
@@ -112,15 +116,26 @@ def main() -> None:
         (hurry if stop.is_set() else stop).set()
 
     try:
-        settings = load_settings()
-        configure_logging(settings)
-        devices = devices_of(settings.devices, os.environ)
+        devices = devices_of(os.environ.get(DEVICES, "auto"), os.environ)
         signal.signal(signal.SIGTERM, on_signal)
         signal.signal(signal.SIGINT, on_signal)
         supervise(devices, stop, hurry)
     except TraceOcrError as error:
-        structlog.get_logger().error("launcher_failed", error=str(error))
+        _logger().error("launcher_failed", error=str(error))
         sys.exit(error.exit_code)
+
+
+def _configure_logging() -> None:
+    from contract.logs import configure_logging
+    from contract.settings import load_settings
+
+    configure_logging(load_settings())
+
+
+def _logger() -> Any:
+    import structlog
+
+    return structlog.get_logger()
 
 
 def _start(device: str) -> Child:
@@ -154,7 +169,7 @@ def _look_after(child: Child) -> None:
         _count_death(child, early=now - child.started < STEADY_SECONDS)
         wait = min(LAST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** (child.early_deaths - 1))
         child.restart_at = now + wait
-        structlog.get_logger().warning(
+        _logger().warning(
             "worker_died", device=child.device, status=child.process.returncode, restart_in_seconds=wait
         )
     elif now >= child.restart_at:

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 import structlog
 
-STALLED_STATUS = 75
-"""Exit status of a process that its watchdog ended; EX_TEMPFAIL of sysexits.h: try again."""
+from worker.monitoring.exits import STALLED_STATUS
 
 LOOKS_PER_DEADLINE = 10
 """Checks per deadline, so that a stall is detected at most a tenth of it late."""

@@ -22,7 +22,7 @@ from worker.app.launcher import (
     child_environment,
     devices_of,
 )
-from worker.monitoring.watchdog import STALLED_STATUS
+from worker.monitoring.exits import STALLED_STATUS
 
 KILLED, FAILED = -9, 3
 """Statuses of a process that a signal ended, and of one that could not start."""

@@ -26,11 +26,11 @@ def test_the_default_models_of_the_named_kinds_are_loaded(
 
 
 def test_a_model_without_weights_is_logged_and_left_to_the_jobs_that_need_it(
-    preloading: WorkerContext, recognisers: FakePool, capsys: pytest.CaptureFixture[str]
+    preloading: WorkerContext, recognisers: FakePool, caplog: pytest.LogCaptureFixture
 ) -> None:
     recognisers.error = ModelUnavailableError("no weights for parseq")
 
     preload(preloading)
 
     assert recognisers.asked == ["parseq", "parseq"]
-    assert capsys.readouterr().out.count("no weights for parseq") == 2
+    assert caplog.text.count("preload_failed") == 2

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from worker.monitoring import watchdog
-from worker.monitoring.watchdog import LOOKS_PER_DEADLINE, STALLED_STATUS, Watchdog
+from worker.monitoring.exits import STALLED_STATUS
+from worker.monitoring.watchdog import LOOKS_PER_DEADLINE, Watchdog
 
 SECONDS = 100.0
 LOOK = SECONDS / LOOKS_PER_DEADLINE
