@@ -117,7 +117,7 @@ def pages_of(listing: Listing, make_counter: Callable[[], PageCounter]) -> Listi
         try:
             with ThreadPoolExecutor(COUNTED_AHEAD, thread_name_prefix="pages") as threads, PageIds() as ids:
                 for item, pages in _counted_ahead(listing, counter, threads):
-                    ids.check(item)
+                    ids.check(item, has_pages=bool(pages))
                     yield from _pages(item, pages)
         finally:
             counter.close()

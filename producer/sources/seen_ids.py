@@ -7,7 +7,7 @@ from types import TracebackType
 
 import msgspec
 
-from contract.documents import claimed_document, is_document, page_id
+from contract.documents import claimed_document, page_id
 from contract.errors import SourceError
 from contract.records import Item
 
@@ -107,15 +107,18 @@ class PageIds:
     ) -> None:
         self._database.close()
 
-    def check(self, item: Item) -> None:
+    def check(self, item: Item, *, has_pages: bool) -> None:
         """Raise SourceError if the item's id is that of a page of a document, or the other way round.
 
-        The document need not have that page yet.
+        The document need not have that page.
+
+        Args:
+            has_pages: the item is a document, whose pages get ids of their own
         """
         claimed = claimed_document(item.id)
         if claimed is not None:
             self._add(claimed, item.id, document=False)
-        if is_document(item.uri):
+        if has_pages:
             self._add(item.id, page_id(item.id, 1), document=True)
 
     def _add(self, identity: str, page: str, *, document: bool) -> None:

@@ -288,14 +288,16 @@ class TestS3:
 
 class TestIds:
     @pytest.mark.parametrize("order", [1, -1])
-    @pytest.mark.parametrize("claiming", ["cover.png", "appendix.pdf"])
+    @pytest.mark.parametrize("claiming", ["cover.jpg", "appendix.pdf"])
+    @pytest.mark.parametrize("document", ["a.pdf", "a_pdf_by_its_content.png"])
     def test_an_item_with_the_id_of_another_documents_page_is_refused(
-        self, order: int, claiming: str
+        self, order: int, claiming: str, document: str
     ) -> None:
-        items = [Item("invoice-17", "/scans/a.pdf"), Item("invoice-17#page=3", f"/scans/{claiming}")]
+        items = [Item("invoice-17", f"/scans/{document}"), Item("invoice-17#page=3", f"/scans/{claiming}")]
+        counter = FakeCounter(lambda uri: 0 if uri.endswith(".jpg") else 2)
 
         with pytest.raises(SourceError, match=r"'invoice-17#page=[13]' is that of a page"):
-            list(pages_by(FakeCounter(), items[::order]))
+            list(pages_by(counter, items[::order]))
 
     def test_pages_that_are_images_may_be_named_like_pages(self) -> None:
         items = [Item(f"scan.pdf#page={page}", f"/scans/{page}.png") for page in (1, 2)]
