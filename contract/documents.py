@@ -7,12 +7,13 @@ processes, one file at a time.
 import contextlib
 import re
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pypdfium2
-from PIL import Image, UnidentifiedImageError
 
+from contract import images, tiff
 from contract.errors import ErrorCode, ItemError
 
 EXTENSIONS = (".pdf", ".tif", ".tiff")
@@ -23,6 +24,14 @@ POINTS_PER_INCH = 72
 MAX_PAGES = 100_000
 """Maximum pages of one document: one that claims more is damaged or malicious."""
 
+HEAD_BYTES = 1024
+"""First bytes of a file that say what it is; Adobe's readers look for a PDF's header in as many."""
+
+_PDF_HEADER = b"%PDF-"
+
+_PNM = re.compile(rb"P[1-7fFy]\s")
+"""The beginning of the PPM family's formats."""
+
 _PAGE = re.compile(r"(?<=.)#page=[1-9][0-9]*\Z", re.DOTALL)
 
 _FILE_ERROR = 2
@@ -32,8 +41,52 @@ _PASSWORD_ERROR = 4
 """FPDF_ERR_PASSWORD of fpdfview.h."""
 
 
+class Content(Enum):
+    """What is in a file, whatever its name says."""
+
+    PDF = "PDF"
+    TIFF = "TIFF"
+    IMAGE = "image"
+    """One page, of any other format."""
+
+
+def content_of(head: bytes, name: str) -> Content:
+    """Return what is in a file.
+
+    Args:
+        head: its first HEAD_BYTES bytes
+        name: decides if they do not
+    """
+    if head.startswith(tiff.SIGNATURES):
+        return Content.TIFF
+    if not head.startswith(_PDF_HEADER) and (head.startswith(images.SIGNATURES) or _PNM.match(head)):
+        return Content.IMAGE
+    if _PDF_HEADER in head[:HEAD_BYTES] or name.lower().endswith(".pdf"):
+        return Content.PDF
+    return Content.TIFF if is_document(name) else Content.IMAGE
+
+
+def content_of_file(path: Path) -> Content:
+    """Return what is in a local file; raises ItemError if it cannot be read."""
+    with opened_file(path) as file:
+        return content_of(file.read(HEAD_BYTES), path.name)
+
+
+@contextlib.contextmanager
+def opened_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a document's file for a block; raises ItemError if it cannot be read: it may be gone by now."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise ItemError(
+            ErrorCode.DAMAGED_DOCUMENT,
+            f"the document's file cannot be read ({error.strerror or error}): submit it again",
+        ) from error
+
+
 def is_document(name: str) -> bool:
-    """Return whether a file with that name may have more than one page."""
+    """Return whether a file is a document by its name; `content_of` knows better."""
     return name.lower().endswith(EXTENSIONS)
 
 
@@ -54,18 +107,14 @@ def claimed_document(identity: str) -> str | None:
 
 
 def page_count(path: Path) -> int:
-    """Return how many pages a document has, without rendering any.
+    """Return how many pages a document has, without rendering any; 0 for an image, which is no document.
 
-    A TIFF with a damaged directory counts one page more than can be read: the damaged one.
+    A directory of a TIFF that cannot be read counts as a page.
 
     Raises:
         ItemError: the document is encrypted, damaged, empty, or has more than MAX_PAGES pages
     """
-    if _is_pdf(path):
-        with opened_pdf(path) as document:
-            count = len(document)
-    else:
-        count = _count_frames(path)
+    count = _count(path)
     if count > MAX_PAGES:
         raise ItemError(
             ErrorCode.DAMAGED_DOCUMENT,
@@ -74,9 +123,31 @@ def page_count(path: Path) -> int:
     return count
 
 
+def _count(path: Path) -> int:
+    content = content_of_file(path)
+    if content is Content.PDF:
+        with opened_pdf(path) as document:
+            return len(document)
+    if content is Content.IMAGE:
+        return 0
+    with opened_file(path) as file:
+        return len(tiff_pages(file).offsets)
+
+
+def has_forms(path: Path) -> bool:
+    """Return whether a document is a PDF with form fields; raises ItemError as `page_count`."""
+    if content_of_file(path) is not Content.PDF:
+        return False
+    with opened_pdf(path) as document:
+        return bool(document.get_formtype() != pypdfium2.raw.FORMTYPE_NONE)
+
+
 @contextlib.contextmanager
-def opened_pdf(path: Path) -> Iterator[Any]:
+def opened_pdf(path: Path, *, forms: bool = False) -> Iterator[Any]:
     """Open a PDF as a pypdfium2.PdfDocument for a block.
+
+    Args:
+        forms: draw what is filled in its form fields, if it has any
 
     Raises:
         ItemError: the PDF is encrypted, empty, or damaged beyond what pdfium can repair
@@ -86,6 +157,8 @@ def opened_pdf(path: Path) -> Iterator[Any]:
         # last error to one that an existing file cannot cause.
         pypdfium2.raw.FPDF_LoadDocument(b"", None)
         document = pypdfium2.PdfDocument(path)
+        if forms:
+            document.init_forms()
     except pypdfium2.PdfiumError as error:
         raise _unopened(error) from error
     try:
@@ -94,25 +167,18 @@ def opened_pdf(path: Path) -> Iterator[Any]:
         document.close()
 
 
-@contextlib.contextmanager
-def opened_frames(path: Path) -> Iterator[Image.Image]:
-    """Open a TIFF for a block; raises ItemError if it cannot be opened."""
-    # max_pixels applies instead, to each page and before decoding.
-    Image.MAX_IMAGE_PIXELS = None
+def tiff_pages(file: BinaryIO) -> tiff.Pages:
+    """Return where a TIFF's pages are; raises ItemError if it has not even one that can be reached."""
     try:
-        image = Image.open(path, formats=["TIFF"])
-    except MemoryError:
-        raise
-    # Any exception: Pillow's plugins raise many types for damaged files.
-    except Exception as error:
-        # Pillow's message names the file, which is a removed temporary copy for an object on S3.
-        reason = "no TIFF header" if isinstance(error, UnidentifiedImageError) else error
+        pages = tiff.pages_of(file, MAX_PAGES)
+        if len(pages.offsets) == 1:
+            tiff.directory_of(file, pages, 1)
+    except (ValueError, IndexError) as error:
         raise ItemError(
             ErrorCode.DAMAGED_DOCUMENT,
-            f"the TIFF cannot be opened ({reason}): save it again from the original",
+            f"the TIFF cannot be opened ({error}): save it again from the original",
         ) from error
-    with image:
-        yield image
+    return pages
 
 
 def _unopened(error: pypdfium2.PdfiumError) -> ItemError:
@@ -123,20 +189,3 @@ def _unopened(error: pypdfium2.PdfiumError) -> ItemError:
     return ItemError(
         ErrorCode.DAMAGED_DOCUMENT, f"the PDF cannot be opened ({error}): save it again from the original"
     )
-
-
-def _is_pdf(path: Path) -> bool:
-    return path.suffix.lower() == ".pdf"
-
-
-def _count_frames(path: Path) -> int:
-    with opened_frames(path) as image:
-        for frame in range(MAX_PAGES + 1):
-            try:
-                image.seek(frame)
-            except EOFError:
-                return frame
-            # Any exception, as above.
-            except Exception:
-                return frame + 1
-    return MAX_PAGES + 1

@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     EMPTY_FILE = "empty_file"
     TOO_MANY_BYTES = "too_many_bytes"
     NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_IMAGE = "unsupported_image"
     TRUNCATED = "truncated"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_SMALL = "too_small"
@@ -193,6 +194,10 @@ class StorageBusyError(StorageUnavailableError):
 
 class FileUnavailableError(StorageUnavailableError):
     """Storage fails on one file and answers otherwise; its chunk is read again, a bounded number of times."""
+
+
+class UnsupportedImageError(TraceOcrError):
+    """A sound image is of a kind that is not supported; the message names the kind."""
 
 
 class ItemError(TraceOcrError):

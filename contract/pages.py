@@ -1,14 +1,20 @@
 """One page of a document to pixels, for reading and viewing."""
 
 import math
+import os
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from PIL import Image
+from contract import tiff
+from contract.documents import POINTS_PER_INCH, opened_file, tiff_pages
+from contract.errors import ErrorCode, ItemError, UnsupportedImageError
+from contract.images import Picture, believed, check_pixels, turned_by_quarter, unsupported
+from contract.rgb import upright_rgb
+from contract.tiff_samples import read_page
 
-from contract.documents import POINTS_PER_INCH, opened_frames, page_count
-from contract.errors import ErrorCode, ItemError
-from contract.images import check_pixels, upright_rgb
+WITHOUT_FORMS = "form fields are left out: drawing them failed"
+"""The note of a PDF's page that could be drawn without its form fields only."""
 
 
 def render(document: Any, number: int, resolution: int, max_pixels: int) -> Any:
@@ -52,25 +58,45 @@ def _size(page: Any, scale: float) -> tuple[int, int]:
     return width, height
 
 
-def read_frame(path: Path, number: int, max_pixels: int) -> Image.Image:
-    """Return one page of a TIFF, counted from 1, as 8-bit RGB, upright; raises ItemError as `render`."""
-    with opened_frames(path) as image:
-        try:
-            image.seek(number - 1)
-        except EOFError as error:
-            # Counted again: Pillow takes the last page that was requested for the last of the document.
-            raise _no_such_page(number, page_count(path)) from error
-        # Any exception: Pillow's plugins raise many types for damaged files.
-        except Exception as error:
-            raise _damaged_page(number, error) from error
-        check_pixels(*image.size, max_pixels, f"page {number}: ")
-        try:
-            return upright_rgb(image)
-        except MemoryError:
-            raise
-        # Any exception, as above.
-        except Exception as error:
-            raise _damaged_page(number, error) from error
+class TiffReader:
+    """Reads pages of TIFFs, in any thread. Keeps where the last document's pages are: chunks are consecutive.
+
+    Args:
+        max_pixels: maximum pixels of one page
+    """
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+        self._lock = threading.Lock()
+        self._known: tuple[tuple[str, int, int], tiff.Pages] | None = None
+
+    def page(self, path: Path, number: int) -> Picture:
+        """Return one page, counted from 1; raises ItemError as `render`, or if its kind is not supported."""
+        with opened_file(path) as file:
+            pages = self._pages(path, file)
+            if number > len(pages.offsets):
+                raise _no_such_page(number, len(pages.offsets))
+            try:
+                directory = tiff.directory_of(file, pages, number)
+                check_pixels(*directory.size, self._max_pixels, f"page {number}: ")
+                image = upright_rgb(read_page(file, directory))
+            except (ItemError, MemoryError):
+                raise
+            except UnsupportedImageError as error:
+                raise unsupported(f"page {number}", error) from error
+            # Any exception: Pillow's plugins raise many types for damaged files.
+            except Exception as error:
+                raise _damaged_page(number, error) from error
+        turned = turned_by_quarter(directory.number(tiff.ORIENTATION))
+        return Picture(image, resolution=believed(directory.resolution, turned=turned))
+
+    def _pages(self, path: Path, file: BinaryIO) -> tiff.Pages:
+        found = os.fstat(file.fileno())
+        key = str(path), found.st_mtime_ns, found.st_size
+        with self._lock:
+            if self._known is None or self._known[0] != key:
+                self._known = key, tiff_pages(file)
+            return self._known[1]
 
 
 def _no_such_page(number: int, pages: int) -> ItemError:

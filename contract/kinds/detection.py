@@ -19,7 +19,7 @@ TUNING = frozenset({"detection_batch_size"})
 
 
 class DetectionParameters(Parameters):
-    """Parameters of `/detection`; `pdf_resolution` is not in the Trace OCR API."""
+    """Parameters of `/detection`; `pdf_resolution` and `pdf_forms` are not in the Trace OCR API."""
 
     detection_model: ModelName = Field(
         "db_resnet50",
@@ -42,6 +42,7 @@ class DetectionParameters(Parameters):
     pdf_resolution: int = Field(
         PDF_RESOLUTION, ge=18, le=1200, description="dots per inch at which PDF pages are rendered"
     )
+    pdf_forms: bool = Field(True, description="draw what is filled in a PDF's form fields, as viewers do")
 
     def wanted_models(self) -> tuple[WantedModel, ...]:
         """Return the detection model, after the models of base classes."""

@@ -28,9 +28,11 @@ def view(settings: Settings, job: str, item: str, output: str | None) -> ExitCod
     session = Session(settings)
     workspace = find_workspace(job, session.ledger_if_set, session.storage, session.index)
     known = workspace.require_job()
-    # Recognition jobs read no documents, so they have no resolution.
+    # Recognition jobs read no documents, so they have neither.
     resolution = getattr(known.parameters, "pdf_resolution", PDF_RESOLUTION)
-    with Pictures(session.storage, settings, resolution, session.roots_of(known)) as pictures:
+    forms = getattr(known.parameters, "pdf_forms", True)
+    roots = session.roots_of(known)
+    with Pictures(session.storage, settings, resolution, roots, forms=forms) as pictures:
         pages = find(workspace, known, item)
         html = document_html(known, item, ((found, _picture(found, pictures)) for found in pages))
     target = Path(output or _file_name(item))

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from contract.documents import is_document, opened_pdf, page_id
+from contract.documents import Content, content_of_file, opened_pdf, page_id
 from contract.errors import (
     ErrorCode,
     ItemError,
@@ -24,7 +24,7 @@ from contract.images import decode_rgb
 from contract.job import Job
 from contract.kinds import KINDS
 from contract.lines import ErrorLine
-from contract.pages import read_frame, render
+from contract.pages import WITHOUT_FORMS, TiffReader, render
 from contract.records import Item, failure_of
 from contract.settings import Settings
 from contract.storage import Storage, absolute
@@ -82,13 +82,21 @@ class Pictures:
     Args:
         resolution: dots per inch for PDF pages
         roots: the roots of the job's items; None if every file that the user may read is allowed
+        forms: draw the form fields of PDFs
     """
 
     def __init__(
-        self, storage: Storage, settings: Settings, resolution: int, roots: AllowedRoots | None = None
+        self,
+        storage: Storage,
+        settings: Settings,
+        resolution: int,
+        roots: AllowedRoots | None = None,
+        *,
+        forms: bool = True,
     ) -> None:
         self._storage, self._settings, self._resolution = storage, settings, resolution
-        self._roots = roots
+        self._roots, self._forms = roots, forms
+        self._tiffs = TiffReader(settings.max_pixels)
         self._stack = contextlib.ExitStack()
         self._held: tuple[str, Path] | None = None
 
@@ -112,18 +120,20 @@ class Pictures:
             code = found.line.error.code
             raise ItemError(code, f"{NOT_OPENED[code]}, so it is not opened here")
         location = self._roots.resolved(item.uri) if self._roots else absolute(item.uri)
-        if item.page and is_document(item.uri):
-            picture = self._page(self._path(location), item.page)
+        if item.page:
+            # Fields that broke a worker's process could do the same here.
+            forms = self._forms and getattr(found.line, "note", None) != WITHOUT_FORMS
+            picture = self._page(self._path(location), item.page, forms)
         else:
             data = self._storage.at(location).read(location, self._settings.max_bytes)
-            picture, _ = decode_rgb(data, self._settings.max_pixels)
+            picture = decode_rgb(data, self._settings.max_pixels).image
         picture.thumbnail((MAX_SIDE, MAX_SIDE))
         return picture
 
-    def _page(self, path: Path, number: int) -> Image.Image:
-        if path.suffix.lower() != ".pdf":
-            return read_frame(path, number, self._settings.max_pixels)
-        with opened_pdf(path) as document:
+    def _page(self, path: Path, number: int, forms: bool) -> Image.Image:
+        if content_of_file(path) is not Content.PDF:
+            return self._tiffs.page(path, number).image
+        with opened_pdf(path, forms=forms) as document:
             picture: Image.Image = render(
                 document, number, self._resolution, self._settings.max_pixels
             ).to_pil()

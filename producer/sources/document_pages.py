@@ -9,7 +9,7 @@ import structlog
 import tenacity
 
 from contract.child_processes import ChildPool, ChildProcess
-from contract.documents import is_document, page_id
+from contract.documents import HEAD_BYTES, Content, content_of, is_document, page_id
 from contract.errors import (
     ChildCrashedError,
     ChildTimedOutError,
@@ -20,7 +20,7 @@ from contract.errors import (
     StorageUnavailableError,
 )
 from contract.records import Item
-from contract.storage import Storage, absolute, answers
+from contract.storage import Storage, Store, absolute, answers, is_remote
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing
 from producer.sources.page_counting import Reply, Request
@@ -61,7 +61,9 @@ class PageCounter:
         self._children.close()
 
     def count(self, uri: str) -> int | None:
-        """Return the number of pages; None if it cannot be counted: the worker's error line then says why.
+        """Return the number of pages, 0 for an image; None if it cannot be counted: the worker then says why.
+
+        What is no document by its name is looked at first: of an image, only its beginning is read.
 
         Raises:
             StorageUnavailableError: storage as a whole is unavailable
@@ -89,6 +91,8 @@ class PageCounter:
     def _count(self, uri: str) -> int | None:
         location = self._roots.resolved(uri) if self._roots else absolute(uri)
         store = self._storage.at(location)
+        if not is_document(uri) and _is_image(store, location):
+            return 0
         if not 0 < store.size(location) <= self._max_bytes:
             return None
         with store.local_copy(location) as path:
@@ -102,6 +106,13 @@ class PageCounter:
             except (ChildCrashedError, ChildTimedOutError) as error:
                 structlog.get_logger().warning("pages_not_counted", document=path, error=str(error))
                 return None
+
+
+def _is_image(store: Store, location: str) -> bool:
+    # A local pipe or socket has no bytes, and reading from it would wait for some.
+    if not is_remote(location) and not store.size(location):
+        return True
+    return content_of(store.read_range(location, 0, HEAD_BYTES), location) is Content.IMAGE
 
 
 def pages_of(listing: Listing, make_counter: Callable[[], PageCounter]) -> Listing:
@@ -129,15 +140,15 @@ def _counted_ahead(
     listing: Listing, counter: PageCounter, threads: ThreadPoolExecutor
 ) -> Iterator[tuple[Item, int | None]]:
     """Yield each item with its number of pages, in order; 0 for an item that is not a document."""
-    pending: deque[tuple[Item, Future[int | None] | None]] = deque()
+    pending: deque[tuple[Item, Future[int | None]]] = deque()
 
     def first() -> tuple[Item, int | None]:
         item, future = pending.popleft()
-        return item, future.result() if future else 0
+        return item, future.result()
 
     for item in listing:
-        pending.append((item, threads.submit(counter.count, item.uri) if is_document(item.uri) else None))
-        while pending and (len(pending) > COUNTED_AHEAD or pending[0][1] is None or pending[0][1].done()):
+        pending.append((item, threads.submit(counter.count, item.uri)))
+        while pending and (len(pending) > COUNTED_AHEAD or pending[0][1].done()):
             yield first()
     while pending:
         yield first()

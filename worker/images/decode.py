@@ -20,9 +20,10 @@ from contract.errors import (
     TooManyBytesError,
     UnsupportedUriError,
 )
-from contract.images import decode_rgb
+from contract.images import Picture, decode_rgb, resolution_of
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
+from contract.tiff import Resolution
 from worker.images.fast_decode import decode_plain
 from worker.kernels.pixels import Pixels
 
@@ -50,10 +51,17 @@ File = bytes | Path
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """`pixels` is RGB, (height, width, 3) uint8; `note` is set if the file contains more than was read."""
+    """A decoded crop or page.
+
+    Args:
+        pixels: RGB, (height, width, 3) uint8
+        note: set if the file contains more than was read
+        resolution: a page's own dots per inch, across and down; None if it has none
+    """
 
     pixels: Pixels
     note: str | None = None
+    resolution: Resolution | None = None
 
 
 @contextlib.contextmanager
@@ -101,16 +109,21 @@ def decode_image(data: bytes, max_pixels: int) -> DecodedImage:
     """
     plain = decode_plain(data, max_pixels)
     if plain is not None:
-        return DecodedImage(plain)
-    image, note = decode_rgb(data, max_pixels)
-    return DecodedImage(np.array(image), note)
+        return DecodedImage(plain, resolution=resolution_of(data))
+    return as_decoded(decode_rgb(data, max_pixels))
 
 
 def decode_crop(data: bytes, max_pixels: int) -> DecodedImage:
     """Return the crop in the bytes; raises ItemError as `decode_image`, or if its shape cannot hold text."""
-    image = decode_image(data, max_pixels)
+    plain = decode_plain(data, max_pixels)
+    image = DecodedImage(plain) if plain is not None else as_decoded(decode_rgb(data, max_pixels))
     _check_shape(image.pixels)
     return image
+
+
+def as_decoded(picture: Picture) -> DecodedImage:
+    """Return Pillow's image as an array."""
+    return DecodedImage(np.array(picture.image), picture.note, picture.resolution)
 
 
 def _check_shape(pixels: Pixels) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.child_processes import serve
-from contract.documents import MAX_PAGES, POINTS_PER_INCH, page_count
+from contract.documents import MAX_PAGES, POINTS_PER_INCH, has_forms, page_count
 from contract.errors import ErrorCode, ItemError
 from worker.images.decode import decode_crop, decode_image
 from worker.images.documents import PageReader
@@ -27,12 +27,14 @@ class Request(msgspec.Struct, frozen=True):
         path: of the document
         page: counted from 1; 0 asks for the number of pages
         resolution: dots per inch, for PDFs
+        forms: draw the form fields of PDFs
     """
 
     kind: Literal["crop", "image", "page", "sizes"]
     path: str = ""
     page: int = 0
     resolution: int = POINTS_PER_INCH
+    forms: bool = False
 
     @property
     def name(self) -> str:
@@ -43,12 +45,17 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct):
-    """The child's answer: an image's shape, (height, width, 3), pages or their pixels, or an error."""
+    """The child's answer: an image's shape, (height, width, 3), pages or their pixels, or an error.
+
+    `forms` says whether a document has form fields.
+    """
 
     shape: tuple[_Side, _Side, Literal[3]] | None = None
     pages: Annotated[int, msgspec.Meta(ge=0, le=MAX_PAGES)] = 0
     sizes: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] = ()
+    forms: bool = False
     note: str | None = None
+    resolution: tuple[float, float] | None = None
     code: ErrorCode | None = None
     message: str = ""
 
@@ -80,14 +87,15 @@ class Decoding:
         if request.kind == "sizes":
             return Reply(sizes=self._documents.sizes(path, request.page, request.resolution)), b""
         if request.kind == "page" and not request.page:
-            return Reply(pages=page_count(path)), b""
+            return Reply(pages=page_count(path), forms=has_forms(path)), b""
         if request.kind == "page":
-            image = self._documents.page(path, request.page, request.resolution)
+            image = self._documents.page(path, request.page, request.resolution, forms=request.forms)
         else:
             decode = decode_crop if request.kind == "crop" else decode_image
             image = decode(bytes(data), self._max_pixels)
         height, width, _ = image.pixels.shape
-        return Reply(shape=(height, width, 3), note=image.note), image.pixels
+        reply = Reply(shape=(height, width, 3), note=image.note, resolution=image.resolution)
+        return reply, image.pixels
 
 
 def main() -> None:

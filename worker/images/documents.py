@@ -8,59 +8,56 @@ from typing import Any
 
 import numpy as np
 
-from contract.documents import opened_pdf
+from contract.documents import Content, content_of_file, opened_pdf
 from contract.errors import ErrorCode, ItemError, TooManyBytesError
-from contract.pages import pixels_of_page, read_frame, render
+from contract.pages import TiffReader, pixels_of_page, render
 from contract.storage import Storage, is_remote
 from contract.storage.roots import AllowedRoots
-from worker.images.decode import DecodedImage, as_item_errors
+from worker.images.decode import DecodedImage, as_decoded, as_item_errors
 
 
 class PageReader:
-    """Reads pages of documents, one at a time. Keeps the last PDF open: a chunk's pages are consecutive.
+    """Reads pages of documents, one at a time. Keeps the last one open: a chunk's pages are consecutive.
 
     Use it from one thread of a child process, since pdfium is not thread-safe.
     """
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
+        self._tiffs = TiffReader(max_pixels)
         self._open = contextlib.ExitStack()
-        self._opened: tuple[str, int] | None = None
+        self._opened: tuple[str, int, bool] | None = None
         self._document: Any = None
 
-    def page(self, path: Path, number: int, resolution: int) -> DecodedImage:
+    def page(self, path: Path, number: int, resolution: int, *, forms: bool = False) -> DecodedImage:
         """Return page `number`, counted from 1, as RGB (height, width, 3) uint8.
 
         Args:
             resolution: dots per inch, for PDFs
+            forms: draw the form fields of PDFs
 
         Raises:
             ItemError: the document or the page is damaged, or the page is larger than `max_pixels`
         """
-        if path.suffix.lower() != ".pdf":
-            return read_page(path, number, self._max_pixels)
-        bitmap = render(self._pdf(path), number, resolution, self._max_pixels)
+        if content_of_file(path) is not Content.PDF:
+            return as_decoded(self._tiffs.page(path, number))
+        bitmap = render(self._pdf(path, forms), number, resolution, self._max_pixels)
         # A copy, so that the page's bitmap is freed.
         return DecodedImage(np.array(bitmap.to_numpy()[:, :, :3]))
 
     def sizes(self, path: Path, pages: int, resolution: int) -> tuple[int, ...]:
         """Return the pixels that pages 1 to `pages` of a PDF will have; raises ItemError as `page`."""
-        document = self._pdf(path)
+        document = self._pdf(path, forms=False)
         return tuple(pixels_of_page(document, number, resolution) for number in range(1, pages + 1))
 
-    def _pdf(self, path: Path) -> Any:
-        key = str(path), path.stat().st_mtime_ns
+    def _pdf(self, path: Path, forms: bool) -> Any:
+        key = str(path), path.stat().st_mtime_ns, forms
         if key != self._opened:
             self._open.close()
             self._opened = None
-            self._document = self._open.enter_context(opened_pdf(path))
+            self._document = self._open.enter_context(opened_pdf(path, forms=forms))
             self._opened = key
         return self._document
-
-
-def read_page(path: Path, number: int, max_pixels: int) -> DecodedImage:
-    """Return one page of a TIFF, counted from 1; raises ItemError as `PageReader.page`."""
-    return DecodedImage(np.array(read_frame(path, number, max_pixels)))
 
 
 class DocumentFiles:

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.documents import Content, content_of_file
 from contract.errors import ErrorCode, ItemError
 from contract.kinds.detection import PDF_RESOLUTION
+from contract.pages import TiffReader
 from contract.records import Item
-from worker.images.decode import DecodedImage, File, decode_crop, decode_image
+from worker.images.decode import DecodedImage, File, as_decoded, decode_crop, decode_image
 from worker.images.decoding import Request
-from worker.images.documents import read_page
 from worker.images.isolation import CROP, IMAGE, DecoderPool
 
 
@@ -19,10 +20,12 @@ class Decoding:
     Args:
         pages: items are pages, not crops
         resolution: dots per inch, for PDFs
+        forms: draw the form fields of PDFs
     """
 
     pages: bool
     resolution: int = PDF_RESOLUTION
+    forms: bool = True
 
 
 class Decoder:
@@ -36,8 +39,8 @@ class Decoder:
 
     def __init__(self, decoders: DecoderPool, max_pixels: int, decoding: Decoding, *, careful: bool) -> None:
         self._decoders, self._max_pixels = decoders, max_pixels
-        self._pages, self._resolution = decoding.pages, decoding.resolution
-        self._careful = careful
+        self._decoding, self._careful = decoding, careful
+        self._tiffs = TiffReader(max_pixels)
 
     def __call__(self, item: Item, file: File) -> DecodedImage:
         """Return an item's image; raises ItemError if it cannot be decoded."""
@@ -45,15 +48,18 @@ class Decoder:
             return self._page(item, file)
         if self._careful:
             with self._decoders.lent() as decoder:
-                return decoder.decode(IMAGE if self._pages else CROP, file)
-        return (decode_image if self._pages else decode_crop)(file, self._max_pixels)
+                return decoder.decode(IMAGE if self._decoding.pages else CROP, file)
+        return (decode_image if self._decoding.pages else decode_crop)(file, self._max_pixels)
 
     def _page(self, item: Item, path: Path) -> DecodedImage:
-        if item.page and path.suffix.lower() != ".pdf" and not self._careful:
-            return read_page(path, item.page, self._max_pixels)
+        if item.page and not self._careful and content_of_file(path) is Content.TIFF:
+            return as_decoded(self._tiffs.page(path, item.page))
         with self._decoders.lent() as decoder:
             if item.page:
-                return decoder.decode(Request("page", str(path), item.page, self._resolution))
+                decoding = self._decoding
+                return decoder.decode(
+                    Request("page", str(path), item.page, decoding.resolution, decoding.forms)
+                )
             pages = decoder.page_count(path)
         raise ItemError(
             ErrorCode.DAMAGED_DOCUMENT,

@@ -4,13 +4,16 @@ PDFs are always decoded this way: pdfium is not thread-safe, and several process
 in careful mode, the run of a chunk whose worker died. `worker.images.decoding` is the child's program.
 """
 
+import dataclasses
 import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from contract.child_processes import ChildPool, ChildProcess
 from contract.errors import ChildCrashedError, ChildTimedOutError, ErrorCode, ItemError
+from contract.pages import WITHOUT_FORMS
 from worker.images.decode import DecodedImage
 from worker.images.decoding import CHANNELS, Reply, Request
 
@@ -28,6 +31,7 @@ class IsolatedDecoder:
 
     def __init__(self, max_pixels: int, seconds: float, max_memory: int) -> None:
         self._seconds = seconds
+        self._formless = ""
         self._child = ChildProcess(
             "worker.images.decoding", max_pixels, max_memory, max_reply=max_pixels * CHANNELS
         )
@@ -35,14 +39,12 @@ class IsolatedDecoder:
     def decode(self, request: Request, data: bytes = b"") -> DecodedImage:
         """Return the image, as `decode_crop`, `decode_image` or `PageReader.page`.
 
+        A document whose form fields crash or hang the child is read without them; the note says so.
+
         Raises:
             ItemError: as those functions; or with the code `worker_crashed` or `timed_out`
         """
-        reply, pixels = self._answer(request, data)
-        if reply.shape is None or math.prod(reply.shape) != len(pixels):
-            self._child.close()
-            raise _crashed(request, "returned an invalid answer")
-        return DecodedImage(np.frombuffer(pixels, np.uint8).reshape(reply.shape), reply.note)
+        return self._with_forms(request) if request.forms else self._image(request, data)
 
     def page_count(self, path: Path) -> int:
         """Return how many pages a document has; raises ItemError as `contract.documents.page_count`."""
@@ -55,6 +57,28 @@ class IsolatedDecoder:
     def close(self) -> None:
         """End the child, if one runs."""
         self._child.close()
+
+    def _image(self, request: Request, data: bytes = b"") -> DecodedImage:
+        reply, pixels = self._answer(request, data)
+        if reply.shape is None or math.prod(reply.shape) != len(pixels):
+            self._child.close()
+            raise _crashed(request, "returned an invalid answer")
+        pixels_of_shape = np.frombuffer(pixels, np.uint8).reshape(reply.shape)
+        return DecodedImage(pixels_of_shape, reply.note, reply.resolution)
+
+    def _with_forms(self, request: Request) -> DecodedImage:
+        without = msgspec.structs.replace(request, forms=False)
+        if request.path != self._formless:
+            try:
+                return self._image(request)
+            except ItemError as error:
+                broke = error.code in (ErrorCode.WORKER_CRASHED, ErrorCode.TIMED_OUT)
+                if not (broke and self._answer(Request("page", request.path), b"")[0].forms):
+                    raise
+        image = self._image(without)
+        # Not tried again for each further page of the document: it would take the time limit each time.
+        self._formless = request.path
+        return dataclasses.replace(image, note=WITHOUT_FORMS)
 
     def _answer(self, request: Request, data: bytes) -> tuple[Reply, bytearray]:
         try:

@@ -8,7 +8,7 @@ import structlog
 
 from contract.broker.ledger import UNKNOWN
 from contract.broker.restore import enter_job
-from contract.documents import is_document
+from contract.documents import HEAD_BYTES, Content, content_of, content_of_file, is_document
 from contract.errors import (
     ErrorCode,
     FileUnavailableError,
@@ -141,11 +141,21 @@ def _files(job: Job, context: WorkerContext, attempt: int) -> Iterator[Callable[
 
         def fetch_file(item: Item) -> File:
             with _bounded(item.uri, context.storage, attempt):
-                if pages and is_document(item.uri):
+                if pages and _is_document(item, documents):
                     return documents.path(item.uri)
-                return fetch(item.uri, context.storage, roots, settings.max_bytes)
+                data = fetch(item.uri, context.storage, roots, settings.max_bytes)
+                # Its pages could not be counted, and its name does not say that it has some.
+                is_pdf = pages and content_of(data[:HEAD_BYTES], item.uri) is Content.PDF
+                return documents.path(item.uri) if is_pdf else data
 
         yield fetch_file
+
+
+def _is_document(item: Item, documents: DocumentFiles) -> bool:
+    """Return whether an item is a page, or a document by its name whose pages could not be counted."""
+    if item.page or not is_document(item.uri):
+        return bool(item.page)
+    return content_of_file(documents.path(item.uri)) is not Content.IMAGE
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from contract.lines import Line as ItemLine
 from contract.printable import printable
 from contract.records import Item
 from contract.workspace import Workspace
+from worker.images.decode import DecodedImage
 from worker.pipeline.run import ChunkRun, Pipeline
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -60,7 +61,7 @@ def write_exports(
                     with _export_errors(item):
                         page = page_export(line)
                         if "pdf" in job.exports:
-                            pdf.add(page.hocr, run.decode(item, run.fetch(item)).pixels)
+                            pdf.add(page.hocr, run.decode(item, run.fetch(item)))
                     pages.append(page)
                 kept.append(line)
             except ItemError as error:
@@ -137,7 +138,7 @@ class SearchablePdf:
     """A PDF of images with the words of their hOCR as invisible text at their positions.
 
     Args:
-        resolution: pixels per inch of the images
+        resolution: dots per inch of images that have none of their own
     """
 
     def __init__(self, resolution: int) -> None:
@@ -160,12 +161,12 @@ class SearchablePdf:
 
         return MultiFontManager()
 
-    def add(self, text: str, pixels: Any) -> None:
+    def add(self, text: str, image: DecodedImage) -> None:
         """Add a page.
 
         Args:
             text: the page's hOCR
-            pixels: its image, (height, width, 3) uint8
+            image: its image, as large as its own resolution says
         """
         # Imported here: it takes half a second, and only PDFs need it.
         from ocrmypdf.fpdf_renderer import Fpdf2PdfRenderer
@@ -175,10 +176,12 @@ class SearchablePdf:
             self._folder / name for name in ("page.hocr", "page.jpg", "page.pdf")
         )
         hocr_file.write_text(text, encoding="utf-8")
-        Image.fromarray(pixels).save(image_file, quality=JPEG_QUALITY)
+        Image.fromarray(image.pixels).save(image_file, quality=JPEG_QUALITY)
         page = HocrParser(hocr_file).parse()
-        Fpdf2PdfRenderer(page, self._resolution, self._fonts, image=image_file).render(pdf_file)
+        across, down = image.resolution or (self._resolution, self._resolution)
+        Fpdf2PdfRenderer(page, across, self._fonts, image=image_file).render(pdf_file)
         with pikepdf.open(pdf_file) as single:
+            _stretch(single.pages[0], across / down)
             self._document.pages.extend(single.pages)
 
     def save(self) -> bytes:
@@ -186,6 +189,16 @@ class SearchablePdf:
         saved = self._folder / "chunk.pdf"
         self._document.save(saved)
         return saved.read_bytes()
+
+
+def _stretch(page: pikepdf.Page, factor: float) -> None:
+    """Change a page's height: faxes have other dots per inch down than across, and the renderer takes one."""
+    if factor == 1:
+        return
+    left, bottom, right, top = map(float, page.mediabox)
+    page.mediabox = pikepdf.Array([left, bottom * factor, right, top * factor])
+    page.contents_add(f"q 1 0 0 {factor:.6f} 0 0 cm".encode(), prepend=True)
+    page.contents_add(b"Q")
 
 
 def _is_straight(page: Page) -> bool:

@@ -9,7 +9,7 @@ from contract.records import Item
 from worker.images.files import Decoding
 from worker.kinds.page_lines import boxes_of
 from worker.kinds.page_steps import Boxes, PageSteps
-from worker.kinds.pages import Page, PageBatches
+from worker.kinds.pages import Page, PageBatches, decoding_of
 from worker.models.pool import Models
 from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun, name_of
 
@@ -17,11 +17,11 @@ from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun, name_of
 class DetectionPipeline:
     """Pages to the boxes of their words."""
 
-    def __init__(self, batches: PageBatches, resolution: int) -> None:
+    def __init__(self, batches: PageBatches, decoding: Decoding) -> None:
         self._batches = batches
         self.batch_size = batches.size
         self.prefetch = PREFETCH_BATCHES * batches.size
-        self.decoding = Decoding(pages=True, resolution=resolution)
+        self.decoding = decoding
         self.models = (batches.detector.identity,)
 
     def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:
@@ -47,7 +47,7 @@ def _line(page: Page, boxes: dict[str, Boxes] | None, run: ChunkRun) -> Line:
 def _make(parameters: DetectionParameters, models: Models) -> DetectionPipeline:
     detector = models.detectors.get(parameters.detection_model)
     batches = PageBatches(PageSteps(detector, parameters), detector, parameters.detection_batch_size)
-    return DetectionPipeline(batches, parameters.pdf_resolution)
+    return DetectionPipeline(batches, decoding_of(parameters))
 
 
 PIPELINE = _make

@@ -8,7 +8,7 @@ from doctr.models.builder import KIEDocumentBuilder
 from contract.kinds.kie import KieParameters
 from worker.kinds.page_lines import kie_line
 from worker.kinds.page_steps import WordSteps, columns_by_class
-from worker.kinds.pages import PageBatches, ToLine, WordPipeline
+from worker.kinds.pages import PageBatches, ToLine, WordPipeline, decoding_of
 from worker.kinds.reading import make_readers
 from worker.models.orientation import CROP_ORIENTATION, DISABLED, PAGE_ORIENTATION
 from worker.models.pool import Models
@@ -33,7 +33,7 @@ def word_pipeline(
     steps = WordSteps(detector, parameters, builder, columns, *_orientations(parameters, models))
     batches = PageBatches(steps, detector, parameters.detection_batch_size)
     return WordPipeline(
-        batches, steps, readers, parameters.recognition_batch_size, to_line, parameters.pdf_resolution
+        batches, steps, readers, parameters.recognition_batch_size, to_line, decoding_of(parameters)
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from contract.errors import ErrorCode, ItemError, TraceOcrError
+from contract.kinds.detection import DetectionParameters
 from contract.lines import Line, ResultLine
 from contract.records import Item
 from worker.images.files import Decoding
@@ -22,6 +23,11 @@ from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun
 
 FOUND_AHEAD = 2
 """Detection batches whose words are cut out ahead, while the model runs the next batch."""
+
+
+def decoding_of(parameters: DetectionParameters) -> Decoding:
+    """Return how a job's pages are decoded."""
+    return Decoding(pages=True, resolution=parameters.pdf_resolution, forms=parameters.pdf_forms)
 
 
 @dataclass(slots=True)
@@ -144,7 +150,7 @@ class WordPipeline:
         readers: the recognition models
         batch_size: pieces per recognition batch
         to_line: makes the line of a page that docTR has built
-        resolution: dots per inch, for PDFs
+        decoding: how to decode a page's file
     """
 
     def __init__(
@@ -154,12 +160,12 @@ class WordPipeline:
         readers: Readers,
         batch_size: int,
         to_line: ToLine,
-        resolution: int,
+        decoding: Decoding,
     ) -> None:
         self._batches, self._steps, self._readers, self._to_line = batches, steps, readers, to_line
         self.batch_size = batch_size
         self.prefetch = PREFETCH_BATCHES * batches.size
-        self.decoding = Decoding(pages=True, resolution=resolution)
+        self.decoding = decoding
         self.models = (batches.detector.identity, *readers.models)
 
     def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:

@@ -86,7 +86,7 @@ def _picture(item: Item, storage: Storage, roots: AllowedRoots | None) -> Pictur
         media_type = media_type_of(data)
         if media_type and len(data) <= MAX_RAW_BYTES:
             return Picture(data_url(data, media_type))
-        image, _ = decode_rgb(data, MAX_PIXELS)
+        image = decode_rgb(data, MAX_PIXELS).image
     except (StorageError, ItemError) as error:
         return Picture(missing=str(error))
     image.thumbnail((MAX_SIDE, MAX_SIDE))

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from contract.images import upright_rgb
+from contract.rgb import upright_rgb
 
 Samples = npt.NDArray[np.generic]
 

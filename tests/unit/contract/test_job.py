@@ -25,6 +25,7 @@ DETECTION = {
     "binary_threshold": 0.1,
     "box_threshold": 0.1,
     "pdf_resolution": 144,
+    "pdf_forms": True,
 }
 
 WORDS = {
@@ -51,7 +52,7 @@ CONTRACT: dict[str, dict[str, object]] = {
         "target_precision": 0.995,
     },
 }
-"""Names and defaults; `pdf_resolution` is ours, and docTR's scale of 2."""
+"""Names and defaults; `pdf_resolution`, docTR's scale of 2, and `pdf_forms` are ours."""
 
 
 @pytest.fixture

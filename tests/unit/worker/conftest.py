@@ -206,7 +206,7 @@ class FakeDecoders:
     def decode(self, request: Request, data: bytes = b"") -> DecodedImage:
         self.decoded += 1
         if request.kind == "page":
-            return self._pages.page(Path(request.path), request.page, request.resolution)
+            return self._pages.page(Path(request.path), request.page, request.resolution, forms=request.forms)
         return (decode_crop if request.kind == "crop" else decode_image)(data, 1_000_000)
 
     def page_count(self, path: Path) -> int:

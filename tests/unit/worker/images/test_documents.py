@@ -13,16 +13,26 @@ import pypdfium2
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from contract.documents import page_count
 from contract.errors import ErrorCode, ItemError, StorageUnavailableError
+from contract.pages import TiffReader
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
-from worker.images.documents import DocumentFiles, PageReader, read_page
+from tests.unit.documents import form_pdf
+from tests.unit.flavours import Tags, tiff_file
+from worker.images.decode import DecodedImage, as_decoded
+from worker.images.documents import DocumentFiles, PageReader
 
 MAX_PIXELS, DOTS = 1_000_000, 72
 """A limit that no good page here comes near; and a resolution at which a point is a pixel."""
 
 ORIENTATION, UPRIGHT, TURNED = 274, 1, 6
 """TIFF's tag, and two of its values."""
+
+GREY: Tags = {
+    tag: (3, [value]) for tag, value in {256: 30, 257: 20, 258: 8, 259: 1, 262: 1, 277: 1, 278: 20}.items()
+}
+"""The tags of a page of 30 x 20 grey pixels."""
 
 Pdf = Callable[..., bytes]
 
@@ -72,10 +82,20 @@ def encrypted(plain: bytes) -> bytes:
     return head + b"trailer" + trailer.replace(b"<<", b"<<" + handler, 1)
 
 
+def read_page(path: Path, page: int, max_pixels: int) -> DecodedImage:
+    return as_decoded(TiffReader(max_pixels).page(path, page))
+
+
 def refusal(read: Callable[[], object]) -> ItemError:
     with pytest.raises(ItemError) as raised:
         read()
     return raised.value
+
+
+def bytes_and_calls() -> tuple[int, int]:
+    """Return what this process has read from files, and with how many calls."""
+    lines = Path("/proc/self/io").read_text().split()
+    return int(lines[1]), int(lines[5])
 
 
 class TestPdf:
@@ -112,6 +132,29 @@ class TestPdf:
         page_reader.page(put("b.pdf", pdf((40, 20))), 1, DOTS)
 
         assert first[10, 20].tolist() == [1, 0, 255]
+
+    @pytest.mark.parametrize("appearance", [True, False])
+    def test_what_is_filled_in_a_form_is_drawn(
+        self, appearance: bool, page_reader: PageReader, put: Any
+    ) -> None:
+        path = put("a.pdf", form_pdf(appearance=appearance))
+
+        filled, empty = (page_reader.page(path, 1, DOTS, forms=forms).pixels for forms in (True, False))
+
+        # It is on white: a viewer's highlight of fields is no part of the page.
+        assert (empty == 255).all()
+        assert (filled[:, :200] == 255).all()
+        assert (filled[:, 200:] < 64).any()
+        assert (filled[72:75, 212:388] == 255).all()
+
+    def test_a_document_without_forms_is_drawn_as_ever(
+        self, page_reader: PageReader, put: Any, pdf: Pdf
+    ) -> None:
+        path = put("a.pdf", pdf((300, 200)))
+
+        with_forms, without = (page_reader.page(path, 1, DOTS, forms=forms).pixels for forms in (True, False))
+
+        assert np.array_equal(with_forms, without)
 
     def test_a_document_is_opened_once_for_its_pages(
         self, page_reader: PageReader, put: Any, pdf: Pdf, monkeypatch: pytest.MonkeyPatch
@@ -257,6 +300,49 @@ class TestTiff:
         shapes = [read_page(path, page, MAX_PIXELS).pixels.shape for page in (1, 2)]
 
         assert shapes == [(30, 20, 3) if turn == TURNED else (20, 30, 3) for turn in orientations]
+
+
+class TestManyPages:
+    def test_a_page_costs_as_many_reads_wherever_it_is(self, put: Any) -> None:
+        # given a document whose directories are known; compressed, so that libtiff reads it too
+        path = put("a.tif", tiff(*[(30, 20)] * 250, compression="tiff_lzw"))
+        reader = TiffReader(MAX_PIXELS)
+        reader.page(path, 1)
+
+        def cost(page: int) -> tuple[int, int]:
+            before = bytes_and_calls()
+            assert reader.page(path, page).image.getpixel((0, 0)) == (page,) * 3
+            return tuple(after - then for after, then in zip(bytes_and_calls(), before, strict=True))
+
+        for page in (2, 249):
+            read, calls = cost(page)
+            # Two blocks of the file's buffer, where the directories of all pages have a hundred calls more.
+            assert (read < 20_000, calls < 20) == (True, True), (read, calls)
+
+    def test_pages_are_found_again_in_a_document_that_was_exchanged(self, put: Any) -> None:
+        reader = TiffReader(MAX_PIXELS)
+        reader.page(put("a.tif", tiff((30, 20))), 1)
+
+        exchanged = put("a.tif", tiff((30, 20), (50, 40)))
+
+        assert reader.page(exchanged, 2).image.size == (50, 40)
+
+    def test_a_page_that_is_broken_costs_no_other(self, put: Any) -> None:
+        grey = bytes(30 * 20)
+        pages = [(GREY, [grey]), ({**GREY, 258: (3, [7])}, [grey]), (GREY, [grey])]
+        path = put("a.tif", tiff_file(*pages))
+
+        assert page_count(path) == 3
+        assert [read_page(path, page, MAX_PIXELS).pixels.shape for page in (1, 3)] == [(20, 30, 3)] * 2
+        assert refusal(lambda: read_page(path, 2, MAX_PIXELS)).code == ErrorCode.UNSUPPORTED_IMAGE
+
+    @pytest.mark.parametrize("kind", [1, 4, 5])
+    def test_smaller_copies_and_masks_are_no_pages(self, kind: int, put: Any) -> None:
+        grey = bytes(30 * 20)
+        copy = {**GREY, 254: (4, [kind])}
+        path = put("a.tif", tiff_file((GREY, [grey]), (copy, [grey]), ({**GREY, 254: (4, [2])}, [grey])))
+
+        assert page_count(path) == 2
 
 
 class TestBadTiff:

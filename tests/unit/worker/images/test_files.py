@@ -114,7 +114,7 @@ class TestDocuments:
     ) -> None:
         image = make_decoder(careful=careful)(item_of(document, 2), document)
 
-        assert decoders.asked == [Request("page", str(document), 2, RESOLUTION)]
+        assert decoders.asked == [Request("page", str(document), 2, RESOLUTION, forms=True)]
         assert image.pixels.shape == (50, 200, 3)
 
     def test_a_page_of_a_tiff_is_decoded_here(
@@ -131,7 +131,24 @@ class TestDocuments:
         image = make_decoder(careful=True)(item_of(tiff, 2), tiff)
 
         assert image.pixels.shape == (20, 40, 3)
-        assert decoders.asked == [Request("page", str(tiff), 2, RESOLUTION)]
+        assert decoders.asked == [Request("page", str(tiff), 2, RESOLUTION, forms=True)]
+
+    def test_the_content_says_what_a_document_is_and_not_its_name(
+        self, make_decoder: MakeDecoder, decoders: NotedDecoders, tiff: Path, document: Path
+    ) -> None:
+        renamed = tiff.rename(tiff.with_name("b.pdf")), document.rename(document.with_name("c.png"))
+
+        pages = [make_decoder()(item_of(path, 2), path) for path in renamed]
+
+        assert [page.pixels.shape for page in pages] == [(20, 40, 3), (50, 200, 3)]
+
+    @pytest.mark.parametrize("careful", [False, True])
+    def test_one_that_is_gone_by_now(self, careful: bool, make_decoder: MakeDecoder, tiff: Path) -> None:
+        tiff.unlink()
+
+        assert (
+            refusal(make_decoder(careful=careful), item_of(tiff, 1), tiff).code == ErrorCode.DAMAGED_DOCUMENT
+        )
 
     def test_a_page_that_is_not_there(self, make_decoder: MakeDecoder, tiff: Path) -> None:
         assert refusal(make_decoder(), item_of(tiff, 3), tiff).code == ErrorCode.NO_SUCH_PAGE

@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import numpy as np
 import pypdfium2
 import pytest
 from PIL import Image
 
+from contract.child_processes import CRASHES_TO_BLAME
 from contract.errors import ErrorCode, ItemError
+from contract.pages import WITHOUT_FORMS
+from tests.unit.documents import form_pdf
 from worker.images.decode import decode_crop
 from worker.images.decoding import Request
 from worker.images.documents import PageReader
@@ -29,10 +33,11 @@ POISONED = """
 import os, struct, threading, time
 from pathlib import Path
 from PIL import Image
-from pypdfium2 import PdfPage
+from pypdfium2 import PdfDocument, PdfPage
 
 time.sleep(float(os.environ.get("SLOW_START_SECONDS", "0")))
 folder, open_image, render = Path(__file__).parent, Image.open, PdfPage.render
+init_forms = PdfDocument.init_forms
 
 def open_poisoned(file, *args, **options):
     poison(file.getvalue())
@@ -41,6 +46,13 @@ def open_poisoned(file, *args, **options):
 def render_poisoned(page, **options):
     poison({101: b"poison:crash", 102: b"poison:first", 103: b"poison:hang"}.get(page.get_width(), b""))
     return render(page, **options)
+
+def init_poisoned_forms(document):
+    if (folder / "poisoned-forms").exists():
+        with (folder / "crashes").open("a") as crashes:
+            crashes.write("x")
+        os._exit(1)
+    return init_forms(document)
 
 def poison(data):
     if b"poison:crash" in data:
@@ -60,6 +72,7 @@ def poison(data):
         bytearray(1 << 40)
 
 Image.open, PdfPage.render = open_poisoned, render_poisoned
+PdfDocument.init_forms = init_poisoned_forms
 """
 
 MAX_PIXELS, PATIENCE, MEMORY = 1_000_000, 120.0, 2**31
@@ -426,3 +439,38 @@ def test_a_page_whose_pixels_do_not_fit_the_memory_is_to_blame_and_costs_no_chil
     assert "more than 536,870,912 bytes" in blamed.message
     assert decoder.decode(last).pixels.shape == (20, 60, 3)
     assert child_of(decoder) == child
+
+
+class TestForms:
+    @pytest.fixture
+    def form(self, tmp_path: Path) -> Request:
+        path = tmp_path / "form.pdf"
+        path.write_bytes(form_pdf(appearance=True))
+        return Request("page", str(path), 1, DOTS, forms=True)
+
+    def test_they_are_drawn(self, form: Request, decoder: IsolatedDecoder) -> None:
+        image = decoder.decode(form)
+
+        assert image.note is None
+        assert image.pixels.min() < 64
+
+    def test_those_that_crash_are_left_out_once_for_all_pages_of_their_document(
+        self, form: Request, decoder: IsolatedDecoder, poisoned: Path
+    ) -> None:
+        (poisoned / "poisoned-forms").touch()
+
+        images = [decoder.decode(form) for _ in range(2)]
+
+        assert [image.note for image in images] == [WITHOUT_FORMS] * 2
+        assert all((image.pixels == 255).all() for image in images)
+        assert (poisoned / "crashes").read_text() == "x" * CRASHES_TO_BLAME
+
+    def test_a_page_without_forms_that_crashes_is_not_tried_again(
+        self, pages_of: Callable[..., list[Request]], decoder: IsolatedDecoder, poisoned: Path
+    ) -> None:
+        (page,) = pages_of(CRASH_WIDE)
+
+        error = refused_page(decoder, msgspec.structs.replace(page, forms=True))
+
+        assert error.code == ErrorCode.WORKER_CRASHED
+        assert (poisoned / "crashes").read_text() == "x" * CRASHES_TO_BLAME

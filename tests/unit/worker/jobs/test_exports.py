@@ -73,16 +73,27 @@ def test_turned_words_have_text_and_no_hocr() -> None:
 def test_a_page_without_words_has_empty_exports_that_a_pdf_can_be_made_of() -> None:
     export = page_export(line_of())
 
-    pdf = pdf_of([export.hocr], np.zeros((300, 400, 3), np.uint8), 72)
+    pdf = pdf_of([export.hocr], DecodedImage(np.zeros((300, 400, 3), np.uint8)), 72)
 
     assert export.text == ""
     assert texts(pdf) == [""]
 
 
-@pytest.mark.parametrize(("resolution", "size"), [(72, (400, 300)), (144, (200, 150))])
-def test_the_words_of_a_pdf_can_be_found_where_they_stand(resolution: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("resolution", "own", "size"),
+    [
+        (72, None, (400, 300)),
+        (144, None, (200, 150)),
+        (144, (300.0, 300.0), (96, 72)),
+        # A fax: twice as many dots across.
+        (144, (288.0, 144.0), (100, 150)),
+    ],
+)
+def test_the_words_of_a_pdf_can_be_found_where_they_stand_on_a_page_of_its_own_size(
+    resolution: int, own: tuple[float, float] | None, size: tuple[int, int]
+) -> None:
     hocrs = [page_export(line_of((word, FIRST))).hocr for word in ("Hello", "Größe")]
-    image = np.full((300, 400, 3), 200, np.uint8)
+    image = DecodedImage(np.full((300, 400, 3), 200, np.uint8), resolution=own)
 
     pdf = pdf_of(hocrs, image, resolution)
 
@@ -106,7 +117,7 @@ def test_controls_in_a_name_or_in_text_leave_hocr_that_is_xml(control: str) -> N
     hocr = page_export(line).hocr
 
     assert "scan" in str(ElementTree.fromstring(hocr).findtext(".//{*}title"))
-    assert len(texts(pdf_of([hocr], np.full((300, 400, 3), 200, np.uint8), 72))) == 1
+    assert len(texts(pdf_of([hocr], DecodedImage(np.full((300, 400, 3), 200, np.uint8)), 72))) == 1
 
 
 class TestOfAChunk:
@@ -164,7 +175,7 @@ class TestOfAChunk:
             write({"a.png": StorageUnavailableError("S3 is away")})
 
 
-def pdf_of(hocrs: list[str], image: Any, resolution: int) -> bytes:
+def pdf_of(hocrs: list[str], image: DecodedImage, resolution: int) -> bytes:
     """Return a PDF whose pages have the same image."""
     with SearchablePdf(resolution) as pdf:
         for hocr in hocrs:
