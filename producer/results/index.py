@@ -60,8 +60,13 @@ class JobIndex:
         return {entry.job: entry for entry in self._entries()}
 
     def find(self, job: str) -> Workspace | None:
-        """Return a job's workspace, or None if the job is not indexed; raises as `open`."""
-        return next(filter(None, (self.open(entry) for entry in self._entries() if entry.job == job)), None)
+        """Return a job's workspace, or None if the job is not indexed; raises as `open`.
+
+        The oldest of several: older versions also indexed a later job that was then refused.
+        """
+        entries = [entry for entry in self._entries() if entry.job == job]
+        oldest_first = sorted(entries, key=lambda entry: entry.created_at)
+        return next(filter(None, map(self.open, oldest_first)), None)
 
     def open(self, entry: "Listed") -> Workspace | None:
         """Return the workspace of an entry, or None if it is gone or now holds another job.

@@ -41,6 +41,36 @@ def test_a_job_whose_workspace_is_gone_or_holds_another_job_is_not_found(
     assert index.find(job.id) is None
 
 
+def test_of_two_jobs_with_one_id_the_older_is_found(
+    index: JobIndex, job: Job, storage: Storage, tmp_path: Path
+) -> None:
+    for name, created_at in (("b", 2_000), ("a", 3_000), ("c", 1_000)):
+        home, one = (
+            open_workspace(str(tmp_path / name), storage),
+            job.model_copy(update={"created_at": created_at}),
+        )
+        home.save_job(one)
+        index.note(one, home)
+
+    found = index.find(job.id)
+
+    assert found
+    assert found.root == str(tmp_path / "c")
+
+
+def test_a_forgotten_job_is_not_listed_and_another_ones_entry_stays(
+    index: JobIndex, job: Job, workspace: Workspace, storage: Storage, tmp_path: Path
+) -> None:
+    index.note(job, workspace)
+
+    index.forget(job, open_workspace(str(tmp_path / "copy"), storage))
+    assert set(index.listed()) == {job.id}
+
+    index.forget(job, workspace)
+    index.forget(job, workspace)
+    assert index.listed() == {}
+
+
 def test_a_workspace_outside_the_roots_is_not_indexed(index: JobIndex, job: Job, storage: Storage) -> None:
     index.note(job, open_workspace("/elsewhere/out", storage))
 
