@@ -5,6 +5,7 @@ processes, one file at a time.
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -14,7 +15,8 @@ from typing import Any, BinaryIO
 import pypdfium2
 
 from contract import images, tiff
-from contract.errors import ErrorCode, ItemError
+from contract.errors import ErrorCode, ItemError, NotAFileError
+from contract.storage.opening import open_regular
 
 EXTENSIONS = (".pdf", ".tif", ".tiff")
 
@@ -76,12 +78,13 @@ def content_of_file(path: Path) -> Content:
 def opened_file(path: Path) -> Iterator[BinaryIO]:
     """Open a document's file for a block; raises ItemError if it cannot be read: it may be gone by now."""
     try:
-        with path.open("rb") as file:
+        # The path was checked before: what is opened must be what it named then.
+        with os.fdopen(open_regular(os.fspath(path)), "rb") as file:
             yield file
-    except OSError as error:
+    except (OSError, NotAFileError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ItemError(
-            ErrorCode.DAMAGED_DOCUMENT,
-            f"the document's file cannot be read ({error.strerror or error}): submit it again",
+            ErrorCode.DAMAGED_DOCUMENT, f"the document's file cannot be read ({reason}): submit it again"
         ) from error
 
 
@@ -156,7 +159,7 @@ def opened_pdf(path: Path, *, forms: bool = False) -> Iterator[Any]:
         # pdfium keeps its last error, and sets none when it refuses an intact PDF without pages. So set the
         # last error to one that an existing file cannot cause.
         pypdfium2.raw.FPDF_LoadDocument(b"", None)
-        document = pypdfium2.PdfDocument(path)
+        document = _loaded(path)
         if forms:
             document.init_forms()
     except pypdfium2.PdfiumError as error:
@@ -179,6 +182,18 @@ def tiff_pages(file: BinaryIO) -> tiff.Pages:
             f"the TIFF cannot be opened ({error}): save it again from the original",
         ) from error
     return pages
+
+
+def _loaded(path: Path) -> Any:
+    """Return a pypdfium2.PdfDocument, as its constructor does; but that resolves the path again."""
+    with opened_file(path) as file:
+        opened = Path(f"/proc/self/fd/{file.fileno()}")
+        handle = pypdfium2.raw.FPDF_LoadDocument(os.fsencode(opened if opened.exists() else path), None)
+    if pypdfium2.raw.FPDF_GetPageCount(handle) < 1:
+        code = pypdfium2.raw.FPDF_GetLastError()
+        said = pypdfium2.internal.ErrorToStr.get(code)
+        raise pypdfium2.PdfiumError(f"Failed to load document (PDFium: {said}).", err_code=code)
+    return pypdfium2.PdfDocument(handle)
 
 
 def _unopened(error: pypdfium2.PdfiumError) -> ItemError:

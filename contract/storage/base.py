@@ -127,7 +127,9 @@ def temporary_copy(store: Store, uri: str) -> Iterator[Path]:
         with store.reader(uri) as source:
             try:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trace-ocr-"))
-                path = Path(folder, f"copy{os.path.splitext(uri)[1]}")  # noqa: PTH122 - a URI is no path
+                # Resolved: no link on a document's path is followed when it is opened.
+                extension = os.path.splitext(uri)[1]  # noqa: PTH122 - a URI is no path
+                path = Path(folder).resolve() / f"copy{extension}"
                 with path.open("wb") as file:
                     shutil.copyfileobj(cast("IO[bytes]", source), file, COPY_BYTES)
             except OSError as error:

@@ -98,7 +98,8 @@ def pinned(path: Path) -> Iterator[Path]:
     """
     descriptor = open_regular(os.fspath(path))
     try:
-        yield Path(f"/proc/self/fd/{descriptor}") if sys.platform == "linux" else path
+        opened = Path(f"/proc/self/fd/{descriptor}")
+        yield opened if opened.exists() else path
     finally:
         os.close(descriptor)
 

@@ -141,7 +141,7 @@ class _Reading:
         with tempfile.TemporaryDirectory(prefix="trace-ocr-upload-") as folder:
             for index, upload in enumerate(self._uploads):
                 try:
-                    pages += self._pages(index, upload, Path(folder))
+                    pages += self._pages(index, upload, Path(folder).resolve())
                 except ItemError as error:
                     refusals[index] = _refusal(upload, error.message)
             lines = [line for portion in self._portions(pages) for line in self._lines(portion)]

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, cast
 
 from fastapi import HTTPException, UploadFile
@@ -98,7 +99,7 @@ def _pages(data: bytes, services: Services) -> int:
     with tempfile.NamedTemporaryFile(prefix="trace-ocr-upload-", suffix=".pdf") as file:
         file.write(data)
         file.flush()
-        return services.page_counter.count_file(file.name) or 0
+        return services.page_counter.count_file(str(Path(file.name).resolve())) or 0
 
 
 def _lines(answer: Answer) -> tuple[bytes, ...]:

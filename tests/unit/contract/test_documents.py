@@ -327,3 +327,14 @@ class TestOpened:
 
         assert path in held[1]
         assert path not in open_files()
+
+    @pytest.mark.parametrize(("name", "make"), [("a.pdf", pdf), ("a.tif", tiff)])
+    def test_a_link_that_took_its_place_since_the_check_is_not_followed(
+        self, name: str, make: Callable[..., bytes], put: Put, tmp_path: Path
+    ) -> None:
+        put("secret", make((30, 20)))
+        (tmp_path / name).symlink_to(tmp_path / "secret")
+
+        assert refusal(tmp_path / name).code == ErrorCode.DAMAGED_DOCUMENT
+        with pytest.raises(ItemError), opened_pdf(tmp_path / name):
+            pytest.fail("it is another file")

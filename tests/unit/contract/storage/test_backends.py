@@ -349,6 +349,20 @@ def test_where_there_is_no_room_for_a_copy_storage_is_away(store: Store, root: s
 
 
 @copies
+def test_a_copy_has_no_link_on_its_path(
+    store: Store, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "link").symlink_to("large")
+    store.replace(join(root, "a.pdf"), b"bytes")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "link"))
+
+    with store.local_copy(join(root, "a.pdf")) as path:
+        assert path == path.resolve()
+        assert path.read_bytes() == b"bytes"
+
+
+@copies
 def test_without_a_folder_for_temporary_files_storage_is_away(
     store: Store, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

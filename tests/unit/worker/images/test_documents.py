@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pypdfium2
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from contract.documents import page_count
+from contract.documents import opened_pdf, page_count
 from contract.errors import ErrorCode, ItemError, StorageUnavailableError
 from contract.pages import TiffReader
 from contract.storage import Storage
@@ -163,12 +162,11 @@ class TestPdf:
         one, other = put("a.pdf", pdf(*[(40, 20)] * 3)), put("b.pdf", pdf((40, 20)))
         opened: list[Path] = []
 
-        class Counted(pypdfium2.PdfDocument):  # type: ignore[misc]
-            def __init__(self, path: Path) -> None:
-                opened.append(path)
-                super().__init__(path)
+        def counted(path: Path, **options: Any) -> Any:
+            opened.append(path)
+            return opened_pdf(path, **options)
 
-        monkeypatch.setattr(pypdfium2, "PdfDocument", Counted)
+        monkeypatch.setattr("worker.images.documents.opened_pdf", counted)
 
         for path, page in ((one, 1), (one, 2), (one, 3), (other, 1), (one, 1)):
             page_reader.page(path, page, DOTS)
