@@ -19,7 +19,7 @@ export async function jobView(place, id, signal, tell) {
       button.onclick = () => act(button.dataset.action);
     }
     for (const button of parts.top.querySelectorAll("button[data-file]")) {
-      button.onclick = () => download(`${path}/${button.dataset.file}`, `${id}-${button.dataset.file}.jsonl`).catch(tell);
+      button.onclick = () => download(`${path}/${button.dataset.file}`, `${id}-${button.dataset.file}.${button.dataset.file === "report" ? "html" : "jsonl"}`).catch(tell);
     }
     show(parts.figures, ...figures(job));
     if (!parts.errors.querySelector("details[open]")) show(parts.errors, ...errors(job));
@@ -72,7 +72,7 @@ function head(job) {
   const actions = job.actions.map((action) =>
     element("button", { type: "button", "data-action": action }, action.replace("-", " ")),
   );
-  const files = job.status === "completed" ? ["results", "errors"] : [];
+  const files = job.status === "completed" ? ["results", "errors", ...(job.kind === "compare" ? ["report"] : [])] : [];
   return [
     element("p", {}, element("a", { href: "#/" }, "All jobs")),
     element("h2", { class: "id" }, job.id, " ", element("span", { class: `status ${job.status}` }, job.status.replace("_", " "))),

@@ -25,6 +25,7 @@ from producer.api.services import Services
 from producer.api.submission import JobRequest
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
 from producer.planning.submit import request_job
+from producer.results.evaluation.files import HTML, JSON, MAX_REPORT_BYTES
 from producer.results.samples import IMAGE_TYPES, image_of, item_of, samples
 
 LOOK_SECONDS = 1.0
@@ -43,6 +44,20 @@ IMAGES: dict[int | str, dict[str, Any]] = {
     **problems(415),
 }
 """Media types of file answers, for the API's documentation."""
+
+REPORT_FILES = {"html": (HTML, "text/html"), "json": (JSON, "application/json")}
+"""A report's file and media type by `format`."""
+
+REPORT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media_type: {} for _, media_type in REPORT_FILES.values()}},
+    **problems(413),
+}
+
+REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""A report may load and send nothing, and is of no origin: its own policy only allows its own script."""
 
 JobId = Annotated[str, Path(pattern=JOB_ID)]
 Steer = Callable[[Job, Workspace, Ledger], None]
@@ -165,6 +180,22 @@ def _add_files(router: APIRouter, services: Services) -> None:
     ) -> Response:
         """Stream a complete job's failed items, in source order."""
         return lines_response(workspace, workspace.errors, asked)
+
+    @router.get("/{job_id}/report", dependencies=may_read, responses=REPORT, response_class=Response)
+    def get_report(
+        workspace: Annotated[Workspace, Depends(merged)],
+        jobs: Annotated[Jobs, _jobs_of(services, "read")],
+        report_format: Annotated[Literal["html", "json"], Query(alias="format")] = "html",
+    ) -> Response:
+        """Show the report of a complete compare job, as a page or as JSON."""
+        job = workspace.require_job()
+        if job.kind != "compare":
+            raise HTTPException(404, f"job {job.id} is of kind {job.kind}: only compare jobs have a report")
+        if report_format == "html" and jobs.bounds is not None and not job.source.confined:
+            raise HTTPException(403, "its pictures may be outside the key's roots: use format=json")
+        name, media_type = REPORT_FILES[report_format]
+        data = workspace.store.read(workspace.path(name), MAX_REPORT_BYTES)
+        return Response(data, media_type=media_type, headers={"content-security-policy": REPORT_POLICY})
 
 
 def _add_samples(router: APIRouter, services: Services) -> None:

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from contract.broker.ledger import Ledger
 from contract.job import STANDARD_INPUT, Job, Source
+from contract.kinds.compare import CompareParameters
 from contract.lines import ErrorLine, Failure, encode_line
 from contract.settings import Settings
 from contract.states import HALTED, LEADS_TO, Action, State
@@ -269,6 +270,25 @@ class TestFiles:
         client.post("/jobs", json=body)
 
         assert client.get("/jobs/crops-1/results").status_code == 409
+
+    def test_only_compare_jobs_have_a_report(self, client: TestClient, complete: Workspace) -> None:
+        assert client.get("/jobs/crops-1/report").status_code == 404
+
+    @pytest.mark.parametrize(("query", "start"), [("", "<!doctype html>"), ("?format=json", "{")])
+    def test_a_report_is_sandboxed(
+        self, query: str, start: str, client: TestClient, complete: Workspace
+    ) -> None:
+        # given a compare job with its report
+        job = complete.require_job()
+        models = CompareParameters()
+        complete.save_job(job.model_copy(update={"kind": "compare", "parameters": models}))
+        complete.store.replace(complete.path("compare.html"), b"<!doctype html>")
+        complete.store.replace(complete.path("compare.json"), b"{}")
+
+        answer = client.get(f"/jobs/crops-1/report{query}")
+
+        assert answer.text.startswith(start)
+        assert "sandbox allow-scripts; default-src 'none'" in answer.headers["content-security-policy"]
 
     def test_results_and_errors_are_the_merged_files(self, client: TestClient, complete: Workspace) -> None:
         results, errors = (client.get(f"/jobs/crops-1/{name}") for name in ("results", "errors"))
