@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,8 +153,27 @@ class Workspace:
         return job
 
     def save_job(self, job: Job) -> None:
-        """Write the job's record, replacing the old one."""
+        """Write the job's record, replacing the old one; `update_job` changes one that others may change."""
         self.store.replace(self.job_json, job.to_json())
+
+    def update_job(self, change: Callable[[Job], Job]) -> Job:
+        """Change the job's record and return the job; what another process has written since is kept.
+
+        Args:
+            change: takes the current job; called again if the record changes in between
+
+        Raises:
+            JobError: there is no job, or its record is damaged
+        """
+        while True:
+            try:
+                data = self.store.read(self.job_json, MAX_JSON_BYTES)
+            except ObjectMissingError:
+                return self.require_job()
+            job = parse_job(data, self.job_json)
+            changed = change(job)
+            if changed == job or self.store.exchange(self.job_json, data, changed.to_json()):
+                return changed
 
     def halt(self, status: State, message: str = "") -> None:
         """Record that the job does not run, so that this is known even after Redis has lost the job."""

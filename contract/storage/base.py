@@ -41,6 +41,13 @@ class Store(Protocol):
     def create(self, uri: str, data: bytes) -> bool:
         """Write the object unless it exists; return whether this call wrote it."""
 
+    def exchange(self, uri: str, old: bytes, new: bytes) -> bool:
+        """Replace the object if it still holds `old`; return whether this call did.
+
+        Atomic on S3 with conditional PUTs, and between processes of one machine. Elsewhere the object is only
+        compared right before it is replaced.
+        """
+
     def delete(self, uri: str) -> None:
         """Remove the object if it exists."""
 

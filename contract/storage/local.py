@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -85,6 +86,14 @@ class LocalStore:
                     return False
                 unfinished.rename()
             os.fsync(unfinished.folder)
+        return True
+
+    def exchange(self, uri: str, old: bytes, new: bytes) -> bool:
+        """Replace the file if it still holds `old`; a lock on its folder keeps other exchanges out."""
+        with _locked(Path(uri).parent):
+            if self.read_range(uri, 0, len(old) + 1) != old:
+                return False
+            self.replace(uri, new)
         return True
 
     def delete(self, uri: str) -> None:
@@ -324,6 +333,20 @@ def _read(uri: str, limit: int) -> bytes:
             left -= len(part)
             size = LARGE_BYTES if len(part) == size else SMALL_BYTES
         return parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; other processes of this machine wait for it, and it ends with its process."""
+    with _translated(str(folder)):
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some mounts have no locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
 

@@ -204,6 +204,28 @@ class S3Store:
                 self._client.put_object(Bucket=bucket, Key=key, Body=data)
         return True
 
+    def exchange(self, uri: str, old: bytes, new: bytes) -> bool:
+        """Replace the object if it still holds `old`, with a conditional PUT.
+
+        For S3-compatible storage that refuses the condition, the object is only compared before.
+        """
+        bucket, key = split(uri)
+        with _translated(uri):
+            # The tag first: an object that is replaced before it is read then has another one.
+            tag = self._client.head_object(Bucket=bucket, Key=key)["ETag"]
+            if self.read_range(uri, 0, len(old) + 1) != old:
+                return False
+            try:
+                self._client.put_object(Bucket=bucket, Key=key, Body=new, IfMatch=tag)
+            except ClientError as error:
+                code = _code(error)
+                if code in _TAKEN:
+                    return False
+                if code not in _NOT_CONDITIONAL:
+                    raise
+                self._client.put_object(Bucket=bucket, Key=key, Body=new)
+        return True
+
     def delete(self, uri: str) -> None:
         """Remove the object if it exists."""
         bucket, key = split(uri)

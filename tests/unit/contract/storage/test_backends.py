@@ -82,6 +82,18 @@ def test_of_many_who_create_at_once_one_wins(store: Store, root: str) -> None:
     assert store.read(join(root, "a"), 100) == b"%d" % won.index(True)
 
 
+def test_an_object_is_exchanged_only_while_it_holds_what_the_caller_read(store: Store, root: str) -> None:
+    store.create(join(root, "a"), b"first")
+
+    assert store.exchange(join(root, "a"), b"first", b"second")
+    assert not store.exchange(join(root, "a"), b"first", b"third")
+    assert not store.exchange(join(root, "a"), b"sec", b"third")
+
+    assert store.read(join(root, "a"), 100) == b"second"
+    with pytest.raises(ObjectMissingError):
+        store.exchange(join(root, "b"), b"", b"new")
+
+
 @whole_reads
 @pytest.mark.parametrize(
     "name", ["a b.png", "-a.png", "50%.png", "a%20b.png", "画像.png", "zwei\nZeilen.png", "a+b&c"]

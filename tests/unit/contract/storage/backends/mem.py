@@ -46,6 +46,13 @@ class MemoryStore:
             self._objects[uri] = data
             return True
 
+    def exchange(self, uri: str, old: bytes, new: bytes) -> bool:
+        with self._lock:
+            if self._found(uri) != old:
+                return False
+            self._objects[uri] = new
+            return True
+
     def delete(self, uri: str) -> None:
         self._objects.pop(uri, None)
 
