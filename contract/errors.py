@@ -132,6 +132,10 @@ class InterruptedRunError(TraceOcrError):
     """The user stopped the run; finished parts are kept."""
 
 
+class JobHaltedError(TraceOcrError):
+    """The job was paused, cancelled or removed while it was planned."""
+
+
 class MessageError(TraceOcrError):
     """A queue message is malformed, too large, or names something that is not allowed."""
 

@@ -1,5 +1,6 @@
 """The storage and Redis clients of one command, made once from the settings."""
 
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO
@@ -28,6 +29,9 @@ from producer.results.status import NO_WORKER, waits, with_wait
 from producer.sources import list_source, root_of
 from producer.sources.base import PAGE_EXTENSIONS, Listing
 from producer.sources.document_pages import PageCounter, pages_of
+
+LEASES = 2.0
+"""Visibility timeouts after which a chunk is re-sent if its lease is not renewed: kombu should need one."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,12 @@ class Session:
                 job.chunks or None,
             )
 
-        return Dispatcher(send, lambda job: waiting_chunks(self.client, namespace, job))
+        lease_seconds = LEASES * self.settings.visibility_timeout
+
+        def waiting(job: str) -> set[int]:
+            return waiting_chunks(self.client, namespace, job, time.time() - lease_seconds)
+
+        return Dispatcher(send, waiting)
 
     @cached_property
     def roots(self) -> AllowedRoots:

@@ -24,6 +24,10 @@ UPLOADS_TASK = "trace_ocr.uploads"
 SOCKET_SECONDS, CONNECT_SECONDS, HEALTH_CHECK_SECONDS = 30, 10, 25
 """Redis timeouts. The health check is shorter than the socket timeout to detect a dead peer first."""
 
+RESTORE_SECONDS = 10
+"""Seconds between kombu's checks for messages to deliver again, and how long one may lock out the others.
+Two at once do no harm: each message is moved in one transaction."""
+
 RETRIES = 5
 """Tries of one ledger command before it raises: a few seconds, enough for a Redis restart."""
 
@@ -74,8 +78,10 @@ def queue_names(namespace: str) -> tuple[str, ...]:
 def _transport_options(settings: "Settings") -> dict[str, Any]:
     return {
         "visibility_timeout": settings.visibility_timeout,
-        "unacked_restore_interval": 10,
+        "unacked_restore_interval": RESTORE_SECONDS,
         "unacked_restore_throttle": 1,
+        # Its holder may be killed; kombu's 300 s would then hold up every message that was not acked.
+        "unacked_mutex_expire": min(RESTORE_SECONDS, settings.visibility_timeout),
         # Poll queues in the order in which the worker names them: urgent first.
         "queue_order_strategy": "priority",
         "socket_timeout": SOCKET_SECONDS,

@@ -23,11 +23,20 @@ timeout is delivered again. Kombu has no way to renew a tag, so workers update t
 (docs/decisions/0003)."""
 
 
-def waiting_chunks(client: redis.Redis, namespace: str, job: str) -> set[int]:
-    """Return the chunks of a job that are queued, or delivered to a worker and not yet acked."""
+def waiting_chunks(
+    client: redis.Redis, namespace: str, job: str, oldest_lease: float = -math.inf
+) -> set[int]:
+    """Return the chunks of a job that are queued, or held by a worker.
+
+    Args:
+        oldest_lease: Unix seconds. Nobody holds a message whose lease is older or missing: kombu should have
+            delivered it again, but its restore fails or is locked out
+    """
     return {
         int(chunk)
-        for owner, _, chunk in (identity.rpartition("/") for identity in _waiting(client, namespace))
+        for owner, _, chunk in (
+            identity.rpartition("/") for identity in _waiting(client, namespace, oldest_lease)
+        )
         if owner == job and _CHUNK.fullmatch(chunk)
     }
 
@@ -75,7 +84,7 @@ def _sent_at(text: str | bytes | None) -> float | None:
     return at if isinstance(at, float) and math.isfinite(at) else None
 
 
-def _waiting(client: redis.Redis, namespace: str) -> Iterator[str]:
+def _waiting(client: redis.Redis, namespace: str, oldest_lease: float) -> Iterator[str]:
     # Reading unacked messages first would miss one that is delivered between the two reads. Queued first sees
     # it at least once, and seeing it twice does no harm.
     for name in queue_names(namespace):
@@ -83,9 +92,15 @@ def _waiting(client: redis.Redis, namespace: str) -> Iterator[str]:
         while page := cast("list[str]", client.lrange(name, start, start + PEEK - 1)):
             yield from map(_identity, map(_parsed, page))
             start += len(page)
-    for _, text in client.hscan_iter(_UNACKED, count=PEEK):
-        delivery = _parsed(text)
+    unacked = dict(client.hscan_iter(_UNACKED, count=PEEK))
+    # After the messages: one that is delivered in between has a lease, too.
+    held = unacked if oldest_lease == -math.inf else _leased_since(client, oldest_lease)
+    for delivery in (_parsed(text) for tag, text in unacked.items() if tag in held):
         yield _identity(delivery[0] if isinstance(delivery, list) and delivery else None)
+
+
+def _leased_since(client: redis.Redis, oldest: float) -> set[str]:
+    return set(cast("list[str]", client.zrange(UNACKED_INDEX, oldest, "+inf", byscore=True)))
 
 
 def _parsed(text: str | bytes | None) -> Any:

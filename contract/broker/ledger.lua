@@ -4,9 +4,11 @@
 --   jobs                 sorted set   job id -> created_at (Unix seconds)
 --   finished             list         job ids whose last chunk was just marked; control pops them
 --   submitted            list         job ids that control must plan or re-send; its planners pop them
+--   submitted:urgent     list         the same for urgent jobs; popped first
 --   job:<id>             hash         workspace, kind, status, created_at, items_planned, chunks_planned,
 --                                     items_total, chunks_total (both once planned), chunks_done,
---                                     completed, failed, updated_at, planned_at, <status>_at, error, source,
+--                                     completed, failed, updated_at (something happened to the job; looking at it
+--                                     does not count), planned_at, <status>_at, error, source,
 --                                     submissions (times opened)
 --   job:<id>:reserved    string       the workspace that the id is kept for, until the job is opened; expires
 --   job:<id>:done        bitmap       bit n is set once chunk n's part is durable
@@ -17,7 +19,7 @@
 --   job:<id>:errors      list         the newest failed items as JSON, newest first
 --
 -- Only open writes to a job that Redis lost (no status): it registers the job again. The reconciler then marks
--- every chunk whose part exists.
+-- every chunk whose part exists. Storage is right: where the counts contradict it, control starts them again (recount).
 --
 -- The Python side prepends the tables of contract/states.py:
 --   TRANSITIONS[event][state]  the state after the event; nil if the event changes nothing
@@ -46,6 +48,23 @@ local function move(event)
   if not target then return false end
   set_status(target)
   return true
+end
+
+-- Whether the job was opened again since the caller has seen this many submissions ("" for any).
+local function submitted_since(seen)
+  return seen ~= "" and (redis.call("HGET", record, "submissions") or "0") ~= seen
+end
+
+-- Sets fields of the record; returns whether that changed any.
+local function set_if_changed(...)
+  local changed, pairs_of = false, { ... }
+  for i = 1, #pairs_of, 2 do
+    if redis.call("HGET", record, pairs_of[i]) ~= pairs_of[i + 1] then
+      redis.call("HSET", record, pairs_of[i], pairs_of[i + 1])
+      changed = true
+    end
+  end
+  return changed
 end
 
 local function finalize_if_done()
@@ -84,7 +103,7 @@ function transitions.open()
   if known and known ~= ARGV[4] then return { 0, known } end
   redis.call("DEL", record .. ":reserved")
   local submissions = tonumber(redis.call("HGET", record, "submissions") or "0") + 1
-  if ENDED[current] then
+  if not current or ENDED[current] then
     redis.call("DEL", record)
     for _, part in ipairs(PARTS) do redis.call("DEL", record .. part) end
   end
@@ -114,12 +133,14 @@ end
 
 -- ARGV: total chunks, total items. A round of retries adds chunks, even to a job that is about to be merged: it
 -- then runs again. A call from before that round changes nothing. Returns 1 to the one caller whose call completes
--- the job.
+-- the job. Control repeats the call at every look, so only a change is a sign of life.
 function transitions.plan_done()
   if not status() then return 0 end
   if tonumber(ARGV[4]) < tonumber(redis.call("HGET", record, "chunks_total") or "0") then return 0 end
-  redis.call("HSET", record, "chunks_total", ARGV[4], "items_total", ARGV[5],
-    "chunks_planned", ARGV[4], "items_planned", ARGV[5], "updated_at", now)
+  if set_if_changed("chunks_total", ARGV[4], "items_total", ARGV[5],
+      "chunks_planned", ARGV[4], "items_planned", ARGV[5]) then
+    redis.call("HSET", record, "updated_at", now)
+  end
   local undone = tonumber(redis.call("HGET", record, "chunks_done") or "0") < tonumber(ARGV[4])
   move("plan")
   if undone then move("grow") end
@@ -134,6 +155,7 @@ function transitions.begin()
   if redis.call("GETBIT", record .. ":done", chunk) == 1 then return { current, 0 } end
   if not CLAIMABLE[current] then return { current, -1 } end
   redis.call("HSET", record .. ":running", chunk, "0 " .. now .. " " .. ARGV[5])
+  redis.call("HSET", record, "updated_at", now)
   return { current, redis.call("HINCRBY", record .. ":attempts", chunk, 1) }
 end
 
@@ -174,9 +196,34 @@ function transitions.mark()
   return { 1, finalize_if_done() }
 end
 
--- ARGV: event (pause, cancel). Workers skip the job's messages from now on; running chunks still end.
+-- ARGV: submissions that the caller has seen ("" for any), how many chunks are done, from the first on, completed,
+-- failed, then failed items as JSON, newest first. Replaces the job's counts, which contradict its workspace; its plan
+-- and its other parts are noted again by plan_done and mark.
+function transitions.recount()
+  if not status() or ENDED[status()] or submitted_since(ARGV[4]) then return 0 end
+  redis.call("DEL", record .. ":done", record .. ":errors")
+  redis.call("HDEL", record, "chunks_total", "items_total", "chunks_planned", "items_planned")
+  redis.call("HSET", record, "chunks_done", ARGV[5], "completed", ARGV[6], "failed", ARGV[7])
+  local bytes = math.floor(tonumber(ARGV[5]) / 8)
+  if bytes > 0 then redis.call("SETRANGE", record .. ":done", 0, string.rep("\255", bytes)) end
+  for chunk = 8 * bytes, tonumber(ARGV[5]) - 1 do redis.call("SETBIT", record .. ":done", chunk, 1) end
+  for i = 8, #ARGV do redis.call("RPUSH", record .. ":errors", ARGV[i]) end
+  redis.call("LTRIM", record .. ":errors", 0, ERRORS_LENGTH - 1)
+  return 1
+end
+
+-- ARGV: event (pause, cancel), submissions that the caller has seen ("" for any). Workers skip the job's messages
+-- from now on; running chunks still end.
 function transitions.hold()
-  return status() and move(ARGV[4]) and 1 or 0
+  if not status() or submitted_since(ARGV[5]) then return 0 end
+  return move(ARGV[4]) and 1 or 0
+end
+
+-- Removes the job from the index if Redis has forgotten its record; in one call, so that no job that is opened
+-- meanwhile is removed.
+function transitions.unlist()
+  if redis.call("EXISTS", record) == 1 then return 0 end
+  return redis.call("ZREM", prefix .. "jobs", job)
 end
 
 -- ARGV: event (complete, fail, stop), message, retention in seconds, submissions that the caller has seen ("" for
@@ -184,7 +231,7 @@ end
 -- end and goes to the finished list instead.
 function transitions.finish()
   if not status() or not TRANSITIONS[ARGV[4]][status()] then return 0 end
-  if ARGV[7] ~= "" and (redis.call("HGET", record, "submissions") or "0") ~= ARGV[7] then
+  if submitted_since(ARGV[7]) then
     redis.call("RPUSH", prefix .. "finished", job)
     return 0
   end

@@ -17,6 +17,10 @@ from contract.states import CLAIMABLE, ENDED, ENTERED_BY, INITIAL, TRANSITIONS, 
 if TYPE_CHECKING:
     from redis import Redis
 
+NOTHING = PartOutcome(0, 0)
+
+SUBMITTED, URGENT = "submitted", "submitted:urgent"
+
 UNKNOWN = "unknown"
 """The status that `begin` returns for a job that Redis does not have."""
 
@@ -127,16 +131,40 @@ class Ledger:
             worker,
             len(stages),
             *(word for stage, seconds in stages.items() for word in (stage, f"{seconds:.6f}")),
-            *(msgspec.json.encode(error).decode() for error in outcome.first_errors),
+            *_errors(outcome),
         )
         return bool(counted)
 
-    def hold(self, job: str, status: State) -> bool:
+    def recount(
+        self,
+        job: str,
+        submissions: int | None = None,
+        chunks: int = 0,
+        outcome: PartOutcome = NOTHING,
+    ) -> bool:
+        """Replace the counts of a job whose ledger contradicts its workspace; return whether this call did.
+
+        `plan_done` and `mark` then note again what the workspace holds.
+
+        Args:
+            submissions: the count in the caller's `Progress`; if the job was submitted again since, nothing
+                changes
+            chunks: how many chunks are done, from the first on
+            outcome: what they hold, with the newest errors first
+        """
+        known = "" if submissions is None else submissions
+        counts = chunks, outcome.completed, outcome.failed
+        return bool(self._run("recount", job, known, *counts, *_errors(outcome)))
+
+    def hold(self, job: str, status: State, submissions: int | None = None) -> bool:
         """Pause or cancel a job: `status` is `paused` or `cancelling`.
 
         Return whether this call did it; False if `TRANSITIONS` has no such transition from the job's state.
+
+        Args:
+            submissions: as for `recount`
         """
-        return bool(self._run("hold", job, ENTERED_BY[status]))
+        return bool(self._run("hold", job, ENTERED_BY[status], "" if submissions is None else submissions))
 
     def finish(
         self,
@@ -169,18 +197,23 @@ class Ledger:
 
     def next_finished(self, timeout: float) -> str | None:
         """Wait up to `timeout` seconds for a job whose last chunk was marked; return its id, or None."""
-        return self._pop("finished", timeout)
+        return self._pop(("finished",), timeout)
 
-    def submit(self, job: str) -> None:
+    def submit(self, job: str, *, urgent: bool = False) -> None:
         """Ask control to plan a job, or to re-send its chunks that have no part."""
-        self._redis.rpush(self._prefix + "submitted", job)
+        self._redis.rpush(self._prefix + (URGENT if urgent else SUBMITTED), job)
 
-    def next_submitted(self, timeout: float) -> str | None:
-        """Wait up to `timeout` seconds for a submitted job; return its id, or None."""
-        return self._pop("submitted", timeout)
+    def next_submitted(self, timeout: float, *, urgent: bool = False) -> str | None:
+        """Wait up to `timeout` seconds for a submitted job, urgent ones first; return its id, or None.
 
-    def _pop(self, name: str, timeout: float) -> str | None:
-        popped = cast("list[str] | None", self._redis.blpop([self._prefix + name], timeout=timeout))
+        Args:
+            urgent: wait for urgent jobs only
+        """
+        return self._pop((URGENT,) if urgent else (URGENT, SUBMITTED), timeout)
+
+    def _pop(self, names: tuple[str, ...], timeout: float) -> str | None:
+        keys = [self._prefix + name for name in names]
+        popped = cast("list[str] | None", self._redis.blpop(keys, timeout=timeout))
         return popped[1] if popped else None
 
     def jobs(self) -> list[str]:
@@ -199,9 +232,9 @@ class Ledger:
         for job, _ in known:
             pipeline.exists(f"{self._prefix}job:{job}")
         exists = pipeline.execute()
-        gone = [job for (job, _), there in zip(known, exists, strict=True) if not there]
-        if gone:
-            self._redis.zrem(self._prefix + "jobs", *gone)
+        for (job, _), there in zip(known, exists, strict=True):
+            if not there:
+                self._run("unlist", job)
         return {job: at for (job, at), there in zip(known, exists, strict=True) if there}
 
     def statuses(self) -> dict[str, str]:
@@ -234,6 +267,10 @@ class Ledger:
     def _run(self, transition: str, job: str, *arguments: object) -> Any:
         now = f"{self._clock():.3f}"
         return self._script(keys=[self._prefix], args=[transition, job, now, *map(str, arguments)])
+
+
+def _errors(outcome: PartOutcome) -> list[str]:
+    return [msgspec.json.encode(error).decode() for error in outcome.first_errors]
 
 
 def _lua_tables() -> str:

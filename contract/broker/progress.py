@@ -102,7 +102,11 @@ def _rate(marks: list[Mark], now: float) -> float | None:
 
 
 def _failed_items(values: list[str]) -> Iterator[FailedItem]:
-    """Yield the entries that can be decoded; a bad one must not fail the status, as they are for display."""
+    """Yield each item's newest entry. They are for display: one that is damaged must not fail the status."""
+    seen: set[str] = set()
     for value in values:
         with contextlib.suppress(*UNREADABLE):
-            yield msgspec.json.decode(value, type=FailedItem)
+            item = msgspec.json.decode(value, type=FailedItem)
+            if item.id not in seen:
+                seen.add(item.id)
+                yield item

@@ -9,6 +9,8 @@ from contract.workspace import Workspace
 def enter_job(job: Job, workspace: Workspace, ledger: Ledger, retention_seconds: float) -> None:
     """Register the job as its workspace describes it; a halted job stays halted.
 
+    The parts of a job that runs or is paused are marked by control, which looks at it repeatedly.
+
     Raises:
         WorkspaceConflictError: a job with this id lives in another workspace
     """
@@ -19,4 +21,12 @@ def enter_job(job: Job, workspace: Workspace, ledger: Ledger, retention_seconds:
     if halt and halt.status is State.PAUSED:
         ledger.hold(job.id, State.PAUSED)
     elif halt:
+        mark_parts(job, workspace, ledger, workspace.part_numbers())
         ledger.finish(job.id, halt.status, retention_seconds, halt.message)
+
+
+def mark_parts(job: Job, workspace: Workspace, ledger: Ledger, parts: set[int]) -> None:
+    """Mark the chunks of these parts that the ledger does not have as done."""
+    unmarked = parts - ledger.done_among(job.id, parts)
+    for chunk, outcome in workspace.outcomes(unmarked).items():
+        ledger.mark(job.id, chunk, outcome, again=job.is_retry(chunk))

@@ -32,10 +32,11 @@ def control(settings: Settings) -> ExitCode:
     loop, planner = session.control(), session.planner()
     structlog.get_logger().info("control_started", pid=os.getpid())
     reporter = make_reporter(settings, "control", f"control@{socket.gethostname()}")
-    with reporter, ThreadPoolExecutor(PLANNERS, thread_name_prefix="plan") as threads:
+    with reporter, ThreadPoolExecutor(PLANNERS + 1, thread_name_prefix="plan") as threads:
         try:
             for _ in range(PLANNERS):
                 threads.submit(planner.run, stop)
+            threads.submit(planner.run, stop, urgent=True)
             loop.run(stop)
         finally:
             stop.set()

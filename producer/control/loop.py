@@ -18,6 +18,7 @@ from contract.errors import (
     StorageError,
     TraceOcrError,
 )
+from contract.job import Job
 from contract.settings import Settings
 from contract.states import ENDED, RUNNING, State
 from contract.storage import Storage
@@ -25,8 +26,9 @@ from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from producer.control.reconcile import Reconciler
 from producer.planning.submit import Dispatcher
-from producer.results.merge import merge
+from producer.results.merge import has_every_round, merge
 from producer.results.sinks.base import Access
+from producer.results.status import merged_outcome
 
 WAIT_SECONDS = 1.0
 """Longest wait for a finished job before the loop checks its stop signal again, by default."""
@@ -130,23 +132,54 @@ class Control:
 
     def _advance(self, progress: Progress) -> None:
         workspace = self._open(progress)
-        if workspace.is_complete(progress.job):
-            self._finish(progress, State.COMPLETED)
-            return
+        merged = workspace.is_complete(progress.job)
         # Load the job after checking the marker: a round of retries removes it last, so no round is missed.
         job = workspace.require_job()
         if job.id != progress.job:
             raise JobError(f"{workspace.root} is now job {job.id}'s: {progress.job} cannot continue")
+        if merged and has_every_round(job, workspace):
+            self._complete(job, workspace, progress)
+            return
+        if merged:
+            workspace.store.delete(workspace.success)
+        if not self._follows_halt(job, workspace, progress):
+            return
+        if progress.status in RUNNING:
+            self._reconciler.reconcile(job, workspace, progress)
+        else:
+            self._reconciler.mark(job, workspace)
         if progress.status is State.CANCELLING and not self._is_running(progress):
             self._finish(progress, State.CANCELLED)
-        elif progress.status in RUNNING:
-            self._reconciler.reconcile(job, workspace)
         fresh = self.ledger.load(progress.job)
         if fresh and fresh.status is State.FINALIZING:
             summary = merge(job, workspace, access=Access(self.storage, self.settings))
             swept = workspace.sweep()
             structlog.get_logger().info("job_completed", job=job.id, swept=swept, **summary["request_counts"])
-            self._finish(progress, State.COMPLETED)
+            self._complete(job, workspace, progress)
+
+    def _follows_halt(self, job: Job, workspace: Workspace, progress: Progress) -> bool:
+        """Return whether the ledger agrees with `halt.json`; if not, since a command died, make it agree."""
+        halt = workspace.load_halt()
+        if halt is None:
+            if progress.status not in RUNNING:
+                enter_job(job, workspace, self.ledger, self.settings.retention_seconds)
+            return progress.status in RUNNING
+        if halt.status is State.FAILED:
+            self._finish(progress, State.FAILED, halt.message)
+            return False
+        wanted = State.PAUSED if halt.status is State.PAUSED else State.CANCELLING
+        # The ledger refuses to pause a job that is only to be merged; that one goes on.
+        held = progress.status is not wanted and self.ledger.hold(progress.job, wanted, progress.submissions)
+        return not held
+
+    def _complete(self, job: Job, workspace: Workspace, progress: Progress) -> None:
+        """End a merged job with the counts of its summary: Redis may have lost some, or list errors twice."""
+        summary = workspace.load_summary()
+        if summary and job.plan:
+            outcome = merged_outcome(summary, workspace)
+            self.ledger.recount(progress.job, progress.submissions, job.chunks, outcome)
+            self.ledger.plan_done(progress.job, job.chunks, job.plan.items)
+        self._finish(progress, State.COMPLETED)
 
     def _is_running(self, progress: Progress) -> bool:
         """Whether a worker is still reading a chunk; one that has not reported within its lease is not."""

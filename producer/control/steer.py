@@ -17,6 +17,7 @@ from contract.states import ACTIONS, LEADS_TO, Action, State
 from contract.workspace import Workspace
 from producer.planning.plan import chunks_of, write_chunk
 from producer.planning.submit import FAILED_PLAN_SECONDS
+from producer.results.merge import has_every_round
 from producer.results.status import state_of
 
 
@@ -94,7 +95,9 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
         raise JobStateError(_refusal(Action.RETRY_ERRORS, job, state))
     if ledger:
         ledger.reserve(job.id, workspace.root)
-    if job.retries and workspace.part_numbers() < set(range(job.chunks)):
+    if job.retries and not (
+        has_every_round(job, workspace) and workspace.part_numbers() >= set(range(job.chunks))
+    ):
         workspace.store.delete(workspace.success)
         return job
     items = 0
@@ -107,9 +110,14 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
     if not items:
         raise JobStateError(f"job {job.id} has no failed items")
     retry = Retry(first_chunk=job.chunks, chunks=number + 1 - job.chunks, items=items)
-    job = job.model_copy(update={"retries": (*job.retries, retry)})
+
+    def with_round(current: Job) -> Job:
+        # Another call may have added the same round.
+        added = current.chunks > retry.first_chunk
+        return current if added else current.model_copy(update={"retries": (*current.retries, retry)})
+
     # Delete the marker last: until then the job is complete, and a repeated call finds the round begun.
-    workspace.save_job(job)
+    job = workspace.update_job(with_round)
     workspace.store.delete(workspace.success)
     return job
 

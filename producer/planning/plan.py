@@ -1,7 +1,7 @@
 """Step 2: write items as numbered chunks in the workspace. Planning again continues an interrupted plan."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count, islice
 
@@ -21,8 +21,12 @@ WRITERS = 8
 OnChunk = Callable[[int, int, bool], None]
 
 
-def write_plan(job: Job, workspace: Workspace, listing: Listing, on_chunk: OnChunk) -> Plan:
+def write_plan(
+    job: Job, workspace: Workspace, listing: Listing, on_chunk: OnChunk
+) -> Generator[None, None, Plan]:
     """Write the source's items as chunks and announce each one once it is durable; return the totals.
+
+    Yields after each chunk, so that plans can take turns.
 
     Several chunks are written concurrently and announced in order, because latency dominates on disk and on
     S3. The first chunk is announced before the second is written, so that workers can start. If the source
@@ -41,13 +45,17 @@ def write_plan(job: Job, workspace: Workspace, listing: Listing, on_chunk: OnChu
     for length, written in _written(chunks_of(listing, job.chunk_size), workspace):
         number, items = number + 1, items + length
         on_chunk(number - 1, items, written)
+        yield
     if not items:
         seen = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.passed_over.items()))
         raise SourceError(
             f"the source {job.source.uri} holds no images" + (f" (passed over: {seen})" if seen else "")
         )
     if workspace.store.exists(workspace.chunk(number)):
-        raise _changed(number)
+        # Another submission may have planned the job since, and a round of retries may have added the chunk.
+        current = workspace.load_job()
+        if current is None or current.plan is None or current.plan.chunks != number:
+            raise _changed(number)
     return Plan(chunks=number, items=items, passed_over=dict(listing.passed_over))
 
 

@@ -1,9 +1,10 @@
 """Planning inside control: jobs submitted over HTTP, whose caller does not wait for the listing."""
 
+import contextlib
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO
 
 import redis
@@ -11,19 +12,31 @@ import structlog
 
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
-from contract.errors import JobError, NotAFileError, SourceError, TraceOcrError, UsageError
+from contract.errors import (
+    InterruptedRunError,
+    JobError,
+    JobHaltedError,
+    NotAFileError,
+    SourceError,
+    TraceOcrError,
+    UsageError,
+)
 from contract.job import Job
-from contract.states import CLAIMABLE, ENDED, State
+from contract.states import CLAIMABLE, ENDED
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
-from producer.planning.submit import FAILED_PLAN_SECONDS, Dispatcher, submit_job
+from producer.planning.submit import Dispatcher, fail_plan, plan_and_send
+from producer.planning.turns import Turn, Turns
 from producer.sources.base import Listing
 
 PLANNERS = 4
-"""Jobs planned concurrently: one prefix of ten million objects must not block the other jobs."""
+"""Threads that plan, besides one for urgent jobs alone: a listing that hangs holds one of them."""
 
 WAIT_SECONDS = 1.0
 """Longest wait for a submission before the loop checks its stop signal again."""
+
+LEAST_WAIT_SECONDS = 0.01
+"""Wait for a submission while a plan waits for its turn; Redis takes 0 for no limit."""
 
 PAUSE_SECONDS = 2.0
 """Pause in seconds after Redis or storage fails, so that an outage does not fill the log."""
@@ -38,7 +51,9 @@ and sent once."""
 
 
 class Planner:
-    """Plans submitted jobs, or re-sends their chunks that have no part; several planners may run at once.
+    """Plans submitted jobs, or re-sends their chunks that have no part. Plans take turns.
+
+    Several threads may run one planner, and several processes may have one.
 
     Args:
         listing: returns the items of a job's source
@@ -54,57 +69,98 @@ class Planner:
         self._ledger, self._storage, self._dispatcher = ledger, storage, dispatcher
         self._listing = listing
         self._next_look = 0.0
-        self._planning: set[str] = set()
+        self._turns = Turns()
         self._lock = threading.Lock()
 
-    def run(self, stop: threading.Event) -> None:
-        """Serve until `stop` is set; log outages and wait until they end."""
+    def run(self, stop: threading.Event, *, urgent: bool = False) -> None:
+        """Serve until `stop` is set; log outages and wait until they end.
+
+        Args:
+            urgent: serve urgent jobs only
+        """
         while not stop.is_set():
             try:
-                submitted = self._ledger.next_submitted(WAIT_SECONDS)
-                for job in [submitted] if submitted else self._abandoned():
-                    self.plan(job, stop)
+                turn = self._next(stop, urgent=urgent)
+                if turn:
+                    self._take(turn)
             except (redis.RedisError, TraceOcrError) as error:
                 structlog.get_logger().warning("planning_put_off", error=str(error))
                 stop.wait(PAUSE_SECONDS)
             except Exception:
                 structlog.get_logger().exception("planning_failed")
                 stop.wait(PAUSE_SECONDS)
+        with contextlib.suppress(redis.RedisError):
+            while turn := self._turns.next(urgent=urgent):
+                self._turns.end(turn.job)
+                # Another control process goes on with it at once.
+                self._ledger.submit(turn.job, urgent=turn.urgent)
 
     def plan(self, job: str, stop: threading.Event) -> None:
-        """Plan one job, unless it has been halted or another thread is planning it."""
-        progress = self._ledger.load(job)
-        with self._lock:
-            if progress is None or progress.status in ENDED or job in self._planning:
-                return
-            self._planning.add(job)
-        try:
-            self._plan(progress, stop)
-        finally:
-            with self._lock:
-                self._planning.discard(job)
+        """Plan one job to its end, unless it has ended, is halted or is being planned here."""
+        turn = self._begin(job, stop)
+        while turn:
+            self._take(turn)
+            turn = self._turns.next(urgent=False)
 
-    def _plan(self, progress: Progress, stop: threading.Event) -> None:
-        workspace = open_workspace(progress.workspace, self._storage)
+    def _next(self, stop: threading.Event, *, urgent: bool) -> Turn | None:
+        """Return the first turn of a new submission, or else of the plan that has waited longest."""
+        waiting, full = self._turns.any_waiting(urgent=urgent), self._turns.full and not urgent
+        if full and not waiting:
+            stop.wait(WAIT_SECONDS)
+        elif not full:
+            submitted = self._ledger.next_submitted(
+                LEAST_WAIT_SECONDS if waiting else WAIT_SECONDS, urgent=urgent
+            )
+            if submitted:
+                return self._begin(submitted, stop)
+        for job in self._abandoned():
+            turn = None if job in self._turns else self._begin(job, stop)
+            if turn:
+                self._turns.wait(turn)
+        return self._turns.next(urgent=urgent)
+
+    def _take(self, turn: Turn) -> None:
+        ended = True
+        try:
+            ended = turn.take()
+        finally:
+            if not ended:
+                self._turns.wait(turn)
+            elif self._turns.end(turn.job):
+                # The plan may have ended because of a halt that this submission has removed.
+                self._ledger.submit(turn.job, urgent=turn.urgent)
+
+    def _begin(self, job: str, stop: threading.Event) -> Turn | None:
+        progress = self._ledger.load(job)
+        if progress is None or progress.status in ENDED or not self._turns.begin(job):
+            return None
+        try:
+            workspace = open_workspace(progress.workspace, self._storage)
+            record = workspace.require_job()
+        except BaseException:
+            self._turns.end(job)
+            raise
+        return Turn(job, record.urgent, self._plan(record, workspace, stop))
+
+    def _plan(self, job: Job, workspace: Workspace, stop: threading.Event) -> Iterator[None]:
         if workspace.load_halt():
             return
-        log = structlog.get_logger().bind(job=progress.job)
-        job = workspace.require_job()
+        log = structlog.get_logger().bind(job=job.id)
         try:
-            job = self._submit(job, workspace, stop)
+            # Standard input belongs to the submitting command: control never reads a manifest from it.
+            listing = self._listing(job, io.BytesIO()).until(stop)
+            job = yield from plan_and_send(job, workspace, listing, self._ledger, self._dispatcher)
         except SourceError as error:
-            log.error("source_refused", error=str(error))  # submit_job has marked the job as failed
+            log.error("source_refused", error=str(error))  # plan_and_send has marked the job as failed
         except (UsageError, JobError, NotAFileError) as error:
-            workspace.halt(State.FAILED, str(error))
-            self._ledger.finish(job.id, State.FAILED, FAILED_PLAN_SECONDS, str(error))
+            fail_plan(job, workspace, self._ledger, str(error))
             log.error("job_failed", error=str(error))
+        except JobHaltedError as error:
+            log.info("planning_halted", reason=str(error))
+        except InterruptedRunError:
+            self._ledger.submit(job.id, urgent=job.urgent)
         else:
             log.info("job_planned", items=job.plan.items if job.plan else 0, chunks=job.chunks)
-
-    def _submit(self, job: Job, workspace: Workspace, stop: threading.Event) -> Job:
-        # Standard input belongs to the submitting command: control never reads a manifest from it.
-        listing = self._listing(job, io.BytesIO()).until(stop)
-        return submit_job(job, workspace, listing, self._ledger, self._dispatcher)
 
     def _abandoned(self) -> list[str]:
         """Return the jobs whose planning in a control process was interrupted; checks every LOOK_SECONDS."""

@@ -1,11 +1,14 @@
 """Step 3: write a job to its workspace and its chunks to the queue. Repeating the call continues the job."""
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar, cast
 
 from contract.broker.ledger import Ledger
 from contract.broker.restore import enter_job
-from contract.errors import SourceError, WorkspaceConflictError
+from contract.errors import JobHaltedError, SourceError, WorkspaceConflictError
 from contract.job import Job, Plan
 from contract.states import State
 from contract.workspace import Workspace
@@ -16,6 +19,11 @@ from producer.sources.base import Listing
 
 FAILED_PLAN_SECONDS = 86_400.0
 """Seconds that Redis keeps a job whose source could not be listed: one day, to be seen the next morning."""
+
+HALT_SECONDS = 2.0
+"""Seconds between two looks for a halt while a job is planned: cancelling takes effect about as soon."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,7 @@ def settle_job(
         check_empty(workspace)
     if ids:
         ids.reserve(job.id, workspace, chosen=True)
-    if job.parameters != wanted.parameters:
-        job = job.tuned_as(wanted)
-        workspace.save_job(job)
-    return job
+    return workspace.update_job(lambda current: current.tuned_as(wanted))
 
 
 def _claimed(
@@ -106,9 +111,12 @@ def request_job(job: Job, workspace: Workspace, ledger: Ledger) -> None:
         WorkspaceConflictError: as `Ledger.open`
     """
     ledger.reserve(job.id, workspace.root)
+    if job.plan is None and job.planned_by != "control":
+        # From now on control also resumes the plan if it is interrupted.
+        job = workspace.update_job(lambda current: current.model_copy(update={"planned_by": "control"}))
     workspace.release()
     enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
-    ledger.submit(job.id)
+    ledger.submit(job.id, urgent=job.urgent)
 
 
 def submit_job(
@@ -117,15 +125,33 @@ def submit_job(
     """Plan the job if needed, send the chunks that have no part and are not queued; return the planned job.
 
     Raises:
+        JobHaltedError: the job was paused, cancelled or removed meanwhile
         SourceError, WorkspaceConflictError: as `write_plan` and `Ledger.open`
     """
     ledger.reserve(job.id, workspace.root)
     workspace.release()
     enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
+    return finished(plan_and_send(job, workspace, listing, ledger, dispatcher))
+
+
+def finished(steps: Generator[None, None, T]) -> T:
+    """Take all steps; return the result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(T, end.value)
+
+
+def plan_and_send(
+    job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatcher: Dispatcher
+) -> Generator[None, None, Job]:
+    """Do the work of `submit_job` for a job that the ledger knows; yields after each chunk."""
     # Read in the order of a chunk's life (planned, queued, done), so that a chunk that another submission is
     # sending shows up in at least one of the three.
     planned, waiting = workspace.chunk_numbers(), dispatcher.waiting(job.id)
     done = workspace.outcomes(workspace.part_numbers())
+    check = _halt_check(job, workspace)
 
     def dispatch(chunk: int, items: int, written: bool) -> None:
         ledger.planned(job.id, chunk + 1, items)
@@ -139,19 +165,55 @@ def submit_job(
     plan = job.plan
     if plan:
         for chunk in range(job.chunks):
+            check()
             dispatch(chunk, min((chunk + 1) * job.chunk_size, plan.items), True)
+            yield
     else:
-        plan = _plan(job, workspace, listing, ledger, dispatch)
-        job = job.model_copy(update={"plan": plan})
-        workspace.save_job(job)
+        plan = yield from _plan(job, workspace, listing.checked(check), ledger, dispatch)
+        job = workspace.update_job(partial(_with_plan, plan))
     ledger.plan_done(job.id, job.chunks, plan.items)
     return job
 
 
-def _plan(job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatch: OnChunk) -> Plan:
+def _with_plan(plan: Plan, job: Job) -> Job:
+    """Return the current job with its plan; another submission may have added that, and retries, before."""
+    return job if job.plan else job.model_copy(update={"plan": plan})
+
+
+def _plan(
+    job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatch: OnChunk
+) -> Generator[None, None, Plan]:
     try:
-        return write_plan(job, workspace, listing, dispatch)
+        return (yield from write_plan(job, workspace, listing, dispatch))
     except SourceError as error:
-        workspace.halt(State.FAILED, str(error))
-        ledger.finish(job.id, State.FAILED, FAILED_PLAN_SECONDS, str(error))
+        fail_plan(job, workspace, ledger, str(error))
         raise
+
+
+def fail_plan(job: Job, workspace: Workspace, ledger: Ledger, reason: str) -> None:
+    """Mark a job as failed whose plan cannot be made, unless another submission has planned it since."""
+    if workspace.require_job().plan is None:
+        workspace.halt(State.FAILED, reason)
+        ledger.finish(job.id, State.FAILED, FAILED_PLAN_SECONDS, reason)
+
+
+def _halt_check(job: Job, workspace: Workspace) -> Callable[[], None]:
+    """Return a function that raises JobHaltedError once the job must not be planned any further.
+
+    It asks storage every HALT_SECONDS at most.
+    """
+    next_look = time.monotonic() + HALT_SECONDS
+
+    def check() -> None:
+        nonlocal next_look
+        if time.monotonic() < next_look:
+            return
+        halt = workspace.load_halt()
+        if halt or not workspace.store.exists(workspace.job_json):
+            what = halt.status.words if halt else "removed"
+            raise JobHaltedError(
+                f"job {job.id} was {what} while it was planned; resuming it continues its plan"
+            )
+        next_look = time.monotonic() + HALT_SECONDS
+
+    return check

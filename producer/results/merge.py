@@ -53,6 +53,15 @@ def merge(
     return summary
 
 
+def has_every_round(job: Job, workspace: Workspace) -> bool:
+    """Return whether a merge included every round of retries.
+
+    A control process that was stopped for long may write the marker again after a round has removed it.
+    """
+    summary = workspace.load_summary() if job.retries else None
+    return summary is None or summary.get("retries") in (None, len(job.retries))
+
+
 def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: Totals) -> Iterator[MergedLine]:
     """Yield one line per planned item, in source order: the planned chunks' lines, replaced by each retry's.
 

@@ -1,4 +1,4 @@
-"""Samples of a job's results: some items with their text, from the newest part."""
+"""Samples of a job's results: some items with their text, from the newest parts."""
 
 from dataclasses import dataclass
 from random import Random
@@ -24,6 +24,9 @@ IMAGE_TYPES = {
 """First bytes of the formats that every browser shows, and their media types. SVG is excluded: it can contain
 scripts."""
 
+LOOKED_AT = 8
+"""Parts that one call reads at most: usually one."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -40,21 +43,32 @@ class Sample:
 
 
 def samples(workspace: Workspace, count: int) -> list[Sample]:
-    """Return up to `count` results of the newest finished chunk; repeated calls return the same ones."""
-    parts = workspace.part_numbers()
+    """Return up to `count` results of the newest finished chunks; repeated calls return the same ones.
+
+    One chunk has enough, except that a round of retries may hold few results or none.
+    """
+    parts = sorted(workspace.part_numbers(), reverse=True)[:LOOKED_AT]
     if not parts:
         return []
     kind = KINDS[workspace.require_job().kind]
-    chunk = max(parts)
+    chosen: list[Sample] = []
+    for chunk in parts:
+        found = _results(workspace, chunk, kind)
+        positions = sorted(Random(chunk).sample(range(len(found)), min(count - len(chosen), len(found))))  # noqa: S311
+        chosen += [_sample(kind, *found[position], chunk) for position in positions]
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def _results(workspace: Workspace, chunk: int, kind: Kind) -> list[tuple[int, Any]]:
     uri = workspace.part(chunk)
     with intact(uri):
-        found = [
+        return [
             (index, msgspec.json.decode(line, type=kind.line))
             for index, line in enumerate(workspace.lines(uri))
             if failure_of(line) is None
         ]
-    chosen = sorted(Random(chunk).sample(range(len(found)), min(count, len(found))))  # noqa: S311
-    return [_sample(kind, *found[position], chunk) for position in chosen]
 
 
 def _sample(kind: Kind, index: int, line: Any, chunk: int) -> Sample:

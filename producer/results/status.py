@@ -156,8 +156,16 @@ def _counts(job: Job, outcomes: dict[int, PartOutcome]) -> tuple[int, int]:
 
 
 def _newest_errors(outcomes: dict[int, PartOutcome]) -> tuple[FailedItem, ...]:
-    errors = [error for _, outcome in sorted(outcomes.items()) for error in outcome.first_errors]
-    return tuple(reversed(errors))[:SHOWN_ERRORS]
+    errors = (error for _, outcome in sorted(outcomes.items()) for error in outcome.first_errors)
+    # By item: a retry's error replaces the earlier one.
+    newest = {error.id: error for error in errors}
+    return tuple(reversed(newest.values()))[:SHOWN_ERRORS]
+
+
+def merged_outcome(summary: dict[str, Any], workspace: Workspace) -> PartOutcome:
+    """Return what a merged job holds."""
+    counts = summary["request_counts"]
+    return PartOutcome(counts["completed"], counts["failed"], _merged_errors(workspace))
 
 
 def _merged_errors(workspace: Workspace) -> tuple[FailedItem, ...]:

@@ -75,10 +75,18 @@ class Listing:
     def until(self, stop: threading.Event) -> "Listing":
         """Return a listing that raises InterruptedRunError once `stop` is set."""
 
+        def check() -> None:
+            if stop.is_set():
+                raise InterruptedRunError("planning was stopped; submitting again continues it")
+
+        return self.checked(check)
+
+    def checked(self, check: Callable[[], None]) -> "Listing":
+        """Return a listing that calls `check` before each item; what it raises ends the iteration."""
+
         def items() -> Iterator[Item]:
             for item in self._items:
-                if stop.is_set():
-                    raise InterruptedRunError("planning was stopped; submitting again continues it")
+                check()
                 yield item
 
         return Listing(items(), self.passed_over)

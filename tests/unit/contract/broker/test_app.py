@@ -273,6 +273,20 @@ def test_a_chunk_in_a_workers_hands_waits(sent: Any, fake_redis: fakeredis.FakeR
     assert waiting_chunks(fake_redis, "trace-ocr", "crops-1") == {17}
 
 
+@pytest.mark.parametrize(("lease", "waits"), [(1_000, True), (999, False), (None, False)])
+def test_a_chunk_whose_lease_nobody_renews_does_not_wait_for_ever(
+    lease: int | None, waits: bool, sent: Any, fake_redis: fakeredis.FakeRedis
+) -> None:
+    message = sent("crops-1", "/data/out", 17)
+    fake_redis.hset("unacked", "tag", json.dumps([message, "", QUEUE]))
+    if lease:
+        fake_redis.zadd("unacked_index", {"tag": lease})
+
+    assert waiting_chunks(fake_redis, "trace-ocr", "crops-1", oldest_lease=1_000) == (
+        {17} if waits else set()
+    )
+
+
 def test_chunks_of_other_jobs_do_not_wait_for_this_one(sent: Any, fake_redis: fakeredis.FakeRedis) -> None:
     for job in ("crops-2", "crops", "crops-1.1"):
         fake_redis.lpush(QUEUE, json.dumps(sent(job, "/data/out", 3)))

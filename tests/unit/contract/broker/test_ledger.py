@@ -38,6 +38,35 @@ def load(ledger: Ledger) -> Progress:
     return progress
 
 
+def test_a_job_that_is_opened_while_expired_ones_leave_the_index_stays_listed(
+    planned: Ledger, fake_redis: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a job whose record has expired, and which is opened again between the look and the removal
+    fake_redis.delete(f"trace-ocr:job:{JOB}")
+    run = planned._run
+
+    def opened_before(transition: str, *arguments: object) -> object:
+        if transition == "unlist":
+            run("open", JOB, WORKSPACE, "recognition", "/data/crops", 1_000)
+        return run(transition, *arguments)
+
+    monkeypatch.setattr(planned, "_run", opened_before)
+    planned.jobs()
+
+    assert planned.jobs() == [JOB]
+
+
+def test_what_an_expired_record_leaves_behind_does_not_count_for_the_next_job(
+    planned: Ledger, fake_redis: fakeredis.FakeRedis
+) -> None:
+    mark_all(planned)
+    fake_redis.delete(f"trace-ocr:job:{JOB}")
+
+    planned.open(JOB, WORKSPACE, "recognition", "/data/crops", 1_000)
+
+    assert planned.begin(JOB, 0, "cpu0@host").attempt == 1
+
+
 def finished(redis: fakeredis.FakeRedis) -> list[str]:
     """Return the jobs reported as finished and not yet taken up."""
     return redis.lrange("trace-ocr:finished", 0, -1)
@@ -345,7 +374,9 @@ def test_a_mark_of_a_job_that_redis_lost_does_not_raise_it_again(
     assert fake_redis.keys("*") == []
 
 
-@pytest.mark.parametrize("transition", ["planned", "plan_done", "progress", "hand_back", "hold", "finish"])
+@pytest.mark.parametrize(
+    "transition", ["planned", "plan_done", "progress", "hand_back", "recount", "hold", "finish"]
+)
 def test_no_other_transition_raises_a_job_that_redis_lost(
     transition: str, ledger: Ledger, fake_redis: fakeredis.FakeRedis
 ) -> None:
@@ -354,6 +385,7 @@ def test_no_other_transition_raises_a_job_that_redis_lost(
         "plan_done": (1, 2),
         "progress": (0, 1, "gpu0@host"),
         "hand_back": (0,),
+        "recount": (),
         "hold": ("paused",),
         "finish": ("completed", 60),
     }

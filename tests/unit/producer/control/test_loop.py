@@ -10,15 +10,15 @@ import redis
 
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
-from contract.errors import StorageUnavailableError
+from contract.errors import ErrorCode, StorageUnavailableError
 from contract.job import Job
-from contract.lines import RecognitionLine, encode_line
+from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
 from contract.records import PartOutcome
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.control.loop import Control
-from producer.control.steer import add_retry
+from producer.control.steer import add_retry, cancel_job, pause_job
 from producer.planning.submit import Dispatcher, request_job
 from producer.results.merge import merge
 
@@ -115,16 +115,140 @@ def test_lost_messages_are_sent_again(running: Job, control: Control, queue: Any
     assert queue.sent == [0, 1, 2]
 
 
-@pytest.mark.parametrize("status", ["paused", "cancelling"])
+@pytest.mark.parametrize("steer", [pause_job, cancel_job])
 def test_a_job_that_does_not_run_is_not_sent_again(
-    status: str, running: Job, control: Control, queue: Any, fake_redis: fakeredis.FakeRedis
+    steer: Any, running: Job, workspace: Workspace, ledger: Ledger, control: Control, queue: Any
 ) -> None:
-    fake_redis.hset(f"trace-ocr:job:{running.id}", "status", status)
+    steer(running, workspace, ledger)
 
     for _ in range(3):
         control.look_at_all()
 
     assert queue.sent == []
+
+
+@pytest.mark.parametrize(
+    ("halt", "after"), [("paused", "paused"), ("cancelled", "cancelled"), ("failed", "failed")]
+)
+def test_a_halt_whose_command_died_before_it_told_redis_holds(
+    halt: Any,
+    after: str,
+    running: Job,
+    workspace: Workspace,
+    ledger: Ledger,
+    control: Control,
+    queue: Any,
+    write_part: Any,
+) -> None:
+    workspace.halt(halt, "because")
+    write_part(0)
+
+    for _ in range(3):
+        control.look_at_all()
+
+    progress = progress_of(running, ledger)
+    assert (progress.status, queue.sent) == (after, [])
+
+
+@pytest.mark.parametrize("steer", [pause_job, cancel_job])
+def test_a_job_whose_resuming_died_before_it_told_redis_continues(
+    steer: Any, running: Job, workspace: Workspace, ledger: Ledger, control: Control, queue: Any
+) -> None:
+    steer(running, workspace, ledger)
+    workspace.release()
+
+    for _ in range(3):
+        control.look_at_all()
+
+    assert progress_of(running, ledger).status == "in_progress"
+    assert queue.sent == [0, 1, 2]
+
+
+def test_the_marker_of_an_older_round_does_not_end_the_job(
+    running: Job, workspace: Workspace, control: Control, ledger: Ledger, queue: Any, write_part: Any
+) -> None:
+    # given a round of retries, and a control process that was stopped while it merged, and goes on
+    for number, failed in enumerate(((), ("3.png",), ())):
+        write_part(number, failed=failed)
+    control.look_at_all()
+    retried = add_retry(running, workspace, ledger)
+    request_job(retried, workspace, ledger)
+    merge(running, workspace)
+
+    control.look_at_all()
+    control.look_at_all()
+
+    assert progress_of(running, ledger).status == "in_progress"
+    assert queue.sent == [3]
+
+
+def restored(job: Job, control: Control, ledger: Ledger, fake_redis: fakeredis.FakeRedis) -> Progress:
+    """Return what the ledger knows of a job that Redis has lost, and control has looked at twice."""
+    control.known[job.id] = progress_of(job, ledger)
+    fake_redis.flushall()
+    control.look_at_all()
+    control.look_at_all()
+    return progress_of(job, ledger)
+
+
+@pytest.mark.parametrize("halt", [None, "paused", "cancelled", "failed"])
+def test_a_job_that_redis_lost_has_the_counts_of_its_parts(
+    halt: Any,
+    running: Job,
+    workspace: Workspace,
+    control: Control,
+    ledger: Ledger,
+    fake_redis: fakeredis.FakeRedis,
+    write_part: Any,
+) -> None:
+    write_part(0, failed=("0.png",))
+    if halt:
+        workspace.halt(halt, "because")
+
+    progress = restored(running, control, ledger, fake_redis)
+
+    assert progress.status == (halt or "in_progress")
+    assert (progress.chunks_done, progress.completed, progress.failed) == (1, 1, 1)
+    assert [item.id for item in progress.recent_errors] == ["0.png"]
+
+
+def test_a_merged_job_that_redis_lost_has_the_counts_of_its_summary(
+    read_to_the_end: Job,
+    workspace: Workspace,
+    control: Control,
+    ledger: Ledger,
+    fake_redis: fakeredis.FakeRedis,
+    write_part: Any,
+) -> None:
+    write_part(1, failed=("3.png",))
+    merge(read_to_the_end, workspace)
+
+    progress = restored(read_to_the_end, control, ledger, fake_redis)
+
+    assert progress.status == "completed"
+    assert (progress.chunks_done, progress.chunks_total) == (3, 3)
+    assert (progress.completed, progress.failed, progress.items_total) == (4, 1, 5)
+    assert [item.id for item in progress.recent_errors] == ["3.png"]
+
+
+def test_after_a_round_of_retries_each_failed_item_is_shown_once(
+    running: Job, workspace: Workspace, control: Control, ledger: Ledger, write_part: Any
+) -> None:
+    for number, failed in enumerate((("0.png", "1.png"), (), ())):
+        write_part(number, failed=failed)
+    control.look_at_all()
+    request_job(add_retry(running, workspace, ledger), workspace, ledger)
+    control.look_at_all()
+    assert sorted(item.id for item in progress_of(running, ledger).recent_errors) == ["0.png", "1.png"]
+    failure = Failure(ErrorCode.NOT_FOUND, "still not there")
+    lines = [ErrorLine("0.png", "/crops/0.png", failure, 1), RecognitionLine("1.png", "1.png", "read", 0.5)]
+    workspace.store.create(workspace.part(3), b"".join(map(encode_line, lines)))
+
+    control.look_at_all()
+
+    progress = progress_of(running, ledger)
+    assert (progress.status, progress.completed, progress.failed) == ("completed", 4, 1)
+    assert [(item.id, item.message) for item in progress.recent_errors] == [("0.png", "still not there")]
 
 
 def test_a_job_that_ended_is_left_alone(

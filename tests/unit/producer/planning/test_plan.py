@@ -11,7 +11,8 @@ from contract.job import Job, Plan
 from contract.records import Item, decode_item
 from contract.workspace import Workspace
 from producer.planning import plan
-from producer.planning.plan import chunks_of, write_chunk, write_plan
+from producer.planning.plan import OnChunk, chunks_of, write_chunk
+from producer.planning.submit import finished
 from producer.sources.base import Listing
 
 
@@ -25,6 +26,11 @@ def listing(*ids: str, passed_over: dict[str, int] | None = None) -> Listing:
 
 def ignore(chunk: int, planned: int, written: bool) -> None:
     """Ignore an announced chunk."""
+
+
+def write_plan(job: Job, workspace: Workspace, listing: Listing, on_chunk: OnChunk) -> Plan:
+    """Write a plan to its end."""
+    return finished(plan.write_plan(job, workspace, listing, on_chunk))
 
 
 def planned_ids(workspace: Workspace, number: int) -> list[str]:

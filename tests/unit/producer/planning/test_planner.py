@@ -1,8 +1,12 @@
 """Control plans jobs submitted over HTTP, and resumes plans that another control process left unfinished."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,12 +16,15 @@ from contract.records import Item, decode_item
 from contract.settings import Settings
 from contract.states import State
 from contract.storage import Storage
-from contract.workspace import Workspace
+from contract.workspace import Workspace, open_workspace
+from producer.control.steer import cancel_job, pause_job
 from producer.planning import planner as planner_module
+from producer.planning.plan import WRITERS
 from producer.planning.planner import ABANDONED_SECONDS, Planner
 from producer.planning.submit import Dispatcher, request_job
 from producer.session import Session
 from producer.sources import list_source
+from producer.sources.base import Listing
 from tests.unit.conftest import Clock
 from tests.unit.documents import pdf, tiff
 from tests.unit.producer.conftest import FakeQueue
@@ -50,8 +57,8 @@ def serve_once(planner: Planner, monkeypatch: pytest.MonkeyPatch, clock: Clock) 
         stop, waited = threading.Event(), []
         ask = Ledger.next_submitted
 
-        def ask_and_stop(timeout: float) -> str | None:
-            found = ask(planner._ledger, timeout)
+        def ask_and_stop(timeout: float, *, urgent: bool = False) -> str | None:
+            found = ask(planner._ledger, timeout, urgent=urgent)
             if found is None:
                 # The check for abandoned plans runs between the first timed-out wait and the second.
                 waited.append(timeout)
@@ -156,6 +163,152 @@ def test_a_plan_of_a_command_is_not_resumed_by_control(
     serve_once()
 
     assert queue.sent == []
+
+
+@dataclass
+class Endless:
+    """Listings that go on until they are stopped, of all sources but those that `ends` names."""
+
+    ends: set[str] = field(default_factory=set)
+
+    def list(self, job: Job, _: object) -> Listing:
+        ids = range(3) if job.id in self.ends else count()
+        return Listing((Item(str(number), f"/crops/{number}") for number in ids), Counter())
+
+
+class TestTurns:
+    """Given plans that go on for ever, of which each turn is one chunk."""
+
+    @pytest.fixture
+    def endless(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Endless:
+        monkeypatch.setattr(planner_module.time, "time", clock)
+        monkeypatch.setattr("producer.planning.turns.TURN_SECONDS", 0.0)
+        monkeypatch.setattr("producer.planning.submit.HALT_SECONDS", 0.0)
+        return Endless()
+
+    @pytest.fixture
+    def planner(self, ledger: Ledger, storage: Storage, dispatcher: Dispatcher, endless: Endless) -> Planner:
+        return Planner(ledger, storage, dispatcher, endless.list)
+
+    @pytest.fixture
+    def request_named(
+        self, job: Job, tmp_path: Path, storage: Storage, ledger: Ledger
+    ) -> Callable[..., Workspace]:
+        """Submit a job over HTTP."""
+
+        def submit(name: str, *, urgent: bool = False) -> Workspace:
+            workspace = open_workspace(str(tmp_path / name), storage)
+            named = job.model_copy(update={"id": name, "urgent": urgent, "planned_by": "control"})
+            workspace.save_job(named)
+            request_job(named, workspace, ledger)
+            return workspace
+
+        return submit
+
+    @pytest.fixture
+    def until_planned(self, dispatcher: Dispatcher, planner: Planner) -> Callable[..., set[str]]:
+        """Run one thread's loop until a job's second and last chunk is sent; return the jobs that it sent."""
+
+        def run(job: str, *, urgent: bool = False) -> set[str]:
+            stop, seen = threading.Event(), set()
+
+            def send(sent: Job, workspace: str, chunk: int) -> None:
+                seen.add(sent.id)
+                if sent.id == job and chunk == 1:
+                    stop.set()
+
+            planner._dispatcher = Dispatcher(send, dispatcher.waiting)
+            planner.run(stop, urgent=urgent)
+            return seen
+
+        return run
+
+    def test_four_long_plans_do_not_block_a_fifth(
+        self, endless: Endless, request_named: Any, until_planned: Any, ledger: Ledger
+    ) -> None:
+        endless.ends = {"short"}
+        for name in ("one", "two", "three", "four", "short"):
+            request_named(name)
+
+        until_planned("short")
+
+        # and what one process has begun, the next goes on with
+        assert {ledger.next_submitted(0.01) for _ in range(4)} >= {"one", "two", "three", "four"}
+
+    def test_urgent_jobs_have_a_planner_of_their_own(
+        self, endless: Endless, request_named: Any, until_planned: Any, ledger: Ledger
+    ) -> None:
+        endless.ends = {"urgent"}
+        request_named("long")
+        request_named("urgent", urgent=True)
+
+        assert until_planned("urgent", urgent=True) == {"urgent"}
+
+    @pytest.mark.parametrize("steer", [pause_job, cancel_job])
+    def test_a_halt_ends_a_long_plan_and_resuming_plans_again(
+        self,
+        steer: Any,
+        endless: Endless,
+        request_named: Any,
+        planner: Planner,
+        ledger: Ledger,
+        queue: FakeQueue,
+    ) -> None:
+        workspace = request_named("long")
+        send = planner._dispatcher.send
+
+        def send_and_halt(job: Job, root: str, chunk: int) -> None:
+            send(job, root, chunk)
+            if chunk == 2:
+                steer(job, workspace, ledger)
+
+        planner._dispatcher = Dispatcher(send_and_halt, planner._dispatcher.waiting)
+        planner.plan("long", threading.Event())
+
+        assert len(queue.sent) <= 3 + WRITERS + 1, "more than was being written"
+        assert workspace.require_job().plan is None
+        request_job(workspace.require_job(), workspace, ledger)
+        endless.ends = {"long"}
+        assert ledger.next_submitted(0.01) == "long"
+
+    def test_a_job_that_is_submitted_again_while_its_plan_ends_is_planned_again(
+        self, endless: Endless, request_named: Any, planner: Planner, ledger: Ledger
+    ) -> None:
+        workspace = request_named("long")
+        assert ledger.next_submitted(0.01) == "long"
+        send = planner._dispatcher.send
+
+        def send_and_resubmit(job: Job, root: str, chunk: int) -> None:
+            send(job, root, chunk)
+            pause_job(job, workspace, ledger)
+            planner.plan("long", threading.Event())
+
+        planner._dispatcher = Dispatcher(send_and_resubmit, planner._dispatcher.waiting)
+
+        planner.plan("long", threading.Event())
+
+        assert ledger.next_submitted(0.01) == "long"
+
+
+def test_a_plan_that_a_command_began_and_control_was_asked_for_is_resumed(
+    job: Job,
+    workspace: Workspace,
+    ledger: Ledger,
+    serve_once: Step,
+    clock: Clock,
+    queue: FakeQueue,
+    crops: Any,
+) -> None:
+    # given a command's job that was submitted again over HTTP, to a control process that died
+    crops("1.png", "2.png", "3.png")
+    workspace.save_job(job)
+    request_job(job, workspace, ledger)
+    ledger.next_submitted(0.01)
+    clock.now += ABANDONED_SECONDS + 1
+
+    serve_once()
+
+    assert queue.sent == [0, 1]
 
 
 Chunks = list[list[Item]]

@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 
 from contract.broker.ledger import Ledger
-from contract.errors import JobError, SourceError, WorkspaceConflictError
+from contract.errors import ErrorCode, JobError, JobHaltedError, SourceError, WorkspaceConflictError
 from contract.job import Job, Source
 from contract.kinds.recognition import RecognitionParameters
+from contract.lines import ErrorLine, Failure, encode_line
 from contract.records import Item
+from contract.states import State
 from contract.workspace import Workspace
+from producer.control.steer import add_retry, cancel_job, remove_job
 from producer.planning.plan import write_chunk
-from producer.planning.submit import Dispatcher, settle_job, submit_job
+from producer.planning.submit import Dispatcher, finished, plan_and_send, settle_job, submit_job
+from producer.results.merge import merge
 from producer.sources.base import Listing
 
 
@@ -93,10 +97,15 @@ def test_a_damaged_job_is_not_overwritten(cut: int, job: Job, workspace: Workspa
 # submit_job
 
 
+def submit(job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatcher: Dispatcher) -> Job:
+    """Submit a job as the command does."""
+    return submit_job(settle_job(job, workspace), workspace, listing, ledger, dispatcher)
+
+
 def test_a_new_job_is_planned_and_all_of_it_is_sent(
     job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
 ) -> None:
-    planned = submit_job(job, workspace, listing("a", "b", "c"), ledger, dispatcher)
+    planned = submit(job, workspace, listing("a", "b", "c"), ledger, dispatcher)
 
     assert queue.sent == [0, 1]
     assert planned.plan
@@ -117,7 +126,7 @@ def test_the_first_chunk_is_sent_while_the_source_is_still_listed(
             sent_when_listed.append(list(queue.sent))
             yield Item(str(n), f"/{n}")
 
-    submit_job(job, workspace, Listing(slow(), Counter()), ledger, dispatcher)
+    submit(job, workspace, Listing(slow(), Counter()), ledger, dispatcher)
 
     assert sent_when_listed == [[], [], [0], [0]]
 
@@ -131,7 +140,7 @@ def test_a_chunk_that_another_submission_has_written_is_not_sent(
                 write_chunk(workspace, 1, [Item("c", "/crops/c"), Item("d", "/crops/d")])
             yield item
 
-    submit_job(job, workspace, Listing(beside_another(), Counter()), ledger, dispatcher)
+    submit(job, workspace, Listing(beside_another(), Counter()), ledger, dispatcher)
 
     assert queue.sent == [0]
 
@@ -171,10 +180,10 @@ def test_continuing_an_interrupted_plan_sends_the_rest(
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        submit_job(job, workspace, Listing(broken(), Counter()), ledger, dispatcher)
+        submit(job, workspace, Listing(broken(), Counter()), ledger, dispatcher)
     queue.waiting, queue.sent = {0}, []
 
-    submit_job(job, workspace, listing("a", "b", "c"), ledger, dispatcher)
+    submit(job, workspace, listing("a", "b", "c"), ledger, dispatcher)
 
     assert queue.sent == [1]
 
@@ -209,7 +218,7 @@ def test_a_source_that_fails_marks_the_job_failed(
     make: Any, said: str, job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher
 ) -> None:
     with pytest.raises(SourceError, match=said):
-        submit_job(job, workspace, Listing(make(), Counter()), ledger, dispatcher)
+        submit(job, workspace, Listing(make(), Counter()), ledger, dispatcher)
 
     progress = ledger.load(job.id)
     assert progress
@@ -224,11 +233,120 @@ def test_a_failed_job_runs_again_once_its_source_is_fixed(
     job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
 ) -> None:
     with pytest.raises(SourceError):
-        submit_job(job, workspace, listing(), ledger, dispatcher)
+        submit(job, workspace, listing(), ledger, dispatcher)
 
-    submit_job(job, workspace, listing("a"), ledger, dispatcher)
+    submit(job, workspace, listing("a"), ledger, dispatcher)
 
     progress = ledger.load(job.id)
     assert progress
     assert (progress.status, progress.error, workspace.load_halt()) == ("in_progress", "", None)
     assert queue.sent == [0]
+
+
+# two submissions at once
+
+
+def test_a_submission_that_ends_after_a_round_of_retries_keeps_the_round(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher
+) -> None:
+    # given a submission that is slow with its last chunk
+    workspace.save_job(job)
+    ledger.open(job.id, workspace.root, job.kind, job.source.uri, job.created_at)
+    slow = plan_and_send(job, workspace, listing("a", "b", "c"), ledger, dispatcher)
+    next(slow)
+    next(slow)
+
+    # when another plans the job, it is read, and its failed item is retried
+    submit(job, workspace, listing("a", "b", "c"), ledger, dispatcher)
+    for chunk, ids in enumerate(("ab", "c")):
+        failure = Failure(ErrorCode.NOT_FOUND, "not there")
+        lines = [ErrorLine(identity, f"/crops/{identity}", failure, 1) for identity in ids]
+        workspace.store.create(workspace.part(chunk), b"".join(map(encode_line, lines)))
+    merge(workspace.require_job(), workspace)
+    retried = add_retry(workspace.require_job(), workspace, None)
+    submit_job(retried, workspace, listing(), ledger, dispatcher)
+
+    # then the slow one changes nothing
+    planned = finished(slow)
+    assert planned.retries == retried.retries
+    assert workspace.require_job() == retried
+    progress = ledger.load(job.id)
+    assert progress
+    assert progress.chunks_total == retried.chunks
+
+
+def test_a_batch_size_that_is_set_while_the_job_is_planned_keeps_the_plan(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_job(job, workspace)
+    smaller = job.model_copy(update={"parameters": RecognitionParameters(recognition_batch_size=2)})
+    tuned_as, submitted = Job.tuned_as, []
+
+    def tune_while_planning(mine: Job, other: Job) -> Job:
+        if not submitted:
+            submitted.append(submit_job(job, workspace, listing("a", "b", "c"), ledger, dispatcher))
+        return tuned_as(mine, other)
+
+    monkeypatch.setattr(Job, "tuned_as", tune_while_planning)
+    settle_job(smaller, workspace)
+
+    kept = workspace.require_job()
+    assert (kept.plan, kept.parameters) == (submitted[0].plan, smaller.parameters)
+
+
+def test_a_submission_whose_source_is_gone_does_not_fail_a_job_that_another_has_planned(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher
+) -> None:
+    settle_job(job, workspace)
+
+    def beside_another() -> Iterator[Item]:
+        submit(job, workspace, listing("a", "b", "c"), ledger, dispatcher)
+        yield Item("a", "/crops/a")
+        raise SourceError("the folder is gone")
+
+    with pytest.raises(SourceError):
+        submit(job, workspace, Listing(beside_another(), Counter()), ledger, dispatcher)
+
+    progress = ledger.load(job.id)
+    assert progress
+    assert (progress.status, workspace.load_halt()) == ("in_progress", None)
+
+
+@pytest.mark.parametrize("planned_before", [False, True])
+def test_a_submission_stops_when_the_job_is_halted(
+    planned_before: bool,
+    job: Job,
+    workspace: Workspace,
+    ledger: Ledger,
+    dispatcher: Dispatcher,
+    queue: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("producer.planning.submit.HALT_SECONDS", 0.0)
+    settle_job(job, workspace)
+    if planned_before:
+        job = submit(job, workspace, listing(*"abcdef"), ledger, dispatcher)
+        queue.sent.clear()
+    steps = plan_and_send(job, workspace, listing(*"abcdef"), ledger, dispatcher)
+    next(steps)
+
+    cancel_job(job, workspace, ledger)
+
+    with pytest.raises(JobHaltedError, match="cancelled"):
+        finished(steps)
+    assert len(queue.sent) < 3
+
+
+def test_a_submission_stops_when_the_job_is_removed(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.planning.submit.HALT_SECONDS", 0.0)
+    settle_job(job, workspace)
+    steps = plan_and_send(job, workspace, listing(*"abcdef"), ledger, dispatcher)
+    next(steps)
+    cancel_job(job, workspace, ledger)
+    ledger.finish(job.id, State.CANCELLED, 60)
+    remove_job(job, workspace, ledger)
+
+    with pytest.raises(JobHaltedError, match="removed"):
+        finished(steps)

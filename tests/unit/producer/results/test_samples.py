@@ -87,3 +87,19 @@ def test_failed_items_and_unfinished_jobs_show_nothing(workspace: Workspace) -> 
     workspace.store.replace(workspace.part(0), encode_line(failed))
 
     assert samples(workspace, 5) == []
+
+
+def test_a_round_of_retries_with_few_results_is_completed_by_older_chunks(workspace: Workspace) -> None:
+    # given a chunk of four results, and newer ones of a result and of a failed item
+    def part(number: int, *lines: Any) -> None:
+        workspace.store.replace(workspace.part(number), b"".join(map(encode_line, lines)))
+
+    part(0, *(RecognitionLine(name, name, name, 0.5) for name in "abcd"))
+    part(1, RecognitionLine("e", "e", "e", 0.5))
+    part(2, ErrorLine("f", "/f", Failure(ErrorCode.TRUNCATED, "no"), 1))
+
+    found = samples(workspace, 3)
+
+    assert found[0].id == "e"
+    assert [one.chunk for one in found] == [1, 0, 0]
+    assert samples(workspace, 3) == found
