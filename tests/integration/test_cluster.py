@@ -1,6 +1,7 @@
 """Messages in a real Redis: the queue that holds them, their lease, and a worker that hands one back."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,32 @@ def test_a_lease_is_renewed_where_kombu_keeps_it_and_only_while_the_message_is_u
     assert held == ({7}, 1)
     assert client.zscore(UNACKED_INDEX, message.delivery_tag) is None
     assert queue_depth(client, "trace-ocr") == 0
+
+
+def test_a_lost_message_is_delivered_again_though_the_worker_that_looked_for_such_was_killed(
+    redis_url: str,
+) -> None:
+    settings = Settings(redis_url=redis_url).model_copy(update={"visibility_timeout": 1})
+    client, app = make_redis(settings), make_app(settings)
+    app.send_task("trace_ocr.recognition", task_id="night/7")
+
+    with app.connection_for_read() as connection:
+        channel = connection.channel()
+        message = Queue("trace-ocr.recognition", channel=channel).get()
+        client.zadd(UNACKED_INDEX, {message.delivery_tag: 1})
+        # given kombu's lock, whose holder never comes back
+        lock = client.lock(channel.unacked_mutex_key, timeout=channel.unacked_mutex_expire)
+        assert lock.acquire(blocking=False)
+        channel.qos.restore_visible()
+        assert client.llen("trace-ocr.recognition") == 0
+
+        # when the visibility timeout is over, no more
+        assert 0 < client.pttl(channel.unacked_mutex_key) <= 1_000
+        threading.Event().wait(1)
+        channel.qos.restore_visible()
+
+    assert client.llen("trace-ocr.recognition") == 1
+    assert waiting_chunks(client, "trace-ocr", "night") == {7}
 
 
 @pytest.mark.parametrize(
