@@ -175,7 +175,7 @@ class Control:
     def _complete(self, job: Job, workspace: Workspace, progress: Progress) -> None:
         """End a merged job with the counts of its summary: Redis may have lost some, or list errors twice."""
         summary = workspace.load_summary()
-        if summary and job.plan:
+        if summary and job.plan and "request_counts" in summary:
             outcome = merged_outcome(summary, workspace)
             self.ledger.recount(progress.job, progress.submissions, job.chunks, outcome)
             self.ledger.plan_done(progress.job, job.chunks, job.plan.items)

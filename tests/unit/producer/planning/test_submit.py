@@ -14,7 +14,8 @@ from contract.lines import ErrorLine, Failure, encode_line
 from contract.records import Item
 from contract.states import State
 from contract.workspace import Workspace
-from producer.control.steer import add_retry, cancel_job, remove_job
+from producer.control.removal import remove_job
+from producer.control.steer import add_retry, cancel_job
 from producer.planning.plan import write_chunk
 from producer.planning.submit import Dispatcher, finished, plan_and_send, settle_job, submit_job
 from producer.results.merge import merge
