@@ -1,8 +1,9 @@
 """The kinds of jobs: one module each, which describes its kind as `KIND`."""
 
 import copy
-from typing import TYPE_CHECKING, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from contract.kinds.base import Kind
@@ -42,5 +43,8 @@ def optional(parameters: dict[str, FieldInfo]) -> dict[str, Any]:
     for name, parameter in parameters.items():
         left_out = copy.copy(parameter)
         left_out.default = None
-        fields[name] = (Optional[parameter.annotation], left_out)  # noqa: UP045 - the annotation is a value here
+        # Inside, so that validators do not see a None.
+        left_out.metadata = []
+        annotation: Any = Annotated.__class_getitem__((parameter.annotation, *parameter.metadata, Field()))  # type: ignore[attr-defined]
+        fields[name] = (Optional[annotation], left_out)  # noqa: UP045 - the annotation is a value here
     return fields

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from contract.broker.ledger import Ledger
 from contract.job import STANDARD_INPUT, Job, Source
+from contract.kinds import job_parameters
 from contract.kinds.compare import CompareParameters
 from contract.lines import ErrorLine, Failure, encode_line
 from contract.settings import Settings
@@ -166,6 +167,12 @@ class TestSubmitting:
             assert not (tmp_path / "other").exists()
             assert client.get("/jobs/crops-1").json()["workspace"] == complete.root
         assert len(list((tmp_path / ".trace-ocr/jobs").iterdir())) == 1
+
+    @pytest.mark.parametrize("name", job_parameters())
+    def test_a_parameter_that_is_null_is_one_that_is_omitted(
+        self, name: str, client: TestClient, body: dict[str, Any]
+    ) -> None:
+        assert client.post("/jobs", json={**body, name: None}).status_code == 202
 
     def test_a_source_outside_the_roots_is_refused_before_it_is_accessed(
         self, client: TestClient, body: dict[str, Any]

@@ -23,6 +23,7 @@ ROUTES = [
     ("GET", "/results"),
     ("GET", "/errors"),
     ("GET", "/events"),
+    ("GET", "/report"),
     ("GET", "/samples"),
     ("GET", "/images/0/0"),
     ("POST", "/pause"),
