@@ -37,8 +37,9 @@ def _split(value: Any) -> Any:
     return value
 
 
-def _several(models: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(models)) < len(models) or len(models) < 2:
+def _several(models: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    # None where a request leaves the parameter out.
+    if models is not None and not 2 <= len(set(models)) == len(models):
         raise ValueError("name at least two different models, such as crnn_vgg16_bn,parseq")
     return models
 

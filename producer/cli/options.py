@@ -141,7 +141,9 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
 
 
 def _shown(default: object) -> str:
-    return "none" if default in (None, ()) else str(default)
+    if isinstance(default, tuple):
+        return ",".join(default) or "none"
+    return "none" if default is None else str(default)
 
 
 def _metavar(annotation: Any) -> str:

@@ -10,7 +10,7 @@ from _pytest.terminal import TerminalReporter
 
 from tests.chaos.faulty_s3 import faulty
 from tests.chaos.scene import Record, RedisServer, Row, S3Scene, Scene
-from tests.chaos.sources import crops, pages
+from tests.chaos.sources import compared_crops, crops, pages
 from tests.integration.conftest import (  # noqa: F401 - fixtures of this layer too
     bucket,
     demo_model,
@@ -57,7 +57,9 @@ def append_only() -> bool:
     return False
 
 
-@pytest.fixture(params=["crops", pytest.param("pages", marks=pytest.mark.full)])
+@pytest.fixture(
+    params=["crops", *(pytest.param(kind, marks=pytest.mark.full) for kind in ("pages", "compare"))]
+)
 def kind(request: pytest.FixtureRequest) -> str:
     """What the job reads."""
     return str(request.param)
@@ -88,7 +90,7 @@ def scene(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     name = request.node.name.removeprefix("test_").replace("_", " ")
-    make = partial(pages, images=24) if kind == "pages" else crops
+    make = {"crops": crops, "pages": partial(pages, images=24), "compare": compared_crops}[kind]
     return Scene(name, server, make(samples / "crops", tmp_path / "all"), tmp_path / "out", start, trace_ocr)
 
 
@@ -104,7 +106,8 @@ def s3_scene(
 ) -> Iterator[S3Scene]:
     """The same over some 40 items in a bucket, which the processes reach through the faulty proxy alone."""
     caplog.set_level("WARNING", "werkzeug")  # moto's line for every request
-    make = partial(pages, images=30) if kind == "pages" else partial(crops, count=40)
+    made = {"crops": partial(crops, count=40), "pages": partial(pages, images=30)}
+    make = {**made, "compare": partial(compared_crops, count=40)}[kind]
     job = make(samples / "crops", tmp_path / "some")
     bucket.upload(job.folder, "source/")
     with faulty(bucket.environment["TRACE_OCR_S3_ENDPOINT_URL"]) as s3:

@@ -1,7 +1,7 @@
 """What the scenes' jobs read: the sample crops; or pages of images, a PDF and a TIFF, quick to read."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -51,6 +51,12 @@ def crops(samples: Path, folder: Path, count: int | None = None) -> Kind:
     for name in names:
         shutil.copy(samples / name, folder)
     return Kind(folder, tuple(names), 8 if count is None else 4, {})
+
+
+def compared_crops(samples: Path, folder: Path, count: int | None = None) -> Kind:
+    """Return a job that reads sample crops with two models."""
+    models = {"kind": "compare", "models": "crnn_mobilenet_v3_small,mobilenet-2025"}
+    return replace(crops(samples, folder, count), parameters=models)
 
 
 def pages(samples: Path, folder: Path, images: int) -> Kind:
