@@ -89,11 +89,11 @@ def test_every_secret_is_marked_as_one() -> None:
 @pytest.mark.parametrize(
     ("setting", "commands"),
     [
-        ("precision", ["run", "models", "worker"]),
+        ("precision", ["run", "compare", "models", "worker"]),
         # `run` sets its own grace for running chunks.
         ("shutdown_grace_seconds", ["worker"]),
         ("chunk_share", ["worker"]),
-        ("reconcile_seconds", ["run", "control"]),
+        ("reconcile_seconds", ["run", "compare", "control"]),
         ("flower_port", ["flower"]),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_setting_is_a_flag_only_where_it_has_an_effect(setting: str, commands:
 
 
 def test_every_command_that_uses_redis_takes_its_namespace() -> None:
-    without = {"api-key", "models"}
+    without = {"api-key", "evaluate", "models"}
 
     assert set(flags()["namespace"]) == set(cli.places) - without
 
