@@ -146,7 +146,8 @@ class Session:
 
     def planner(self) -> Planner:
         """Return a planner that uses these clients."""
-        return Planner(self.ledger, self.storage, self.dispatcher, self.listing)
+        roots = self.roots if self.settings.allowed_roots else None
+        return Planner(self.ledger, self.storage, self.dispatcher, self.listing, roots)
 
     def control(self, wait_seconds: float = WAIT_SECONDS) -> Control:
         """Return a control loop that uses these clients; it ends within `wait_seconds` of its stop signal."""

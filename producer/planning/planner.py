@@ -17,15 +17,17 @@ from contract.errors import (
     JobError,
     JobHaltedError,
     NotAFileError,
+    OutsideAllowedRootsError,
     SourceError,
     TraceOcrError,
     UsageError,
 )
 from contract.job import Job
-from contract.states import CLAIMABLE, ENDED
+from contract.states import CLAIMABLE, ENDED, State
 from contract.storage import Storage
+from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
-from producer.planning.submit import Dispatcher, fail_plan, plan_and_send
+from producer.planning.submit import FAILED_PLAN_SECONDS, Dispatcher, fail_plan, plan_and_send
 from producer.planning.turns import Turn, Turns
 from producer.sources.base import Listing
 
@@ -57,6 +59,7 @@ class Planner:
 
     Args:
         listing: returns the items of a job's source
+        roots: what workspaces must lie below; None if everything is allowed
     """
 
     def __init__(
@@ -65,9 +68,10 @@ class Planner:
         storage: Storage,
         dispatcher: Dispatcher,
         listing: Callable[[Job, IO[bytes]], Listing],
+        roots: AllowedRoots | None = None,
     ) -> None:
         self._ledger, self._storage, self._dispatcher = ledger, storage, dispatcher
-        self._listing = listing
+        self._listing, self._roots = listing, roots
         self._next_look = 0.0
         self._turns = Turns()
         self._lock = threading.Lock()
@@ -135,12 +139,25 @@ class Planner:
         if progress is None or progress.status in ENDED or not self._turns.begin(job):
             return None
         try:
-            workspace = open_workspace(progress.workspace, self._storage)
+            workspace = self._open(progress)
             record = workspace.require_job()
+            if record.id != job:
+                raise JobError(
+                    f"{workspace.root} is job {record.id}'s: submit {job} into a workspace of its own"
+                )
+        except (JobError, OutsideAllowedRootsError) as error:
+            # Nothing is written into a place that is not the job's.
+            self._turns.end(job)
+            self._ledger.finish(job, State.FAILED, FAILED_PLAN_SECONDS, str(error), progress.submissions)
+            structlog.get_logger().error("job_failed", job=job, error=str(error))
+            return None
         except BaseException:
             self._turns.end(job)
             raise
         return Turn(job, record.urgent, self._plan(record, workspace, stop))
+
+    def _open(self, progress: Progress) -> Workspace:
+        return open_workspace(progress.workspace, self._storage, self._roots)
 
     def _plan(self, job: Job, workspace: Workspace, stop: threading.Event) -> Iterator[None]:
         if workspace.load_halt():
@@ -177,5 +194,8 @@ class Planner:
             return False
         if time.time() - progress.timestamps.get("planned_at", 0.0) < ABANDONED_SECONDS:
             return False
-        job = open_workspace(progress.workspace, self._storage).load_job()
+        try:
+            job = self._open(progress).load_job()
+        except OutsideAllowedRootsError:
+            return False
         return job is not None and job.planned_by == "control" and job.plan is None

@@ -16,6 +16,7 @@ from contract.records import Item, decode_item
 from contract.settings import Settings
 from contract.states import State
 from contract.storage import Storage
+from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from producer.control.steer import cancel_job, pause_job
 from producer.planning import planner as planner_module
@@ -110,6 +111,38 @@ def test_a_source_that_has_changed_since_fails_the_job(
     progress = ledger.load(requested.id)
     assert progress
     assert "has changed" in progress.error
+
+
+def test_a_workspace_that_became_a_link_out_of_the_roots_fails_the_job_and_is_not_written(
+    requested: Job, planner: Planner, workspace: Workspace, ledger: Ledger, tmp_path: Path
+) -> None:
+    # given a workspace that is replaced by a link to somebody else's folder after the job was accepted
+    theirs = tmp_path / "theirs"
+    Path(workspace.root).rename(theirs)
+    Path(workspace.root).symlink_to(theirs)
+    before = sorted(theirs.rglob("*"))
+    planner._roots = AllowedRoots((str(Path(workspace.root).parent),))
+
+    planner.plan(requested.id, threading.Event())
+
+    progress = ledger.load(requested.id)
+    assert progress
+    assert progress.status is State.FAILED
+    assert sorted(theirs.rglob("*")) == before
+
+
+def test_a_workspace_that_became_another_jobs_fails_the_job_and_is_not_written(
+    requested: Job, planner: Planner, workspace: Workspace, ledger: Ledger
+) -> None:
+    workspace.save_job(requested.model_copy(update={"id": "theirs"}))
+
+    planner.plan(requested.id, threading.Event())
+
+    progress = ledger.load(requested.id)
+    assert progress
+    assert (progress.status, "theirs" in progress.error) == (State.FAILED, True)
+    assert workspace.load_halt() is None
+    assert list(workspace.chunk_numbers()) == []
 
 
 @pytest.mark.parametrize("status", ["paused", "cancelled"])
