@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from benchmarks.compare import compare
 from benchmarks.control_plane import control_plane
 from benchmarks.cpu_per_crop import cpu_per_crop
 from benchmarks.end_to_end import MOBILENET, VGG, end_to_end, make_scene
@@ -23,7 +24,7 @@ Part = Callable[[Path], tuple[list[Row], Details]]
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
-PARTS = ("control", "cpu", "mobilenet", "vgg", "pages")
+PARTS = ("control", "cpu", "mobilenet", "vgg", "pages", "compare")
 
 
 def parts_of(*, full: bool) -> dict[str, Part]:
@@ -35,6 +36,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "mobilenet": partial(end_to_end, MOBILENET, count=8_224 if full else 4_112, rounds=rounds),
         "vgg": partial(end_to_end, VGG, count=2_056 if full else 1_028, rounds=rounds if full else 2),
         "pages": partial(pages, copies=8 if full else 3, rounds=rounds, memory=full),
+        "compare": partial(compare, copies=8 if full else 4, rounds=rounds),
     }
 
 

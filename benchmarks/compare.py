@@ -1,0 +1,67 @@
+"""The device time of a comparison against that of its models' jobs one by one."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.end_to_end import MOBILENET, SAMPLES
+from benchmarks.rows import Row, interleaved, median_ratio
+from benchmarks.service import serving
+from contract.job import Job
+from contract.kinds import KINDS
+from contract.kinds.base import Parameters
+from contract.kinds.compare import CompareParameters
+from contract.kinds.recognition import RecognitionParameters
+from producer.sources import identify_source
+
+MODELS = (MOBILENET, "mobilenet-2025")
+
+TARGET = 1.05
+"""Target: at most this share of the single jobs' device seconds."""
+
+
+def compare(folder: Path, *, copies: int, rounds: int) -> tuple[list[Row], dict[str, dict[str, Any]]]:
+    """Return the row of comparisons, and every measured device time.
+
+    Args:
+        copies: of the 257 sample crops, which are read in one job
+    """
+    crops = folder / "crops"
+    crops.mkdir()
+    for copy in range(copies):
+        for source in (SAMPLES / "crops").iterdir():
+            shutil.copy(source, crops / f"{copy:03d}-{source.name}")
+    with serving(SAMPLES / "weights", folder, SAMPLES) as service:
+        runs = iter(range(1_000_000))
+
+        def device_seconds(kind: str, parameters: Parameters) -> float:
+            out = folder / f"out-{next(runs)}"
+            service.run(_job(kind, parameters, crops, out), out)
+            stages = json.loads((out / "summary.json").read_text())["stage_seconds"]
+            return sum(seconds for stage, seconds in stages.items() if stage.startswith("forward"))
+
+        def together() -> float:
+            return device_seconds("compare", CompareParameters(models=MODELS))
+
+        def alone() -> float:
+            single = (RecognitionParameters(recognition_model=model) for model in MODELS)
+            return sum(device_seconds("recognition", parameters) for parameters in single)
+
+        together()  # the worker starts and loads its models
+        seconds = interleaved({"together": together, "alone": alone}, rounds)
+    ratio = median_ratio(seconds["together"], seconds["alone"])
+    row = Row("compare: device time of two models over their two jobs'", ratio, "x", TARGET, at_most=True)
+    return [row], {"device seconds": {"compare": seconds}}
+
+
+def _job(kind: str, parameters: Parameters, source: Path, out: Path) -> Job:
+    return Job(
+        id=out.name,
+        kind=kind,
+        parameters=parameters,
+        source=identify_source(str(source)),
+        chunk_size=KINDS[kind].chunk_size,
+        created_at=int(time.time()),
+    )
