@@ -3,6 +3,7 @@
 This module imports nothing slow: each command imports what it uses, and `--help` imports only click.
 """
 
+import gc
 import os
 import sys
 
@@ -76,6 +77,8 @@ def main() -> None:
         from producer.cli.failures import report_failure
 
         code = report_failure(error)
+    # Python looks for garbage once more at its end, through everything that was imported.
+    gc.freeze()
     sys.exit(code or 0)
 
 

@@ -3,6 +3,7 @@
 Imports only what is needed to start the processes; the rest while they import torch.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -120,6 +121,8 @@ def main() -> None:
         signal.signal(signal.SIGTERM, on_signal)
         signal.signal(signal.SIGINT, on_signal)
         supervise(devices, stop, hurry)
+        # Python looks for garbage once more at its end, through everything that was imported.
+        gc.freeze()
     except TraceOcrError as error:
         _logger().error("launcher_failed", error=str(error))
         sys.exit(error.exit_code)

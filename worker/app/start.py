@@ -48,6 +48,17 @@ DEFERRED: dict[str, dict[str, Any]] = {
     "scipy.interpolate": {"griddata": deferred("scipy.interpolate", "griddata")},
     "scipy.optimize": {"linear_sum_assignment": deferred("scipy.optimize", "linear_sum_assignment")},
     "scipy.cluster.hierarchy": {"fclusterdata": deferred("scipy.cluster.hierarchy", "fclusterdata")},
+    # docTR's reading order, augmentations and data sets.
+    "scipy.sparse": {"csr_matrix": deferred("scipy.sparse", "csr_matrix")},
+    "scipy.sparse.csgraph": {
+        "connected_components": deferred("scipy.sparse.csgraph", "connected_components")
+    },
+    "scipy.ndimage": {"gaussian_filter": deferred("scipy.ndimage", "gaussian_filter")},
+    "scipy.io": {"loadmat": deferred("scipy.io", "loadmat")},
+    # Models that docTR pushes to a hub and loads from it.
+    "huggingface_hub": {
+        name: deferred("huggingface_hub", name) for name in ("HfApi", "get_token", "hf_hub_download", "login")
+    },
 }
 """Modules that docTR and torchvision import for a few names, which they use late or never."""
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from structlog.testing import capture_logs
 
 from contract.errors import ModelUnavailableError
 from contract.settings import Settings
@@ -26,11 +27,12 @@ def test_the_default_models_of_the_named_kinds_are_loaded(
 
 
 def test_a_model_without_weights_is_logged_and_left_to_the_jobs_that_need_it(
-    preloading: WorkerContext, recognisers: FakePool, caplog: pytest.LogCaptureFixture
+    preloading: WorkerContext, recognisers: FakePool
 ) -> None:
     recognisers.error = ModelUnavailableError("no weights for parseq")
 
-    preload(preloading)
+    with capture_logs() as logged:
+        preload(preloading)
 
     assert recognisers.asked == ["parseq", "parseq"]
-    assert caplog.text.count("preload_failed") == 2
+    assert [line["event"] for line in logged] == ["preload_failed"] * 2
