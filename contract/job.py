@@ -28,11 +28,24 @@ STANDARD_INPUT = "-"
 """The URI of a manifest on standard input."""
 
 
+MAX_SAMPLE = 1_000_000
+"""Maximum items of a sample: it is held in memory while the source is listed."""
+
+
+class Sample(BaseModel):
+    """So many items of a source, chosen at random; the same seed chooses the same ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    items: int = Field(ge=1, le=MAX_SAMPLE)
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
 class Source(BaseModel):
     """Where the items come from; `uri` is an absolute path, a remote URI, or `-` for standard input.
 
     `type` names a module of `producer.sources`. All items of a `confined` source are at or below its URI, so
-    workers refuse a link that leads out of it.
+    workers refuse a link that leads out of it. A `sample` is taken of its items; a document is one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +53,7 @@ class Source(BaseModel):
     type: str = Field(pattern=r"^[a-z0-9_]{1,32}$")
     uri: str = Field(min_length=1, max_length=4096)
     confined: bool = True
+    sample: Sample | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -130,6 +144,7 @@ class Job(BaseModel):
         return {
             "kind": self.kind,
             "source": self.source.uri,
+            "sample": self.source.sample,
             "chunk_size": self.chunk_size,
             "exports": self.exports,
             **KINDS[self.kind].identity(self.parameters),

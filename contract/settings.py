@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from contract.errors import BrokerError, SettingsError, UnsupportedUriError, UsageError
-from contract.job import MAX_CHUNK_SIZE, Export
+from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Export, Sample
 from contract.kinds import KINDS, KindName, defaults
 from contract.kinds.base import Parameters
 from contract.storage import absolute
@@ -98,6 +98,10 @@ class Settings(BaseSettings, JobDefaults):
         le=MAX_CHUNK_SIZE,
         description="items in a chunk, the unit of work; 1,024 crops or 32 pages if not set",
     )
+    sample: int | None = Field(
+        None, ge=1, le=MAX_SAMPLE, description="read only so many items of the source, chosen at random"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="of the random choice of a sample")
     exports: tuple[Export, ...] = Field(
         (),
         description="comma-separated formats written besides JSONL: txt, hocr, pdf (ocr jobs only)",
@@ -322,6 +326,15 @@ class Settings(BaseSettings, JobDefaults):
         except ValidationError as error:
             problems = (f"{detail['loc'][0]}: {detail['msg']}" for detail in error.errors(include_url=False))
             raise UsageError(f"{kind}: {'; '.join(problems)}") from error
+
+    def sample_of(self, items: int | None = None, seed: int | None = None) -> Sample | None:
+        """Return the sample that a new job takes of its source; None for all items.
+
+        Args:
+            items, seed: explicit values; those that are None come from the settings
+        """
+        items = self.sample if items is None else items
+        return Sample(items=items, seed=self.seed if seed is None else seed) if items else None
 
     def chunk_size_of(self, kind: str) -> int:
         """Return the number of items in a chunk of a job of a kind."""

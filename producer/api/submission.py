@@ -11,7 +11,7 @@ import redis
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from contract.errors import IdTakenError, TraceOcrError, UsageError, WorkspaceConflictError
-from contract.job import MAX_CHUNK_SIZE, Job, new_job_id
+from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Job, new_job_id
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, optional
 from contract.lines import UNREADABLE
@@ -76,6 +76,10 @@ class JobRequest(GivenParameters):
     job_id: Annotated[str, Field(pattern=JOB_ID)] | None = None
     urgent: bool = Field(False, description="overtake jobs that are not urgent")
     chunk_size: int | None = Field(None, ge=1, le=MAX_CHUNK_SIZE)
+    sample: int | None = Field(
+        None, ge=1, le=MAX_SAMPLE, description="read only so many items, chosen at random"
+    )
+    seed: int | None = Field(None, ge=0, lt=2**32, description="of the random choice of a sample")
     exports: tuple[Format, ...] | None = Field(None, description="formats to write in addition to JSONL")
 
 
@@ -195,7 +199,7 @@ class Submission:
                 if request.exports is None
                 else request.exports
             ),
-            source=found,
+            source=found.model_copy(update={"sample": self.settings.sample_of(request.sample, request.seed)}),
             chunk_size=request.chunk_size or self.settings.chunk_size_of(request.kind),
             urgent=request.urgent,
             planned_by="control",

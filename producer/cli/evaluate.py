@@ -44,6 +44,8 @@ def evaluate(settings: Settings, workspaces: tuple[str, ...], output: str, json_
     "characters",
     "recognition_batch_size",
     "chunk_size",
+    "sample",
+    "seed",
     *options.MODELS,
     *options.IMAGES,
     *options.WATCHING,

@@ -74,7 +74,7 @@ def settle(
         kind=kind,
         parameters=parameters,
         exports=formats_of(settings.exports, kind),
-        source=found,
+        source=found.model_copy(update={"sample": settings.sample_of()}),
         chunk_size=settings.chunk_size_of(kind),
         urgent=urgent,
         created_at=int(time.time()),

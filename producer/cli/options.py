@@ -15,7 +15,7 @@ from contract.logs import configure_logging
 from contract.settings import Settings, load_settings, variable_of
 from producer.results.sinks import check_formats
 
-JOB = (*job_parameters(), "exports", "chunk_size")
+JOB = (*job_parameters(), "exports", "chunk_size", "sample", "seed")
 MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "preload")
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
 IMAGES = ("decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")

@@ -10,6 +10,7 @@ from contract.records import SHOWN
 from contract.registry import Registry
 from contract.storage import Storage, absolute, is_remote, supported_uris
 from producer.sources.base import IMAGE_EXTENSIONS, Listing, SourceContext, SourceType
+from producer.sources.sampling import sampled
 
 SOURCES: Registry[SourceType] = Registry(
     "producer.sources", "SOURCE", ("manifest", "file", "prefix", "folder")
@@ -69,7 +70,10 @@ def list_source(
         SourceError: as `SourceType.items`
     """
     context = SourceContext(storage, stdin, extensions, locate=locate)
-    return Listing(_type_of(source).items(source.uri, context), context.passed_over)
+    items = _type_of(source).items(source.uri, context)
+    if source.sample:
+        items = sampled(items, source.sample, context.passed_over)
+    return Listing(items, context.passed_over)
 
 
 def _type_of(source: Source) -> SourceType:
