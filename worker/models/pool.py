@@ -1,10 +1,14 @@
 """The models of one process: each is loaded once, at its first use, and kept."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import structlog
+import torch
 
 from contract.errors import TraceOcrError, UnfitWorkerError
 
@@ -43,7 +47,9 @@ class ModelPool(Generic[M]):
         self._loaded: dict[str, M] = {}
 
     def get(self, name: str) -> M:
-        """Return the model of a name.
+        """Return the model of a name; if it does not fit next to the others, they leave the device's memory.
+
+        A job that still runs one of the others keeps it alive until its chunk ends.
 
         Raises:
             ModelUnavailableError: there are no weights
@@ -54,11 +60,24 @@ class ModelPool(Generic[M]):
                 started = time.perf_counter()
                 self._on_loading(name)
                 try:
-                    self._loaded[name] = self._load(name)
+                    self._loaded[name] = self._load_alone_if_needed(name)
                 finally:
                     self._on_loading("")
                 self._on_load(name, time.perf_counter() - started)
             return self._loaded[name]
+
+    def _load_alone_if_needed(self, name: str) -> M:
+        try:
+            return self._load(name)
+        except UnfitWorkerError as error:
+            if not self._loaded:
+                raise
+            structlog.get_logger().warning("models_unloaded", names=list(self._loaded), error=str(error))
+        # Not in the except block: the error's traceback holds the tensors that must be freed.
+        self._loaded.clear()
+        gc.collect()
+        torch.cuda.empty_cache()
+        return self._load(name)
 
     def _load(self, name: str) -> M:
         try:

@@ -2,10 +2,12 @@
 
 import contextlib
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
 from contract.errors import ModelUnavailableError, UnfitWorkerError
 from worker.models.pool import ModelPool
@@ -49,6 +51,37 @@ class TestLoading:
         assert pool.get("parseq") is first
         assert pool.get("master") is not first
         assert asked == ["parseq", "master"]
+
+    def test_models_that_do_not_fit_together_take_turns(self) -> None:
+        # given a device that holds one model
+        alive: weakref.WeakSet[FakeModel] = weakref.WeakSet()
+
+        def load(_: str) -> FakeModel:
+            if alive:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            model = FakeModel()
+            alive.add(model)
+            return model
+
+        pool = ModelPool(load)
+
+        for name in ("parseq", "master", "parseq"):
+            assert pool.get(name).warm
+            assert len(alive) == 1
+
+    def test_a_model_that_does_not_fit_alone_is_loaded_twice_at_most(self) -> None:
+        asked: list[str] = []
+
+        def load(name: str) -> FakeModel:
+            asked.append(name)
+            return FakeModel(torch.OutOfMemoryError("CUDA out of memory") if name == "master" else None)
+
+        pool = ModelPool(load)
+        pool.get("parseq")
+
+        with pytest.raises(UnfitWorkerError, match="master cannot be loaded"):
+            pool.get("master")
+        assert asked == ["parseq", "master", "master"]
 
     def test_threads_that_ask_at_once_share_one_load(self) -> None:
         # given a load that a second one, were there any, would find under way
