@@ -88,7 +88,7 @@ class Planner:
                 if turn:
                     self._take(turn)
             except (redis.RedisError, TraceOcrError) as error:
-                structlog.get_logger().warning("planning_put_off", error=str(error))
+                structlog.get_logger().warning("planning_delayed", error=str(error))
                 stop.wait(PAUSE_SECONDS)
             except Exception:
                 structlog.get_logger().exception("planning_failed")

@@ -1,6 +1,6 @@
 """One running service that every test in this folder shares: api, control, worker, Redis and S3.
 
-A test names what it makes anew, leaves no job running, and asks nothing of the jobs of others.
+A test gives new names to what it makes, leaves no job running, and asks nothing of the jobs of others.
 """
 
 from collections.abc import Iterator

@@ -10,7 +10,7 @@ from tests.integration.service import Service, lines
 from trace_ocr import Client, JobHandle
 
 
-def test_results_are_compressed_for_whoever_takes_that_and_never_in_ranges(
+def test_results_are_compressed_for_those_who_accept_it_and_never_in_ranges(
     night: JobHandle, run: Path, http_client: httpx.Client
 ) -> None:
     whole = (run / "results.jsonl").read_bytes()

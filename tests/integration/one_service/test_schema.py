@@ -82,7 +82,7 @@ def ask(
 def settle(service: Service) -> None:
     """Bring the job to its end: a retry that was paused or cancelled on its way is continued.
 
-    Whoever follows a job that stands still waits for as long as it does.
+    A reader of a job that stands still waits for as long as it does.
     """
     asked = service.client().job(JOB)
     if asked.status().status in ("paused", "cancelling", "cancelled"):

@@ -243,7 +243,7 @@ class TestTiff:
         assert abs(pixels_of(tiff_of_samples(middle, 8, 8)) - 119).max() <= ROUNDING
 
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_it_is_turned_as_it_says_whoever_decodes_it(self, orientation: int) -> None:
+    def test_it_is_turned_as_it_says_in_every_decoder(self, orientation: int) -> None:
         samples = random_samples(2, 16, True)
         tag = {274: (3, [orientation])}
         grey = samples[:, :, :1]

@@ -345,7 +345,7 @@ def test_a_chunk_that_is_marked_twice_counts_once(planned: Ledger) -> None:
     assert (load(planned).chunks_done, load(planned).completed) == (1, 2)
 
 
-def test_items_that_are_read_anew_are_no_longer_counted_as_failed(planned: Ledger) -> None:
+def test_items_that_are_read_again_are_no_longer_counted_as_failed(planned: Ledger) -> None:
     planned.mark(JOB, 0, PartOutcome(0, 2))
 
     planned.mark(JOB, 3, PartOutcome(1, 1), again=True)
@@ -415,7 +415,7 @@ def test_a_job_ends_once(planned: Ledger) -> None:
     assert (load(planned).status, load(planned).error) == ("completed", "")
 
 
-def test_a_job_that_was_submitted_anew_since_it_was_looked_at_does_not_end(
+def test_a_job_that_was_submitted_again_since_it_was_looked_at_does_not_end(
     planned: Ledger, fake_redis: fakeredis.FakeRedis
 ) -> None:
     seen = load(planned).submissions

@@ -203,7 +203,7 @@ class TestRestarts:
 
         assert len(started) == 3 * (MAX_FAILED_STARTS + 1)
 
-    def test_a_process_that_was_healthy_starts_the_backoff_anew(
+    def test_a_process_that_was_healthy_starts_the_backoff_again(
         self, child: Child, look: Callable[[Child], None], clock: Any
     ) -> None:
         # given four early deaths, then a long life

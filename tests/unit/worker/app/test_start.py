@@ -1,4 +1,4 @@
-"""A worker's imports: what it does not need at its start is put off, and works when it is needed."""
+"""A worker's imports: what it does not need at its start is postponed, and works when it is needed."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ assert roi_align.is_compile_supported("cpu") == torch._dynamo.utils.is_compile_s
 assert set(builder.fclusterdata([[0.0], [0.1], [9.0]], 1.0, criterion="distance")) == {1, 2}
 assert torch.compile(lambda x: x, backend="eager")(torch.ones(1)).item() == 1
 """
-"""A start of the worker as `worker.app.start.main` makes it, and then a use of what was put off."""
+"""A start of the worker as `worker.app.start.main` makes it, and then a use of what was postponed."""
 
 
 def test_a_worker_starts_without_torchs_compiler_and_has_it_when_it_is_needed() -> None:
@@ -34,7 +34,7 @@ def test_a_worker_starts_without_torchs_compiler_and_has_it_when_it_is_needed() 
     assert started.returncode == 0, started.stderr
 
 
-def test_nothing_is_put_off_with_versions_that_were_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_postponed_with_versions_that_were_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TRIED, "torch", "0.0")
     before = {name: sys.modules.get(name) for name in DEFERRED}
 

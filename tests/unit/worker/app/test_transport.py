@@ -150,7 +150,7 @@ def test_junk_in_a_queue_is_dropped_and_the_messages_behind_it_are_delivered(
     assert client.llen(QUEUE) == client.hlen("unacked") == client.zcard("unacked_index") == 0
 
 
-def test_a_message_on_which_its_receiver_fails_is_let_go(
+def test_a_message_on_which_its_receiver_fails_is_dropped(
     app: Celery, connection: Connection, client: redis.Redis, send: Callable[[str, int], None]
 ) -> None:
     send("crops-1", 0)

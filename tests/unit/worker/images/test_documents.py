@@ -173,7 +173,7 @@ class TestPdf:
 
         assert opened == [one, other, one]
 
-    def test_a_document_that_was_exchanged_is_opened_anew(
+    def test_a_document_that_was_exchanged_is_opened_again(
         self, page_reader: PageReader, put: Any, pdf: Pdf
     ) -> None:
         page_reader.page(put("a.pdf", pdf((300, 200))), 1, DOTS)

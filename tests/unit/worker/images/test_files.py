@@ -165,7 +165,7 @@ class TestDocumentsThatCouldNotBePlanned:
         assert refused.code == ErrorCode.DAMAGED_DOCUMENT
         assert "cannot be opened" in refused.message
 
-    def test_one_that_is_sound_by_now_is_to_be_planned_anew(
+    def test_one_that_is_sound_by_now_is_to_be_planned_again(
         self, make_decoder: MakeDecoder, document: Path
     ) -> None:
         refused = refusal(make_decoder(), item_of(document), document)
