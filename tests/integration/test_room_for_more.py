@@ -160,6 +160,10 @@ class Shelf:
 class ShelfStore:
     """Files of this machine, under URIs of another scheme."""
 
+    def objects(self, folder):
+        for path, size in LocalStore().objects(folder.removeprefix("shelf://")):
+            yield "shelf://" + path, size
+
     def __getattr__(self, name):
         method = getattr(LocalStore(), name)
         return lambda uri, *rest, **named: method(uri.removeprefix("shelf://"), *rest, **named)

@@ -440,7 +440,11 @@ class TestSecrets:
             commands.append(command)
             environments.append(options.get("env") or {})
             return SimpleNamespace(
-                poll=lambda: None, wait=lambda: 0, terminate=lambda: None, send_signal=lambda _: None
+                poll=lambda: None,
+                wait=lambda: 0,
+                terminate=lambda: None,
+                kill=lambda: None,
+                send_signal=lambda _: None,
             )
 
         fake = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
