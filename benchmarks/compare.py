@@ -2,19 +2,15 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.end_to_end import MOBILENET, SAMPLES
 from benchmarks.rows import Row, interleaved, median_ratio
-from benchmarks.service import serving
-from contract.job import Job
-from contract.kinds import KINDS
+from benchmarks.service import make_job, serving
 from contract.kinds.base import Parameters
 from contract.kinds.compare import CompareParameters
 from contract.kinds.recognition import RecognitionParameters
-from producer.sources import identify_source
 
 MODELS = (MOBILENET, "mobilenet-2025")
 
@@ -38,7 +34,7 @@ def compare(folder: Path, *, copies: int, rounds: int) -> tuple[list[Row], dict[
 
         def device_seconds(kind: str, parameters: Parameters) -> float:
             out = folder / f"out-{next(runs)}"
-            service.run(_job(kind, parameters, crops, out), out)
+            service.run(make_job(kind, parameters, crops, out), out)
             stages = json.loads((out / "summary.json").read_text())["stage_seconds"]
             return sum(seconds for stage, seconds in stages.items() if stage.startswith("forward"))
 
@@ -54,14 +50,3 @@ def compare(folder: Path, *, copies: int, rounds: int) -> tuple[list[Row], dict[
     ratio = median_ratio(seconds["together"], seconds["alone"])
     row = Row("compare: device time of two models over their two jobs'", ratio, "x", TARGET, at_most=True)
     return [row], {"device seconds": {"compare": seconds}}
-
-
-def _job(kind: str, parameters: Parameters, source: Path, out: Path) -> Job:
-    return Job(
-        id=out.name,
-        kind=kind,
-        parameters=parameters,
-        source=identify_source(str(source)),
-        chunk_size=KINDS[kind].chunk_size,
-        created_at=int(time.time()),
-    )

@@ -1,7 +1,6 @@
 """Pages per second: this product through Redis and Celery against a loop of docTR's `ocr_predictor`."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,12 @@ from PIL import Image, ImageSequence
 
 from benchmarks.end_to_end import MOBILENET, SAMPLES, rate
 from benchmarks.rows import Row, interleaved, median_ratio
-from benchmarks.service import Service, serving
-from contract.job import Job
-from contract.kinds import KINDS
-from contract.kinds.base import Parameters
+from benchmarks.service import Service, make_job, serving
 from contract.kinds.detection import DetectionParameters
 from contract.kinds.ocr import OcrParameters
 from contract.model_store import ModelStore
 from contract.settings import Settings
 from contract.storage import Storage
-from producer.sources import identify_source
 from worker.models.weights import load_model
 
 DETECTION = "linknet_resnet18"
@@ -67,7 +62,7 @@ def pages(
 
         def run() -> float:
             out = folder / f"pages-{next(runs)}"
-            return count / service.run(_job("ocr", PARAMETERS, documents, out), out)
+            return count / service.run(make_job("ocr", PARAMETERS, documents, out), out)
 
         run()  # the worker starts and loads its models
         rates = interleaved({"trace-ocr": run, "docTR": rate(count, doctr)}, rounds)
@@ -124,17 +119,6 @@ def words_of(out: Path) -> list[list[str]]:
     ]
 
 
-def _job(kind: str, parameters: Parameters, source: Path, out: Path) -> Job:
-    return Job(
-        id=out.name,
-        kind=kind,
-        parameters=parameters,
-        source=identify_source(str(source)),
-        chunk_size=KINDS[kind].chunk_size,
-        created_at=int(time.time()),
-    )
-
-
 def _memory(service: Service, folder: Path) -> Row:
     """Compare the worker's peak memory with a small document, and then with a large one."""
     peaks = []
@@ -143,7 +127,7 @@ def _memory(service: Service, folder: Path) -> Row:
         _repeat(SAMPLES / "pages" / "ledger.pdf", count, document)
         parameters = DetectionParameters(detection_model=DETECTION)
         out = folder / f"memory-{count}"
-        service.run(_job("detection", parameters, document, out), out)
+        service.run(make_job("detection", parameters, document, out), out)
         peaks.append(sum(map(_peak_kibibytes, _descendants(service.launcher))))
     return Row(
         f"pages: worker's peak memory over {MANY} pages, over that of {FEW}",

@@ -14,11 +14,14 @@ from pydantic import SecretStr
 
 from contract.child_processes import python_module
 from contract.job import Job
+from contract.kinds import KINDS
+from contract.kinds.base import Parameters
 from contract.settings import Settings, environment_of
 from contract.workspace import open_workspace
 from producer.local.embedded import embedded_broker
 from producer.planning.submit import submit_job
 from producer.session import Session
+from producer.sources import identify_source
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,18 @@ class Service:
         while not workspace.store.exists(workspace.success):
             time.sleep(0.005)
         return time.perf_counter() - started
+
+
+def make_job(kind: str, parameters: Parameters, source: Path, out: Path) -> Job:
+    """Return a job over a source with its kind's usual chunks; its id is the workspace's name."""
+    return Job(
+        id=out.name,
+        kind=kind,
+        parameters=parameters,
+        source=identify_source(str(source)),
+        chunk_size=KINDS[kind].chunk_size,
+        created_at=int(time.time()),
+    )
 
 
 @contextlib.contextmanager

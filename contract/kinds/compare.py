@@ -8,10 +8,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from contract.cascade import RecognitionModel, models_in
-from contract.characters import Characters
 from contract.errors import UnsupportedUriError
-from contract.kinds.base import Excerpt, Kind, Parameters, WantedModel
-from contract.kinds.recognition import MAX_BATCH_SIZE
+from contract.kinds.base import Excerpt, Kind, WantedModel
+from contract.kinds.recognition import ReadingParameters
 from contract.lines import CompareLine
 from contract.storage import absolute
 
@@ -47,24 +46,13 @@ def _several(models: tuple[str, ...] | None) -> tuple[str, ...] | None:
 Models = Annotated[tuple[RecognitionModel, ...], BeforeValidator(_split), AfterValidator(_several)]
 
 
-class CompareParameters(Parameters):
-    """Parameters of `/compare`; only `recognition_batch_size` and `characters` are those of other kinds."""
+class CompareParameters(ReadingParameters):
+    """Parameters of `/compare`, which is not in the Trace OCR API."""
 
     models: Models = Field(
         BALANCED_AND_ACCURATE,
         max_length=MAX_MODELS,
         description=f"comma-separated models to compare, 2 to {MAX_MODELS}: each as in recognition_model",
-    )
-    recognition_batch_size: int = Field(
-        128,
-        ge=1,
-        le=MAX_BATCH_SIZE,
-        description="crops per batch of the recognition model; lower it if memory is short",
-    )
-    characters: Characters | None = Field(
-        None,
-        description="what may be read: 'digits' or another vocabulary of docTR's, or a class such as "
-        "0-9A-Z-; the model's whole vocabulary by default",
     )
     truth: str | None = Field(
         None,

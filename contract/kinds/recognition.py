@@ -16,14 +16,9 @@ MAX_BATCH_SIZE = 4096
 TUNING = frozenset({"recognition_batch_size"})
 
 
-class RecognitionParameters(Parameters):
-    """Parameters of `/recognition`."""
+class ReadingParameters(Parameters):
+    """Parameters of every kind that reads crops; `characters` is not in the Trace OCR API."""
 
-    recognition_model: RecognitionModel = Field(
-        "crnn_vgg16_bn",
-        description="name in the model store, cascade (FIRST>SECOND@CONFIDENCE), or architecture: "
-        + ", ".join(RECOGNITION_MODELS),
-    )
     recognition_batch_size: int = Field(
         128,
         ge=1,
@@ -34,6 +29,16 @@ class RecognitionParameters(Parameters):
         None,
         description="what may be read: 'digits' or another vocabulary of docTR's, or a class such as "
         "0-9A-Z-; the model's whole vocabulary by default",
+    )
+
+
+class RecognitionParameters(ReadingParameters):
+    """Parameters of `/recognition`."""
+
+    recognition_model: RecognitionModel = Field(
+        "crnn_vgg16_bn",
+        description="name in the model store, cascade (FIRST>SECOND@CONFIDENCE), or architecture: "
+        + ", ".join(RECOGNITION_MODELS),
     )
 
     def wanted_models(self) -> tuple[WantedModel, ...]:
