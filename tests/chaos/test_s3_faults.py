@@ -197,4 +197,4 @@ def test_writing_refused_for_good(s3_scene: S3Scene) -> None:
 
     watch = scene.start_process("watch", "chaos")
     assert watch.popen.wait(180) == 3
-    assert watch.wait_for("refuses access")
+    assert watch.wait_for("denies access")
