@@ -191,17 +191,14 @@ class S3Store:
         """
         bucket, key = split(uri)
         with _translated(uri):
-            try:
-                self._client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
-            except ClientError as error:
-                code = _code(error)
-                if code in _TAKEN:
-                    return False
-                if code not in _NOT_CONDITIONAL:
-                    raise
-                if self.exists(uri):
-                    return False
-                self._client.put_object(Bucket=bucket, Key=key, Body=data)
+            written = _held(
+                lambda: self._client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+            )
+            if written is not None:
+                return written
+            if self.exists(uri):
+                return False
+            self._client.put_object(Bucket=bucket, Key=key, Body=data)
         return True
 
     def exchange(self, uri: str, old: bytes, new: bytes) -> bool:
@@ -215,15 +212,10 @@ class S3Store:
             tag = self._client.head_object(Bucket=bucket, Key=key)["ETag"]
             if self.read_range(uri, 0, len(old) + 1) != old:
                 return False
-            try:
-                self._client.put_object(Bucket=bucket, Key=key, Body=new, IfMatch=tag)
-            except ClientError as error:
-                code = _code(error)
-                if code in _TAKEN:
-                    return False
-                if code not in _NOT_CONDITIONAL:
-                    raise
-                self._client.put_object(Bucket=bucket, Key=key, Body=new)
+            written = _held(lambda: self._client.put_object(Bucket=bucket, Key=key, Body=new, IfMatch=tag))
+            if written is not None:
+                return written
+            self._client.put_object(Bucket=bucket, Key=key, Body=new)
         return True
 
     def delete(self, uri: str) -> None:
@@ -357,6 +349,20 @@ def split(uri: str) -> tuple[str, str]:
     if not bucket:
         raise UnsupportedUriError(f"{uri} names no bucket: write s3://bucket/prefix/")
     return bucket, key
+
+
+def _held(write: Callable[[], object]) -> bool | None:
+    """Do a conditional write; return whether its condition held, None if the storage knows no conditions."""
+    try:
+        write()
+    except ClientError as error:
+        code = _code(error)
+        if code in _TAKEN:
+            return False
+        if code not in _NOT_CONDITIONAL:
+            raise
+        return None
+    return True
 
 
 def _code(error: ClientError) -> str:
