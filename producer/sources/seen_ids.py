@@ -20,6 +20,18 @@ Entries = list[tuple[str, int]]
 """Ids, each with its line number, counted from 1."""
 
 
+def _private_database(table: str) -> sqlite3.Connection:
+    """Return a database with a table, in one open transaction."""
+    # An empty name is a private database that SQLite spills to a temporary file. One thread at a time uses
+    # it, but another one may continue a plan.
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    database.execute("PRAGMA journal_mode = OFF")
+    database.execute(table)
+    database.execute("BEGIN")
+    return database
+
+
 class SeenIds:
     """A set of ids, each with its line number.
 
@@ -28,13 +40,7 @@ class SeenIds:
     """
 
     def __enter__(self) -> "SeenIds":
-        # An empty name is a private database that SQLite spills to a temporary file. One thread at a time
-        # uses it, but another one may continue a plan.
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("CREATE TABLE seen (hash INTEGER PRIMARY KEY, line INTEGER)")
-        self._database.execute("BEGIN")
+        self._database = _private_database("CREATE TABLE seen (hash INTEGER PRIMARY KEY, line INTEGER)")
         self._log = tempfile.TemporaryFile()
         self._blocks: list[tuple[int, int]] = []
         self._collided: dict[str, int] = {}
@@ -95,11 +101,9 @@ class PageIds:
     """
 
     def __enter__(self) -> "PageIds":
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("CREATE TABLE ids (id BLOB PRIMARY KEY, document INTEGER) WITHOUT ROWID")
-        self._database.execute("BEGIN")
+        self._database = _private_database(
+            "CREATE TABLE ids (id BLOB PRIMARY KEY, document INTEGER) WITHOUT ROWID"
+        )
         return self
 
     def __exit__(
