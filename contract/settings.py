@@ -26,7 +26,7 @@ from pydantic_settings import (
 from contract.errors import BrokerError, SettingsError, UnsupportedUriError, UsageError
 from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Export, Sample
 from contract.kinds import KINDS, KindName, defaults
-from contract.kinds.base import Parameters
+from contract.kinds.base import Parameters, json_list
 from contract.storage import absolute
 
 PREFIX = "TRACE_OCR_"
@@ -247,10 +247,7 @@ class Settings(BaseSettings, JobDefaults):
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str) and value.startswith("["):  # a JSON list, for values that contain commas
-            try:
-                return json.loads(value)
-            except RecursionError:
-                raise ValueError("the list is nested too deeply") from None
+            return json_list(value)
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value

@@ -1,5 +1,6 @@
 """What describes a kind of job; producer, API and worker derive everything else from it."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -95,6 +96,18 @@ class Kind:
     def identity(self, parameters: Parameters) -> dict[str, Any]:
         """Return the parameters that decide the lines' content."""
         return parameters.model_dump(mode="json", exclude=set(self.tuning))
+
+
+def json_list(text: str) -> Any:
+    """Return the value of a flag or a variable that is written as a JSON list.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("the list is nested too deeply") from None
 
 
 def excerpt_of_words(words: Iterable[WordBox]) -> Excerpt:

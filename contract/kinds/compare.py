@@ -1,6 +1,5 @@
 """`compare`: a crop in, what each of several models reads out."""
 
-import json
 from collections.abc import Iterable
 from statistics import fmean
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from contract.cascade import RecognitionModel, models_in
 from contract.errors import UnsupportedUriError
-from contract.kinds.base import Excerpt, Kind, WantedModel
+from contract.kinds.base import Excerpt, Kind, WantedModel, json_list
 from contract.kinds.recognition import ReadingParameters
 from contract.lines import CompareLine
 from contract.storage import absolute
@@ -26,19 +25,15 @@ TUNING = frozenset({"recognition_batch_size", "truth", "by", "target_precision"}
 def _split(value: Any) -> Any:
     """Return the names in a comma-separated string, in a JSON list, or in a list of such strings."""
     if isinstance(value, str) and value.startswith("["):
-        try:
-            value = json.loads(value)
-        except RecursionError:
-            raise ValueError("the list is nested too deeply") from None
+        value = json_list(value)
     texts = [value] if isinstance(value, str) else value
     if isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts):
         return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
     return value
 
 
-def _several(models: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    # None where a request leaves the parameter out.
-    if models is not None and not 2 <= len(set(models)) == len(models):
+def _several(models: tuple[str, ...]) -> tuple[str, ...]:
+    if not 2 <= len(set(models)) == len(models):
         raise ValueError("name at least two different models, such as crnn_vgg16_bn,parseq")
     return models
 
