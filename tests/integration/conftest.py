@@ -1,6 +1,7 @@
 """Real servers and real processes: Redis, an S3 endpoint, `trace-ocr` as a user starts it."""
 
 import os
+import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -9,9 +10,32 @@ from pathlib import Path
 import boto3
 import pytest
 import redis
+from playwright.sync_api import Browser, sync_playwright
 
 from producer.local.embedded import embedded_broker
 from tests.integration.processes import TRACE_OCR, Bucket, Process, Run, Start
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+"""No sandbox: tests run as root in containers; the rest keeps the browser from looking for the internet."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    assert program, "no browser: tools/test-programs.sh installs chromium, or says how"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

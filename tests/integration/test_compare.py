@@ -1,16 +1,13 @@
 """`trace-ocr compare` for real, with two checkpoints, and its report in a real browser."""
 
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 MODELS = ("crnn_mobilenet_v3_small", "mobilenet-2025", "mobilenet-2025>crnn_mobilenet_v3_small@0.9")
 
 
@@ -37,16 +34,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Path:
     assert done.returncode == 0, done.stderr
     assert str(output / "compare.html") in done.stdout.replace("\n", "")
     return output
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    assert program, "no browser: tools/test-programs.sh installs chromium, or says how"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def test_every_labelled_crop_is_judged_for_every_model(workspace: Path) -> None:

@@ -1,41 +1,19 @@
 """The web UI, in a real browser, with a real API, control and worker."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from contract.states import State
 from tests.integration.service import Service
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-"""No sandbox: tests run as root in containers; the rest keeps the browser from looking for the internet."""
 
 PHONE = {"width": 390, "height": 844}
 HOSTILE = "<img src=x onerror=document.title='stolen'>.png"
 PATIENCE = 60_000
 """Milliseconds that the page has to show what happens: a worker may first have to load its model."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    assert program, "no browser: tools/test-programs.sh installs chromium, or says how"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
