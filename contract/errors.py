@@ -38,6 +38,7 @@ class ErrorCode(StrEnum):
     NO_SUCH_PAGE = "no_such_page"
     DAMAGED_DOCUMENT = "damaged_document"
     DAMAGED_PAGE = "damaged_page"
+    BAD_REGION = "bad_region"
     DETECTION_FAILED = "detection_failed"
     EXPORT_FAILED = "export_failed"
     RECOGNITION_FAILED = "recognition_failed"

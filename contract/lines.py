@@ -39,7 +39,11 @@ class ResultLine(Protocol):
 
 
 class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One crop's text; `confidence` is in 0..1, not rounded; a cascade says which `model` read it."""
+    """One crop's text; `confidence` is in 0..1, not rounded; a cascade says which `model` read it.
+
+    `region` is the own id of a given region, or its name in a template. `angle` is by how many degrees,
+    counter-clockwise, the crop was turned before it was read, if that was requested.
+    """
 
     id: str
     name: str
@@ -48,6 +52,8 @@ class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False)
     label: str | None = None
     note: str | None = None
     model: str | None = None
+    region: str | None = None
+    angle: int | None = None
 
 
 class ModelReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -60,13 +66,18 @@ class ModelReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class CompareLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One crop's readings, one of each compared model, in the order of the job's `models`."""
+    """One crop's readings, one of each compared model, in the order of the job's `models`.
+
+    `region` and `angle` are as in `RecognitionLine`.
+    """
 
     id: str
     name: str
     readings: tuple[ModelReading, ...]
     label: str | None = None
     note: str | None = None
+    region: str | None = None
+    angle: int | None = None
 
 
 class Estimate(msgspec.Struct, frozen=True, gc=False):

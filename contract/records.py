@@ -12,6 +12,7 @@ from contract.errors import MessageError
 from contract.job_status import FailedItem
 from contract.kinds import KindName
 from contract.lines import Failure
+from contract.region import MAX_REGION_TEXT, Region
 
 MAX_TEXT = 4096
 """Maximum characters in an id, a URI or a label; S3 keys have at most 1,024 bytes, POSIX paths 4,096."""
@@ -35,13 +36,14 @@ Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One image to read: `id` is what users join on, `uri` is where its bytes are.
 
-    `page` is the page of a document, counted from 1.
+    `page` is the page of a document, counted from 1; `region` the part of the image or page that is read.
     """
 
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT + MAX_PAGE_TEXT)]
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT + MAX_PAGE_TEXT + MAX_REGION_TEXT)]
     uri: Text
     label: Label | None = None
     page: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    region: Region | None = None
 
 
 class PartOutcome(msgspec.Struct, frozen=True):

@@ -43,7 +43,7 @@ def test_an_error_line_has_the_shape_of_the_design() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b'{"id":"a.png"}', b'{"id":"","uri":"/a"}', b'{"id":"%s","uri":"/a"}' % (b"x" * 4113), b"[]", b""],
+    [b'{"id":"a.png"}', b'{"id":"","uri":"/a"}', b'{"id":"%s","uri":"/a"}' % (b"x" * 4372), b"[]", b""],
 )
 def test_a_line_that_is_no_item_is_refused(line: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):

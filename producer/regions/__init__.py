@@ -1,0 +1,7 @@
+"""Files that describe regions of pages: one module per format."""
+
+from contract.registry import Registry
+from producer.regions.base import RegionFormat
+
+FORMATS: Registry[RegionFormat] = Registry("producer.regions", "FORMAT", ())
+"""The formats that `--regions FORMAT:PATH` takes."""
