@@ -41,11 +41,17 @@ class Sample(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32)
 
 
+Changed = Literal["etag", "mtime+size", "sha256"]
+"""What tells that a file has changed: the storage's own tag, its time and length, or the bytes themselves."""
+
+
 class Source(BaseModel):
     """Where the items come from; `uri` is an absolute path, a remote URI, or `-` for standard input.
 
     `type` names a module of `producer.sources`. All items of a `confined` source are at or below its URI, so
     workers refuse a link that leads out of it. A `sample` is taken of its items; a document is one.
+    `changed` says which fingerprint its items get, if any. `chosen` is a file of its items, which are read in
+    place of all of them; it may be empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +60,8 @@ class Source(BaseModel):
     uri: str = Field(min_length=1, max_length=4096)
     confined: bool = True
     sample: Sample | None = None
+    changed: Changed | None = None
+    chosen: str | None = Field(None, min_length=1, max_length=4096)
 
     @model_validator(mode="before")
     @classmethod

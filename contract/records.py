@@ -29,6 +29,9 @@ FIRST_ERRORS = 5
 MAX_PAGE_TEXT = 16
 """Maximum characters that the id of a document's page has more than the document's: "#page=100000" has 12."""
 
+MAX_FINGERPRINT = 128
+"""Maximum characters of a fingerprint; a SHA-256 has 64, and the ETags of all known storage are shorter."""
+
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
@@ -37,6 +40,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One image to read: `id` is what users join on, `uri` is where its bytes are.
 
     `page` is the page of a document, counted from 1; `region` the part of the image or page that is read.
+    `fingerprint` changes with the file's content; only jobs whose source asks for it have it.
     """
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT + MAX_PAGE_TEXT + MAX_REGION_TEXT)]
@@ -44,6 +48,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     label: Label | None = None
     page: Annotated[int, msgspec.Meta(ge=1)] | None = None
     region: Region | None = None
+    fingerprint: Annotated[str, msgspec.Meta(max_length=MAX_FINGERPRINT)] | None = None
 
 
 class PartOutcome(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
 from producer.results.status import NO_WORKER, waits, with_wait
 from producer.sources import list_source, root_of
-from producer.sources.base import PAGE_EXTENSIONS, Listing
+from producer.sources.base import IMAGE_EXTENSIONS, PAGE_EXTENSIONS, Listing
 from producer.sources.document_pages import PageCounter, pages_of
 
 LEASES = 2.0
@@ -118,11 +118,19 @@ class Session:
         Raises:
             JobError: there are allowed roots, and the source is outside them
         """
-        roots = self._allowed(job) if self.settings.allowed_roots else self.roots_of(job)
+        listing = self.files(job, stdin)
         if KINDS[job.kind].unit == "crop":
-            return list_source(job.source, self.storage, stdin, locate=self._located)
-        listing = list_source(job.source, self.storage, stdin, PAGE_EXTENSIONS, self._located)
+            return listing
+        roots = self._readable(job)
         return pages_of(listing, lambda: PageCounter(self.storage, roots, self.settings.max_document_bytes))
+
+    def files(self, job: Job, stdin: IO[bytes]) -> Listing:
+        """Return the items of a job's source, with documents as one item each; raises as `listing`."""
+        extensions = IMAGE_EXTENSIONS if KINDS[job.kind].unit == "crop" else PAGE_EXTENSIONS
+        return list_source(job.source, self.storage, stdin, extensions, self._located, self._readable(job))
+
+    def _readable(self, job: Job) -> AllowedRoots | None:
+        return self._allowed(job) if self.settings.allowed_roots else self.roots_of(job)
 
     def _located(self, uri: str) -> str:
         """Return the form to open of a recorded URI; a user may plan a manifest that is outside the roots."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from contract.errors import UnsupportedUriError
 from contract.registry import Registry
-from contract.storage.base import COPY_BYTES, Backend, OnRequest, Store, answers, join
+from contract.storage.base import COPY_BYTES, Backend, OnRequest, Store, Version, answers, join
 
 if TYPE_CHECKING:
     from contract.settings import Settings
@@ -20,6 +20,7 @@ __all__ = [
     "OnRequest",
     "Storage",
     "Store",
+    "Version",
     "absolute",
     "answers",
     "is_remote",

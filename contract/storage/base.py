@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, Protocol, cast
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
 from contract.errors import StorageError, StorageUnavailableError
 from contract.storage.streams import TranslatedStream
@@ -21,6 +21,20 @@ COPY_BYTES = 1 << 22
 OnRequest = Callable[[str, Literal["ok", "error", "retried"], int], None]
 """Called for each request to remote storage with its operation ("GetObject"), its outcome and its retries.
 "retried" is a request that failed and is then made in another way; that one is reported too."""
+
+
+class Version(NamedTuple):
+    """What storage says about an object's content without reading it.
+
+    Args:
+        size: length in bytes
+        modified: when it was written, in nanoseconds since 1970 by the storage's clock
+        etag: the storage's own tag of the content; None if it has none
+    """
+
+    size: int
+    modified: int
+    etag: str | None = None
 
 
 class Store(Protocol):
@@ -62,6 +76,12 @@ class Store(Protocol):
 
         Sorted by their URIs as UTF-8; nothing if the folder does not exist.
         """
+
+    def versions(self, folder: str) -> Iterator[tuple[str, Version]]:
+        """Yield (URI, version) of every object below the folder, in the order of `objects`, at its cost."""
+
+    def version(self, uri: str) -> Version:
+        """Return the version of the object, without reading it."""
 
     def sweep(self, folder: str, ours: Callable[[str], bool]) -> int:
         """Remove unfinished writes directly in the folder; return how many there were.

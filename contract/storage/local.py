@@ -20,8 +20,8 @@ from contract.errors import (
     TooManyBytesError,
     UnsupportedUriError,
 )
-from contract.storage.base import OnRequest, Store
-from contract.storage.opening import make_folder, open_folder, open_regular, size_of
+from contract.storage.base import OnRequest, Store, Version
+from contract.storage.opening import make_folder, open_folder, open_regular, size_of, status_of
 from contract.storage.streams import TranslatedStream
 
 if TYPE_CHECKING:
@@ -139,6 +139,18 @@ class LocalStore:
                 yield from self.objects(uri)
             else:
                 yield uri, size
+
+    def versions(self, folder: str) -> Iterator[tuple[str, Version]]:
+        """Yield (path, version) of every finished file below the folder, without files removed meanwhile."""
+        for uri, _ in self.objects(folder):
+            with contextlib.suppress(ObjectMissingError):
+                yield uri, self.version(uri)
+
+    def version(self, uri: str) -> Version:
+        """Return the file's version; file systems have no etag."""
+        with _translated(uri):
+            status = status_of(uri)
+        return Version(status.st_size, status.st_mtime_ns)
 
     def sweep(self, folder: str, ours: Callable[[str], bool]) -> int:
         """Remove the temporary files of writers that died."""

@@ -60,7 +60,12 @@ def open_regular(path: str) -> int:
 
 
 def size_of(path: str) -> int:
-    """Return a regular file's length in bytes; raises as `open_regular`. The file need not be readable."""
+    """Return a regular file's length in bytes; raises as `status_of`."""
+    return status_of(path).st_size
+
+
+def status_of(path: str) -> os.stat_result:
+    """Return a regular file's status; raises as `open_regular`. The file need not be readable."""
     descriptor = _opener()(path, LOOK)
     try:
         found = os.fstat(descriptor)
@@ -68,7 +73,7 @@ def size_of(path: str) -> int:
         os.close(descriptor)
     if not stat.S_ISREG(found.st_mode):
         raise _not_a_file(path)
-    return found.st_size
+    return found
 
 
 def open_folder(path: str) -> int:

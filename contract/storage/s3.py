@@ -34,7 +34,7 @@ from contract.errors import (
     TooManyBytesError,
     UnsupportedUriError,
 )
-from contract.storage.base import OnRequest, Store, temporary_copy
+from contract.storage.base import OnRequest, Store, Version, temporary_copy
 from contract.storage.streams import TranslatedStream
 
 if TYPE_CHECKING:
@@ -250,9 +250,23 @@ class S3Store:
 
     def objects(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield (URI, size in bytes) of every object under the prefix, in key order, listed in batches."""
+        return ((uri, int(entry["Size"])) for uri, entry in self._listed_below(folder))
+
+    def versions(self, folder: str) -> Iterator[tuple[str, Version]]:
+        """Yield (URI, version) of every object under the prefix; listings hold all of it."""
+        return ((uri, _version(entry, entry["Size"])) for uri, entry in self._listed_below(folder))
+
+    def version(self, uri: str) -> Version:
+        """Return the object's version, with a HEAD request."""
+        bucket, key = split(uri)
+        with _translated(uri):
+            answer = self._client.head_object(Bucket=bucket, Key=key)
+        return _version(answer, answer["ContentLength"])
+
+    def _listed_below(self, folder: str) -> Iterator[tuple[str, Any]]:
         return self._listed(folder if folder.endswith("/") else folder + "/", delimiter="")
 
-    def _listed(self, prefix: str, delimiter: str) -> Iterator[tuple[str, int]]:
+    def _listed(self, prefix: str, delimiter: str) -> Iterator[tuple[str, Any]]:
         bucket, key = split(prefix)
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=key, Delimiter=delimiter
@@ -260,7 +274,7 @@ class S3Store:
         with _translated(prefix):
             for page in pages:
                 for entry in page.get("Contents", []):
-                    yield f"s3://{bucket}/{entry['Key']}", entry["Size"]
+                    yield f"s3://{bucket}/{entry['Key']}", entry
 
     def sweep(self, folder: str, ours: Callable[[str], bool]) -> int:
         """Abort the multipart uploads of writers that died: their hidden parts are stored and billed."""
@@ -349,6 +363,11 @@ def split(uri: str) -> tuple[str, str]:
     if not bucket:
         raise UnsupportedUriError(f"{uri} names no bucket: write s3://bucket/prefix/")
     return bucket, key
+
+
+def _version(answer: Any, size: int) -> Version:
+    """Return the version in an answer or in an entry of a listing; times there have whole seconds."""
+    return Version(size, int(answer["LastModified"].timestamp()) * 1_000_000_000, answer.get("ETag"))
 
 
 def _held(write: Callable[[], object]) -> bool | None:

@@ -9,7 +9,10 @@ from contract.job import Source
 from contract.records import SHOWN
 from contract.registry import Registry
 from contract.storage import Storage, absolute, is_remote, supported_uris
+from contract.storage.roots import AllowedRoots
 from producer.sources.base import IMAGE_EXTENSIONS, Listing, SourceContext, SourceType
+from producer.sources.chosen import chosen_items
+from producer.sources.fingerprints import fingerprinted
 from producer.sources.sampling import sampled
 
 SOURCES: Registry[SourceType] = Registry(
@@ -59,18 +62,24 @@ def list_source(
     stdin: IO[bytes],
     extensions: frozenset[str] = IMAGE_EXTENSIONS,
     locate: Callable[[str], str] = absolute,
+    roots: AllowedRoots | None = None,
 ) -> Listing:
     """Return the source's items; reading starts when the first item is requested.
 
     Args:
         extensions: file name extensions to include from a folder or prefix
         locate: as in `SourceContext`
+        roots: what files must lie below for their fingerprints; None if all may be looked at
 
     Raises (while iterating):
-        SourceError: as `SourceType.items`
+        SourceError: as `SourceType.items`, `fingerprinted` and `chosen_items`
     """
-    context = SourceContext(storage, stdin, extensions, locate=locate)
+    context = SourceContext(storage, stdin, extensions, locate=locate, changed=source.changed)
+    if source.chosen:
+        return Listing(chosen_items(source.chosen, storage), context.passed_over)
     items = _type_of(source).items(source.uri, context)
+    if source.changed:
+        items = fingerprinted(items, source.changed, storage, roots)
     if source.sample:
         items = sampled(items, source.sample, context.passed_over)
     return Listing(items, context.passed_over)

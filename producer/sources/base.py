@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO, Protocol
 
 from contract.errors import InterruptedRunError
-from contract.job import Source
+from contract.job import Changed, Source
 from contract.records import Item
 from contract.storage import Storage, absolute
 
@@ -29,6 +29,7 @@ class SourceContext:
         extensions: file name extensions to include from a folder or prefix
         passed_over: the source's counts, by reason, of what it saw and did not yield
         locate: returns the form to open of the source's URI, which another machine may have recorded
+        changed: which fingerprint items need; a source may leave it out where its listing does not tell it
     """
 
     storage: Storage
@@ -36,6 +37,7 @@ class SourceContext:
     extensions: frozenset[str] = IMAGE_EXTENSIONS
     passed_over: Counter[str] = field(default_factory=Counter)
     locate: Callable[[str], str] = absolute
+    changed: Changed | None = None
 
 
 class SourceType(Protocol):

@@ -146,8 +146,12 @@ def _counted_ahead(
         item, future = pending.popleft()
         return item, future.result()
 
+    def pages(item: Item) -> int | None:
+        # An item that is a page already was counted by the job that chose it.
+        return 0 if item.page else counter.count(item.uri)
+
     for item in listing:
-        pending.append((item, threads.submit(counter.count, item.uri)))
+        pending.append((item, threads.submit(pages, item)))
         while pending and (len(pending) > COUNTED_AHEAD or pending[0][1].done()):
             yield first()
     while pending:

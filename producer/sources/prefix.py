@@ -8,6 +8,7 @@ from contract.records import Item
 from contract.storage import is_remote, join
 from contract.workspace import FOLDERS, SUCCESS, holds_workspace
 from producer.sources.base import SourceContext, has_extension
+from producer.sources.fingerprints import fingerprint_of
 
 FILE_EXTENSIONS = frozenset(
     {".json", ".txt", ".tsv", ".parquet", ".xlsx", ".xml", ".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz"}
@@ -36,7 +37,7 @@ class Prefix:
     def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
         """Yield the prefix's items; ids are keys relative to the prefix."""
         workspaces = _Workspaces(uri, context)
-        for found in _uris(uri, context):
+        for found, fingerprint in _uris(uri, context):
             identity = found.removeprefix(uri)
             if workspaces.hold(identity):
                 continue
@@ -44,7 +45,7 @@ class Prefix:
             if reason:
                 context.passed_over[reason] += 1
             else:
-                yield Item(id=identity, uri=found)
+                yield Item(id=identity, uri=found, fingerprint=fingerprint)
 
 
 SOURCE = Prefix()
@@ -92,10 +93,10 @@ def _reason_to_pass_over(key: str, context: SourceContext) -> str | None:
     return None if has_extension(key, context.extensions) else "other_extension"
 
 
-def _uris(prefix: str, context: SourceContext) -> Iterator[str]:
+def _uris(prefix: str, context: SourceContext) -> Iterator[tuple[str, str | None]]:
     try:
-        for uri, _ in context.storage.at(prefix).objects(prefix):
-            yield uri
+        for uri, version in context.storage.at(prefix).versions(prefix):
+            yield uri, fingerprint_of(version, context.changed) if context.changed else None
     except StorageUnavailableError:
         raise
     except StorageError as error:

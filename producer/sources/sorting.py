@@ -6,13 +6,17 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 SORT_IN_MEMORY = 100_000
 """Names of one folder sorted in memory, about 10 MB; a larger folder is sorted in runs on disk."""
 
 
-def sort_in_runs(names: Iterable[str], run_length: int = SORT_IN_MEMORY) -> Iterator[str]:
-    """Yield the names in order, with at most `run_length` of them in memory."""
+T = TypeVar("T", str, list[str])
+
+
+def sort_in_runs(names: Iterable[T], run_length: int = SORT_IN_MEMORY) -> Iterator[T]:
+    """Yield names, or lists that begin with them, in order, with at most `run_length` of them in memory."""
     source = iter(names)
     run = sorted(islice(source, run_length))
     if len(run) < run_length:
@@ -28,6 +32,6 @@ def sort_in_runs(names: Iterable[str], run_length: int = SORT_IN_MEMORY) -> Iter
         yield from heapq.merge(*map(_read_run, paths))
 
 
-def _read_run(path: Path) -> Iterator[str]:
+def _read_run(path: Path) -> Iterator[Any]:
     with path.open(encoding="ascii") as file:
         yield from map(json.loads, file)

@@ -1,6 +1,7 @@
 """What every storage backend does: one suite over all of them, and a new one is a line in `root`."""
 
 import contextlib
+import os
 import resource
 import tempfile
 from collections.abc import Iterator
@@ -192,6 +193,29 @@ def test_objects_are_all_below_the_folder_in_the_order_of_their_utf8_names(store
 
 def test_a_folder_that_is_not_there_has_no_objects(store: Store, root: str) -> None:
     assert list(store.objects(join(root, "nothing"))) == []
+
+
+def test_another_content_of_the_same_length_is_another_version(store: Store, root: str) -> None:
+    for name in ("b", "a/1"):
+        store.replace(join(root, name), b"old")
+    if Path(root).is_dir():  # its clock may stand still between two writes
+        os.utime(join(root, "b"), (1, 1))
+    before = dict(store.versions(root))
+    for uri in before:
+        assert store.version(uri) == before[uri]
+
+    store.replace(join(root, "b"), b"new")
+
+    assert list(before) == [join(root, "a/1"), join(root, "b")]
+    assert {version.size for version in before.values()} == {3}
+    assert store.version(join(root, "a/1")) == before[join(root, "a/1")]
+    assert store.version(join(root, "b")) != before[join(root, "b")]
+
+
+def test_what_is_not_there_has_no_version(store: Store, root: str) -> None:
+    with pytest.raises(ObjectMissingError):
+        store.version(join(root, "nothing"))
+    assert list(store.versions(join(root, "nothing"))) == []
 
 
 def test_an_unfinished_write_is_no_object(store: Store, root: str) -> None:

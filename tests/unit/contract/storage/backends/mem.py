@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from contract.errors import ObjectMissingError, TooManyBytesError
 from contract.settings import Settings
-from contract.storage.base import OnRequest, Store, temporary_copy
+from contract.storage.base import OnRequest, Store, Version, temporary_copy
 from contract.storage.streams import TranslatedStream
 
 
@@ -69,6 +70,13 @@ class MemoryStore:
         for uri, data in sorted(self._objects.items()):
             if uri.startswith(base):
                 yield uri, len(data)
+
+    def versions(self, folder: str) -> Iterator[tuple[str, Version]]:
+        return ((uri, self.version(uri)) for uri, _ in self.objects(folder))
+
+    def version(self, uri: str) -> Version:
+        data = self._found(uri)
+        return Version(len(data), 0, hashlib.sha256(data).hexdigest())
 
     def sweep(self, folder: str, ours: Callable[[str], bool]) -> int:
         return 0

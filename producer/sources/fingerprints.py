@@ -1,0 +1,115 @@
+"""Fingerprints of a source's files: what changes when their content does."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+import msgspec
+
+from contract.errors import CredentialsError, SourceError, StorageError, StorageUnavailableError, UsageError
+from contract.job import Changed, Source
+from contract.records import MAX_FINGERPRINT, Item
+from contract.storage import COPY_BYTES, Storage, Version, absolute, is_remote
+from contract.storage.roots import AllowedRoots
+
+AHEAD = 32
+"""Files asked about at once, to hide the latency of storage."""
+
+MAX_TAG = MAX_FINGERPRINT - 21
+"""Maximum characters of an ETag that are kept as they are: a size and its sign may follow."""
+
+BLOCK = 1_024
+"""Items for which a folder's links are resolved once."""
+
+
+def default_changed(source: Source) -> Changed:
+    """Return the fingerprint that costs least for a source."""
+    return "etag" if is_remote(source.uri) else "mtime+size"
+
+
+def fingerprint_of(version: Version, changed: Changed) -> str | None:
+    """Return the fingerprint that a version holds, which ends in the size; None if it holds none of this kind."""
+    if changed == "mtime+size":
+        return f"{version.modified}+{version.size}"
+    if changed == "sha256" or version.etag is None:
+        return None
+    tag = version.etag.strip('"')
+    short = tag if 0 < len(tag) <= MAX_TAG else hashlib.sha256(tag.encode()).hexdigest()
+    return f"{short}+{version.size}"
+
+
+def size_in(fingerprint: str | None) -> int:
+    """Return the size in bytes of the file that had a fingerprint; 0 without one."""
+    return int(fingerprint.rpartition("+")[2]) if fingerprint else 0
+
+
+def fingerprinted(
+    items: Iterator[Item], changed: Changed, storage: Storage, roots: AllowedRoots | None
+) -> Iterator[Item]:
+    """Yield the items in their order, each with its fingerprint; a file that cannot be looked at has none.
+
+    Args:
+        roots: what files must lie below; None if all may be looked at
+
+    Raises:
+        UsageError: the storage has no fingerprint of this kind
+        SourceError: storage does not accept our credentials
+        StorageUnavailableError: storage is unavailable
+    """
+    with ThreadPoolExecutor(AHEAD, thread_name_prefix="fingerprint") as threads:
+        while block := list(islice(items, BLOCK)):
+            look = _look(changed, storage, roots.for_one_chunk() if roots else None)
+            yield from _looked_at(block, look, threads, changed)
+
+
+def _looked_at(
+    items: list[Item], look: Callable[[Item], Item], threads: ThreadPoolExecutor, changed: Changed
+) -> Iterator[Item]:
+    pending: deque[Future[Item] | Item] = deque()
+    for item in items:
+        # The time and length of a local file are there sooner than another thread.
+        slow = is_remote(item.uri) or changed == "sha256"
+        pending.append(threads.submit(look, item) if item.fingerprint is None and slow else look(item))
+        if len(pending) > AHEAD:
+            yield _result(pending.popleft())
+    yield from map(_result, pending)
+
+
+def _result(pending: "Future[Item] | Item") -> Item:
+    return pending.result() if isinstance(pending, Future) else pending
+
+
+def _look(changed: Changed, storage: Storage, roots: AllowedRoots | None) -> Callable[[Item], Item]:
+    def look(item: Item) -> Item:
+        if item.fingerprint is not None:
+            return item
+        if changed == "etag" and not is_remote(item.uri):
+            raise UsageError(f"{item.uri} is a file of a folder, which has no etag: use mtime+size or sha256")
+        try:
+            location = roots.resolved(item.uri) if roots else absolute(item.uri)
+            store = storage.at(location)
+            if changed == "sha256":
+                found = _sha256(storage, location)
+            else:
+                found = fingerprint_of(store.version(location), changed)
+        except CredentialsError as error:
+            raise SourceError(f"the source's files cannot be looked at: {error}") from error
+        except StorageUnavailableError:
+            raise
+        except StorageError:
+            # The worker says what is wrong with it.
+            return item
+        return msgspec.structs.replace(item, fingerprint=found)
+
+    return look
+
+
+def _sha256(storage: Storage, location: str) -> str:
+    digest, size = hashlib.sha256(), 0
+    with storage.at(location).reader(location) as stream:
+        while block := stream.read(COPY_BYTES):
+            digest.update(block)
+            size += len(block)
+    return f"{digest.hexdigest()}+{size}"
