@@ -18,6 +18,7 @@ SECTIONS = {
         "run": Place("producer.cli.run", "run", "Read a source on this machine, from start to end."),
         "compare": Place("producer.cli.evaluate", "compare", "Read a source with several models."),
         "submit": Place("producer.cli.submit", "submit", "Queue a source for the workers."),
+        "nightly": Place("producer.cli.nightly", "nightly", "Read what is new or changed since last night."),
     },
     "Look": {
         "status": Place("producer.cli.read", "status", "Show one job, or all of them."),

@@ -41,6 +41,41 @@ kind = click.option(
 job_id = click.option("--job-id", help="Id of a new job; default: made from the source's name.")
 
 
+def described(
+    session: Session,
+    source: str,
+    output: str,
+    kind: str,
+    job_id: str | None,
+    *,
+    urgent: bool,
+) -> tuple[Job, Workspace]:
+    """Return the job that the arguments describe, and its workspace; nothing is written.
+
+    Raises:
+        UsageError: the source does not exist, or the job id is not valid
+        UnknownModelError: there is no such model
+        TruthError: the truth of a comparison cannot be used
+    """
+    if job_id and not re.fullmatch(JOB_ID, job_id):
+        raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
+    settings, found = session.settings, identify_source(source)
+    parameters = settings.parameters_of(kind)
+    check_models(parameters.wanted_models(), session.model_store)
+    check_truth(parameters, session.storage)
+    wanted = Job(
+        id=job_id or new_job_id(found.uri),
+        kind=kind,
+        parameters=parameters,
+        exports=formats_of(settings.exports, kind),
+        source=found.model_copy(update={"sample": settings.sample_of()}),
+        chunk_size=settings.chunk_size_of(kind),
+        urgent=urgent,
+        created_at=int(time.time()),
+    )
+    return wanted, open_workspace(output, session.storage)
+
+
 def settle(
     session: Session,
     source: str,
@@ -57,26 +92,8 @@ def settle(
         ids: as for `settle_job`
 
     Raises:
-        UsageError: the source does not exist, or the job id is not valid
-        UnknownModelError: there is no such model
-        TruthError: the truth of a comparison cannot be used
         WorkspaceConflictError: the workspace belongs to another job
+        UsageError, UnknownModelError, TruthError: as `described`
     """
-    if job_id and not re.fullmatch(JOB_ID, job_id):
-        raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
-    settings, found = session.settings, identify_source(source)
-    parameters = settings.parameters_of(kind)
-    check_models(parameters.wanted_models(), session.model_store)
-    check_truth(parameters, session.storage)
-    workspace = open_workspace(output, session.storage)
-    wanted = Job(
-        id=job_id or new_job_id(found.uri),
-        kind=kind,
-        parameters=parameters,
-        exports=formats_of(settings.exports, kind),
-        source=found.model_copy(update={"sample": settings.sample_of()}),
-        chunk_size=settings.chunk_size_of(kind),
-        urgent=urgent,
-        created_at=int(time.time()),
-    )
+    wanted, workspace = described(session, source, output, kind, job_id, urgent=urgent)
     return settle_job(wanted, workspace, ids, session.roots, job_id), workspace

@@ -47,10 +47,7 @@ def status(settings: Settings, job: str | None, json_output: bool) -> ExitCode:
 def watch(settings: Settings, job: str, json_output: bool) -> ExitCode:
     """Show a job's progress until it ends; the exit status tells how the job ended."""
     session = Session(settings)
-    with render.progress_shown(make_console(stderr=True)) as show:
-        found = _wait(lambda: _look(session, job), show)
-    if found.status is not State.COMPLETED:
-        raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
+    wait_for(session, job)
     return report(find_workspace(job, session.ledger_if_set, session.storage, session.index), 0, json_output)
 
 
@@ -68,6 +65,14 @@ def results(settings: Settings, job: str) -> ExitCode:
 def errors(settings: Settings, job: str) -> ExitCode:
     """Print a finished job's failed items, one JSON line each, in source order."""
     return _print_merged(settings, job, lambda workspace: workspace.errors)
+
+
+def wait_for(session: Session, job: str) -> None:
+    """Show a job's progress until it ends; raises TraceOcrError if it did not complete."""
+    with render.progress_shown(make_console(stderr=True)) as show:
+        found = _wait(lambda: _look(session, job), show)
+    if found.status is not State.COMPLETED:
+        raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
 
 
 def report(workspace: Workspace, head: int, json_output: bool) -> ExitCode:

@@ -8,6 +8,7 @@ import click
 
 from contract.broker.ledger import Ledger
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError
+from contract.job import Job
 from contract.logs import configure_logging
 from contract.settings import Settings
 from contract.states import State
@@ -62,29 +63,46 @@ def run_to_end(settings: Settings, source: str, output: str, kind: str, job_id: 
     Raises:
         TraceOcrError: the job did not complete
     """
-    if "log_level" not in settings.model_fields_set:
-        # The command shows progress, so its log only has warnings and errors.
-        settings = settings.model_copy(update={"log_level": "warning"})
-        configure_logging(settings)
+    settings = quieted(settings)
     session = Session(settings)
     job, workspace = settle(session, source, output, kind, job_id, _ids(session, job_id), urgent=False)
-    if not workspace.is_complete(job.id):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            with render.progress_shown(render.make_console(stderr=True)) as show:
-                environment = dict(os.environ)
-                status = run_job(job, workspace, settings, environment, sys.stdin.buffer, show)
-        except (KeyboardInterrupt, InterruptedRunError):
-            kept = len(workspace.part_numbers())
-            echo(
-                f"stopped; {kept} finished chunks are kept in {output}. To continue: "
-                f"trace-ocr run {source} -o {output}",
-                err=True,
-            )
-            sys.exit(ExitCode.INTERRUPTED)
-        if status.status is not State.COMPLETED:
-            raise TraceOcrError(f"job {job.id} {status.status}: {status.error or 'see the log'}")
+    read_here(settings, job, workspace, f"trace-ocr run {source} -o {output}")
     return workspace
+
+
+def quieted(settings: Settings) -> Settings:
+    """Return the settings of a command that shows progress: its log has only warnings and errors."""
+    if "log_level" in settings.model_fields_set:
+        return settings
+    settings = settings.model_copy(update={"log_level": "warning"})
+    configure_logging(settings)
+    return settings
+
+
+def read_here(settings: Settings, job: Job, workspace: Workspace, command: str) -> None:
+    """Read a job on this machine unless it is complete, and show its progress; exit if the user stops it.
+
+    Args:
+        command: the command that continues it
+
+    Raises:
+        TraceOcrError: the job did not complete
+    """
+    if workspace.is_complete(job.id):
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with render.progress_shown(render.make_console(stderr=True)) as show:
+            environment = dict(os.environ)
+            status = run_job(job, workspace, settings, environment, sys.stdin.buffer, show)
+    except (KeyboardInterrupt, InterruptedRunError):
+        kept = len(workspace.part_numbers())
+        echo(
+            f"stopped; {kept} finished chunks are kept in {workspace.root}. To continue: {command}", err=True
+        )
+        sys.exit(ExitCode.INTERRUPTED)
+    if status.status is not State.COMPLETED:
+        raise TraceOcrError(f"job {job.id} {status.status}: {status.error or 'see the log'}")
 
 
 def _ids(session: Session, job_id: str | None) -> Ids | None:

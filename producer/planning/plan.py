@@ -38,7 +38,7 @@ def write_plan(
         on_chunk: called with the chunk's number, the items planned so far, and whether this call wrote it
 
     Raises:
-        SourceError: the source is empty or cannot be listed
+        SourceError: the source cannot be listed, or is empty although nobody has chosen its items
         WorkspaceConflictError: the source has changed since the earlier plan began
     """
     number = items = 0
@@ -46,7 +46,7 @@ def write_plan(
         number, items = number + 1, items + length
         on_chunk(number - 1, items, written)
         yield
-    if not items:
+    if not items and not job.source.chosen:
         seen = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.passed_over.items()))
         raise SourceError(
             f"the source {job.source.uri} holds no images" + (f" (passed over: {seen})" if seen else "")

@@ -30,7 +30,7 @@ def default_changed(source: Source) -> Changed:
 
 
 def fingerprint_of(version: Version, changed: Changed) -> str | None:
-    """Return the fingerprint that a version holds, which ends in the size; None if it holds none of this kind."""
+    """Return the fingerprint in a version, which ends in the size; None if it has none of this kind."""
     if changed == "mtime+size":
         return f"{version.modified}+{version.size}"
     if changed == "sha256" or version.etag is None:

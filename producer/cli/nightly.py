@@ -1,0 +1,235 @@
+"""`trace-ocr nightly`: read what is new or changed in a source since the last complete night."""
+
+import datetime
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from contract.errors import ExitCode, UsageError
+from contract.job import STANDARD_INPUT, Changed, Job
+from contract.settings import Settings
+from contract.storage import absolute, join
+from producer.cli import new_job, options
+from producer.cli.read import print_json, report, wait_for
+from producer.cli.run import quieted, read_here
+from producer.cli.terminal import echo
+from producer.nightly.dates import night_of
+from producer.nightly.files import Nights
+from producer.nightly.lease import Lease
+from producer.nightly.night import (
+    ATTEMPTS,
+    Choices,
+    begin,
+    check_continues,
+    complete_empty,
+    conclude,
+    is_complete,
+    job_of,
+    last_state,
+    unfinished,
+)
+from producer.nightly.records import Counts, Night, State
+from producer.planning.submit import settle_job, submit_job
+from producer.session import Session
+from producer.sources.fingerprints import default_changed
+
+JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
+"""Settings of a night's job: one of some items would take the others for gone."""
+
+
+@options.command()
+@new_job.source
+@click.option(
+    "-o", "--output", required=True, help="Folder or s3:// prefix of all nights; each gets a workspace below."
+)
+@new_job.kind
+@click.option("--date", "night", help="The night, as YYYY-MM-DD; today by default.", metavar="DATE")
+@click.option(
+    "--timezone", help="Zone in which it is today, such as Europe/Berlin; this machine's by default."
+)
+@click.option(
+    "--changed",
+    type=click.Choice(("etag", "mtime+size", "sha256")),
+    help="What tells that a file has changed; default: etag on S3, else mtime+size. sha256 reads each file.",
+)
+@click.option(
+    "--on-delete",
+    type=click.Choice(("keep", "tombstone")),
+    default="keep",
+    show_default=True,
+    help="What becomes of the latest lines of items that are no longer in the source.",
+)
+@click.option("--allow-shrink", is_flag=True, help="With tombstone: accept that most of the source is gone.")
+@click.option("--reread", "again", flag_value="reread", help="Read everything again.")
+@click.option(
+    "--keep", "again", flag_value="keep", help="Keep what other parameters or models have read before."
+)
+@click.option(
+    "--attempts",
+    type=click.IntRange(1, 1000),
+    default=ATTEMPTS,
+    show_default=True,
+    help="Nights in which an item that fails is read.",
+    metavar="N",
+)
+@click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
+@click.option("--here", is_flag=True, help="Read on this machine, as `run`, although a Redis is set.")
+@options.as_json
+@options.with_settings(
+    *JOB,
+    *options.MODELS,
+    *options.IMAGES,
+    *options.WATCHING,
+    *options.DELIVERY,
+    "reconcile_seconds",
+)
+def nightly(
+    settings: Settings,
+    source: str,
+    output: str,
+    kind: str,
+    night: str | None,
+    timezone: str | None,
+    changed: Changed | None,
+    json_output: bool,
+    urgent: bool,
+    here: bool,
+    **choices: Any,
+) -> ExitCode:
+    """Read what is new or changed in SOURCE since the last complete night; exit when the night is complete.
+
+    The night's job is in OUTPUT/DATE; the newest line of every item is in OUTPUT/latest.jsonl. The same date
+    is the same job, so repeating the command continues it, or does nothing. If TRACE_OCR_REDIS_URL is set,
+    the running workers read; otherwise this machine does, as `run`.
+    """
+    allow_shrink = choices.pop("allow_shrink")
+    command = _Command(
+        Session(quieted(settings)),
+        source,
+        kind,
+        Choices(**choices, may_shrink=allow_shrink),
+        changed,
+        urgent=urgent,
+        here=here or not settings.redis_url,
+    )
+    return command.run(
+        output, night_of(night, timezone, datetime.datetime.now(datetime.UTC)), json_output=json_output
+    )
+
+
+@dataclass(frozen=True)
+class _Command:
+    session: Session
+    source: str
+    kind: str
+    choices: Choices
+    changed: Changed | None
+    urgent: bool
+    here: bool
+
+    def run(self, output: str, night: str, *, json_output: bool) -> ExitCode:
+        if self.source == STANDARD_INPUT:
+            raise UsageError("standard input cannot be compared with the night before: give a file")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        root = absolute(output)
+        nights = Nights(root, self.session.storage.at(root))
+        wanted = self._wanted(join(root, night))
+
+        def waiting(holder: str) -> None:
+            echo(f"waiting for {holder}, which is at work on these nights", err=True)
+
+        with Lease(nights.path("lease.json"), nights.store, waiting) as lease:
+            last = last_state(nights, self.choices)
+            if last is None or night > last.night:
+                check_continues(wanted, self._weights(wanted), last, self.choices)
+                while earlier := unfinished(nights, last, night):
+                    echo(f"night {earlier.night} is not complete: it is continued first", err=True)
+                    job = nights.workspace(earlier.night).require_job()
+                    last = self._completed(earlier, job, nights, last, lease)
+                self._completed(*self._begun(night, wanted, nights, last), nights, last, lease)
+        return _report(night, nights, json_output=json_output)
+
+    def _begun(self, night: str, wanted: Job, nights: Nights, last: State | None) -> tuple[Night, Job]:
+        found = nights.night(night)
+        if found is None:
+            listing = self.session.files(wanted, sys.stdin.buffer)
+            found = begin(night, wanted, listing, nights, last, self.choices)
+        return found, self._settled(found, wanted, nights)
+
+    def _completed(self, night: Night, job: Job, nights: Nights, last: State | None, lease: Lease) -> State:
+        if not is_complete(night.night, nights):
+            self._read(night, job, nights)
+        return conclude(night, job, nights, last, lease.check)
+
+    def _wanted(self, workspace: str) -> Job:
+        job, _ = new_job.described(self.session, self.source, workspace, self.kind, None, urgent=self.urgent)
+        changed = self.changed or default_changed(job.source)
+        return job.model_copy(
+            update={"source": job.source.model_copy(update={"changed": changed, "sample": None})}
+        )
+
+    def _weights(self, job: Job) -> list[tuple[str, str]]:
+        """Return the models of the model store that a job wants, each with its checkpoint's SHA-256."""
+        store = self.session.model_store
+        wanted = job.parameters.wanted_models() if store else ()
+        cards = [(model.name, store.card(model.name)) for model in wanted] if store else []
+        return [(name, card.sha256) for name, card in cards if card]
+
+    def _read(self, night: Night, job: Job, nights: Nights) -> None:
+        """Read the job of a night to its end."""
+        session, workspace = self.session, nights.workspace(night.night)
+        session.index.note(job, workspace)
+        if not night.counts.to_read:
+            complete_empty(job, workspace)
+        elif self.here:
+            read_here(session.settings, job, workspace, "the same command")
+        else:
+            listing = session.listing(job, sys.stdin.buffer)
+            submit_job(job, workspace, listing, session.ledger, session.dispatcher)
+            wait_for(session, workspace.root)
+
+    def _settled(self, night: Night, wanted: Job, nights: Nights) -> Job:
+        ids = self.session.ids if night.counts.to_read and not self.here else None
+        workspace = nights.workspace(night.night)
+        return settle_job(job_of(wanted, night, nights), workspace, ids, self.session.roots)
+
+
+def _report(night: str, nights: Nights, *, json_output: bool) -> ExitCode:
+    """Print what a complete night found and read; return the exit status."""
+    workspace, record = nights.workspace(night), nights.night(night)
+    if record is None:
+        last = nights.last()
+        raise UsageError(
+            f"there was no night {night}, and the last complete one is {last and last.night}: nights only go "
+            "forward; give a later --date, or check this machine's clock"
+        )
+    if not json_output:
+        echo(_words(record.counts), err=True)
+        return report(workspace, 0, json_output=False)
+    summary = workspace.load_summary() or {}
+    print_json(
+        {
+            "night": night,
+            "workspace": workspace.root,
+            "latest": nights.latest,
+            "counts": record.counts,
+            "summary": summary,
+        }
+    )
+    return ExitCode.ITEMS_FAILED if summary["request_counts"]["failed"] else ExitCode.OK
+
+
+def _words(counts: Counts) -> str:
+    found = {
+        "new": counts.new,
+        "changed": counts.changed,
+        "failed before": counts.again,
+        "unchanged": counts.unchanged,
+        "given up": counts.given_up,
+        "gone": counts.gone,
+    }
+    shown = ", ".join(f"{number:,} {name}" for name, number in found.items() if number)
+    return f"{counts.listed:,} items in the source: {shown or 'nothing to read'}"
