@@ -61,7 +61,7 @@ class Source(BaseModel):
     confined: bool = True
     sample: Sample | None = None
     changed: Changed | None = None
-    chosen: str | None = Field(None, min_length=1, max_length=4096)
+    chosen: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -118,7 +118,10 @@ class Session:
         Raises:
             JobError: there are allowed roots, and the source is outside them
         """
-        listing = self.files(job, stdin)
+        return self.paged(job, self.files(job, stdin))
+
+    def paged(self, job: Job, listing: Listing) -> Listing:
+        """Return items of a job's source with each document replaced by its pages, for a page job."""
         if KINDS[job.kind].unit == "crop":
             return listing
         roots = self._readable(job)

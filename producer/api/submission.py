@@ -160,6 +160,11 @@ class Submission:
                 self.keys.forget(caller.name, idempotency_key)
             raise
 
+    def described(self, request: JobRequest, caller: ApiKey) -> tuple[Job, str]:
+        """Return the job that a request would submit, and the place of its workspace; raises as `submit`."""
+        jobs = self.jobs.below(caller.roots)
+        return self._wanted(request, jobs), jobs.readable.resolved(request.output)
+
     def _submit(self, request: JobRequest, wanted: Job, jobs: Jobs, *, repeated: bool) -> tuple[Job, bool]:
         location = jobs.readable.resolved(request.output)
         workspace = Workspace(location, self.jobs.storage.at(location))

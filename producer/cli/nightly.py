@@ -12,7 +12,8 @@ from contract.errors import ExitCode, UsageError
 from contract.job import STANDARD_INPUT, Changed, Job
 from contract.settings import Settings
 from contract.storage import absolute, join
-from producer.cli import new_job, options
+from producer.cli import dry_run, new_job, options
+from producer.cli.dry_run import DryRun, show_estimate
 from producer.cli.read import print_json, report, wait_for
 from producer.cli.run import quieted, read_here
 from producer.cli.terminal import echo
@@ -24,6 +25,8 @@ from producer.nightly.night import (
     Choices,
     begin,
     check_continues,
+    check_loss,
+    compare,
     complete_empty,
     conclude,
     is_complete,
@@ -34,6 +37,7 @@ from producer.nightly.night import (
 from producer.nightly.records import Counts, Night, State
 from producer.planning.submit import settle_job, submit_job
 from producer.session import Session
+from producer.sources.base import Listing
 from producer.sources.fingerprints import default_changed
 
 JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
@@ -78,6 +82,7 @@ JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
 @click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
 @click.option("--here", is_flag=True, help="Read on this machine, as `run`, although a Redis is set.")
 @options.as_json
+@dry_run.options
 @options.with_settings(
     *JOB,
     *options.MODELS,
@@ -97,6 +102,7 @@ def nightly(
     json_output: bool,
     urgent: bool,
     here: bool,
+    dry_run: DryRun | None,
     **choices: Any,
 ) -> ExitCode:
     """Read what is new or changed in SOURCE since the last complete night; exit when the night is complete.
@@ -115,9 +121,10 @@ def nightly(
         urgent=urgent,
         here=here or not settings.redis_url,
     )
-    return command.run(
-        output, night_of(night, timezone, datetime.datetime.now(datetime.UTC)), json_output=json_output
-    )
+    night = night_of(night, timezone, datetime.datetime.now(datetime.UTC))
+    if dry_run:
+        return command.show(dry_run, output, night, json_output=json_output)
+    return command.run(output, night, json_output=json_output)
 
 
 @dataclass(frozen=True)
@@ -131,12 +138,9 @@ class _Command:
     here: bool
 
     def run(self, output: str, night: str, *, json_output: bool) -> ExitCode:
-        if self.source == STANDARD_INPUT:
-            raise UsageError("standard input cannot be compared with the night before: give a file")
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        root = absolute(output)
-        nights = Nights(root, self.session.storage.at(root))
-        wanted = self._wanted(join(root, night))
+        nights = self._nights(output)
+        wanted = self._wanted(join(nights.root, night))
 
         def waiting(holder: str) -> None:
             echo(f"waiting for {holder}, which is at work on these nights", err=True)
@@ -151,6 +155,39 @@ class _Command:
                     last = self._completed(earlier, job, nights, last, lease)
                 self._completed(*self._begun(night, wanted, nights, last), nights, last, lease)
         return _report(night, nights, json_output=json_output)
+
+    def show(self, asked: DryRun, output: str, night: str, *, json_output: bool) -> ExitCode:
+        """Print what a night would read; write nothing."""
+        session, nights = self.session, self._nights(output)
+        wanted, workspace = self._wanted(join(nights.root, night)), nights.workspace(night)
+        last = last_state(nights, self.choices)
+        if last and night <= last.night:
+            return _report(night, nights, json_output=json_output)
+        check_continues(wanted, self._weights(wanted), last, self.choices)
+        if earlier := unfinished(nights, last, night):
+            echo(f"night {earlier.night} is not complete: it would be continued first", err=True)
+        begun = nights.night(night)
+        if begun:
+            wanted, counts = job_of(wanted, begun, nights), begun.counts
+            listing = session.listing(wanted, sys.stdin.buffer)
+        else:
+            files = session.files(wanted, sys.stdin.buffer)
+            counts, found = compare(night, wanted, files, nights, last, self.choices)
+            items = (item for _, chosen in found for item in chosen)
+            listing = session.paged(wanted, Listing(items, files.passed_over))
+        shown = show_estimate(
+            asked, wanted, workspace, session, json_output=json_output, listing=listing, counts=counts
+        )
+        check_loss(counts, last, self.choices)
+        if not json_output:
+            echo(_words(counts), err=True)
+        return shown
+
+    def _nights(self, output: str) -> Nights:
+        if self.source == STANDARD_INPUT:
+            raise UsageError("standard input cannot be compared with the night before: give a file")
+        root = absolute(output)
+        return Nights(root, self.session.storage.at(root))
 
     def _begun(self, night: str, wanted: Job, nights: Nights, last: State | None) -> tuple[Night, Job]:
         found = nights.night(night)

@@ -13,7 +13,8 @@ from contract.logs import configure_logging
 from contract.settings import Settings
 from contract.states import State
 from contract.workspace import Workspace
-from producer.cli import new_job, options, render
+from producer.cli import dry_run, new_job, options, render
+from producer.cli.dry_run import DryRun, show_estimate
 from producer.cli.new_job import settle
 from producer.cli.read import report
 from producer.cli.terminal import echo
@@ -29,6 +30,7 @@ from producer.session import Session
 @new_job.job_id
 @click.option("--head", "head", default=0, help="Also print the first N results.", metavar="N")
 @options.as_json
+@dry_run.options
 @options.with_settings(
     *options.JOB,
     *options.MODELS,
@@ -45,12 +47,17 @@ def run(
     job_id: str | None,
     head: int,
     json_output: bool,
+    dry_run: DryRun | None,
 ) -> ExitCode:
     """Read SOURCE (folder, file, s3:// prefix, manifest or -) on this machine; exit when the job ends.
 
     No Redis is needed: without TRACE_OCR_REDIS_URL, the command starts its own. Running it again with the
     same workspace continues the job.
     """
+    if dry_run:
+        session = Session(quieted(settings))
+        job, workspace = new_job.described(session, source, output, kind, job_id, urgent=False)
+        return show_estimate(dry_run, job, workspace, session, json_output=json_output)
     workspace = run_to_end(settings, source, output, kind, job_id)
     return report(workspace, head, json_output)
 

@@ -6,7 +6,8 @@ import click
 
 from contract.errors import ExitCode
 from contract.settings import Settings
-from producer.cli import new_job, options
+from producer.cli import dry_run, new_job, options
+from producer.cli.dry_run import DryRun, show_estimate
 from producer.cli.new_job import settle
 from producer.cli.read import print_json
 from producer.cli.terminal import echo
@@ -21,6 +22,7 @@ from producer.session import Session
 @new_job.job_id
 @click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
 @options.as_json
+@dry_run.options
 @options.with_settings(*options.JOB, "model_store", "max_document_bytes", *options.WATCHING)
 def submit(
     settings: Settings,
@@ -30,13 +32,17 @@ def submit(
     job_id: str | None,
     urgent: bool,
     json_output: bool,
+    dry_run: DryRun | None,
 ) -> ExitCode:
     """Plan SOURCE into a workspace and queue it for the workers; print the job's id.
 
     Submitting again with the same workspace continues the job.
     """
-    settings.broker_url()
     session = Session(settings)
+    if dry_run:
+        wanted, workspace = new_job.described(session, source, output, kind, job_id, urgent=urgent)
+        return show_estimate(dry_run, wanted, workspace, session, json_output=json_output)
+    settings.broker_url()
     job, workspace = settle(session, source, output, kind, job_id, session.ids, urgent=urgent)
     if not workspace.is_complete(job.id):
         session.index.note(job, workspace)

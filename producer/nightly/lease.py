@@ -115,7 +115,7 @@ class Lease:
             self._holder = msgspec.structs.replace(self._holder, renewals=self._holder.renewals + 1)
             data = msgspec.json.encode(self._holder)
             try:
-                held = self._store.exchange(self._uri, self._data, data)
+                held: bool | None = self._store.exchange(self._uri, self._data, data)
             except StorageError as error:
                 structlog.get_logger().warning("lease_not_renewed", error=str(error))
                 # The exchange may have happened: the next one is compared with what is there if it is ours.

@@ -11,7 +11,7 @@ import msgspec
 from contract.errors import CredentialsError, SourceError, StorageError, StorageUnavailableError, UsageError
 from contract.job import Changed, Source
 from contract.records import MAX_FINGERPRINT, Item
-from contract.storage import COPY_BYTES, Storage, Version, absolute, is_remote
+from contract.storage import COPY_BYTES, Storage, Store, Version, absolute, is_remote
 from contract.storage.roots import AllowedRoots
 
 AHEAD = 32
@@ -90,10 +90,11 @@ def _look(changed: Changed, storage: Storage, roots: AllowedRoots | None) -> Cal
         try:
             location = roots.resolved(item.uri) if roots else absolute(item.uri)
             store = storage.at(location)
-            if changed == "sha256":
-                found = _sha256(storage, location)
-            else:
-                found = fingerprint_of(store.version(location), changed)
+            found = (
+                _sha256(store, location)
+                if changed == "sha256"
+                else fingerprint_of(store.version(location), changed)
+            )
         except CredentialsError as error:
             raise SourceError(f"the source's files cannot be looked at: {error}") from error
         except StorageUnavailableError:
@@ -106,9 +107,9 @@ def _look(changed: Changed, storage: Storage, roots: AllowedRoots | None) -> Cal
     return look
 
 
-def _sha256(storage: Storage, location: str) -> str:
+def _sha256(store: Store, location: str) -> str:
     digest, size = hashlib.sha256(), 0
-    with storage.at(location).reader(location) as stream:
+    with store.reader(location) as stream:
         while block := stream.read(COPY_BYTES):
             digest.update(block)
             size += len(block)

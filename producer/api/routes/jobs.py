@@ -16,6 +16,7 @@ from contract.job_status import JOB_ID, JobStatus
 from contract.kinds import KindName
 from contract.states import Action, State
 from contract.workspace import Workspace
+from producer.api.dry_run import estimate_of
 from producer.api.jobs import Jobs, Page
 from producer.api.lines import Selection, lines_response
 from producer.api.routes.problems import problems
@@ -24,6 +25,7 @@ from producer.api.security.keys import ApiKey, Scope
 from producer.api.services import Services
 from producer.api.submission import JobRequest
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
+from producer.planning.estimate import Estimate
 from producer.planning.submit import request_job
 from producer.results.evaluation.files import HTML, JSON, MAX_REPORT_BYTES
 from producer.results.samples import IMAGE_TYPES, image_of, item_of, samples
@@ -247,7 +249,7 @@ def _add_steering(router: APIRouter, services: Services) -> None:
     may_submit = [Depends(Requires("submit", services.keyring))]
     steered = _jobs_of(services, "submit")
 
-    there_already: dict[int | str, dict[str, Any]] = {200: {"model": JobStatus}}
+    there_already: dict[int | str, dict[str, Any]] = {200: {"model": JobStatus | Estimate}}
 
     submitting = {**there_already, **problems(400)}
 
@@ -257,8 +259,15 @@ def _add_steering(router: APIRouter, services: Services) -> None:
         response: Response,
         caller: Annotated[ApiKey, Depends(Requires("submit", services.keyring))],
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
-    ) -> JobStatus:
-        """Submit a source; control plans it. The same workspace or `Idempotency-Key` returns the same job."""
+        dry_run: bool = False,
+    ) -> JobStatus | Estimate:
+        """Submit a source; control plans it. The same workspace or `Idempotency-Key` returns the same job.
+
+        With `dry_run`, nothing is submitted or written: the answer says what would be read, and for how long.
+        """
+        if dry_run:
+            response.status_code = 200
+            return estimate_of(request, caller, services)
         job, made = services.submission.submit(request, caller, idempotency_key)
         response.status_code = 202 if made else 200
         return services.jobs.status(job.id)

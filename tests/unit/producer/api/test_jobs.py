@@ -570,3 +570,27 @@ def test_a_job_says_what_it_waits_for(
 
     assert alone == "a worker: none is alive"
     assert "loading parseq" in client.get("/jobs/crops-1").json()["waiting_for"]
+
+
+# dry runs
+
+
+def test_a_dry_run_says_what_would_be_read_and_writes_nothing(
+    client: TestClient, body: dict[str, Any], services: Services
+) -> None:
+    (Path(body["source"]) / "notes.txt").write_text("no image")
+
+    answer = client.post("/jobs?dry_run=true", json=body)
+
+    found = answer.json()
+    assert answer.status_code == 200
+    assert (found["items"], found["chunks"], found["passed_over"]) == (3, 2, {"other_extension": 1})
+    assert found["bytes"] == sum(path.stat().st_size for path in Path(body["source"]).glob("[123]*"))
+    assert not Path(body["output"]).exists()
+    assert not list(services.client.scan_iter("*crops-1*"))
+
+
+def test_a_dry_run_is_refused_as_the_job_would_be(client: TestClient, body: dict[str, Any]) -> None:
+    answer = client.post("/jobs?dry_run=true", json={**body, "source": "/etc"})
+
+    assert answer.status_code == 403

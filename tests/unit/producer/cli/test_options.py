@@ -89,11 +89,11 @@ def test_every_secret_is_marked_as_one() -> None:
 @pytest.mark.parametrize(
     ("setting", "commands"),
     [
-        ("precision", ["run", "compare", "models", "worker"]),
+        ("precision", ["run", "compare", "nightly", "models", "worker"]),
         # `run` sets its own grace for running chunks.
         ("shutdown_grace_seconds", ["worker"]),
         ("chunk_share", ["worker"]),
-        ("reconcile_seconds", ["run", "compare", "control"]),
+        ("reconcile_seconds", ["run", "compare", "nightly", "control"]),
         ("flower_port", ["flower"]),
     ],
 )

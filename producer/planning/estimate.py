@@ -1,0 +1,154 @@
+"""What a job would be: its items, pages, bytes and chunks, how long it takes, and what it costs."""
+
+import math
+import random
+import time
+from dataclasses import dataclass, field, replace
+
+from contract.job import Job
+from contract.kinds import KINDS
+from contract.records import Item
+from contract.storage import is_remote
+from producer.results.rates import Rate
+from producer.sources.base import Listing
+from producer.sources.fingerprints import size_in
+
+SECONDS_PER_HOUR = 3_600
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a job reads.
+
+    Args:
+        files: files or objects
+        items: what becomes a line each: crops or pages
+        bytes: of the files
+        gets: requests for objects of remote storage; a document is fetched once for each of its chunks
+        passed_over: entries of the source that are not read, by reason
+        complete: the source was listed to its end
+        some: items chosen at random
+    """
+
+    files: int = 0
+    items: int = 0
+    bytes: int = 0
+    chunks: int = 0
+    gets: int = 0
+    passed_over: dict[str, int] = field(default_factory=dict)
+    complete: bool = True
+    some: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a job would be. Nothing was written.
+
+    `pages` is null for crops. What follows `rate_source` is null if no rate is known; `duration_seconds` is
+    that of reading, without the start of workers, by `devices` devices. `devices_needed` are those that
+    end in time for the deadline, null if there is none or it has passed.
+    """
+
+    source: str
+    kind: str
+    files: int
+    items: int
+    pages: int | None
+    bytes: int
+    passed_over: dict[str, int]
+    chunks: int
+    gets: int
+    complete: bool
+    rate_source: str | None = None
+    items_per_second_per_device: float | None = None
+    devices: int | None = None
+    duration_seconds: float | None = None
+    device_hours: float | None = None
+    deadline_seconds: float | None = None
+    devices_needed: int | None = None
+    price_per_device_hour: float | None = None
+    cost: float | None = None
+
+
+def extent_of(job: Job, listing: Listing, keep: int = 0, seconds: float | None = None) -> Extent:
+    """Return what a job reads, from its listing, in constant memory.
+
+    Args:
+        listing: the items, with fingerprints; those of one document follow each other
+        keep: the number of items to choose at random
+        seconds: time after which the listing is left, in seconds; None for as long as it takes
+    """
+    files = items = size = gets = 0
+    last, until, complete = ("", -1), time.monotonic() + (seconds or math.inf), True
+    some, choice = list[Item](), random.Random(0)  # noqa: S311 - a reproducible choice, not a secret
+    for item in listing:
+        if time.monotonic() > until:
+            complete = False
+            break
+        here = item.uri, items // job.chunk_size
+        if here[0] != last[0] or item.page is None:
+            files, size = files + 1, size + size_in(item.fingerprint)
+        gets += is_remote(item.uri) and (here != last or item.page is None)
+        _choose(some, item, items, keep, choice)
+        last, items = here, items + 1
+    chunks = math.ceil(items / job.chunk_size)
+    return Extent(files, items, size, chunks, gets, dict(listing.passed_over), complete, tuple(some))
+
+
+def _choose(some: list[Item], item: Item, place: int, keep: int, choice: random.Random) -> None:
+    """Keep an item with the same chance as all others so far (Vitter's algorithm R)."""
+    if len(some) < keep:
+        some.append(item)
+    elif keep:
+        slot = choice.randrange(place + 1)
+        if slot < keep:
+            some[slot] = item
+
+
+def estimate(
+    job: Job,
+    extent: Extent,
+    rate: Rate | None,
+    devices: int | None = None,
+    deadline_seconds: float | None = None,
+    price: float | None = None,
+) -> Estimate:
+    """Return the estimate of a job.
+
+    Args:
+        devices: devices that will read it; as many as read when the rate was measured if None
+        deadline_seconds: seconds until it must end; None if it has no deadline
+        price: of one device for an hour, in any currency
+    """
+    known = Estimate(
+        source=job.source.uri,
+        kind=job.kind,
+        files=extent.files,
+        items=extent.items,
+        pages=extent.items if KINDS[job.kind].unit == "page" else None,
+        bytes=extent.bytes,
+        passed_over=extent.passed_over,
+        chunks=extent.chunks,
+        gets=extent.gets,
+        complete=extent.complete,
+        deadline_seconds=deadline_seconds,
+        price_per_device_hour=price,
+    )
+    return _timed(known, rate, devices or rate.devices) if rate else known
+
+
+def _timed(known: Estimate, rate: Rate, devices: int) -> Estimate:
+    seconds = known.items / rate.items_per_second
+    hours, left = seconds / SECONDS_PER_HOUR, known.deadline_seconds
+    # Chunks are not divided, so more devices than chunks do not help.
+    needed = min(max(1, math.ceil(seconds / left)), max(1, known.chunks)) if left and left > 0 else None
+    return replace(
+        known,
+        rate_source=rate.source,
+        items_per_second_per_device=round(rate.items_per_second, 3),
+        devices=devices,
+        duration_seconds=round(seconds / min(devices, max(1, known.chunks)), 1),
+        device_hours=round(hours, 4),
+        devices_needed=needed,
+        cost=None if known.price_per_device_hour is None else round(hours * known.price_per_device_hour, 2),
+    )
