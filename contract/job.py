@@ -24,6 +24,23 @@ MAX_EXPORTS = 16
 MAX_CHUNK_SIZE = 65_536
 """Maximum items in a chunk: one chunk's items and lines are held in memory."""
 
+MAX_TAGS = 16
+"""Maximum tags, and pairs of metadata, of one job; as many as OpenAI's Batch objects have."""
+
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")]
+"""A word that jobs are filtered by."""
+
+Tags = Annotated[tuple[Tag, ...], Field(max_length=MAX_TAGS)]
+
+Metadata = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")],
+        Annotated[str, Field(max_length=512)],
+    ],
+    Field(max_length=MAX_TAGS),
+]
+"""What the caller wants to find again with a job: it is stored and shown, and never interpreted."""
+
 STANDARD_INPUT = "-"
 """The URI of a manifest on standard input."""
 
@@ -93,11 +110,16 @@ class Retry(BaseModel):
     items: int
 
 
+RENEWED = ("tags", "metadata")
+"""Fields that a job takes over from a later submission that gives them."""
+
+
 class Job(BaseModel):
     """One job as stored in `job.json`; `plan` is set once planning has ended. Times are Unix seconds.
 
     `planned_by` says which process lists the source: the submitting command, or control for jobs over HTTP.
     `roots` are those of the API key that submitted the job, if it has any: no item outside them is read.
+    `tags` and `metadata` are the caller's; a job that is submitted again takes new ones, if there are any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,6 +134,8 @@ class Job(BaseModel):
     planned_by: Literal["submit", "control"] = "submit"
     created_at: int
     roots: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] | None = None
+    tags: Tags = ()
+    metadata: Metadata = {}
     plan: Plan | None = None
     retries: tuple[Retry, ...] = ()
 
@@ -159,9 +183,10 @@ class Job(BaseModel):
         }
 
     def tuned_as(self, other: "Job") -> "Job":
-        """Return this job with another job's tuning, such as its batch sizes."""
+        """Return this job with another job's tuning, such as its batch sizes, and with its caller's words."""
         tuning = {name: getattr(other.parameters, name) for name in KINDS[self.kind].tuning}
-        return self.model_copy(update={"parameters": self.parameters.model_copy(update=tuning)})
+        update = {name: value for name in RENEWED if (value := getattr(other, name))}
+        return self.model_copy(update={**update, "parameters": self.parameters.model_copy(update=tuning)})
 
     def to_json(self) -> bytes:
         """Return the bytes of `job.json`."""

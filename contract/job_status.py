@@ -75,6 +75,7 @@ class JobStatus:
     `ended` means that the job does not change any more unless it is reopened; `actions` are the actions that
     its state allows. `waiting_for` says what delays the job's first item, if that is known. `rate` holds the
     newest chunks as (time, items, worker), oldest first; `recent_errors` holds the newest failed items.
+    `tags` and `metadata` are what the job's caller has given it.
     """
 
     id: str
@@ -105,6 +106,8 @@ class JobStatus:
     recent_errors: tuple[FailedItem, ...] = ()
     error: str = ""
     waiting_for: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
     object: Literal["job"] = "job"
 
     def __post_init__(self) -> None:
@@ -140,4 +143,34 @@ class JobStatus:
         return (
             f"{self.id}: {self.phase}, {self.items_read:,} of {counts.total:,}{open_end} items, "
             f"{counts.failed:,} failed {self.throughput}".rstrip()
+        )
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs a listing shows; None and an empty tuple are no condition.
+
+    A job must have all `tags`. Times are Unix seconds: `created_from` is the first that is shown,
+    `created_before` the first that is not.
+    """
+
+    status: str | None = None
+    kind: str | None = None
+    tags: tuple[str, ...] = ()
+    created_from: float | None = None
+    created_before: float | None = None
+
+    def accepts(self, status: JobStatus) -> bool:
+        """Return whether a job is shown."""
+        return (
+            self.status in (None, status.status)
+            and self.kind in (None, status.kind)
+            and set(self.tags) <= set(status.tags)
+            and self.accepts_time(status.created_at)
+        )
+
+    def accepts_time(self, created_at: float) -> bool:
+        """Return whether a job that was created then may be shown."""
+        return (self.created_from is None or created_at >= self.created_from) and (
+            self.created_before is None or created_at < self.created_before
         )

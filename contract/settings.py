@@ -24,9 +24,9 @@ from pydantic_settings import (
 )
 
 from contract.errors import BrokerError, SettingsError, UnsupportedUriError, UsageError
-from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Export, Sample
+from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Export, Metadata, Sample, Tags
 from contract.kinds import KINDS, KindName, defaults
-from contract.kinds.base import Parameters, json_list
+from contract.kinds.base import Parameters, json_value
 from contract.storage import absolute
 
 PREFIX = "TRACE_OCR_"
@@ -105,6 +105,10 @@ class Settings(BaseSettings, JobDefaults):
     exports: tuple[Export, ...] = Field(
         (),
         description="comma-separated formats written besides JSONL: txt, hocr, pdf (ocr jobs only)",
+    )
+    tags: Tags = Field((), description="comma-separated words that jobs are filtered by")
+    metadata: Metadata = Field(
+        {}, description="comma-separated KEY=VALUE, or a JSON object: what is stored and shown with the job"
     )
     s3_endpoint_url: str | None = Field(
         None, description="S3 endpoint, for S3-compatible storage such as MinIO"
@@ -242,15 +246,28 @@ class Settings(BaseSettings, JobDefaults):
         "api_cors_origins",
         "api_allowed_hosts",
         "exports",
+        "tags",
         mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str) and value.startswith("["):  # a JSON list, for values that contain commas
-            return json_list(value)
+            return json_value(value)
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("metadata", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value.startswith("{"):
+            return json_value(value)
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if not all(separator for _, separator, _ in pairs):
+            raise ValueError("each pair is KEY=VALUE; a value with a comma needs a JSON object")
+        return {key.strip(): text.strip() for key, _, text in pairs}
 
     @model_validator(mode="after")
     def _lease_within_timeout(self) -> "Settings":
@@ -368,7 +385,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
             continue
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
-        variables[variable_of(name)] = json.dumps(value) if isinstance(value, tuple) else str(value)
+        variables[variable_of(name)] = json.dumps(value) if isinstance(value, tuple | dict) else str(value)
     return variables
 
 

@@ -1,7 +1,8 @@
 """The client for asyncio: the same methods, to be awaited."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -91,11 +92,14 @@ class AsyncClient:
         job_id: str | None = None,
         urgent: bool = False,
         chunk_size: int | None = None,
+        tags: Iterable[str] | None = None,
+        metadata: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         **parameters: object,
     ) -> "AsyncJobHandle":
         """Have a source planned and read into a workspace; see `Client.submit`."""
         given = {"kind": kind, "job_id": job_id, "urgent": urgent, "chunk_size": chunk_size, **parameters}
+        given |= jobs.words(tags, metadata)
         flow = jobs.submitted(self._api, source, output, given, exports, idempotency_key)
         return self.job(await self._connection.run(flow))
 
@@ -103,9 +107,18 @@ class AsyncClient:
         """Return a handle of a job by its id; see `Client.job`."""
         return AsyncJobHandle(self._connection, jobs.checked_id(job_id))
 
-    async def jobs(self, status: str | None = None, kind: str | None = None) -> AsyncIterator[JobStatus]:
+    async def jobs(
+        self,
+        status: str | None = None,
+        kind: str | None = None,
+        *,
+        tags: Iterable[str] = (),
+        created_from: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncIterator[JobStatus]:
         """Yield the status of each job, newest first; see `Client.jobs`."""
-        listing = jobs.Listing(self._api, status, kind)
+        wanted = {"created_from": created_from, "created_before": created_before}
+        listing = jobs.Listing(self._api, {"status": status, "kind": kind, "tag": tags, **wanted})
         while listing.more:
             for found in await self._connection.run(listing.page()):
                 yield found

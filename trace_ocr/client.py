@@ -1,7 +1,8 @@
 """The blocking client: read files at once, submit jobs, follow them, fetch what they read."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -111,6 +112,8 @@ class Client:
         job_id: str | None = None,
         urgent: bool = False,
         chunk_size: int | None = None,
+        tags: Iterable[str] | None = None,
+        metadata: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         **parameters: object,
     ) -> "JobHandle":
@@ -122,10 +125,13 @@ class Client:
             job_id: name of a new job, made by the server by default
             urgent: overtake jobs that are not
             chunk_size: items in a chunk, the server's default by default
+            tags: words that `jobs` can select by
+            metadata: what is stored and shown with the job
             idempotency_key: calls with the same key make one job; made for this call by default
             **parameters: of the Trace OCR API, such as recognition_model
         """
         given = {"kind": kind, "job_id": job_id, "urgent": urgent, "chunk_size": chunk_size, **parameters}
+        given |= jobs.words(tags, metadata)
         flow = jobs.submitted(self._api, source, output, given, exports, idempotency_key)
         return self.job(self._connection.run(flow))
 
@@ -137,14 +143,26 @@ class Client:
         """
         return JobHandle(self._connection, jobs.checked_id(job_id))
 
-    def jobs(self, status: str | None = None, kind: str | None = None) -> Iterator[JobStatus]:
+    def jobs(
+        self,
+        status: str | None = None,
+        kind: str | None = None,
+        *,
+        tags: Iterable[str] = (),
+        created_from: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> Iterator[JobStatus]:
         """Yield the status of each job, newest first, asking for further pages as they are needed.
 
         Args:
             status: only jobs of this status
             kind: only jobs of this kind
+            tags: only jobs that have all of these
+            created_from, created_before: only jobs that were created then or later, or before; local time if
+                they have no zone
         """
-        listing = jobs.Listing(self._api, status, kind)
+        wanted = {"created_from": created_from, "created_before": created_before}
+        listing = jobs.Listing(self._api, {"status": status, "kind": kind, "tag": tags, **wanted})
         while listing.more:
             yield from self._connection.run(listing.page())
 

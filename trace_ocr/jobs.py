@@ -6,7 +6,8 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import msgspec
 
@@ -71,6 +72,16 @@ def submitted(
     return checked_id(job.id)
 
 
+def words(tags: Iterable[str] | None, metadata: Mapping[str, str] | None) -> dict[str, object]:
+    """Return the caller's words as fields of a request, those that are given."""
+    given: dict[str, object] = {}
+    if tags is not None:
+        given["tags"] = [tags] if isinstance(tags, str) else list(tags)
+    if metadata is not None:
+        given["metadata"] = dict(metadata)
+    return given
+
+
 def status(api: Api, job_id: str) -> Flow[JobStatus]:
     """Return what a job is doing now."""
     return api.call(Request("GET", f"jobs/{job_id}"), JobStatus)
@@ -115,11 +126,11 @@ def _ended(api: Api, job_id: str, timeout: float | None, show: ShowStatus) -> Fl
 class Listing:
     """Jobs, newest first, page by page; `more` says whether there is a further page."""
 
-    def __init__(self, api: Api, state: str | None, kind: str | None) -> None:
+    def __init__(self, api: Api, wanted: Mapping[str, object]) -> None:
         self.more = True
         self._api = api
-        asked = {"limit": str(PAGE), "status": state, "kind": kind}
-        self._asked = {name: value for name, value in asked.items() if value is not None}
+        asked = {name: _asked(value) for name, value in wanted.items() if value is not None}
+        self._asked: dict[str, str | list[str]] = {"limit": str(PAGE), **asked}
 
     def page(self) -> Flow[list[JobStatus]]:
         """Return the next page. It may be empty and not the last: the server looks at so many at once."""
@@ -128,6 +139,14 @@ class Listing:
         if page.last_id is not None:
             self._asked["after"] = page.last_id
         return page.data
+
+
+def _asked(value: object) -> str | list[str]:
+    """Return a condition of a listing as the query has it."""
+    if isinstance(value, datetime):
+        # Without a zone it is of this machine, as everywhere in Python.
+        return value.astimezone(UTC).isoformat()
+    return value if isinstance(value, str) else [str(one) for one in cast("Iterable[object]", value)]
 
 
 def pandas_module() -> Any:

@@ -9,7 +9,7 @@
 --                                     items_total, chunks_total (both once planned), chunks_done,
 --                                     completed, failed, updated_at (something happened to the job; looking at it
 --                                     does not count), planned_at, <status>_at, error, source,
---                                     submissions (times opened)
+--                                     submissions (times opened), words (tags and metadata, as JSON)
 --   job:<id>:reserved    string       the workspace that the id is kept for, until the job is opened; expires
 --   job:<id>:done        bitmap       bit n is set once chunk n's part is durable
 --   job:<id>:attempts    hash         chunk -> runs begun, removed when the chunk is done
@@ -96,7 +96,7 @@ function transitions.withdraw()
   return redis.call("DEL", record .. ":reserved")
 end
 
--- ARGV: workspace, kind, source, created_at. Registers the job, or reopens a halted, ended or lost one.
+-- ARGV: workspace, kind, source, created_at, words. Registers the job, or reopens a halted, ended or lost one.
 -- Nothing of an ended job is kept, since its workspace may have changed: its parts are marked again.
 function transitions.open()
   local known, current = owner(), status()
@@ -109,7 +109,7 @@ function transitions.open()
   end
   redis.call("ZADD", prefix .. "jobs", ARGV[7], job)
   redis.call("HSET", record, "workspace", ARGV[4], "kind", ARGV[5], "source", ARGV[6], "created_at", ARGV[7],
-    "planned_at", now, "submissions", submissions)
+    "planned_at", now, "submissions", submissions, "words", ARGV[8] or "{}")
   local target = INITIAL
   if current then target = TRANSITIONS.open[current] end
   if target then set_status(target) end

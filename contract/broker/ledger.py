@@ -1,9 +1,10 @@
 """The Python side of the ledger: one method per transition of `ledger.lua`, and the queries."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -71,13 +72,23 @@ class Ledger:
         """Undo `reserve`."""
         self._run("withdraw", job, workspace)
 
-    def open(self, job: str, workspace: str, kind: str, source: str, created_at: int) -> None:
+    def open(
+        self,
+        job: str,
+        workspace: str,
+        kind: str,
+        source: str,
+        created_at: int,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Register a job, or reopen an ended one.
 
         Raises:
             WorkspaceConflictError: a job with this id lives in another workspace
         """
-        ours, known = self._run("open", job, workspace, kind, source, created_at)
+        words = msgspec.json.encode({"tags": tuple(tags), "metadata": dict(metadata)}).decode()
+        ours, known = self._run("open", job, workspace, kind, source, created_at, words)
         if not ours:
             raise IdTakenError(job, known)
 

@@ -1,6 +1,7 @@
 """A job's progress, parsed from its Redis keys."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -37,6 +38,8 @@ class Progress:
     marks: tuple[Mark, ...] = ()
     stage_seconds: dict[str, float] = field(default_factory=dict)
     recent_errors: tuple[FailedItem, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def parse_progress(
@@ -50,6 +53,7 @@ def parse_progress(
 ) -> Progress:
     """Return the progress in the values of a job's keys; `now` is in Unix seconds."""
     marks = [_mark(mark) for mark in rate]
+    words = json.loads(record.get("words", "{}"))
 
     def count(name: str) -> int:
         return int(record.get(name, 0))
@@ -80,6 +84,8 @@ def parse_progress(
         marks=tuple(reversed(marks)),
         stage_seconds={stage: float(seconds) for stage, seconds in stages.items()},
         recent_errors=tuple(_failed_items(errors)),
+        tags=tuple(words.get("tags", ())),
+        metadata=words.get("metadata", {}),
     )
 
 

@@ -98,8 +98,8 @@ class Kind:
         return parameters.model_dump(mode="json", exclude=set(self.tuning))
 
 
-def json_list(text: str) -> Any:
-    """Return the value of a flag or a variable that is written as a JSON list.
+def json_value(text: str) -> Any:
+    """Return the value of a flag or a variable that is written as a JSON list or object.
 
     Raises:
         ValueError: it is not JSON, or nested too deeply
@@ -107,7 +107,7 @@ def json_list(text: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("the list is nested too deeply") from None
+        raise ValueError("the value is nested too deeply") from None
 
 
 def excerpt_of_words(words: Iterable[WordBox]) -> Excerpt:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from contract.cascade import RecognitionModel, models_in
 from contract.errors import UnsupportedUriError
-from contract.kinds.base import Excerpt, Kind, WantedModel, json_list
+from contract.kinds.base import Excerpt, Kind, WantedModel, json_value
 from contract.kinds.recognition import ReadingParameters
 from contract.lines import CompareLine
 from contract.storage import absolute
@@ -25,7 +25,7 @@ TUNING = frozenset({"recognition_batch_size", "truth", "by", "target_precision"}
 def _split(value: Any) -> Any:
     """Return the names in a comma-separated string, in a JSON list, or in a list of such strings."""
     if isinstance(value, str) and value.startswith("["):
-        value = json_list(value)
+        value = json_value(value)
     texts = [value] if isinstance(value, str) else value
     if isinstance(texts, Iterable) and all(isinstance(text, str) for text in texts):
         return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())

@@ -12,7 +12,7 @@ from contract.broker.progress import Progress
 from contract.broker.reports import Reports
 from contract.errors import OutsideAllowedRootsError, TraceOcrError, UnknownJobError
 from contract.job import STANDARD_INPUT
-from contract.job_status import JobStatus
+from contract.job_status import JobFilter, JobStatus
 from contract.states import Action
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
@@ -108,8 +108,8 @@ class Jobs:
         """Return the ledger's record of a job; None while Redis is unavailable."""
         return self._or_nothing(lambda: self.ledger.load(job), None)
 
-    def page(self, limit: int, after: str | None, accept: Callable[[JobStatus], bool]) -> Page:
-        """Return up to `limit` accepted jobs that were created before the job `after`."""
+    def page(self, limit: int, after: str | None, wanted: JobFilter) -> Page:
+        """Return up to `limit` of the wanted jobs that were created before the job `after`."""
         listed = self.index.listed()
         known: dict[str, float] | None = self._or_nothing(self.ledger.created, None)
         created = {**{job: entry.created_at for job, entry in listed.items()}, **(known or {})}
@@ -119,6 +119,7 @@ class Jobs:
             if after not in created or hidden:
                 raise UnknownJobError(f"there is no job {after} to continue after")
             ordered = ordered[ordered.index(after) + 1 :]
+        ordered = [job for job in ordered if wanted.accepts_time(created[job])]
         data: list[JobStatus] = []
         looked_at, last = 0, None
         for job in ordered:
@@ -128,7 +129,7 @@ class Jobs:
             # The jobs of others are passed over without a trace: `last_id` names none of them.
             if status or self.bounds is None:
                 looked_at, last = looked_at + 1, job
-            if status and accept(status):
+            if status and wanted.accepts(status):
                 data.append(over_http(status))
         return Page(data, False, last)
 

@@ -11,7 +11,7 @@ import redis
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from contract.errors import IdTakenError, TraceOcrError, UsageError, WorkspaceConflictError
-from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Job, new_job_id
+from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Job, Metadata, Tags, new_job_id
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, optional
 from contract.lines import UNREADABLE
@@ -81,6 +81,8 @@ class JobRequest(GivenParameters):
     )
     seed: int | None = Field(None, ge=0, lt=2**32, description="of the random choice of a sample")
     exports: tuple[Format, ...] | None = Field(None, description="formats to write in addition to JSONL")
+    tags: Tags | None = Field(None, description="words that jobs are filtered by")
+    metadata: Metadata | None = Field(None, description="what is stored and shown with the job")
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -210,6 +212,8 @@ class Submission:
             planned_by="control",
             created_at=int(time.time()),
             roots=None if jobs.bounds is None else tuple(jobs.bounds),
+            tags=self.settings.tags if request.tags is None else request.tags,
+            metadata=self.settings.metadata if request.metadata is None else request.metadata,
         )
 
     def _hand_over(self, job: Job, workspace: Workspace) -> None:

@@ -72,6 +72,8 @@ def described(
         chunk_size=settings.chunk_size_of(kind),
         urgent=urgent,
         created_at=int(time.time()),
+        tags=settings.tags,
+        metadata=settings.metadata,
     )
     return wanted, open_workspace(output, session.storage)
 

@@ -15,7 +15,7 @@ from contract.logs import configure_logging
 from contract.settings import Settings, load_settings, variable_of
 from producer.results.sinks import check_formats
 
-JOB = (*job_parameters(), "exports", "chunk_size", "sample", "seed")
+JOB = (*job_parameters(), "exports", "chunk_size", "sample", "seed", "tags", "metadata")
 MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "preload")
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
 IMAGES = ("decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
@@ -135,20 +135,39 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
     help_text = f"{field.description}  [env: {variable_of(name)}; default: {_shown(field.default)}]"
     if field.annotation is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, cls=SettingOption, default=None, help=help_text)
+    several = typing.get_origin(_unwrapped(field.annotation)) in (tuple, dict)
     return click.option(
-        flag, name, cls=SettingOption, default=None, help=help_text, metavar=_metavar(field.annotation)
+        flag,
+        name,
+        cls=SettingOption,
+        default=None,
+        help=help_text,
+        metavar=_metavar(field.annotation),
+        multiple=several,
+        callback=_joined if several else None,
     )
 
 
+def _joined(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """Return the values of a flag of a list, which may be given several times, as one of commas."""
+    return ",".join(given) if given else None
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """Return a type without the None that it may be."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)[0]
+    return annotation
+
+
 def _shown(default: object) -> str:
-    if isinstance(default, tuple):
+    if isinstance(default, tuple | dict):
         return ",".join(default) or "none"
     return "none" if default is None else str(default)
 
 
 def _metavar(annotation: Any) -> str:
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        annotation = typing.get_args(annotation)[0]
+    annotation = _unwrapped(annotation)
     if typing.get_origin(annotation) is typing.Literal:
         choices = "|".join(typing.get_args(annotation))
         return choices if len(choices) <= MAX_CHOICES else "NAME"

@@ -3,13 +3,14 @@
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 import msgspec
 
 from contract.errors import ExitCode, TraceOcrError
-from contract.job_status import JobStatus
+from contract.job_status import JobFilter, JobStatus
 from contract.settings import Settings
 from contract.states import State
 from contract.workspace import Workspace
@@ -23,19 +24,44 @@ WATCH_SECONDS = 1.0
 """Seconds between two checks of `watch`."""
 
 
+class Moment(click.ParamType):
+    """A time in ISO 8601, in UTC unless it says another zone; its value is in Unix seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the time; fails if it is none."""
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a time such as 2026-11-25 or 2026-11-25T22:00+01:00", param, ctx)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
 @options.command()
 @click.argument("job", required=False, metavar="[JOB|WORKSPACE]")
+@click.option("--tag", "tags", multiple=True, help="Only jobs with this tag; several: with all of them.")
+@click.option("--created-from", type=Moment(), help="Only jobs created then or later, as 2026-11-25T22:00Z.")
+@click.option("--created-before", type=Moment(), help="Only jobs created before; UTC, unless it has a zone.")
 @options.as_json
 @options.with_settings(*options.WATCHING)
-def status(settings: Settings, job: str | None, json_output: bool) -> ExitCode:
+def status(
+    settings: Settings,
+    job: str | None,
+    tags: tuple[str, ...],
+    created_from: float | None,
+    created_before: float | None,
+    json_output: bool,
+) -> ExitCode:
     """Show one job, or all jobs in Redis."""
     session, console = Session(settings), make_console()
     if job:
         found = _look(session, job)
         print_json(found) if json_output else render.print_job(console, found)
         return ExitCode.OK
+    wanted = JobFilter(tags=tags, created_from=created_from, created_before=created_before)
     known = (session.ledger.load(identity) for identity in session.ledger.jobs())
-    statuses = [status_of(progress) for progress in known if progress]
+    statuses = [found for progress in known if progress and wanted.accepts(found := status_of(progress))]
     print_json(statuses) if json_output else render.print_jobs(console, statuses)
     return ExitCode.OK
 

@@ -127,6 +127,10 @@ def print_job(console: Console, status: JobStatus) -> None:
     for run in status.running:
         seen = duration(time.time() - run.seen_at)
         console.print(Text(f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago"))
+    if status.tags:
+        console.print(Text(f"tags       {', '.join(status.tags)}"), soft_wrap=True)
+    for name, text in status.metadata.items():
+        console.print(Text(f"  {name}={text}"), soft_wrap=True)
     if status.actions:
         console.print(f"actions    {', '.join(status.actions)}", highlight=False)
     if status.error:

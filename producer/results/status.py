@@ -52,6 +52,8 @@ def status_of(progress: Progress) -> JobStatus:
         stage_seconds=progress.stage_seconds,
         recent_errors=progress.recent_errors,
         error=progress.error,
+        tags=progress.tags,
+        metadata=progress.metadata,
     )
     times: dict[str, Any] = {name: at for name, at in progress.timestamps.items() if name in TIMESTAMPS}
     return replace(status, **times)
@@ -119,6 +121,8 @@ def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
         stage_seconds=summary["stage_seconds"] if summary else {},
         recent_errors=_merged_errors(workspace) if merged else _newest_errors(outcomes),
         error=halt.message if halt else "",
+        tags=job.tags,
+        metadata=job.metadata,
     )
 
 

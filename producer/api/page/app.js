@@ -62,7 +62,7 @@ async function states() {
 }
 
 async function listView(place, signal) {
-  const state = { status: "", after: [] };
+  const state = { status: "", tag: "", after: [] };
   const filter = element(
     "select",
     { id: "status" },
@@ -71,12 +71,15 @@ async function listView(place, signal) {
   states()
     .then((all) => filter.append(...all.map((state) => element("option", { value: state }, state.replace("_", " ")))))
     .catch(tell);
+  const tag = element("input", { id: "tag", type: "search", maxlength: 64, autocomplete: "off" });
+  tag.addEventListener("change", () => turn(() => Object.assign(state, { tag: tag.value.trim(), after: [] })));
   const table = element("div", { class: "jobs" });
   const newer = element("button", { type: "button", onclick: () => turn(() => state.after.pop()) }, "Newer");
   const older = element("button", { type: "button", onclick: () => turn(() => state.after.push(state.last)) }, "Older");
   filter.addEventListener("change", () => turn(() => Object.assign(state, { status: filter.value, after: [] })));
   place.replaceChildren(
-    element("p", { class: "bar" }, element("label", { for: "status" }, "Status "), filter),
+    element("p", { class: "bar" }, element("label", { for: "status" }, "Status "), filter,
+      element("label", { for: "tag" }, " Tag "), tag),
     table,
     element("p", { class: "bar" }, newer, " ", older),
   );
@@ -84,6 +87,7 @@ async function listView(place, signal) {
   async function look() {
     const query = new URLSearchParams({ limit: PAGE });
     if (state.status) query.set("status", state.status);
+    if (state.tag) query.set("tag", state.tag);
     if (state.after.length) query.set("after", state.after[state.after.length - 1]);
     const page = await get(`/jobs?${query}`);
     if (signal.aborted) return;
@@ -110,7 +114,7 @@ function card(job) {
   return element(
     "a",
     { class: `card ${job.status}${stale ? " stale" : ""}`, href: `#/jobs/${encodeURIComponent(job.id)}` },
-    element("span", { class: "id" }, job.id),
+    element("span", { class: "id" }, job.id, ...job.tags.map((tag) => element("small", { class: "tag" }, ` ${tag}`))),
     element("span", { class: `status ${job.status}` }, stale ? "stalled" : job.status.replace("_", " ")),
     progress(job),
     element("span", {}, `${count(completed + failed)} of ${count(total)}${job.planning ? "+" : ""}`),

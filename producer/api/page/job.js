@@ -88,6 +88,8 @@ function head(job) {
       fact("Last update", moment(job.updated_at)),
       fact("Source", job.source),
       fact("Workspace", job.workspace),
+      job.tags.length ? fact("Tags", job.tags.join(", ")) : null,
+      Object.entries(job.metadata).flatMap(([name, text]) => fact(name, text)),
     ),
     job.error ? element("p", { class: "error", role: "alert" }, job.error) : null,
     element(

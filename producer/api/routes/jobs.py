@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Response
@@ -11,8 +12,8 @@ from pydantic import BaseModel
 
 from contract.broker.ledger import Ledger
 from contract.errors import JobStateError
-from contract.job import STANDARD_INPUT, Job, roots_of
-from contract.job_status import JOB_ID, JobStatus
+from contract.job import MAX_TAGS, STANDARD_INPUT, Job, Tag, roots_of
+from contract.job_status import JOB_ID, JobFilter, JobStatus
 from contract.kinds import KindName
 from contract.states import Action, State
 from contract.workspace import Workspace
@@ -120,13 +121,16 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         after: Annotated[str | None, Query(pattern=JOB_ID)] = None,
         status: State | None = None,
         kind: KindName | None = None,
+        tag: Annotated[tuple[Tag, ...], Query(max_length=MAX_TAGS)] = (),
+        created_from: datetime | None = None,
+        created_before: datetime | None = None,
     ) -> JobList:
-        """List jobs, newest first; `after` is the `last_id` of the previous listing."""
+        """List jobs, newest first; `after` is the `last_id` of the previous listing.
 
-        def accept(found: JobStatus) -> bool:
-            return (status is None or found.status == status) and (kind is None or found.kind == kind)
-
-        page: Page = jobs.page(limit, after, accept)
+        A job must have every `tag`. Times are ISO 8601, in UTC unless they say another zone, or Unix seconds.
+        """
+        wanted = JobFilter(status, kind, tag, _seconds(created_from), _seconds(created_before))
+        page: Page = jobs.page(limit, after, wanted)
         return JobList(data=page.data, has_more=page.has_more, last_id=page.last_id)
 
     @router.get("/{job_id}", dependencies=may_read)
@@ -146,6 +150,12 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         """Follow a job: send its status at every change, until it has ended."""
         async for status in _changes(jobs, job_id, services.stopping):
             yield ServerSentEvent(data=status, event="status")
+
+
+def _seconds(at: datetime | None) -> float | None:
+    if at is None:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 async def _changes(jobs: Jobs, job_id: str, stopping: threading.Event) -> AsyncIterator[JobStatus]:

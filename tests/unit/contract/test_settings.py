@@ -157,6 +157,18 @@ def test_allowed_roots_are_separated_by_commas_or_a_json_list(
         assert load_settings().allowed_roots == roots
 
 
+@pytest.mark.parametrize("value", ["ticket=OCR-12, by=a=b", '{"ticket": "OCR-12", "by": "a=b"}'])
+def test_metadata_is_pairs_or_a_json_object(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACE_OCR_METADATA", value)
+
+    assert load_settings().metadata == {"ticket": "OCR-12", "by": "a=b"}
+
+
+def test_metadata_without_a_value_is_refused() -> None:
+    with pytest.raises(SettingsError, match="KEY=VALUE"):
+        load_settings(metadata="ticket")
+
+
 def test_allowed_roots_are_a_list_in_the_settings_file(settings_file: Path) -> None:
     settings_file.write_text('allowed_roots = ["/a", "s3://bucket/b"]')
 
@@ -195,6 +207,7 @@ def test_a_child_process_sees_the_same_settings(monkeypatch: pytest.MonkeyPatch)
         redis_url="redis://user:hunter2@host/0",
         allowed_roots=("/with,comma", "s3://bucket/b"),
         recognition_model="parseq",
+        metadata={"ticket": "a,b"},
         s3_path_style=True,
         reconcile_seconds=0.5,
     )

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import redirect_stderr
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 
@@ -20,13 +21,13 @@ def test_submit_sends_what_was_given_leaves_the_rest_to_the_server_and_returns_t
     server = serve(httpx.Response(202, json=job_object()))
 
     with server.client() as client:
-        job = client.submit("/scans", Path("/out"), urgent=True, recognition_model="parseq")
+        job = client.submit("/scans", Path("/out"), urgent=True, tags=["night"], recognition_model="parseq")
 
     assert job.id == "night"
     assert str(server.requests[0].url) == f"{URL}/jobs"
     assert server.requests[0].headers["Authorization"] == f"Bearer {KEY}"
-    expected = {"source": "/scans", "output": "/out", "urgent": True, "recognition_model": "parseq"}
-    assert server.body() == expected
+    expected = {"source": "/scans", "output": "/out", "urgent": True, "tags": ["night"]}
+    assert server.body() == {**expected, "recognition_model": "parseq"}
 
 
 def test_submit_makes_one_idempotency_key_for_all_its_tries(serve: Serve) -> None:
@@ -104,6 +105,16 @@ def test_jobs_asks_for_page_after_page_also_past_an_empty_one(serve: Serve) -> N
     assert [request.url.params.get("after") for request in server.requests] == [None, "b", "x"]
     asked = {(request.url.params["status"], request.url.params["kind"]) for request in server.requests}
     assert asked == {("in_progress", "ocr")}
+
+
+def test_jobs_are_asked_for_by_tags_and_time(serve: Serve) -> None:
+    server = serve(httpx.Response(200, json={"data": []}))
+
+    list(server.client().jobs(tags=("night", "eu"), created_from=datetime(2026, 11, 25, tzinfo=UTC)))
+
+    asked = server.requests[0].url.params
+    assert asked.get_list("tag") == ["night", "eu"]
+    assert asked["created_from"] == "2026-11-25T00:00:00+00:00"
 
 
 def test_jobs_asks_for_no_page_that_nobody_wants(serve: Serve) -> None:

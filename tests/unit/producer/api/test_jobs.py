@@ -211,6 +211,38 @@ class TestLooking:
 
         assert [job["id"] for job in page["data"]] == ["job-1"]
 
+    def test_the_callers_words_are_shown_and_jobs_are_found_by_them(
+        self, client: TestClient, body: dict[str, Any], services: Services
+    ) -> None:
+        client.post("/jobs", json={**body, "tags": ["night", "eu"], "metadata": {"ticket": "OCR-12"}})
+        services.jobs.ledger.open("other", "/data/other", "recognition", "s", 9, ["night"])
+
+        def found(**query: object) -> list[str]:
+            return [job["id"] for job in client.get("/jobs", params=query).json()["data"]]  # type: ignore[arg-type]
+
+        job = client.get("/jobs/crops-1").json()
+        assert (job["tags"], job["metadata"]) == (["night", "eu"], {"ticket": "OCR-12"})
+        assert found(tag="night") == ["crops-1", "other"]
+        assert found(tag=["night", "eu"]) == ["crops-1"]
+        assert found(created_from="1970-01-01T00:01Z") == ["crops-1"]
+        assert found(created_before=9) == []
+        assert found(created_before="1970-01-01T01:00:10+01:00") == ["other"]
+
+    def test_a_later_submission_may_change_the_callers_words(
+        self, client: TestClient, body: dict[str, Any]
+    ) -> None:
+        client.post("/jobs", json={**body, "tags": ["first"]})
+
+        assert client.post("/jobs", json={**body, "tags": ["second"]}).json()["tags"] == ["second"]
+        assert client.post("/jobs", json=body).json()["tags"] == ["second"]
+
+    @pytest.mark.parametrize(
+        "words",
+        [{"tags": ["a b"]}, {"tags": ["a"] * 17}, {"metadata": {"a": "x" * 513}}, {"metadata": {"": ""}}],
+    )
+    def test_words_are_bounded(self, words: dict[str, Any], client: TestClient, body: dict[str, Any]) -> None:
+        assert client.post("/jobs", json={**body, **words}).status_code == 422
+
     @pytest.mark.parametrize("path", ["", "/results", "/errors", "/events", "/samples", "/images/0/0"])
     def test_an_unknown_job_is_not_found(self, path: str, client: TestClient) -> None:
         assert client.get(f"/jobs/none{path}").status_code == 404
