@@ -10,6 +10,8 @@ class ExitCode(IntEnum):
     ITEMS_FAILED = 1
     USAGE = 2
     FAILED = 3
+    QUALITY_LOW = 4
+    """Every item has its line, but a rule of `fail_if` is broken."""
     INTERRUPTED = 130
     """After Ctrl-C, as in shells: 128 plus SIGINT."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
+from contract.checks import Checks
 from contract.errors import JobError
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName
@@ -136,6 +137,7 @@ class Job(BaseModel):
     roots: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] | None = None
     tags: Tags = ()
     metadata: Metadata = {}
+    checks: Checks = Checks()
     plan: Plan | None = None
     retries: tuple[Retry, ...] = ()
 
@@ -179,6 +181,7 @@ class Job(BaseModel):
             "sample": self.source.sample,
             "chunk_size": self.chunk_size,
             "exports": self.exports,
+            "review": self.checks.model_dump(mode="json", exclude={"fail_if"}),
             **KINDS[self.kind].identity(self.parameters),
         }
 
@@ -186,6 +189,7 @@ class Job(BaseModel):
         """Return this job with another job's tuning, such as its batch sizes, and with its caller's words."""
         tuning = {name: getattr(other.parameters, name) for name in KINDS[self.kind].tuning}
         update = {name: value for name in RENEWED if (value := getattr(other, name))}
+        update["checks"] = other.checks if other.checks.fail_if else self.checks
         return self.model_copy(update={**update, "parameters": self.parameters.model_copy(update=tuning)})
 
     def to_json(self) -> bytes:

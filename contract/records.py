@@ -98,10 +98,19 @@ class Nudge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_NUDGED)]
 
 
-class _Outcome(msgspec.Struct):
+class Outcome(msgspec.Struct, gc=False):
+    """What every line of a part has: its item's id, and its failure if it is an error line."""
+
     id: str
     uri: str = ""
     error: Failure | None = None
+
+
+class CropOutcome(Outcome, gc=False):
+    """The same of a crop's line, with its text and its confidence in 0..1."""
+
+    value: str = ""
+    confidence: float | None = None
 
 
 M = TypeVar("M", ChunkMessage, Nudge)
@@ -153,4 +162,4 @@ def parse_message(payload: object, kind: type[M]) -> M:
 
 
 _ITEMS = msgspec.json.Decoder(Item)
-_OUTCOMES = msgspec.json.Decoder(_Outcome)
+_OUTCOMES = msgspec.json.Decoder(Outcome)

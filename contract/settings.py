@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from contract.checks import MAX_EXPRESSION, RuleText, ValidatorName
 from contract.errors import BrokerError, SettingsError, UnsupportedUriError, UsageError
 from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Export, Metadata, Sample, Tags
 from contract.kinds import KINDS, KindName, defaults
@@ -109,6 +110,26 @@ class Settings(BaseSettings, JobDefaults):
     tags: Tags = Field((), description="comma-separated words that jobs are filtered by")
     metadata: Metadata = Field(
         {}, description="comma-separated KEY=VALUE, or a JSON object: what is stored and shown with the job"
+    )
+    min_confidence: str | None = Field(
+        None,
+        description="write readings below it to review.jsonl too: 0 to 1, or a comparison's workspace, whose "
+        "threshold for the model is taken",
+    )
+    expect: str | None = Field(
+        None,
+        max_length=MAX_EXPRESSION,
+        description="regular expression (RE2) that whole readings match; others go to review.jsonl too",
+    )
+    validators: tuple[ValidatorName, ...] = Field(
+        (),
+        description="comma-separated kinds of values, of which each reading must be one: iban, gtin, vin, "
+        "iso6346, date; others go to review.jsonl too",
+    )
+    fail_if: tuple[RuleText, ...] = Field(
+        (),
+        description="comma-separated rules that make the quality low and the exit status 4: errors>5%, "
+        "review>10%, empty>100, confidence<0.8, drift",
     )
     s3_endpoint_url: str | None = Field(
         None, description="S3 endpoint, for S3-compatible storage such as MinIO"
@@ -247,6 +268,8 @@ class Settings(BaseSettings, JobDefaults):
         "api_allowed_hosts",
         "exports",
         "tags",
+        "validators",
+        "fail_if",
         mode="before",
     )
     @classmethod

@@ -41,7 +41,7 @@ FOLDERS = ("chunks", "parts", "statistics", "page_exports")
 """Folders with one file per chunk."""
 
 
-LINES = ("results.jsonl", "errors.jsonl")
+LINES = ("results.jsonl", "errors.jsonl", "review.jsonl")
 INDEXES = {name: name.removesuffix(".jsonl") + ".index.json" for name in LINES}
 """The merged files, and the index of each."""
 
@@ -93,6 +93,11 @@ class Workspace:
     def errors(self) -> str:
         """Every failed item, in source order."""
         return self.path("errors.jsonl")
+
+    @property
+    def review(self) -> str:
+        """The results in doubt, in source order; only if the job has checks."""
+        return self.path("review.jsonl")
 
     @property
     def summary(self) -> str:

@@ -1,7 +1,7 @@
 """What describes a kind of job; producer, API and worker derive everything else from it."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
@@ -71,6 +71,7 @@ class Kind:
         excerpt: returns the excerpt of a line that lists show
         tuning: parameters that change how fast lines are made but not their content; a job may continue
             with other values
+        reads: what a line says with a confidence: its own `value`, or each of its `words`; nothing by default
         words: returns a page's words with their boxes, in reading order; a crop has none
         page_exports: formats that workers prepare page by page
         aliases: other names of parameters over HTTP
@@ -87,15 +88,27 @@ class Kind:
     batch: str
     excerpt: Callable[[Any], Excerpt]
     tuning: frozenset[str]
+    reads: Literal["value", "words", "nothing"] = "nothing"
     words: Callable[[Any], Iterable[WordBox]] = _no_words
     page_exports: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     unanswered: frozenset[str] = frozenset({"id", "label"})
     view_note: Callable[[Any], str] = _no_note
 
+    def readings(self, line: Any) -> Iterator[Excerpt]:
+        """Yield each text of a line with its confidence: a crop's one, or a page's words."""
+        if self.reads == "value":
+            yield Excerpt(line.value, line.confidence)
+        elif self.reads == "words":
+            yield from (Excerpt(word.value, word.confidence) for word in self.words(line))
+
     def identity(self, parameters: Parameters) -> dict[str, Any]:
         """Return the parameters that decide the lines' content."""
         return parameters.model_dump(mode="json", exclude=set(self.tuning))
+
+
+CONFIDENCE_BINS = 20
+"""Bins of the histograms of confidence: each is 0.05 wide."""
 
 
 def json_value(text: str) -> Any:

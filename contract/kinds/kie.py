@@ -47,6 +47,7 @@ KIND = Kind(
     batch="detection_batch_size",
     tuning=TUNING,
     excerpt=lambda line: excerpt_of_words(words(line)),
+    reads="words",
     words=words,
     view_note=view_note,
 )

@@ -42,6 +42,7 @@ KIND = Kind(
     batch="detection_batch_size",
     tuning=kie.TUNING,
     excerpt=lambda line: excerpt_of_words(words(line)),
+    reads="words",
     words=words,
     page_exports=("txt", "hocr", "pdf"),
     view_note=kie.view_note,

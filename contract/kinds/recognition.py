@@ -58,6 +58,7 @@ KIND = Kind(
     chunk_size=1024,
     batch="recognition_batch_size",
     tuning=TUNING,
+    reads="value",
     excerpt=lambda line: Excerpt(line.value, line.confidence),
     aliases=MappingProxyType({"reco_arch": "recognition_model", "reco_bs": "recognition_batch_size"}),
     unanswered=frozenset({"id", "label", "note"}),

@@ -10,6 +10,7 @@ import msgspec
 import redis
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
+from contract.checks import MAX_EXPRESSION, MAX_RULES, RuleText, ValidatorName
 from contract.errors import IdTakenError, TraceOcrError, UsageError, WorkspaceConflictError
 from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Job, Metadata, Tags, new_job_id
 from contract.job_status import JOB_ID
@@ -25,6 +26,7 @@ from producer.api.jobs import Jobs
 from producer.api.security.keys import ApiKey
 from producer.planning.claim import Ids
 from producer.planning.submit import request_job, settle_job
+from producer.results.checking import checks_of
 from producer.results.evaluation.truth import check_truth
 from producer.results.sinks import Format, formats_of
 from producer.sources import identify_source
@@ -81,6 +83,23 @@ class JobRequest(GivenParameters):
     )
     seed: int | None = Field(None, ge=0, lt=2**32, description="of the random choice of a sample")
     exports: tuple[Format, ...] | None = Field(None, description="formats to write in addition to JSONL")
+    min_confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | Uri | None = Field(
+        None,
+        description="write readings below it to review.jsonl too: 0 to 1, or the workspace of a comparison, "
+        "whose threshold for the model is taken",
+    )
+    expect: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_EXPRESSION,
+        description="regular expression that whole readings match",
+    )
+    validators: Annotated[tuple[ValidatorName, ...], Field(max_length=MAX_RULES)] | None = Field(
+        None, description="kinds of values, of which each reading must be one"
+    )
+    fail_if: Annotated[tuple[RuleText, ...], Field(max_length=MAX_RULES)] | None = Field(
+        None, description="rules that make the quality low, such as errors>5%"
+    )
     tags: Tags | None = Field(None, description="words that jobs are filtered by")
     metadata: Metadata | None = Field(None, description="what is stored and shown with the job")
 
@@ -197,6 +216,11 @@ class Submission:
         parameters = self.settings.parameters_of(request.kind, given)
         check_models(parameters.wanted_models(), self.model_store)
         check_truth(parameters, self.jobs.storage, jobs.readable)
+        checks = request.model_dump(
+            include={"min_confidence", "expect", "validators", "fail_if"}, exclude_none=True
+        )
+        if "min_confidence" in checks:
+            checks["min_confidence"] = str(checks["min_confidence"])
         return Job(
             id=request.job_id or new_job_id(found.uri),
             kind=request.kind,
@@ -212,6 +236,9 @@ class Submission:
             planned_by="control",
             created_at=int(time.time()),
             roots=None if jobs.bounds is None else tuple(jobs.bounds),
+            checks=checks_of(
+                self.settings, request.kind, parameters, self.jobs.storage, checks, jobs.readable
+            ),
             tags=self.settings.tags if request.tags is None else request.tags,
             metadata=self.settings.metadata if request.metadata is None else request.metadata,
         )

@@ -8,7 +8,7 @@ from contract.settings import Settings
 from contract.storage import absolute
 from contract.workspace import Workspace, open_workspace
 from producer.cli import new_job, options, render
-from producer.cli.read import print_json
+from producer.cli.read import exit_code_of, print_json
 from producer.cli.run import run_to_end
 from producer.results.evaluation.files import HTML, Folder, load_report
 from producer.results.evaluation.report import Report
@@ -67,7 +67,7 @@ def compare(settings: Settings, source: str, output: str, job_id: str | None, js
     report = _judge([workspace], folder, session) if complete else load_report(folder)
     _print(report, workspace.root, json_output)
     summary = workspace.load_summary()
-    return ExitCode.ITEMS_FAILED if summary and summary["request_counts"]["failed"] else ExitCode.OK
+    return exit_code_of(summary, workspace.require_job()) if summary else ExitCode.OK
 
 
 def _judge(workspaces: list[Workspace], folder: Folder, session: Session) -> Report:

@@ -25,6 +25,7 @@ SECTIONS = {
         "watch": Place("producer.cli.read", "watch", "Show a job's progress until it ends."),
         "results": Place("producer.cli.read", "results", "Print a finished job's results."),
         "errors": Place("producer.cli.read", "errors", "Print a finished job's failed items."),
+        "review": Place("producer.cli.read", "review", "Print a finished job's readings in doubt."),
         "view": Place("producer.cli.view", "view", "Draw an item's page with its boxes and words."),
         "evaluate": Place("producer.cli.evaluate", "evaluate", "Compare finished workspaces."),
         "models": Place("producer.cli.models", "models", "List models and their weights, and check one."),
@@ -55,7 +56,8 @@ SECTIONS = {
 def cli() -> None:
     """Batch OCR: crops or pages in, JSONL out, through Redis, Celery workers and docTR.
 
-    Exit status: 0 every item read, 1 some items failed, 2 usage, 3 the job or the system failed.
+    Exit status: 0 every item read, 1 some items failed, 2 usage, 3 the job or the system failed,
+    4 a rule of --fail-if is broken.
     """
 
 

@@ -13,6 +13,7 @@ from contract.model_store import check_models
 from contract.workspace import Workspace, open_workspace
 from producer.planning.claim import Ids
 from producer.planning.submit import settle_job
+from producer.results.checking import checks_of
 from producer.results.evaluation.truth import check_truth
 from producer.results.sinks import formats_of
 from producer.session import Session
@@ -74,6 +75,7 @@ def described(
         created_at=int(time.time()),
         tags=settings.tags,
         metadata=settings.metadata,
+        checks=checks_of(settings, kind, parameters, session.storage),
     )
     return wanted, open_workspace(output, session.storage)
 

@@ -14,7 +14,7 @@ from contract.settings import Settings
 from contract.storage import absolute, join
 from producer.cli import dry_run, new_job, options
 from producer.cli.dry_run import DryRun, show_estimate
-from producer.cli.read import print_json, report, wait_for
+from producer.cli.read import exit_code_of, print_json, report, wait_for
 from producer.cli.run import quieted, read_here
 from producer.cli.terminal import echo
 from producer.nightly.dates import night_of
@@ -256,7 +256,7 @@ def _report(night: str, nights: Nights, *, json_output: bool) -> ExitCode:
             "summary": summary,
         }
     )
-    return ExitCode.ITEMS_FAILED if summary["request_counts"]["failed"] else ExitCode.OK
+    return exit_code_of(summary, workspace.require_job())
 
 
 def _words(counts: Counts) -> str:

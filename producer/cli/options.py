@@ -13,9 +13,11 @@ from pydantic.fields import FieldInfo
 from contract.kinds import job_parameters
 from contract.logs import configure_logging
 from contract.settings import Settings, load_settings, variable_of
+from producer.results.checking import check_suited
 from producer.results.sinks import check_formats
 
-JOB = (*job_parameters(), "exports", "chunk_size", "sample", "seed", "tags", "metadata")
+CHECKS = ("min_confidence", "expect", "validators", "fail_if")
+JOB = (*job_parameters(), "exports", "chunk_size", "sample", "seed", *CHECKS, "tags", "metadata")
 MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "preload")
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
 IMAGES = ("decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
@@ -125,6 +127,7 @@ def _check_kind(settings: Settings, kind: str, flags: dict[str, Any]) -> None:
     """Raise UsageError for a flag that does not apply to the kind of job; the environment may set any."""
     given = {name: value for name, value in flags.items() if value is not None}
     settings.parameters_of(kind, {name: given[name] for name in job_parameters() if name in given})
+    check_suited(given, kind)
     if "exports" in given:
         check_formats(settings.exports, kind)
 

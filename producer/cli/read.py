@@ -8,15 +8,18 @@ from typing import Any
 
 import click
 import msgspec
+from rich.console import Console
 
-from contract.errors import ExitCode, TraceOcrError
+from contract.errors import ExitCode, TraceOcrError, UsageError
+from contract.job import Job
 from contract.job_status import JobFilter, JobStatus
 from contract.settings import Settings
 from contract.states import State
-from contract.workspace import Workspace
+from contract.workspace import Workspace, open_workspace
 from producer.cli import options, render
 from producer.cli.render import make_console
 from producer.cli.terminal import copy_json_lines, echo_json
+from producer.results.judgement import quality_low
 from producer.results.status import find_status, find_workspace, first_lines, status_of
 from producer.session import Session
 
@@ -24,25 +27,28 @@ WATCH_SECONDS = 1.0
 """Seconds between two checks of `watch`."""
 
 
-class Moment(click.ParamType):
-    """A time in ISO 8601, in UTC unless it says another zone; its value is in Unix seconds."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the time; fails if it is none."""
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a time such as 2026-11-25 or 2026-11-25T22:00+01:00", param, ctx)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+def _moment(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Return a time in ISO 8601, in UTC unless it says another zone, in Unix seconds."""
+    if value is None:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not a time such as 2026-11-25 or 2026-11-25T22:00+01:00"
+        ) from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 @options.command()
 @click.argument("job", required=False, metavar="[JOB|WORKSPACE]")
 @click.option("--tag", "tags", multiple=True, help="Only jobs with this tag; several: with all of them.")
-@click.option("--created-from", type=Moment(), help="Only jobs created then or later, as 2026-11-25T22:00Z.")
-@click.option("--created-before", type=Moment(), help="Only jobs created before; UTC, unless it has a zone.")
+@click.option(
+    "--created-from", callback=_moment, help="Only jobs created then or later, as 2026-11-25T22:00Z."
+)
+@click.option(
+    "--created-before", callback=_moment, help="Only jobs created before; UTC, unless it has a zone."
+)
 @options.as_json
 @options.with_settings(*options.WATCHING)
 def status(
@@ -58,7 +64,7 @@ def status(
     if job:
         found = _look(session, job)
         print_json(found) if json_output else render.print_job(console, found)
-        return ExitCode.OK
+        return _quality(session, found, console if not json_output else None)
     wanted = JobFilter(tags=tags, created_from=created_from, created_before=created_before)
     known = (session.ledger.load(identity) for identity in session.ledger.jobs())
     statuses = [found for progress in known if progress and wanted.accepts(found := status_of(progress))]
@@ -101,6 +107,20 @@ def wait_for(session: Session, job: str) -> None:
         raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
 
 
+@options.command()
+@options.job_or_workspace
+@options.with_settings(*options.WATCHING)
+def review(settings: Settings, job: str) -> ExitCode:
+    """Print a finished job's readings in doubt, one JSON line per item, in source order."""
+
+    def which(workspace: Workspace) -> str:
+        if not workspace.require_job().checks.review:
+            raise UsageError(f"{job} has no min_confidence, expect or validators: nothing of it was reviewed")
+        return workspace.review
+
+    return _print_merged(settings, job, which)
+
+
 def report(workspace: Workspace, head: int, json_output: bool) -> ExitCode:
     """Print a completed job's summary and its first `head` results; return the exit status."""
     summary = workspace.load_summary()
@@ -111,7 +131,26 @@ def report(workspace: Workspace, head: int, json_output: bool) -> ExitCode:
         render.print_summary(make_console(), summary, workspace.root)
         for line in first_lines(workspace, workspace.results, head):
             echo_json(msgspec.json.encode(line))
-    return ExitCode.ITEMS_FAILED if summary["request_counts"]["failed"] else ExitCode.OK
+    return exit_code_of(summary, workspace.require_job())
+
+
+def exit_code_of(summary: dict[str, Any], job: Job) -> ExitCode:
+    """Return the exit status of a completed job; a rule on errors decides in place of any failed item."""
+    if summary.get("broken_rules"):
+        return ExitCode.QUALITY_LOW
+    tolerant = any(rule.measure == "errors" for rule in job.checks.rules)
+    failed = summary["request_counts"]["failed"] and not tolerant
+    return ExitCode.ITEMS_FAILED if failed else ExitCode.OK
+
+
+def _quality(session: Session, status: JobStatus, console: Console | None) -> ExitCode:
+    """Print why a completed job's quality is low, if it is and there is a console; return the exit status."""
+    if status.status is not State.COMPLETED:
+        return ExitCode.OK
+    summary = open_workspace(status.workspace, session.storage).load_summary() or {}
+    if console:
+        render.print_quality(console, quality_low(summary))
+    return ExitCode.QUALITY_LOW if summary.get("broken_rules") else ExitCode.OK
 
 
 def print_json(value: Any) -> None:

@@ -21,6 +21,7 @@ from contract.printable import in_texts, printable
 from producer.catalogue import CatalogueEntry
 from producer.results.evaluation.report import Report
 from producer.results.evaluation.table import COLUMNS
+from producer.results.judgement import quality_low
 
 SHOWN_DIGITS = 12
 """Hexadecimal digits of a checksum that tables show."""
@@ -154,11 +155,21 @@ def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> 
         table.add_row("reading", f"{duration(reading)}, {rate:,} items/s")
     stages = ", ".join(f"{name} {value:.1f}" for name, value in summary["stage_seconds"].items())
     table.add_row("stages, s", f"{stages}; batches {summary['batch_fill']:.0%} full")
+    if summary.get("review"):
+        why = ", ".join(f"{count:,} {reason}" for reason, count in summary["review"]["reasons"].items())
+        table.add_row("review", f"{summary['review']['items']:,} items{': ' if why else ''}{why}")
     for model in summary["models"]:
         name = model.get("name", model["architecture"])
         table.add_row("model", Text(f"{name} on {model['device']}, {model['source']}"))
     table.add_row("workspace", Text(workspace))
     console.print(table)
+    print_quality(console, quality_low(summary))
+
+
+def print_quality(console: Console, reasons: list[str]) -> None:
+    """Print why a job's quality is low; nothing if it is not."""
+    for reason in reasons:
+        console.print(Text(f"quality low: {printable(reason)}", style="red"), soft_wrap=True)
 
 
 def print_models(console: Console, entries: list[CatalogueEntry]) -> None:

@@ -9,7 +9,7 @@ from contract.settings import Settings
 from producer.cli import dry_run, new_job, options
 from producer.cli.dry_run import DryRun, show_estimate
 from producer.cli.new_job import settle
-from producer.cli.read import print_json
+from producer.cli.read import print_json, report, wait_for
 from producer.cli.terminal import echo
 from producer.planning.submit import submit_job
 from producer.session import Session
@@ -21,6 +21,7 @@ from producer.session import Session
 @new_job.kind
 @new_job.job_id
 @click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
+@click.option("--wait", is_flag=True, help="Wait until the job has ended; the exit status tells how.")
 @options.as_json
 @dry_run.options
 @options.with_settings(*options.JOB, "model_store", "max_document_bytes", *options.WATCHING)
@@ -31,6 +32,7 @@ def submit(
     kind: str,
     job_id: str | None,
     urgent: bool,
+    wait: bool,
     json_output: bool,
     dry_run: DryRun | None,
 ) -> ExitCode:
@@ -49,6 +51,9 @@ def submit(
         listing = session.listing(job, sys.stdin.buffer)
         job = submit_job(job, workspace, listing, session.ledger, session.dispatcher)
     assert job.plan is not None
+    if wait:
+        wait_for(session, workspace.root)
+        return report(workspace, 0, json_output)
     if json_output:
         print_json({"id": job.id, "workspace": workspace.root, **job.plan.model_dump()})
     else:

@@ -4,15 +4,18 @@ import contextlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from contract.errors import JobError
 from contract.job import Job, Plan
-from contract.records import ChunkStatistics, failure_of, identity_of
+from contract.records import ChunkStatistics, identity_of
 from contract.states import State
 from contract.workspace import Workspace, intact
+from producer.results.judgement import judged
+from producer.results.quality import Quality
 from producer.results.sinks import sinks_of
 from producer.results.sinks.base import Access, MergedLine, SinkContext
 from producer.results.totals import Totals
@@ -39,15 +42,18 @@ def merge(
     if job.plan is None:
         raise JobError(f"{workspace.root} is not fully planned: submit it again to continue")
     workspace.begin_merge(job.id)
-    totals = Totals()
+    totals, quality = Totals(), Quality(job.kind)
     context = SinkContext(job, workspace, totals, access)
     with contextlib.ExitStack() as stack:
         writes = [stack.enter_context(sink.open(context)) for sink in sinks_of(job)]
-        for merged in final_lines(job, job.plan, workspace, totals):
+        for merged in final_lines(job, job.plan, workspace, totals, quality):
             totals.count(merged.failure)
+            if merged.failure:
+                quality.failed(identity_of(merged.line), merged.failure.code)
             for write in writes:
                 write(merged)
     summary = _summary(job, job.plan, totals, now if now is not None else time.time())
+    summary |= judged(job, workspace, totals, quality, summary, access)
     workspace.store.replace(workspace.summary, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     workspace.store.replace(workspace.success, b"")
     return summary
@@ -62,15 +68,18 @@ def has_every_round(job: Job, workspace: Workspace) -> bool:
     return summary is None or summary.get("retries") in (None, len(job.retries))
 
 
-def final_lines(job: Job, plan: Plan, workspace: Workspace, totals: Totals) -> Iterator[MergedLine]:
+def final_lines(
+    job: Job, plan: Plan, workspace: Workspace, totals: Totals, quality: Quality
+) -> Iterator[MergedLine]:
     """Yield one line per planned item, in source order: the planned chunks' lines, replaced by each retry's.
 
     A retry holds the items that failed before it, in the same order, so its lines replace the failed lines
     one by one without a lookup.
     """
-    lines = _lines(workspace, 0, plan.chunks, plan.items, job.chunk_size, totals)
+    read = _Parts(workspace, job.chunk_size, totals, quality)
+    lines = read.lines(0, plan.chunks, plan.items)
     for retry in job.retries:
-        retried = _lines(workspace, retry.first_chunk, retry.chunks, retry.items, job.chunk_size, totals)
+        retried = read.lines(retry.first_chunk, retry.chunks, retry.items)
         lines = _overlaid(lines, retried)
     return lines
 
@@ -88,25 +97,31 @@ def _overlaid(lines: Iterator[MergedLine], retried: Iterator[MergedLine]) -> Ite
         raise JobError(f"a retry holds items that did not fail: {FIX}")
 
 
-def _lines(
-    workspace: Workspace, first: int, chunks: int, items: int, chunk_size: int, totals: Totals
-) -> Iterator[MergedLine]:
-    """Yield the lines of consecutive parts; check that each part holds one line per item."""
-    for index, (lines, statistics) in enumerate(_parts(workspace, first, chunks)):
-        expected = min(chunk_size, items - index * chunk_size)
-        if len(lines) != expected:
-            raise JobError(
-                f"{workspace.part(first + index)} holds {len(lines)} lines for {expected} items: "
-                "delete that part and submit the job again to read its chunk again"
-            )
-        if statistics:
-            totals.add(statistics)
-        yield from _judge(lines, first + index, workspace)
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of one merge; what they hold is added to the totals and to the quality."""
 
+    workspace: Workspace
+    chunk_size: int
+    totals: Totals
+    quality: Quality
 
-def _judge(lines: list[bytes], chunk: int, workspace: Workspace) -> list[MergedLine]:
-    with intact(workspace.part(chunk)):
-        return [MergedLine(line, failure_of(line), chunk) for line in lines]
+    def lines(self, first: int, chunks: int, items: int) -> Iterator[MergedLine]:
+        """Yield the lines of consecutive parts; check that each part holds one line per item."""
+        for index, (lines, statistics) in enumerate(_parts(self.workspace, first, chunks)):
+            uri = self.workspace.part(first + index)
+            expected = min(self.chunk_size, items - index * self.chunk_size)
+            if len(lines) != expected:
+                raise JobError(
+                    f"{uri} holds {len(lines)} lines for {expected} items: "
+                    "delete that part and submit the job again to read its chunk again"
+                )
+            if statistics:
+                self.totals.add(statistics)
+            with intact(uri):
+                failures = self.quality.add(lines)
+            for line, failure in zip(lines, failures, strict=True):
+                yield MergedLine(line, failure, first + index)
 
 
 def _parts(

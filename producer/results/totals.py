@@ -27,6 +27,8 @@ class Totals:
     fitting_batch_sizes: set[int] = field(default_factory=set)
     items_timed: int = 0
     times: list[tuple[float, float]] = field(default_factory=list)
+    reviewed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
 
     def count(self, failure: Failure | None) -> None:
         """Count one line."""

@@ -130,6 +130,7 @@ def _read_and_write(
     context.metrics.stages(job.kind, {"write": time.perf_counter() - writing})
     if written:
         context.metrics.items(job.kind, statistics.completed, statistics.failed)
+        context.metrics.readings(job.kind, lines)
 
 
 @contextlib.contextmanager

@@ -1,13 +1,23 @@
 """The metrics of one worker process, in a separate registry; reported as Prometheus text."""
 
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
+from operator import add
 from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from contract.kinds import KINDS
+from contract.kinds.base import CONFIDENCE_BINS, Kind
+from contract.lines import ErrorLine, Line
 
 if TYPE_CHECKING:
     from worker.monitoring.device import Device
@@ -61,6 +71,8 @@ class WorkerMetrics:
         self._retries = Counter(
             "trace_ocr_s3_retries", "Requests to S3 that were tried again.", ["operation"], registry=registry
         )
+        self._readings = _Readings()
+        registry.register(self._readings)
         self.loading = ""
         self.on_loading: Callable[[], None] = lambda: None
         """Called when loading of a model starts or ends."""
@@ -86,6 +98,10 @@ class WorkerMetrics:
         """Count items whose lines are durable, or answered."""
         self._items.labels(kind, "completed").inc(completed)
         self._items.labels(kind, "failed").inc(failed)
+
+    def readings(self, kind: str, lines: Iterable[Line]) -> None:
+        """Count how sure the readings of a job's results are."""
+        self._readings.add(KINDS[kind], lines)
 
     def stages(self, kind: str, seconds: Mapping[str, float]) -> None:
         """Add to the seconds of each stage."""
@@ -116,6 +132,59 @@ class WorkerMetrics:
     def exposition(self) -> str:
         """Return everything in Prometheus' text format."""
         return generate_latest(self._registry).decode()
+
+
+class _Readings(Collector):
+    """Histograms of confidence, added to a chunk at a time: prometheus_client's take a call per value."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        reading = [kind.name for kind in KINDS.values() if kind.reads != "nothing"]
+        self._bins = {kind: [0] * CONFIDENCE_BINS for kind in reading}
+        self._sums = dict.fromkeys(reading, 0.0)
+        self._characters = dict.fromkeys(reading, 0)
+        self._empty = dict.fromkeys(reading, 0)
+
+    def add(self, kind: Kind, lines: Iterable[Line]) -> None:
+        """Add the readings of some lines."""
+        if kind.name not in self._bins:
+            return
+        bins, total, characters, empty = [0] * CONFIDENCE_BINS, 0.0, 0, 0
+        for line in lines:
+            if isinstance(line, ErrorLine):
+                continue
+            length = 0
+            for value, confidence in kind.readings(line):
+                length += len(value)
+                if confidence is not None:
+                    total += confidence
+                    bins[min(max(int(confidence * CONFIDENCE_BINS), 0), CONFIDENCE_BINS - 1)] += 1
+            characters, empty = characters + length, empty + (not length)
+        with self._lock:
+            self._bins[kind.name] = list(map(add, self._bins[kind.name], bins))
+            self._sums[kind.name] += total
+            self._characters[kind.name] += characters
+            self._empty[kind.name] += empty
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        with self._lock:
+            histogram = HistogramMetricFamily(
+                "trace_ocr_confidence", "Confidence of crops' texts, and of pages' words.", labels=["kind"]
+            )
+            for kind, bins in self._bins.items():
+                bounds = [f"{(number + 1) / CONFIDENCE_BINS:g}" for number in range(CONFIDENCE_BINS - 1)]
+                counts = list(zip((*bounds, "+Inf"), accumulate(bins), strict=True))
+                histogram.add_metric([kind], counts, self._sums[kind])
+            yield histogram
+            for name, documentation, values in (
+                ("trace_ocr_characters", "Characters read.", self._characters),
+                ("trace_ocr_empty_items", "Crops and pages that were read without any text.", self._empty),
+            ):
+                counter = CounterMetricFamily(name, documentation, labels=["kind"])
+                for kind, value in values.items():
+                    counter.add_metric([kind], value)
+                yield counter
 
 
 class _DeviceCollector(Collector):

@@ -105,6 +105,7 @@ def jobs_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/jobs", tags=["jobs"], responses=refusals, route_class=GuardedRoute)
     _add_reading(router, services)
     _add_files(router, services)
+    _add_quality(router, services)
     _add_samples(router, services)
     _add_steering(router, services)
     return router
@@ -170,14 +171,42 @@ async def _changes(jobs: Jobs, job_id: str, stopping: threading.Event) -> AsyncI
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _add_files(router: APIRouter, services: Services) -> None:
-    may_read = [Depends(Requires("read", services.keyring))]
+def _merged_of(services: Services) -> Callable[..., Workspace]:
+    """Return a dependency that gives the workspace of a complete job."""
 
     def merged(job_id: JobId, jobs: Annotated[Jobs, _jobs_of(services, "read")]) -> Workspace:
         workspace = jobs.workspace(job_id)
         if not workspace.is_complete(job_id):
             raise HTTPException(409, f"job {job_id} is not complete: its lines are merged on completion")
         return workspace
+
+    return merged
+
+
+def _add_quality(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(Requires("read", services.keyring))]
+    merged = _merged_of(services)
+
+    @router.get("/{job_id}/review", dependencies=may_read, responses=STREAMED, response_class=Response)
+    def get_review(
+        workspace: Annotated[Workspace, Depends(merged)], asked: Annotated[Selection, Depends()]
+    ) -> Response:
+        """Stream a complete job's readings in doubt, in source order; 404 if it has no checks of readings."""
+        job = workspace.require_job()
+        if not job.checks.review:
+            raise HTTPException(404, f"job {job.id} has no min_confidence, expect or validators")
+        return lines_response(workspace, workspace.review, asked)
+
+    @router.get("/{job_id}/summary", dependencies=may_read)
+    def get_summary(workspace: Annotated[Workspace, Depends(merged)]) -> dict[str, Any]:
+        """Show a complete job's summary: counts, times, models, and the quality of its readings."""
+        return workspace.load_summary() or {}
+
+
+def _add_files(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(Requires("read", services.keyring))]
+
+    merged = _merged_of(services)
 
     @router.get("/{job_id}/results", dependencies=may_read, responses=STREAMED, response_class=Response)
     def get_results(

@@ -20,6 +20,7 @@ from producer.results.evaluation.report import Speed
 from producer.results.evaluation.speed import compared_speed, summary_speed
 from producer.results.evaluation.vocabularies import vocabulary_of
 from producer.results.merge import final_lines
+from producer.results.quality import Quality
 from producer.results.sinks.base import MergedLine
 from producer.results.totals import Totals
 
@@ -38,7 +39,7 @@ class FinishedJob:
     def lines(self) -> Iterator[MergedLine]:
         """Yield the line of each item, in source order."""
         assert self.job.plan is not None
-        return final_lines(self.job, self.job.plan, self.workspace, Totals())
+        return final_lines(self.job, self.job.plan, self.workspace, Totals(), Quality(self.job.kind))
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield id and file name of each item."""

@@ -13,13 +13,16 @@ JSONL = "jsonl"
 """The format that every job writes: `results.jsonl` and `errors.jsonl`."""
 
 SINKS: Registry[Sink] = Registry(
-    "producer.results.sinks", "SINK", (JSONL, "comparison", "txt", "hocr", "pdf")
+    "producer.results.sinks", "SINK", (JSONL, "comparison", "review", "txt", "hocr", "pdf")
 )
 
 OWN = {"compare": ("comparison",)}
 """Formats that every job of a kind writes besides JSONL."""
 
-FORMATS = tuple(name for name in SINKS if name != JSONL and name not in chain(*OWN.values()))
+REVIEW = "review"
+"""The format that every job with checks of its readings writes."""
+
+FORMATS = tuple(name for name in SINKS if name not in (JSONL, REVIEW, *chain(*OWN.values())))
 """Formats that a job may request with `exports`."""
 
 if TYPE_CHECKING:
@@ -41,14 +44,20 @@ def sinks_of(job: Job) -> list[Sink]:
             f"job {job.id} exports {', '.join(unknown)}, which this version does not know: it knows "
             f"{', '.join(FORMATS)}; use the version that it was submitted with"
         )
-    return [SINKS[name] for name in (JSONL, *OWN.get(job.kind, ()), *job.exports)]
+    return [SINKS[name] for name in (JSONL, *_own(job), *job.exports)]
+
+
+def _own(job: Job) -> tuple[str, ...]:
+    return (*OWN.get(job.kind, ()), *((REVIEW,) if job.checks.review else ()))
 
 
 def check_exports(job: Job) -> None:
     """Raise UsageError if a job requests an unknown format, or one that its parameters rule out."""
     check_formats(job.exports, job.kind)
-    for name in (*OWN.get(job.kind, ()), *job.exports):
+    for name in (*_own(job), *job.exports):
         SINKS[name].check(job)
+    if not job.checks.review and any(rule.measure == REVIEW for rule in job.checks.rules):
+        raise UsageError("fail_if: a rule on review needs min_confidence, expect or validators")
 
 
 def check_formats(exports: Iterable[str], kind: str) -> None:

@@ -304,6 +304,41 @@ class TestLooking:
         assert client.get("/health").json()["checks"]["redis"]["ok"] is False
 
 
+class TestQuality:
+    def test_readings_in_doubt_are_lines_like_any_other_and_the_summary_says_how_many(
+        self, client: TestClient, body: dict[str, Any], plan: Callable[[], None], services: Services
+    ) -> None:
+        client.post("/jobs", json={**body, "min_confidence": 1, "fail_if": ["review>0"]}).raise_for_status()
+        plan()
+        workspace = open_workspace(body["output"], services.storage)
+        read_crops(workspace, services.jobs.ledger)
+        merge(workspace.require_job(), workspace)
+
+        lines = client.get("/jobs/crops-1/review", params={"limit": 1}).text.splitlines()
+        summary = client.get("/jobs/crops-1/summary").json()
+
+        assert [json.loads(line)["reasons"] for line in lines] == [["confidence"]]
+        assert summary["review"]["items"] == 2
+        assert summary["broken_rules"] == ["review>0: 2 of 2, 100.00%"]
+
+    def test_a_job_without_checks_has_no_review(self, client: TestClient, complete: Workspace) -> None:
+        assert client.get("/jobs/crops-1/review").status_code == 404
+
+    @pytest.mark.parametrize(
+        "checks",
+        [
+            {"expect": "("},
+            {"min_confidence": "/etc"},
+            {"kind": "detection", "expect": "x"},
+            {"fail_if": ["x"]},
+        ],
+    )
+    def test_checks_that_cannot_be_used_are_refused(
+        self, checks: dict[str, Any], client: TestClient, body: dict[str, Any]
+    ) -> None:
+        assert client.post("/jobs", json={**body, **checks}).status_code in (400, 403, 422)
+
+
 class TestFiles:
     def test_lines_wait_for_the_merge(self, client: TestClient, body: dict[str, Any]) -> None:
         client.post("/jobs", json=body)

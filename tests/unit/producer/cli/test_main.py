@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from contract.architectures import MODEL_TASKS
+from contract.checks import Checks
 from contract.job import Job
 from contract.records import ChunkMessage
 from contract.workspace import Workspace
@@ -341,6 +342,69 @@ def test_watching_an_ended_job_exits_with_its_status(trace_ocr: Any, workspace: 
     assert outcome.json["request_counts"]["failed"] == 1
 
 
+@pytest.mark.parametrize(
+    ("checks", "code", "status"),
+    [
+        (Checks(fail_if=("errors>10%",)), 4, 4),
+        (Checks(fail_if=("errors>20%",)), 0, 0),
+        (Checks(fail_if=("confidence<0.1",)), 1, 0),
+        (Checks(min_confidence=0.6, fail_if=("review>99%",)), 4, 4),
+    ],
+)
+def test_a_broken_rule_is_exit_status_4_and_a_rule_on_errors_decides_about_failed_items(
+    checks: Checks, code: int, status: int, trace_ocr: Any, merged: Job, workspace: Workspace
+) -> None:
+    workspace.update_job(lambda job: job.model_copy(update={"checks": checks}))
+    merge(workspace.require_job(), workspace)
+
+    watched, looked_at = trace_ocr("watch", workspace.root), trace_ocr("status", workspace.root)
+
+    assert (watched.code, looked_at.code) == (code, status)
+    assert ("quality low: " in watched.out) == ("quality low: " in looked_at.out) == (code == 4)
+
+
+def test_readings_in_doubt_are_printed(trace_ocr: Any, merged: Job, workspace: Workspace) -> None:
+    refused = trace_ocr("review", workspace.root)
+    workspace.update_job(lambda job: job.model_copy(update={"checks": Checks(min_confidence=0.6)}))
+    merge(workspace.require_job(), workspace)
+
+    assert (refused.code, refused.out) == (2, "")
+    assert len(trace_ocr("review", workspace.root).out.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--min-confidence", "high"], "neither a number"),
+        (["--min-confidence", "7"], "a number in 0..1"),
+        (["--expect", "("], "no regular expression"),
+        (["--kind", "detection", "--min-confidence", "0.5"], "detection jobs cannot have it"),
+        (["--kind", "ocr", "--expect", "x"], "recognition jobs can"),
+        (["--fail-if", "errors"], "is no rule"),
+        (["--fail-if", "review>1%"], "needs min_confidence"),
+    ],
+)
+def test_checks_that_cannot_be_used_are_refused(
+    flags: list[str], said: str, trace_ocr: Any, crops: Crops, sent: Any
+) -> None:
+    outcome = trace_ocr("submit", str(crops("a.png")), "-o", "out", *flags)
+
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+def test_checks_of_the_environment_hold_for_jobs_that_can_have_them(
+    trace_ocr: Any, crops: Crops, sent: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRACE_OCR_MIN_CONFIDENCE", "0.5")
+
+    for kind in ("recognition", "detection"):
+        assert trace_ocr("submit", str(crops("a.png")), "-o", kind, "--kind", kind).code == 0
+
+    found = [json.loads((tmp_path / kind / "job.json").read_text()) for kind in ("recognition", "detection")]
+    assert [job["checks"].get("min_confidence") for job in found] == [0.5, None]
+
+
 @pytest.mark.usefixtures("planned")
 def test_watching_a_job_that_failed_exits_3_and_says_why(trace_ocr: Any, workspace: Workspace) -> None:
     workspace.halt("failed", "no weights")
@@ -448,3 +512,17 @@ def test_a_workspace_has_the_modes_of_the_umask_that_is_set(
     modes = {path: path.stat().st_mode & 0o777 for path in (Path("out"), *Path("out").rglob("*"))}
     assert Path("out/chunks/000000.jsonl") in modes
     assert set(modes.values()) == {folder, file}
+
+
+def test_status_shows_the_jobs_with_a_tag_and_of_a_time(trace_ocr: Any, crops: Crops, sent: Any) -> None:
+    folder = str(crops("a.png"))
+    for name in ("one", "two"):
+        trace_ocr("submit", folder, "-o", name, "--job-id", name, "--tags", f"all,{name}", "--tags", "more")
+
+    def found(*flags: str) -> set[str]:
+        return {job["id"] for job in trace_ocr("status", "--json", *flags).json}
+
+    assert found("--tag", "more", "--tag", "two") == {"two"}
+    assert found("--tag", "all", "--created-from", "2020-01-01") == {"one", "two"}
+    assert found("--created-before", "2020-01-01T00:00+01:00") == set()
+    assert trace_ocr("status", "--created-from", "yesterday").code == 2

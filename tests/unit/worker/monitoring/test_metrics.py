@@ -14,6 +14,7 @@ from contract.broker.ledger import Ledger
 from contract.broker.uploads import Ticket, Upload, Uploads
 from contract.errors import InterruptedChunkError, JobError, StorageUnavailableError, UnfitWorkerError
 from contract.job import Job
+from contract.lines import RecognitionLine
 from contract.records import ChunkMessage, Nudge
 from contract.workspace import Workspace
 from worker.app import tasks
@@ -121,6 +122,20 @@ class TestItems:
         assert samples_of(metrics, "trace_ocr_batch_places_total") == {("recognition",): 4.0}
         stages = {stage for _, stage in samples_of(metrics, "trace_ocr_stage_seconds_total")}
         assert {"fetch", "decode", "preprocess", "forward", "postprocess", "write"} <= stages
+
+    def test_readings_are_counted_by_their_confidence(self, metrics: WorkerMetrics) -> None:
+        read = [
+            RecognitionLine(name, name, "text", confidence) for name, confidence in (("a", 0.5), ("b", 1.0))
+        ]
+        metrics.readings("recognition", [*read, RecognitionLine("c", "c", "", 0.02)])
+        metrics.readings("detection", [])
+
+        buckets = samples_of(metrics, "trace_ocr_confidence_bucket")
+        assert buckets["recognition", "0.05"] == buckets["recognition", "0.5"] == 1
+        assert (buckets["recognition", "0.55"], buckets["recognition", "+Inf"]) == (2, 3)
+        assert samples_of(metrics, "trace_ocr_confidence_sum") == {("recognition",): 1.52}
+        assert samples_of(metrics, "trace_ocr_empty_items_total") == {("recognition",): 1}
+        assert samples_of(metrics, "trace_ocr_characters_total") == {("recognition",): 8}
 
     def test_items_whose_part_another_worker_wrote_first_are_not_counted(
         self,

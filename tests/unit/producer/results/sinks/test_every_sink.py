@@ -6,6 +6,7 @@ from typing import Any
 import pikepdf
 import pytest
 
+from contract.checks import Checks
 from contract.errors import ErrorCode, JobError
 from contract.job import Job, Plan, Source
 from contract.kinds import KINDS
@@ -28,7 +29,7 @@ from contract.lines import (
 from contract.records import Item
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
-from producer.results.sinks import FORMATS, OWN, SINKS, sinks_of
+from producer.results.sinks import FORMATS, JSONL, OWN, REVIEW, SINKS, sinks_of
 from producer.results.sinks.base import MergedLine, Sink, SinkContext
 
 ITEMS = [Item(f"b.pdf#page={page}", "/scans/b.pdf", page=page) for page in (1, 2)] + [
@@ -93,6 +94,7 @@ def job(name: str, kind: str) -> Job:
         kind=kind,
         parameters=KINDS[kind].parameters(),
         exports=(name,) if name in FORMATS else (),
+        checks=Checks(min_confidence=0.9 if name == REVIEW else None),
         source=Source(type="folder", uri="/scans"),
         chunk_size=3,
         created_at=1_000,
@@ -165,7 +167,7 @@ def test_a_job_without_results_gets_no_broken_file(
     if sink in [SINKS[own] for own in OWN.get(job.kind, ())]:
         assert b'"read": 0' in data
     else:
-        assert data == (encode_line(FAILED) if failed and not job.exports else b"")
+        assert data == (encode_line(FAILED) if failed and sink is SINKS[JSONL] else b"")
 
 
 def test_a_job_of_a_newer_version_is_refused_with_what_is_known(job: Job) -> None:
