@@ -222,7 +222,7 @@ class _Command:
         if not night.counts.to_read:
             complete_empty(job, workspace)
         elif self.here:
-            read_here(session.settings, job, workspace, "the same command")
+            read_here(session.settings, job, workspace)
         else:
             listing = session.listing(job, sys.stdin.buffer)
             submit_job(job, workspace, listing, session.ledger, session.dispatcher)

@@ -73,7 +73,7 @@ def run_to_end(settings: Settings, source: str, output: str, kind: str, job_id: 
     settings = quieted(settings)
     session = Session(settings)
     job, workspace = settle(session, source, output, kind, job_id, _ids(session, job_id), urgent=False)
-    read_here(settings, job, workspace, f"trace-ocr run {source} -o {output}")
+    read_here(settings, job, workspace)
     return workspace
 
 
@@ -86,7 +86,7 @@ def quieted(settings: Settings) -> Settings:
     return settings
 
 
-def read_here(settings: Settings, job: Job, workspace: Workspace, command: str) -> None:
+def read_here(settings: Settings, job: Job, workspace: Workspace) -> None:
     """Read a job on this machine unless it is complete, and show its progress; exit if the user stops it.
 
     Args:
@@ -104,9 +104,8 @@ def read_here(settings: Settings, job: Job, workspace: Workspace, command: str) 
             status = run_job(job, workspace, settings, environment, sys.stdin.buffer, show)
     except (KeyboardInterrupt, InterruptedRunError):
         kept = len(workspace.part_numbers())
-        echo(
-            f"stopped; {kept} finished chunks are kept in {workspace.root}. To continue: {command}", err=True
-        )
+        advice = "To continue, run the same command again"
+        echo(f"stopped; {kept} finished chunks are kept in {workspace.root}. {advice}", err=True)
         sys.exit(ExitCode.INTERRUPTED)
     if status.status is not State.COMPLETED:
         raise TraceOcrError(f"job {job.id} {status.status}: {status.error or 'see the log'}")
