@@ -15,6 +15,9 @@ HOLD_SECONDS = 60
 LIST = "LIST"
 """The method under which rules know a listing, whose key is the prefix that it asks for."""
 
+RANGE = "RANGE"
+"""The method under which rules know the reading of a range: planning looks at the beginning of page images."""
+
 Forward = Callable[[], tuple[int, list[tuple[str, str]], bytes]]
 """Sends the request on and returns S3's own answer: status, headers, body."""
 
@@ -112,6 +115,8 @@ class Exchange(BaseHTTPRequestHandler):
         """Return the method and the key that rules know the request by."""
         url = urlsplit(self.path)
         _, _, key = unquote(url.path).lstrip("/").partition("/")
+        if self.command == "GET" and "Range" in self.headers:
+            return RANGE, key
         if key or self.command != "GET":
             return self.command, key
         return LIST, parse_qs(url.query).get("prefix", [""])[0]

@@ -25,10 +25,15 @@ def errors_of(scene: S3Scene) -> dict[str, str]:
     return {line["id"]: line["error"]["code"] for line in lines}
 
 
-def fails_from_now_on(scene: S3Scene, fault: Fault) -> Fault:
-    """S3 answers this one request; whatever comes after it goes wrong, until the rules are lifted."""
+def fails_from_now_on(scene: S3Scene, fault: Fault, after: threading.Event | None = None) -> Fault:
+    """S3 answers this one request; whatever comes after it goes wrong, until the rules are lifted.
+
+    The request waits for the event.
+    """
 
     def answer_then_fail(exchange: Exchange, forward: Forward) -> None:
+        if after:
+            after.wait(120)
         exchange.answer(*forward())
         scene.s3.fail(fault)
 
@@ -106,9 +111,10 @@ def test_s3_fails_altogether_for_a_while(s3_scene: S3Scene, record: Record, faul
     scene = s3_scene
     scene.start_worker()
     control = scene.start_control()
-    in_mid_chunk = SOURCE + scene.expected[17]
-    scene.s3.fail(fails_from_now_on(scene, fault), "GET", in_mid_chunk, times=1)
+    in_mid_chunk, submitted = SOURCE + scene.expected[17], threading.Event()
+    scene.s3.fail(fails_from_now_on(scene, fault, submitted), "GET", in_mid_chunk, times=1)
     scene.submit()
+    submitted.set()
 
     control.wait_for("job_stuck")
     wait_until_no_chunk_is_running(scene)
