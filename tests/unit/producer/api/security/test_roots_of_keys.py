@@ -104,6 +104,28 @@ def test_neither_source_nor_output_may_lie_elsewhere(
     assert not (ours / "out").exists()
 
 
+def test_the_truth_of_a_comparison_may_not_lie_elsewhere(
+    bounded: TestClient, client: TestClient, ours: Path, tmp_path: Path
+) -> None:
+    # given right texts below the roots of all keys, but not below those of this one
+    (ours / "1.png").write_bytes(PIXEL)
+    (tmp_path / "labels.json").write_text('{"1.png": "one"}')
+    (ours / "link.json").symlink_to(tmp_path / "labels.json")
+    request = {"kind": "compare", "source": str(ours), "output": str(ours / "out")}
+
+    for place in (tmp_path / "labels.json", ours / "link.json", tmp_path / "none.json"):
+        refused = bounded.post("/jobs", json={**request, "truth": str(place)})
+        assert (refused.status_code, "allowed roots of the key" in refused.text) == (403, True), refused.text
+    for place in ("/etc/hostname", "/etc/none"):
+        refused = client.post("/jobs", json={**request, "truth": place})
+        assert (refused.status_code, "allowed roots" in refused.text) == (403, True), refused.text
+
+    # then nothing was written, and truth below the roots is accepted
+    assert not (ours / "out").exists()
+    (ours / "labels.json").write_text('{"1.png": "one"}')
+    assert bounded.post("/jobs", json={**request, "truth": str(ours / "labels.json")}).status_code == 202
+
+
 def test_no_item_elsewhere_is_read_or_shown(
     bounded: TestClient, body: dict[str, Any], ours: Path, plan: Callable[[], None], services: Services
 ) -> None:

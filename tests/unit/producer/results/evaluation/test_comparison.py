@@ -7,9 +7,19 @@ from typing import Any
 
 import pytest
 
+from contract.errors import ErrorCode
 from contract.job import Job, Plan, Source
 from contract.kinds.compare import CompareParameters
-from contract.lines import CompareLine, ModelReading, encode_line, encode_lines
+from contract.kinds.recognition import RecognitionParameters
+from contract.lines import (
+    CompareLine,
+    ErrorLine,
+    Failure,
+    ModelReading,
+    RecognitionLine,
+    encode_line,
+    encode_lines,
+)
 from contract.records import ChunkStatistics, Item
 from contract.settings import Settings
 from contract.storage import Storage
@@ -177,3 +187,49 @@ def test_finished_workspaces_are_evaluated_with_another_truth(merged: Any, tmp_p
     assert len({model.name for model in report.models}) == 6
     assert [model.accuracy and model.accuracy.exact.right for model in report.models] == [0, 1, 1] * 2
     assert report.crops.not_joined == 0
+
+
+def test_two_months_are_joined_by_id_whatever_their_order_and_form(merged: Any, tmp_path: Path) -> None:
+    # given last month's job of one model, and this month's comparison: of its crops one failed, one is new
+    last = finished_recognition(
+        tmp_path / "last",
+        [
+            RecognitionLine("b/3.png", "3.png", "five", 0.9),
+            ErrorLine("a/1.png", "/a/1.png", Failure(ErrorCode.TRUNCATED, "cut off"), 1),
+            RecognitionLine("a/2.png", "2.png", "two", 0.9),
+        ],
+    )
+    now = merged(LINES)
+    storage = Storage(Settings())
+    folder = Folder(str(tmp_path / "report"), storage.at(str(tmp_path)))
+
+    # when they are evaluated
+    report = evaluate([last, now], folder, storage, None, None, None, 0.9)
+
+    # then crops that both have read are compared, and the others are counted
+    assert [model.name for model in report.models] == [f"{ONE} (last)", f"{ONE} (job-1)", TWO, BOTH]
+    assert [model.accuracy and model.accuracy.exact.right for model in report.models] == [1, 0, 2, 2]
+    assert (report.crops.read, report.crops.failed, report.crops.not_joined) == (2, 1, 1)
+
+
+def finished_recognition(root: Path, lines: list[RecognitionLine | ErrorLine]) -> Workspace:
+    """Merge a recognition job with these lines; return its workspace."""
+    storage = Storage(Settings())
+    workspace = open_workspace(str(root), storage)
+    job = Job(
+        id=root.name,
+        parameters=RecognitionParameters(recognition_model=ONE),
+        source=Source(type="folder", uri=str(root)),
+        chunk_size=100,
+        created_at=1_000,
+        plan=Plan(chunks=1, items=len(lines)),
+    )
+    workspace.save_job(job)
+    items = [Item(one.id, str(root / one.id)) for one in lines]
+    workspace.store.replace(workspace.chunk(0), encode_lines(items))
+    workspace.store.replace(workspace.part(0), encode_lines(lines))
+    workspace.store.replace(
+        workspace.statistics(0), encode_line(ChunkStatistics(len(lines), 0, 1.0, {"forward": 1.0}, 1, 1.0))
+    )
+    merge(job, workspace)
+    return workspace

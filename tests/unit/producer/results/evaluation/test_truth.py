@@ -12,6 +12,7 @@ from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from producer.results.evaluation import truth as truth_module
 from producer.results.evaluation.truth import Truth, TruthEntry, check_by, folder_of, load_truth
+from tests.unit.conftest import MockBucket
 
 FILES = {
     "labels.json": '{"a/1.png": "one", "2.png": "zwei\\u0308"}',
@@ -181,6 +182,15 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: 
 def test_a_missing_file_is_refused(tmp_path: Path, storage: Storage) -> None:
     with pytest.raises(TruthError, match="cannot be read"):
         load_truth(str(tmp_path / "none.json"), None, storage)
+
+
+def test_a_file_on_s3_is_read(s3_bucket: MockBucket, storage: Storage) -> None:
+    for name, data in FILES.items():
+        uri = s3_bucket.put(f"truth/{name}", data.encode())
+
+        assert load_truth(uri, None, storage).find("2.png", "") == TruthEntry("zweï")
+    with pytest.raises(TruthError, match="cannot be read"):
+        load_truth(s3_bucket.uri("truth/none.json"), None, storage)
 
 
 def test_a_file_outside_the_roots_is_not_opened(tmp_path: Path, storage: Storage) -> None:
