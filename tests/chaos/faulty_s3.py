@@ -16,7 +16,7 @@ LIST = "LIST"
 """The method under which rules know a listing, whose key is the prefix that it asks for."""
 
 RANGE = "RANGE"
-"""The method under which rules know the reading of a range: planning looks at the beginning of page images."""
+"""The method under which rules know the reading of a range: planning reads the first bytes of page images."""
 
 Forward = Callable[[], tuple[int, list[tuple[str, str]], bytes]]
 """Sends the request on and returns S3's own answer: status, headers, body."""
