@@ -28,6 +28,7 @@ SECTIONS = {
         "review": Place("producer.cli.read", "review", "Print a finished job's readings in doubt."),
         "view": Place("producer.cli.view", "view", "Draw an item's page with its boxes and words."),
         "evaluate": Place("producer.cli.evaluate", "evaluate", "Compare finished workspaces."),
+        "doctor": Place("producer.cli.doctor", "doctor", "Check settings, Redis, storage, models, devices."),
         "models": Place("producer.cli.models", "models", "List models and their weights, and check one."),
     },
     "Steer": {

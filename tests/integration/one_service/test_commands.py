@@ -45,6 +45,17 @@ def test_a_job_from_bucket_to_bucket_gives_the_bytes_of_run_on_a_folder(
     assert service.bucket.read("commands/out/_SUCCESS") == b""
 
 
+def test_the_doctor_finds_a_running_system_sound(service: Service) -> None:
+    shown = service.run("doctor", "--json")
+    told = json.loads(shown.stdout)
+
+    assert shown.returncode == 0, shown.stdout
+    assert not [one for one in told["checks"] if one["verdict"] == "failed"]
+    checked = {one["check"] for one in told["checks"] if one["verdict"] == "ok"}
+    assert {"redis", "redis: memory policy", "clock", "processes: worker", "devices"} <= checked
+    assert any(check.startswith("storage: s3://") for check in checked)
+
+
 def test_a_paused_job_rests_until_it_is_resumed_although_redis_forgets_it(
     service: Service, forgetful: "redis.Redis"
 ) -> None:
