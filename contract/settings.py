@@ -93,6 +93,9 @@ class Settings(BaseSettings, JobDefaults):
     preload: tuple[KindName, ...] = Field(
         (), description="comma-separated kinds of jobs whose default models a worker loads when it starts"
     )
+    ready_folder: str | None = Field(
+        None, description="folder where each worker process touches a file while it serves, for health checks"
+    )
     chunk_size: int | None = Field(
         None,
         ge=1,

@@ -1,18 +1,25 @@
 """The images' health check: exit status 0 while this container's command works.
 
-An api must be ready, which includes Redis and storage; Flower must answer; a worker needs one live process
-that serves. Any other command is healthy while it runs. Usage: healthcheck.py [COMMAND]; the default is the
-command of the container's first process. Standard library only.
+An api must be ready, which includes Redis and storage; Flower must answer. Of a worker, one process must have
+touched its file in TRACE_OCR_READY_FOLDER, as it does from when it takes chunks on. Any other command is
+healthy while it runs. Usage: healthcheck.py [COMMAND]; the default is the command of the container's first
+process. Standard library only.
 """
 
 import os
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PROC = Path("/proc")
+
+READY_FOLDER = "TRACE_OCR_READY_FOLDER"
+
+FRESH_SECONDS = 60
+"""Age of a file from which on its process counts as stuck; it is touched every 5 seconds."""
 
 TIMEOUT_SECONDS = 10
 """Longest wait for an answer; a ready api takes some milliseconds."""
@@ -27,20 +34,18 @@ PAGES = {
 def main() -> int:
     """Print what is wrong, if anything, and return the exit status."""
     command = sys.argv[1] if len(sys.argv) > 1 else command_of(arguments_of(PROC / "1"))
-    problem = problem_of(command, os.environ, PROC)
+    problem = problem_of(command, os.environ)
     if problem:
         sys.stdout.write(f"{command}: {problem}\n")
     return 1 if problem else 0
 
 
-def problem_of(command: str, environment: Mapping[str, str], proc: Path) -> str:
+def problem_of(command: str, environment: Mapping[str, str]) -> str:
     """Return what is wrong with a command's container, '' if nothing."""
     if command in PAGES:
         variable, default, path = PAGES[command]
         return answer_of(f"http://127.0.0.1:{environment.get(variable) or default}{path}")
-    if command == "worker" and not any(is_serving(arguments_of(folder)) for folder in proc.glob("[0-9]*")):
-        return "no process serves"
-    return ""
+    return "" if command != "worker" or serves(Path(environment[READY_FOLDER])) else "no process serves"
 
 
 def command_of(arguments: Sequence[str]) -> str:
@@ -50,9 +55,13 @@ def command_of(arguments: Sequence[str]) -> str:
     return after[0] if after else ""
 
 
-def is_serving(arguments: Sequence[str]) -> bool:
-    """Return whether a process is a worker's; its launcher reads nothing."""
-    return list(arguments[1:4]) == ["-P", "-m", "worker"]
+def serves(folder: Path) -> bool:
+    """Return whether a process of a worker says that it serves."""
+    try:
+        newest = max((file.stat().st_mtime for file in folder.iterdir()), default=0.0)
+    except OSError:
+        return False
+    return time.time() - newest < FRESH_SECONDS
 
 
 def arguments_of(folder: Path) -> list[str]:

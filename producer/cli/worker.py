@@ -16,6 +16,7 @@ from producer.cli import options
     *options.DELIVERY,
     "chunk_share",
     "shutdown_grace_seconds",
+    "ready_folder",
 )
 def worker(settings: Settings) -> None:
     """Read chunks until stopped: one process per device, restarted if it dies."""

@@ -118,6 +118,7 @@ def running_service(redis_url: str, s3_url: str, root: Path) -> Iterator[Service
         "TRACE_OCR_MODEL_STORE": str(SAMPLES / "weights"),
         "TRACE_OCR_RECOGNITION_MODEL": "crnn_mobilenet_v3_small",
         "TRACE_OCR_DEVICES": "cpu",
+        "TRACE_OCR_READY_FOLDER": f"{root}-ready",
         "TRACE_OCR_LOG_FORMAT": "json",
         "TRACE_OCR_API_KEYS": ",".join(entry for _, entry in keys.values()),
     }

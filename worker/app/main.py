@@ -38,6 +38,7 @@ from worker.models.runtimes import RuntimeOptions
 from worker.models.weights import select_device
 from worker.monitoring.device import Device
 from worker.monitoring.metrics import WorkerMetrics
+from worker.monitoring.ready import ReadyFile
 from worker.monitoring.watchdog import Watchdog
 
 CHUNKS_IN_FLIGHT = 2
@@ -112,7 +113,8 @@ def serve(settings: Settings) -> None:
     use_transport(app, context.share, queue_names(settings.namespace)[0])
     register_tasks(app, context, client)
     device = context.metrics.device.label()
-    reporter = make_reporter(settings, "worker", name, device, lambda: _figures(context))
+    ready = ReadyFile(settings.ready_folder)
+    reporter = make_reporter(settings, "worker", name, device, lambda: _figures(context, ready))
     context.metrics.on_loading = reporter.wake
     _connect_signals(context, reporter)
     context.watchdog.start()
@@ -121,6 +123,7 @@ def serve(settings: Settings) -> None:
     try:
         _consume(app, settings, name)
     finally:
+        ready.remove()
         reporter.close()
         if context.unfit.is_set():
             # Not Celery's clean exit: the launcher must count this as a failure.
@@ -184,8 +187,9 @@ def _connect_signals(context: WorkerContext, reporter: Reporter) -> None:
     signals.worker_shutting_down.connect(start_grace, weak=False)
 
 
-def _figures(context: WorkerContext) -> dict[str, Any]:
-    """Return the fields of a report that change with time."""
+def _figures(context: WorkerContext, ready: ReadyFile) -> dict[str, Any]:
+    """Return the fields of a report that change with time; reports begin when the process serves."""
+    ready.touch()
     age, metrics = context.watchdog.progress_age(), context.metrics.exposition()
     loading = context.metrics.loading
     activity = f"loading {loading}" if loading else ""

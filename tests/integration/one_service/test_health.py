@@ -29,6 +29,14 @@ def test_workers_are_listed(http_client: httpx.Client) -> None:
     assert roles == {"worker", "control"}
 
 
+def test_a_worker_that_serves_touches_its_file(service: Service) -> None:
+    files = list(Path(service.environment["TRACE_OCR_READY_FOLDER"]).iterdir())
+
+    assert [Path(f"/proc/{file.name}/cmdline").read_bytes().split(b"\0")[1:4] for file in files] == [
+        [b"-P", b"-m", b"worker"]
+    ]
+
+
 @pytest.fixture(scope="module")
 def away(service: Service) -> str:
     """The URL of an API whose Redis is away, and that asks for no keys."""

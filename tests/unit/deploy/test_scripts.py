@@ -1,7 +1,9 @@
 """The scripts within the images: the health check, and the preparation of storage."""
 
 import importlib.util
+import os
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,6 +16,7 @@ from moto import mock_aws
 
 from producer.api.security.access import OPEN_PATHS
 from tests.unit.deploy.deployment import DEPLOY
+from worker.monitoring.ready import ReadyFile
 
 
 def load(name: str) -> ModuleType:
@@ -62,11 +65,9 @@ def running(proc: Path, *processes: list[str]) -> Path:
 @pytest.mark.parametrize(
     ("command", "variable"), [("api", "TRACE_OCR_API_PORT"), ("flower", "TRACE_OCR_FLOWER_PORT")]
 )
-def test_a_command_that_serves_is_well_while_it_answers(
-    command: str, variable: str, port: int, tmp_path: Path
-) -> None:
-    assert healthcheck.problem_of(command, {variable: str(port)}, tmp_path) == ""
-    assert "no answer" in healthcheck.problem_of(command, {variable: "1"}, tmp_path)
+def test_a_command_that_serves_is_well_while_it_answers(command: str, variable: str, port: int) -> None:
+    assert healthcheck.problem_of(command, {variable: str(port)}) == ""
+    assert "no answer" in healthcheck.problem_of(command, {variable: "1"})
 
 
 def test_an_api_that_is_not_ready_is_not_well_and_says_why(port: int) -> None:
@@ -77,17 +78,33 @@ def test_the_api_answers_the_check_without_a_key() -> None:
     assert healthcheck.PAGES["api"][2] in OPEN_PATHS
 
 
-def test_a_worker_is_well_while_a_process_of_its_serves(tmp_path: Path) -> None:
-    launcher = ["/opt/trace-ocr/bin/python", "-P", "-m", "worker.app.launcher"]
-    serving = ["/opt/trace-ocr/bin/python", "-P", "-m", "worker"]
+def test_a_worker_is_well_while_a_process_of_its_says_that_it_serves(tmp_path: Path) -> None:
+    environment = {"TRACE_OCR_READY_FOLDER": str(tmp_path / "ready")}
+    file = ReadyFile(environment["TRACE_OCR_READY_FOLDER"])
+    assert healthcheck.problem_of("worker", environment) == "no process serves"
 
-    assert healthcheck.problem_of("worker", {}, running(tmp_path / "both", launcher, serving)) == ""
-    assert healthcheck.problem_of("worker", {}, running(tmp_path / "one", launcher)) == "no process serves"
+    file.touch()
+    assert healthcheck.problem_of("worker", environment) == ""
+
+    long_ago = time.time() - 2 * healthcheck.FRESH_SECONDS
+    os.utime(tmp_path / "ready" / str(os.getpid()), (long_ago, long_ago))
+    assert healthcheck.problem_of("worker", environment) == "no process serves"
+
+    file.touch()
+    file.remove()
+    assert healthcheck.problem_of("worker", environment) == "no process serves"
+
+
+def test_a_ready_file_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    ReadyFile(str(tmp_path / "file")).touch()
+    ReadyFile(None).touch()
 
 
 @pytest.mark.parametrize("command", ["control", "submit", ""])
-def test_any_other_command_is_well_for_as_long_as_it_runs(command: str, tmp_path: Path) -> None:
-    assert healthcheck.problem_of(command, {}, tmp_path) == ""
+def test_any_other_command_is_well_for_as_long_as_it_runs(command: str) -> None:
+    assert healthcheck.problem_of(command, {}) == ""
 
 
 @pytest.mark.parametrize(
