@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def load_model(
         origin, sha256 = store.root, card.sha256
     else:
         model = _build(task, architecture)
-        path = _download(model.cfg["url"], architecture)
+        path = _download(model.cfg["url"], architecture, store)
         data = path.read_bytes()
         _load_state(model, data, str(path))
         origin, sha256 = str(model.cfg["url"]), hashlib.sha256(data).hexdigest()
@@ -99,19 +100,26 @@ def _load_state(model: Any, data: bytes, where: str) -> None:
         ) from error
 
 
-def _download(url: str, architecture: str) -> Path:
+def _download(url: str, architecture: str, store: ModelStore | None) -> Path:
     """Return docTR's pretrained file from its cache or its hub; a lock admits one process at a time."""
     folder = doctr_cache()
+    # After https, docTR tries http, where others on the network could replace the weights; but not if the
+    # scheme is spelt differently.
+    only_https = re.sub("^https:", "HTTPS:", url)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".trace-ocr.lock"):
-            return Path(download_from_url(url, cache_subdir="models"))
+            return Path(download_from_url(only_https, cache_subdir="models"))
     except (OSError, ValueError) as error:
+        files = f"{architecture}.pt and {architecture}.json"
+        advice = (
+            f"the model store {store.root} has no {files}: put them there"
+            if store
+            else f"no model store is set: set TRACE_OCR_MODEL_STORE to a folder or s3:// prefix with {files}"
+        )
         raise ModelUnavailableError(
-            f"no weights for {architecture}: docTR's could not be downloaded ({error}), and no model store "
-            f"has them. Either let this machine reach {url} once (or copy that file into {folder}), "
-            f"or set TRACE_OCR_MODEL_STORE to a folder or s3:// prefix with {architecture}.pt and "
-            f"{architecture}.json"
+            f"no weights for {architecture}: docTR's could not be downloaded ({error}), and {advice}, "
+            f"or let this machine reach {url} once, or copy that file into {folder}"
         ) from error
 
 
