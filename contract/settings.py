@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from contract.checks import MAX_EXPRESSION, RuleText, ValidatorName
+from contract.cores import available_cores
 from contract.errors import BrokerError, SettingsError, UnsupportedUriError, UsageError
 from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Export, Metadata, Sample, Tags
 from contract.kinds import KINDS, KindName, defaults
@@ -142,7 +143,7 @@ class Settings(BaseSettings, JobDefaults):
         False, description="address buckets by path; most S3-compatible storage needs it"
     )
     decode_threads: int = Field(
-        max(1, min(8, (os.cpu_count() or 1) // 2)),
+        max(1, min(8, available_cores() // 2)),
         ge=1,
         le=256,
         description="threads that decode images ahead of the device; threads that wait for an image help",

@@ -89,9 +89,6 @@ def quieted(settings: Settings) -> Settings:
 def read_here(settings: Settings, job: Job, workspace: Workspace) -> None:
     """Read a job on this machine unless it is complete, and show its progress; exit if the user stops it.
 
-    Args:
-        command: the command that continues it
-
     Raises:
         TraceOcrError: the job did not complete
     """

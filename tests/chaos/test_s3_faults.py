@@ -34,8 +34,10 @@ def fails_from_now_on(scene: S3Scene, fault: Fault, after: threading.Event | Non
     def answer_then_fail(exchange: Exchange, forward: Forward) -> None:
         if after:
             after.wait(120)
-        exchange.answer(*forward())
-        scene.s3.fail(fault)
+        try:
+            exchange.answer(*forward())
+        finally:
+            scene.s3.fail(fault)
 
     return answer_then_fail
 

@@ -17,6 +17,7 @@ from itertools import takewhile
 from typing import Any
 
 from contract.child_processes import die_with_parent, python_module
+from contract.cores import cores_of_quota
 from contract.errors import SettingsError, TraceOcrError, WorkerLostError
 from contract.telemetry import SWITCHES
 from worker.monitoring.exits import STALLED_STATUS
@@ -80,8 +81,11 @@ def devices_of(setting: str, environment: Mapping[str, str]) -> list[str]:
 def child_environment(device: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that pins a process to its device."""
     visible = "" if device == "cpu" else device
+    cores = cores_of_quota()
     return {
         **MALLOC,
+        # torch and ONNX Runtime would start a thread for each core of the machine.
+        **({"OMP_NUM_THREADS": str(cores)} if cores else {}),
         **SWITCHES,
         **environment,
         # CUDA's default order puts the fastest GPU first; this is the order of nvidia-smi and NVML.

@@ -37,4 +37,4 @@ def test_compose_starts_redis_without_a_password_where_none_is_set(tmp_path: Pat
 
     shell = ["sh", "-c", SCRIPTS["compose"].replace("/tmp/", f"{tmp_path}/")]
 
-    assert subprocess.check_output(shell, env=environment, text=True) == ""
+    assert subprocess.check_output(shell, env=environment, text=True) == "protected-mode no\n"
