@@ -27,6 +27,7 @@ from contract.workspace import Workspace, open_workspace
 from producer.control.reconcile import Reconciler
 from producer.planning.submit import Dispatcher
 from producer.results.merge import has_every_round, merge
+from producer.results.sinks import files_of, sweep_formats
 from producer.results.sinks.base import Access
 from producer.results.status import merged_outcome
 
@@ -152,8 +153,11 @@ class Control:
             self._finish(progress, State.CANCELLED)
         fresh = self.ledger.load(progress.job)
         if fresh and fresh.status is State.FINALIZING:
+            begun_before = workspace.was_merged(job.id)
             summary = merge(job, workspace, access=Access(self.storage, self.settings))
             swept = workspace.sweep()
+            if begun_before:
+                swept += sweep_formats(files_of(job, workspace), workspace)
             structlog.get_logger().info("job_completed", job=job.id, swept=swept, **summary["request_counts"])
             self._complete(job, workspace, progress)
 

@@ -1,6 +1,5 @@
 """`gc`: remove a cancelled job. Only files that the job wrote are deleted, each by its exact name."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from contract.broker.ledger import Ledger
@@ -9,7 +8,7 @@ from contract.job import Job
 from contract.states import Action
 from contract.workspace import Workspace
 from producer.control.steer import check_action
-from producer.results.sinks import sinks_of
+from producer.results.sinks import files_of, sweep_formats
 
 
 def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
@@ -73,11 +72,6 @@ def _remove_merged(job: Job, workspace: Workspace) -> int:
     """Remove what merges of the job wrote; the parts must exist: they name the documents with exports."""
     if not workspace.was_merged(job.id):
         return 0
-    removed, folders = 0, defaultdict[str, set[str]](set)
-    for uri in (uri for sink in sinks_of(job) for uri in sink.paths(job, workspace)):
-        removed += _remove(workspace, uri)
-        folder, _, name = uri.rpartition("/")
-        folders[folder].add(name)
-    removed += _remove(workspace, workspace.summary)
-    swept = (workspace.store.sweep(folder, names.__contains__) for folder, names in folders.items())
-    return removed + sum(swept)
+    files = files_of(job, workspace)
+    removed = sum(_remove(workspace, f"{folder}/{name}") for folder, names in files.items() for name in names)
+    return removed + _remove(workspace, workspace.summary) + sweep_formats(files, workspace)

@@ -1,12 +1,14 @@
 """Result formats of a finished job: one module per format."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from contract.errors import JobError, UsageError
 from contract.job import Job
 from contract.registry import Registry
+from contract.workspace import Workspace
 from producer.results.sinks.base import Sink
 
 JSONL = "jsonl"
@@ -49,6 +51,20 @@ def sinks_of(job: Job) -> list[Sink]:
 
 def _own(job: Job) -> tuple[str, ...]:
     return (*OWN.get(job.kind, ()), *((REVIEW,) if job.checks.review else ()))
+
+
+def files_of(job: Job, workspace: Workspace) -> dict[str, set[str]]:
+    """Return the names of the files of all formats of a job, by folder; the job's parts must exist."""
+    folders = defaultdict[str, set[str]](set)
+    for uri in chain.from_iterable(sink.paths(job, workspace) for sink in sinks_of(job)):
+        folder, _, name = uri.rpartition("/")
+        folders[folder].add(name)
+    return folders
+
+
+def sweep_formats(files: Mapping[str, set[str]], workspace: Workspace) -> int:
+    """Remove what killed merges left unfinished of the files that `files_of` returns; return how many."""
+    return sum(workspace.store.sweep(folder, names.__contains__) for folder, names in files.items())
 
 
 def check_exports(job: Job) -> None:

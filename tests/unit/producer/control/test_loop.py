@@ -2,7 +2,9 @@
 
 import shutil
 import threading
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import fakeredis
 import pytest
@@ -70,6 +72,32 @@ def test_a_job_whose_chunks_are_done_is_merged_and_completed(
     assert progress_of(read_to_the_end, ledger).status == "completed"
     assert workspace.store.exists(workspace.success)
     assert len(workspace.lines(workspace.results)) == 5
+
+
+@pytest.mark.parametrize("begun_before", [True, False])
+def test_what_a_killed_merge_left_of_any_format_is_swept(
+    begun_before: bool,
+    read_to_the_end: Job,
+    workspace: Workspace,
+    control: Control,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a format with files of its own, and a merge that was killed while it wrote one
+    report = Mock(paths=lambda job, workspace: iter([workspace.path("exports/report.html")]))
+    monkeypatch.setattr("producer.results.sinks.sinks_of", lambda job: [report])
+    exports = Path(workspace.root, "exports")
+    exports.mkdir()
+    for name in ("report.html", "foreign.html"):
+        (exports / f".{name}.4711-0badcafe.tmp").write_bytes(b"half")
+    if begun_before:
+        workspace.begin_merge(read_to_the_end.id)
+
+    control.look_at_all()
+
+    assert workspace.store.exists(workspace.success)
+    left = {path.name for path in exports.iterdir()}
+    ours = set() if begun_before else {".report.html.4711-0badcafe.tmp"}
+    assert left == {".foreign.html.4711-0badcafe.tmp", *ours}
 
 
 @pytest.mark.parametrize("key", ["", ":done"])
