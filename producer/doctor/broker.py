@@ -23,7 +23,7 @@ def check_broker(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
     """Yield what is wrong with the broker; the first failure to reach it ends the list."""
     started = time.perf_counter()
     try:
-        now = cast("tuple[int, int]", client.time())
+        now = client.time()
         milliseconds = (time.perf_counter() - started) * 1000
         yield good("redis", f"answered in {milliseconds:.1f} ms")
         yield _clock(now[0] + now[1] / 1e6)
