@@ -2,7 +2,7 @@
 
 Ids, names of files, error messages and texts that a model read may hold escape sequences, which clear a
 screen or fake a line, and bidirectional controls, which change the order of what follows. Everything that
-people read on a terminal goes through this module.
+people read on a terminal goes through this module; what is written as XML, as far as XML demands.
 """
 
 import re
@@ -15,6 +15,9 @@ bytes that are not UTF-8 and cannot be printed."""
 
 _CONTROLS_OF_LINES = re.compile(CONTROLS.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 """All but tabs and newlines."""
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that an XML 1.0 document must not contain, not even as references."""
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -29,6 +32,11 @@ def printable(text: str, *, lines: bool = False) -> str:
 def printable_json(text: str) -> str:
     r"""Return the same JSON with the control characters in its strings as \uXXXX."""
     return _CONTROLS_OF_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def for_xml(text: str) -> str:
+    """Return the text with U+FFFD for each character that XML does not allow."""
+    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def in_texts(change: Callable[[str], str], value: Any) -> Any:

@@ -109,7 +109,7 @@ class Settings(BaseSettings, JobDefaults):
     seed: int = Field(0, ge=0, lt=2**32, description="of the random choice of a sample")
     exports: tuple[Export, ...] = Field(
         (),
-        description="comma-separated formats written besides JSONL: txt, hocr, pdf (ocr jobs only)",
+        description="comma-separated formats besides JSONL: txt, hocr, pdf, alto, page (ocr jobs only)",
     )
     tags: Tags = Field((), description="comma-separated words that jobs are filtered by")
     metadata: Metadata = Field(

@@ -121,7 +121,7 @@ class Client:
 
         Args:
             kind: recognition, ocr, detection or kie; recognition by default
-            exports: of ocr jobs, what is written for each document: txt, hocr, pdf
+            exports: of ocr jobs, what is written for each document: txt, hocr, pdf, alto, page
             job_id: name of a new job, made by the server by default
             urgent: overtake jobs that are not
             chunk_size: items in a chunk, the server's default by default

@@ -74,6 +74,7 @@ class Kind:
         reads: what a line says with a confidence: its own `value`, or each of its `words`; nothing by default
         words: returns a page's words with their boxes, in reading order; a crop has none
         page_exports: formats that workers prepare page by page
+        line_exports: formats of pages that are made of their lines alone
         aliases: other names of parameters over HTTP
         unanswered: fields of a line that answers over HTTP leave out
         view_note: returns a note for viewers of a job with these parameters; empty if there is none
@@ -91,6 +92,7 @@ class Kind:
     reads: Literal["value", "words", "nothing"] = "nothing"
     words: Callable[[Any], Iterable[WordBox]] = _no_words
     page_exports: tuple[str, ...] = ()
+    line_exports: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     unanswered: frozenset[str] = frozenset({"id", "label"})
     view_note: Callable[[Any], str] = _no_note

@@ -45,5 +45,6 @@ KIND = Kind(
     reads="words",
     words=words,
     page_exports=("txt", "hocr", "pdf"),
+    line_exports=("alto", "page"),
     view_note=kie.view_note,
 )

@@ -5,7 +5,6 @@ since the part marks the chunk as done; the merge joins the pages of a document.
 """
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -24,14 +23,11 @@ from contract.errors import ErrorCode, ItemError, TraceOcrError
 from contract.job import Job
 from contract.lines import Estimate, Geometry, OcrLine, PageExport, encode_lines
 from contract.lines import Line as ItemLine
-from contract.printable import printable
+from contract.printable import for_xml, printable
 from contract.records import Item
 from contract.workspace import Workspace
 from worker.images.decode import DecodedImage
 from worker.pipeline.run import ChunkRun, Pipeline
-
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that an XML 1.0 document must not contain, not even as references."""
 
 JPEG_QUALITY = 85
 """JPEG quality of a page's image in its PDF: scans look the same at a tenth of the size."""
@@ -131,7 +127,7 @@ def hocr(page: Page, title: str) -> str:
             element.set("title", element.get("title", "").replace("ppageno 0", f"ppageno {page.page_idx}"))
         elif element.get("id"):
             element.set("id", f"page_{page.page_idx + 1}_{element.get('id')}")
-    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", ElementTree.tostring(root, encoding="unicode"))
+    return for_xml(ElementTree.tostring(root, encoding="unicode"))
 
 
 class SearchablePdf:

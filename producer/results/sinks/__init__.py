@@ -15,7 +15,9 @@ JSONL = "jsonl"
 """The format that every job writes: `results.jsonl` and `errors.jsonl`."""
 
 SINKS: Registry[Sink] = Registry(
-    "producer.results.sinks", "SINK", (JSONL, "comparison", "review", "txt", "hocr", "pdf")
+    "producer.results.sinks",
+    "SINK",
+    (JSONL, "comparison", "review", "txt", "hocr", "pdf", "alto", "page"),
 )
 
 OWN = {"compare": ("comparison",)}

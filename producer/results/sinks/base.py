@@ -8,13 +8,16 @@ from typing import Protocol
 
 import msgspec
 
+from contract.errors import JobError
 from contract.job import Job
 from contract.lines import Failure
 from contract.model_store import ModelStore
+from contract.records import Item, identity_of
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
+from producer.results.sinks.by_chunk import ByChunk
 from producer.results.sinks.page_exports import PageExports
 from producer.results.totals import Totals
 
@@ -65,6 +68,21 @@ class SinkContext:
     def pages(self) -> PageExports:
         """The workers' exports of each page, shared by the sinks that need them."""
         return PageExports(self.job, self.workspace)
+
+    def item(self, merged: MergedLine) -> Item:
+        """Return the item that a line is of; raises JobError if its chunk does not hold it."""
+        identity = identity_of(merged.line)
+        item = self._items.get(identity, merged.chunk)
+        if item is None:
+            raise JobError(
+                f"{self.workspace.chunk(merged.chunk)} lacks {identity!r}: it was replaced since; submit the "
+                "source into a new workspace"
+            )
+        return item
+
+    @cached_property
+    def _items(self) -> ByChunk[Item]:
+        return ByChunk(self.job, lambda chunk: {item.id: item for item in self.workspace.items(chunk)})
 
 
 class Sink(Protocol):

@@ -3,21 +3,21 @@
 import contextlib
 from collections.abc import Iterator
 
-from contract.lines import PageExport
-from contract.workspace import Workspace
-from producer.results.sinks.documents import AddPage, DocumentSink, check_straight
+from producer.results.sinks.base import SinkContext
+from producer.results.sinks.documents import AddPage, DocumentSink, check_straight, export_of
+from producer.results.sinks.page_exports import Exported
 
 BODY, END_OF_BODY = "<body>", "</body>"
 
 
 @contextlib.contextmanager
-def _open(uri: str, workspace: Workspace) -> Iterator[AddPage]:
-    with workspace.store.writer(uri) as target:
+def _open(uri: str, context: SinkContext) -> Iterator[AddPage[Exported]]:
+    with context.workspace.store.writer(uri) as target:
         end = ""
 
-        def add(page: PageExport, _chunk: int, _number: int) -> None:
+        def add(exported: Exported) -> None:
             nonlocal end
-            head, _, rest = page.hocr.partition(BODY)
+            head, _, rest = exported.page.hocr.partition(BODY)
             body, _, after = rest.rpartition(END_OF_BODY)
             if not end:
                 target.write((head + BODY).encode())
@@ -28,4 +28,4 @@ def _open(uri: str, workspace: Workspace) -> Iterator[AddPage]:
         target.write(end.encode())
 
 
-SINK = DocumentSink("hocr", _open, check_straight)
+SINK = DocumentSink("hocr", export_of, _open, check=check_straight)

@@ -10,26 +10,28 @@ from typing import IO, Any, cast
 import pikepdf
 
 from contract.errors import UsageError
-from contract.lines import PageExport
 from contract.storage import COPY_BYTES
 from contract.storage.opening import pinned
-from contract.workspace import Workspace
-from producer.results.sinks.documents import AddPage, DocumentSink, check_straight
+from producer.results.sinks.base import SinkContext
+from producer.results.sinks.documents import AddPage, DocumentSink, check_straight, export_of
+from producer.results.sinks.page_exports import Exported
 
 
 @contextlib.contextmanager
-def _open(uri: str, workspace: Workspace) -> Iterator[AddPage]:
+def _open(uri: str, context: SinkContext) -> Iterator[AddPage[Exported]]:
+    workspace = context.workspace
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trace-ocr-")))
         # Pages' bytes stay in the chunks' PDFs until the document is saved.
         sources: dict[int, pikepdf.Pdf] = {}
         document = stack.enter_context(pikepdf.new())
 
-        def add(_page: PageExport, chunk: int, number: int) -> None:
+        def add(exported: Exported) -> None:
+            chunk = exported.chunk
             if chunk not in sources:
                 local = stack.enter_context(workspace.store.local_copy(workspace.page_pdfs(chunk)))
                 sources[chunk] = stack.enter_context(pikepdf.open(stack.enter_context(pinned(local))))
-            document.pages.append(sources[chunk].pages[number])
+            document.pages.append(sources[chunk].pages[exported.number])
 
         yield add
         # The same pages give the same bytes, so that merging again is idempotent.
@@ -47,4 +49,4 @@ def _check(parameters: Any) -> None:
         )
 
 
-SINK = DocumentSink("pdf", _open, _check)
+SINK = DocumentSink("pdf", export_of, _open, check=_check)

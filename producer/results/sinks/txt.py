@@ -3,26 +3,26 @@
 import contextlib
 from collections.abc import Iterator
 
-from contract.lines import PageExport
-from contract.workspace import Workspace
-from producer.results.sinks.documents import AddPage, DocumentSink
+from producer.results.sinks.base import SinkContext
+from producer.results.sinks.documents import AddPage, DocumentSink, export_of
+from producer.results.sinks.page_exports import Exported
 
 PAGE_BREAK = "\n\n\n\n"
 """Separator between two pages' texts, as in docTR's `Document.render`."""
 
 
 @contextlib.contextmanager
-def _open(uri: str, workspace: Workspace) -> Iterator[AddPage]:
-    with workspace.store.writer(uri) as target:
+def _open(uri: str, context: SinkContext) -> Iterator[AddPage[Exported]]:
+    with context.workspace.store.writer(uri) as target:
         before = ""
 
-        def add(page: PageExport, _chunk: int, _number: int) -> None:
+        def add(exported: Exported) -> None:
             nonlocal before
-            target.write((before + page.text).encode())
+            target.write((before + exported.page.text).encode())
             before = PAGE_BREAK
 
         yield add
         target.write(b"\n")
 
 
-SINK = DocumentSink("txt", _open)
+SINK = DocumentSink("txt", export_of, _open)

@@ -10,10 +10,12 @@ from typing import Any
 import pypdfium2
 import pytest
 from doctr.io import Document
+from lxml import etree
 
 from contract.lines import encode_line
 from tests.integration.pages.doctrs import MODELS, sample_items
 from tests.integration.processes import TRACE_OCR, Bucket, Run, Start
+from tests.schemas import schema
 from tests.unit.documents import encrypted_pdf, pdf, tiff
 from tools.recall import recall_of
 from worker.kinds.page_lines import ocr_line
@@ -60,7 +62,7 @@ def words_of_page(page: Any) -> list[dict[str, Any]]:
 def done(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """The sample pages read once, with exports, in chunks so small that a document lies in two."""
     out = tmp_path_factory.mktemp("sample") / "out"
-    options = (*OCR, "-o", str(out), "--chunk-size", "2", "--exports", "txt,hocr,pdf", "--json")
+    options = (*OCR, "-o", str(out), "--chunk-size", "2", "--exports", "txt,hocr,pdf,alto,page", "--json")
     models = ("--model-store", str(samples / "weights"), "--recognition-model", MODELS["recognition_model"])
     run = subprocess.run(
         [*TRACE_OCR, "run", str(samples / "pages"), *options, *models, "--devices", "cpu"],
@@ -99,8 +101,10 @@ class TestSamplePages:
     def test_each_document_has_doctrs_text_and_hocr(self, done: Done, doctrs: dict[str, Any]) -> None:
         exports = done.out / "exports"
 
+        suffixes = ("txt", "hocr", "pdf", "alto.xml")
         assert sorted(path.name for path in exports.iterdir()) == sorted(
-            f"{name}.{kind}" for name in DOCUMENTS for kind in ("txt", "hocr", "pdf")
+            [f"{name}.{suffix}" for name in DOCUMENTS for suffix in suffixes]
+            + [f"{identity}.page.xml" for identity in doctrs]
         )
         for name in DOCUMENTS:
             pages = pages_of(name, doctrs)
@@ -110,6 +114,21 @@ class TestSamplePages:
             assert without_numbers(hocr) == [page for xml in theirs for page in without_numbers(xml)]
             ids = re.findall(r' id="([^"]*)"', hocr)
             assert len(ids) == len(set(ids))
+
+    def test_each_document_is_valid_alto_and_each_page_valid_page_xml_with_doctrs_words(
+        self, done: Done, doctrs: dict[str, Any]
+    ) -> None:
+        alto, page_xml = schema("alto-4-2.xsd"), schema("page-2019-07-15.xsd")
+        for name in DOCUMENTS:
+            root = etree.parse(done.out / f"exports/{name}.alto.xml")
+            alto.assertValid(root)
+            words = [word["value"] for page in pages_of(name, doctrs) for word in words_of_page(page)]
+            assert root.xpath("//*[local-name()='String']/@CONTENT") == words
+        for identity, page in doctrs.items():
+            root = etree.parse(done.out / f"exports/{identity}.page.xml")
+            page_xml.assertValid(root)
+            read = root.xpath("//*[local-name()='Word']/*/*[local-name()='Unicode']/text()")
+            assert read == [word["value"] for word in words_of_page(page)]
 
     def test_each_document_can_be_searched_on_sheets_of_its_size(
         self, done: Done, doctrs: dict[str, Any]
