@@ -38,6 +38,12 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where tests write the pictures of the docs: into `docs` itself if DOCS_PICTURES names it."""
+    return Path(os.environ.get("DOCS_PICTURES", tmp_path))
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[str]:
     """The URL of a real Redis-compatible server."""

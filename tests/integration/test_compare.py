@@ -48,7 +48,7 @@ def test_every_labelled_crop_is_judged_for_every_model(workspace: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_is_read_and_filtered_on_a_phone_with_the_keyboard(
-    scheme: str, workspace: Path, browser: Browser, tmp_path: Path
+    scheme: str, workspace: Path, browser: Browser
 ) -> None:
     # given a phone that is offline
     page = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
@@ -71,5 +71,19 @@ def test_the_report_is_read_and_filtered_on_a_phone_with_the_keyboard(
     assert [url for url in loaded if not url.startswith("data:")] == [page.url]
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     expect(page.locator(".crops > li:not([hidden]) img").first).to_be_visible()
-    page.screenshot(path=tmp_path / "compare.png")
+    page.close()
+
+
+def test_the_report_fits_a_small_screen_and_is_the_picture_of_the_docs(
+    workspace: Path, browser: Browser, pictures: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+
+    page.goto(f"file://{workspace / 'compare.html'}")
+
+    tables = page.locator(".wide")
+    assert tables.count() >= 4
+    for table in tables.all():
+        assert table.evaluate("table => table.scrollWidth <= table.clientWidth"), table.inner_text()
+    page.screenshot(path=pictures / "compare.png")
     page.close()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
@@ -20,6 +20,7 @@ from contract.workspace import Workspace
 from producer.api.dry_run import estimate_of
 from producer.api.jobs import Jobs, Page
 from producer.api.lines import Selection, lines_response
+from producer.api.negotiation import preferred
 from producer.api.routes.problems import problems
 from producer.api.security.access import GuardedRoute, Requires
 from producer.api.security.keys import ApiKey, Scope
@@ -28,7 +29,7 @@ from producer.api.submission import JobRequest
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
 from producer.planning.estimate import Estimate
 from producer.planning.submit import request_job
-from producer.results.evaluation.files import HTML, JSON, MAX_REPORT_BYTES
+from producer.results.evaluation.files import CSV, HTML, JSON, MAX_REPORT_BYTES
 from producer.results.samples import IMAGE_TYPES, image_of, item_of, samples
 
 LOOK_SECONDS = 1.0
@@ -48,12 +49,15 @@ IMAGES: dict[int | str, dict[str, Any]] = {
 }
 """Media types of file answers, for the API's documentation."""
 
-REPORT_FILES = {"html": (HTML, "text/html"), "json": (JSON, "application/json")}
-"""A report's file and media type by `format`."""
+REPORT_FILES = {"text/html": HTML, "application/json": JSON, "text/csv": CSV}
+"""A report's files by media type, the usual one first."""
+
+REPORT_FORMATS = {"html": "text/html", "json": "application/json", "csv": "text/csv"}
+"""Media types by `format`."""
 
 REPORT: dict[int | str, dict[str, Any]] = {
-    200: {"content": {media_type: {} for _, media_type in REPORT_FILES.values()}},
-    **problems(413),
+    200: {"content": {media_type: {} for media_type in REPORT_FILES}},
+    **problems(406, 413),
 }
 
 REPORT_POLICY = (
@@ -224,19 +228,27 @@ def _add_files(router: APIRouter, services: Services) -> None:
 
     @router.get("/{job_id}/report", dependencies=may_read, responses=REPORT, response_class=Response)
     def get_report(
+        request: Request,
         workspace: Annotated[Workspace, Depends(merged)],
         jobs: Annotated[Jobs, _jobs_of(services, "read")],
-        report_format: Annotated[Literal["html", "json"], Query(alias="format")] = "html",
+        report_format: Annotated[Literal["html", "json", "csv"] | None, Query(alias="format")] = None,
     ) -> Response:
-        """Show the report of a complete compare job, as a page or as JSON."""
+        """Show the report of a complete compare job: as a page, all figures as JSON, or the models as CSV.
+
+        `format` says which; without it, the request's `Accept` header does.
+        """
         job = workspace.require_job()
         if job.kind != "compare":
             raise HTTPException(404, f"job {job.id} is of kind {job.kind}: only compare jobs have a report")
-        if report_format == "html" and jobs.bounds is not None and not job.source.confined:
+        accepted = preferred(request.headers.getlist("accept"), tuple(REPORT_FILES))
+        media_type = REPORT_FORMATS[report_format] if report_format else accepted
+        if media_type is None:
+            raise HTTPException(406, f"a report is {', '.join(REPORT_FILES)}: accept one of them")
+        if media_type == "text/html" and jobs.bounds is not None and not job.source.confined:
             raise HTTPException(403, "its pictures may be outside the key's roots: use format=json")
-        name, media_type = REPORT_FILES[report_format]
-        data = workspace.store.read(workspace.path(name), MAX_REPORT_BYTES)
-        return Response(data, media_type=media_type, headers={"content-security-policy": REPORT_POLICY})
+        data = workspace.store.read(workspace.path(REPORT_FILES[media_type]), MAX_REPORT_BYTES)
+        headers = {"content-security-policy": REPORT_POLICY, "vary": "accept"}
+        return Response(data, media_type=media_type, headers=headers)
 
 
 def _add_samples(router: APIRouter, services: Services) -> None:

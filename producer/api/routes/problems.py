@@ -9,6 +9,7 @@ REASONS = {
     401: "No valid key",
     403: "The key lacks the scope, or the path is outside the allowed roots",
     404: "Not found",
+    406: "In none of the accepted media types",
     409: "Not in this state of the job or its workspace",
     413: "Too large: the files of an upload may have TRACE_OCR_API_MAX_BYTES, every other body 64 KiB",
     415: "In a format that browsers do not show",

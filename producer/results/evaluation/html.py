@@ -59,7 +59,7 @@ def compare_html(report: Report, examples: Sequence[Example], pictures: Sequence
         "compare.html",
         report=report,
         policy=_policy(style, script),
-        columns=[column for column in COLUMNS if _is_shown(column, models)],
+        tables=_tables(models),
         best={column.name: best_of(column, models) for column in COLUMNS},
         plots=plots_of(models),
         breakdowns=_breakdowns(report),
@@ -67,6 +67,20 @@ def compare_html(report: Report, examples: Sequence[Example], pictures: Sequence
         crops=[_shown(example, picture) for example, picture in zip(examples, pictures, strict=True)],
         kinds=KINDS,
     )
+
+
+def _tables(models: Sequence[ModelReport]) -> list[tuple[str, list[Column]]]:
+    """Return (label, its columns) of the tables of models: one with all would not fit a laptop's screen."""
+    names = [column.name for column in COLUMNS]
+    split = names.index("threshold")
+    shown = {
+        label: [column for column in columns if _is_shown(column, models)]
+        for label, columns in (
+            ("Accuracy", COLUMNS[:split]),
+            ("Thresholds and speed", COLUMNS[split:]),
+        )
+    }
+    return [(label, columns) for label, columns in shown.items() if columns]
 
 
 def _is_shown(column: Column, models: Sequence[ModelReport]) -> bool:

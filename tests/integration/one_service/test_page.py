@@ -78,6 +78,28 @@ def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
     assert samples.first.locator(".value").inner_text()
 
 
+def test_a_comparison_is_downloaded_from_its_page(page: Page, service: Service, tmp_path: Path) -> None:
+    # given a comparison that is complete
+    with service.client() as client:
+        source, out = str(service.crops(4)), str(service.folder())
+        models = ["crnn_mobilenet_v3_small", "mobilenet-2025"]
+        job = client.submit(source, out, kind="compare", models=models)
+        job.wait(timeout=PATIENCE / 1_000)
+    open_with_key(page, service, f"/#/jobs/{job.id}")
+
+    # when its report is downloaded
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download report").click()
+
+    # then it is a page of its own, with both models
+    assert started.value.suggested_filename == f"{job.id}-report.html"
+    started.value.save_as(tmp_path / "report.html")
+    page.goto(f"file://{tmp_path / 'report.html'}")
+    expect(page.get_by_role("region", name="Thresholds and speed").get_by_role("row")).to_have_count(3)
+    for model in models:
+        expect(page.get_by_role("rowheader", name=model, exact=True).first).to_be_visible()
+
+
 def test_the_results_are_downloaded(page: Page, service: Service, source: Path) -> None:
     with service.client() as client:
         job = client.submit(str(source), str(service.folder()), job_id="page-2")

@@ -348,21 +348,46 @@ class TestFiles:
     def test_only_compare_jobs_have_a_report(self, client: TestClient, complete: Workspace) -> None:
         assert client.get("/jobs/crops-1/report").status_code == 404
 
-    @pytest.mark.parametrize(("query", "start"), [("", "<!doctype html>"), ("?format=json", "{")])
-    def test_a_report_is_sandboxed(
-        self, query: str, start: str, client: TestClient, complete: Workspace
-    ) -> None:
-        # given a compare job with its report
+    @pytest.fixture
+    def compared(self, complete: Workspace) -> None:
+        """Given a compare job with its report."""
         job = complete.require_job()
         models = CompareParameters()
         complete.save_job(job.model_copy(update={"kind": "compare", "parameters": models}))
-        complete.store.replace(complete.path("compare.html"), b"<!doctype html>")
-        complete.store.replace(complete.path("compare.json"), b"{}")
+        for name, text in (("html", "<!doctype html>"), ("json", "{}"), ("csv", "model,exact")):
+            complete.store.replace(complete.path(f"compare.{name}"), text.encode())
 
-        answer = client.get(f"/jobs/crops-1/report{query}")
+    @pytest.mark.parametrize(
+        ("query", "accept", "start"),
+        [
+            ("", "*/*", "<!doctype html>"),
+            ("", "text/html,application/xhtml+xml,*/*;q=0.8", "<!doctype html>"),
+            ("", "application/json", "{"),
+            ("", "text/html;q=0.2, text/csv;q=0.5", "model,"),
+            ("", "text/*, text/html;q=0", "model,"),
+            ("?format=json", "text/html", "{"),
+            ("?format=csv", "image/png", "model,"),
+        ],
+    )
+    def test_a_report_has_the_form_that_is_asked_for_and_is_sandboxed(
+        self, query: str, accept: str, start: str, client: TestClient, compared: None
+    ) -> None:
+        path, headers = f"/jobs/crops-1/report{query}", {"accept": accept}
+
+        answer, head = client.get(path, headers=headers), client.head(path, headers=headers)
 
         assert answer.text.startswith(start)
         assert "sandbox allow-scripts; default-src 'none'" in answer.headers["content-security-policy"]
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == answer.headers["content-type"]
+
+    def test_a_form_that_no_report_has_is_refused_with_those_that_it_has(
+        self, client: TestClient, compared: None
+    ) -> None:
+        answer = client.get("/jobs/crops-1/report", headers={"accept": "application/pdf, text/html;q=0"})
+
+        assert answer.status_code == 406
+        assert "text/html, application/json, text/csv" in answer.text
 
     def test_results_and_errors_are_the_merged_files(self, client: TestClient, complete: Workspace) -> None:
         results, errors = (client.get(f"/jobs/crops-1/{name}") for name in ("results", "errors"))
