@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -76,11 +76,14 @@ def polygon_of(corners: Iterable[Iterable[Any]], unit: Unit = "px", name: str | 
     return _made(given, unit, name, fault)
 
 
-def region_of(value: Any, unit: Unit = "px", name: str | None = None) -> Region:
+def region_of(value: Any, unit: Any = "px", name: str | None = None) -> Region:
     """Return the region in a JSON value: `[x_min, y_min, x_max, y_max]` or `[[x, y], ...]`.
 
-    A value that is neither gives a region with a `fault`, so that it costs its own item only.
+    A value that is neither, or a unit that is none, gives a region with a `fault`, so that it costs its own
+    item only.
     """
+    if unit not in get_args(Unit):
+        return Region(name=name, fault=f"the unit of a region is 'px' or 'rel', not {str(unit)[:20]!r}")
     if isinstance(value, list | tuple) and value and all(isinstance(one, list | tuple) for one in value):
         return polygon_of(value, unit, name)
     if isinstance(value, list | tuple):

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from contract.cascade import RecognitionModel, models_in
 from contract.errors import UnsupportedUriError
 from contract.kinds.base import Excerpt, Kind, WantedModel, json_value
+from contract.kinds.crops import CropParameters
 from contract.kinds.recognition import ReadingParameters
 from contract.lines import CompareLine
 from contract.storage import absolute
@@ -41,7 +42,7 @@ def _several(models: tuple[str, ...]) -> tuple[str, ...]:
 Models = Annotated[tuple[RecognitionModel, ...], BeforeValidator(_split), AfterValidator(_several)]
 
 
-class CompareParameters(ReadingParameters):
+class CompareParameters(CropParameters, ReadingParameters):
     """Parameters of `/compare`, which is not in the Trace OCR API."""
 
     models: Models = Field(

@@ -3,14 +3,12 @@
 from pydantic import Field
 
 from contract.architectures import DETECTION_MODELS, ModelName
-from contract.kinds.base import Excerpt, Kind, Parameters, WantedModel
+from contract.kinds.base import Excerpt, Kind, WantedModel
+from contract.kinds.documents import DocumentParameters
 from contract.lines import DetectionLine, WordBox
 
 MAX_PAGE_BATCH_SIZE = 256
 """Maximum pages in a batch: each is 3 MB as bytes, 12 MB as floats."""
-
-PDF_RESOLUTION = 144
-"""Dots per inch at which PDF pages are rendered: docTR's scale of 2 pixels per point."""
 
 PAGES_PER_CHUNK = 32
 """A minute or less of work on one GPU."""
@@ -18,8 +16,8 @@ PAGES_PER_CHUNK = 32
 TUNING = frozenset({"detection_batch_size"})
 
 
-class DetectionParameters(Parameters):
-    """Parameters of `/detection`; `pdf_resolution` and `pdf_forms` are not in the Trace OCR API."""
+class DetectionParameters(DocumentParameters):
+    """Parameters of `/detection`."""
 
     detection_model: ModelName = Field(
         "db_resnet50",
@@ -39,10 +37,6 @@ class DetectionParameters(Parameters):
     box_threshold: float = Field(
         0.1, ge=0, le=1, allow_inf_nan=False, description="minimum detection score of a box"
     )
-    pdf_resolution: int = Field(
-        PDF_RESOLUTION, ge=18, le=1200, description="dots per inch at which PDF pages are rendered"
-    )
-    pdf_forms: bool = Field(True, description="draw what is filled in a PDF's form fields, as viewers do")
 
     def wanted_models(self) -> tuple[WantedModel, ...]:
         """Return the detection model, after the models of base classes."""

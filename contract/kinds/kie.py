@@ -6,15 +6,15 @@ from pydantic import Field
 
 from contract.kinds import detection, recognition
 from contract.kinds.base import Kind, excerpt_of_words
+from contract.kinds.documents import OrientationParameters
 from contract.lines import KieLine, WordBox, word_box
 
 TUNING = detection.TUNING | recognition.TUNING
 
 
-class KieParameters(detection.DetectionParameters, recognition.RecognitionParameters):
+class KieParameters(detection.DetectionParameters, recognition.WordParameters, OrientationParameters):
     """Parameters of `/kie`."""
 
-    detect_orientation: bool = Field(False, description="report the rotation of each page")
     detect_language: bool = Field(False, description="report the language of each page")
     straighten_pages: bool = Field(False, description="turn pages upright before reading them")
     disable_page_orientation: bool = Field(False, description="assume upright pages; do not classify them")

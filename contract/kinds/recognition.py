@@ -8,6 +8,7 @@ from contract.architectures import RECOGNITION_MODELS
 from contract.cascade import RecognitionModel, models_in
 from contract.characters import Characters
 from contract.kinds.base import Excerpt, Kind, Parameters, WantedModel
+from contract.kinds.crops import CropParameters
 from contract.lines import RecognitionLine
 
 MAX_BATCH_SIZE = 4096
@@ -32,8 +33,8 @@ class ReadingParameters(Parameters):
     )
 
 
-class RecognitionParameters(ReadingParameters):
-    """Parameters of `/recognition`."""
+class WordParameters(ReadingParameters):
+    """Parameters of every kind that reads with one model, or with a cascade."""
 
     recognition_model: RecognitionModel = Field(
         "crnn_vgg16_bn",
@@ -47,6 +48,10 @@ class RecognitionParameters(ReadingParameters):
         return *super().wanted_models(), *(
             WantedModel("recognition_model", "recognition", name) for name in names
         )
+
+
+class RecognitionParameters(CropParameters, WordParameters):
+    """Parameters of `/recognition`."""
 
 
 KIND = Kind(

@@ -7,7 +7,7 @@ import click
 from PIL import Image
 
 from contract.errors import ExitCode, UsageError
-from contract.kinds.detection import PDF_RESOLUTION
+from contract.kinds.documents import PDF_RESOLUTION
 from contract.redaction import redacted
 from contract.settings import Settings
 from producer.cli import options

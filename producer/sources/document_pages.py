@@ -119,7 +119,8 @@ def pages_of(listing: Listing, make_counter: Callable[[], PageCounter]) -> Listi
     """Return the listing with each document replaced by its pages; an uncountable document stays one item.
 
     Raises (while iterating):
-        SourceError: an item has the id of a page of another document, or as `PageCounter.count`
+        SourceError: an item is a region, or has the id of a page of another document; or as
+            `PageCounter.count`
         StorageUnavailableError: as `PageCounter.count`
     """
 
@@ -151,6 +152,11 @@ def _counted_ahead(
         return 0 if item.page else counter.count(item.uri)
 
     for item in listing:
+        if item.region is not None:
+            raise SourceError(
+                f"{item.id!r} is a region of a page, which recognition and compare jobs read: "
+                "choose one of these kinds, or leave `region` out to read whole pages"
+            )
         pending.append((item, threads.submit(pages, item)))
         while pending and (len(pending) > COUNTED_AHEAD or pending[0][1].done()):
             yield first()

@@ -1,4 +1,7 @@
-"""Manifests: JSONL or CSV with `uri`, optional `id` and `label`; in storage or on standard input."""
+"""Manifests: JSONL or CSV with `uri`, optional `id` and `label`, and the `region` of a page.
+
+They are in storage or on standard input.
+"""
 
 import contextlib
 import csv
@@ -7,23 +10,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, dropwhile, islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
 from contract.errors import SourceError, StorageError
 from contract.job import STANDARD_INPUT, Source
 from contract.lines import UNREADABLE
-from contract.records import MAX_TEXT, Item, Label, Text
+from contract.records import MAX_TEXT, Item
 from contract.storage import Storage, is_remote, join
 from producer.sources.base import SourceContext
+from producer.sources.manifest_entry import ManifestEntry, entry_without_nan
 from producer.sources.manifest_stream import Readable, SourceStream, unpacked
-from producer.sources.seen_ids import SeenIds
+from producer.sources.seen_ids import RegionNumbers, SeenIds
 
 EXTENSIONS = (".jsonl", ".csv", ".jsonl.gz", ".csv.gz")
 
-MAX_LINE_BYTES = 65_536
-"""Size limit of one line in bytes: three texts of maximum length fit; a binary file named .jsonl does not."""
+MAX_LINE_BYTES = 524_288
+"""Size limit of one line in bytes: three texts of maximum length fit, and a polygon with ten times too many
+corners, which is an item's error; a binary file named .jsonl does not."""
 
 BLOCK_BYTES = 65_536
 """Bytes read at once: a few hundred lines, so that a slowly arriving manifest is planned as it arrives."""
@@ -32,15 +37,10 @@ FIRST_ENTRIES, BLOCK_ENTRIES = 1_024, 8_192
 """Entries whose ids are looked up in one call: few at first, so that workers can start; then more, which
 takes a third less time per entry."""
 
+STEP_ENTRIES, BLOCK_REGION_BYTES = 64, 16 << 20
+"""Entries read between two looks at how many bytes the regions of a block have, and the bytes that end it."""
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
-class ManifestEntry(msgspec.Struct, frozen=True, gc=False):
-    """One line of a manifest; other fields are ignored."""
-
-    uri: Text
-    id: Text | None = None
-    label: Label | None = None
 
 
 NumberedEntry = tuple[int, ManifestEntry]
@@ -93,26 +93,33 @@ def read_manifest(
         SourceError: a line is malformed, or two lines have the same id; the message gives the line numbers
     """
     prefix = join(base, "")
-    with _opened(location or uri, storage, stdin) as stream, SeenIds() as seen:
+    with _opened(location or uri, storage, stdin) as stream, SeenIds() as seen, RegionNumbers() as numbers:
         for block in _blocks(_entries(uri, stream, passed_over)):
-            repeated = seen.add([(entry.id or entry.uri, number) for number, entry in block])
+            ids = [
+                entry.region_id(numbers) if entry.has_region else entry.id or entry.uri for _, entry in block
+            ]
+            repeated = seen.add(
+                [(identity, number) for identity, (number, _) in zip(ids, block, strict=True)]
+            )
             failing = min(repeated, default=0)
-            for number, entry in block:
+            for identity, (number, entry) in zip(ids, block, strict=True):
                 if number == failing:
                     raise SourceError(
                         f"{_shown(uri)}: lines {repeated[number]} and {number} have the same id "
-                        f"{entry.id or entry.uri!r}: results are joined on ids, so give each line its own id"
+                        f"{identity!r}: results are joined on ids, so give each line its own id"
                     )
-                yield _item(uri, number, entry, prefix)
+                yield _item(uri, number, entry, identity, prefix)
 
 
-def _item(uri: str, number: int, entry: ManifestEntry, prefix: str) -> Item:
+def _item(uri: str, number: int, entry: ManifestEntry, identity: str, prefix: str) -> Item:
     resolved = entry.uri
     if not resolved.startswith("/") and "://" not in resolved:
         resolved = prefix + resolved.removeprefix("./")
     if len(resolved) > MAX_TEXT:
         raise SourceError(f"{_shown(uri)} line {number}: the URI is longer than {MAX_TEXT:,} characters")
-    return Item(entry.id or entry.uri, resolved, label=entry.label)
+    if not entry.has_region:
+        return Item(identity, resolved, label=entry.label)
+    return Item(identity, resolved, entry.label, entry.page_number, entry.region_value())
 
 
 def _blocks(entries: Iterator[NumberedEntry]) -> Iterator[list[NumberedEntry]]:
@@ -122,7 +129,7 @@ def _blocks(entries: Iterator[NumberedEntry]) -> Iterator[list[NumberedEntry]]:
     while failure is None:
         block: list[NumberedEntry] = []
         try:
-            block.extend(islice(entries, size))
+            _fill(block, entries, size)
         except SourceError as error:
             failure = error
         if not block and failure is None:
@@ -130,6 +137,17 @@ def _blocks(entries: Iterator[NumberedEntry]) -> Iterator[list[NumberedEntry]]:
         yield block
         size = BLOCK_ENTRIES
     raise failure
+
+
+def _fill(block: list[NumberedEntry], entries: Iterator[NumberedEntry], size: int) -> None:
+    """Add up to `size` entries to a block: fewer if their regions are large."""
+    held = 0
+    while len(block) < size and held < BLOCK_REGION_BYTES:
+        before = len(block)
+        block.extend(islice(entries, min(STEP_ENTRIES, size - before)))
+        if len(block) == before:
+            return
+        held += sum(len(entry.region) for _, entry in block[before:])
 
 
 @contextlib.contextmanager
@@ -211,7 +229,10 @@ def _jsonl_entries(
             try:
                 yield number, decoder.decode(line)
             except UNREADABLE as error:
-                raise SourceError(f"{_shown(uri)} line {number}: {error}") from error
+                entry = entry_without_nan(line)
+                if entry is None:
+                    raise SourceError(f"{_shown(uri)} line {number}: {error}") from error
+                yield number, entry
 
 
 def _is_blank(line: tuple[int, bytes]) -> bool:
@@ -237,6 +258,8 @@ def _csv_entries(
         for newest[0] in _decoded(uri, lines):
             yield newest[0]
 
+    # csv's own limit, which is the process's, is less than a line may have.
+    csv.field_size_limit(MAX_LINE_BYTES)
     reader = csv.DictReader(noted(), strict=True)
     try:
         if "uri" not in (reader.fieldnames or ()):
@@ -249,7 +272,11 @@ def _csv_entries(
                 raise SourceError(
                     f"{_shown(uri)} line {reader.line_num} ends before its last column: was it cut off?"
                 )
-            known = {name: row[name] for name in ManifestEntry.__struct_fields__ if row.get(name)}
+            known: dict[str, Any] = {
+                name: row[name] for name in ManifestEntry.__struct_fields__ if row.get(name)
+            }
+            if "region" in known:
+                known["region"] = msgspec.Raw(known["region"])
             yield reader.line_num, msgspec.convert(known, ManifestEntry)
     except (csv.Error, msgspec.ValidationError) as error:
         raise SourceError(f"{_shown(uri)} line {reader.reader.line_num}: {error}") from error

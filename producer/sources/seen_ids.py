@@ -94,6 +94,37 @@ class SeenIds:
         return next(identity for identity, number in entries if number == line)
 
 
+class RegionNumbers:
+    """Numbers the regions of each page, counted from 1, also where they do not follow each other.
+
+    SQLite keeps the last number of each page that is not the current one in a temporary file.
+    """
+
+    def __enter__(self) -> "RegionNumbers":
+        self._database = _private_database(
+            "CREATE TABLE numbers (page BLOB PRIMARY KEY, last INTEGER) WITHOUT ROWID"
+        )
+        self._page, self._last = "", 0
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    def next(self, page: str) -> int:
+        """Return the number of a page's next region, given the page's id."""
+        if page != self._page:
+            self._database.execute(
+                "INSERT OR REPLACE INTO numbers VALUES (?, ?)", (self._page.encode(), self._last)
+            )
+            query = "SELECT last FROM numbers WHERE page = ?"
+            known = self._database.execute(query, (page.encode(),)).fetchone()
+            self._page, self._last = page, known[0] if known else 0
+        self._last += 1
+        return self._last
+
+
 class PageIds:
     """Checks that no item has the id of another document's page: a manifest may give any id.
 

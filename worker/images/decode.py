@@ -117,7 +117,7 @@ def decode_crop(data: bytes, max_pixels: int) -> DecodedImage:
     """Return the crop in the bytes; raises ItemError as `decode_image`, or if its shape cannot hold text."""
     plain = decode_plain(data, max_pixels)
     image = DecodedImage(plain) if plain is not None else as_decoded(decode_rgb(data, max_pixels))
-    _check_shape(image.pixels)
+    check_shape(image.pixels)
     return image
 
 
@@ -126,7 +126,8 @@ def as_decoded(picture: Picture) -> DecodedImage:
     return DecodedImage(np.array(picture.image), picture.note, picture.resolution)
 
 
-def _check_shape(pixels: Pixels) -> None:
+def check_shape(pixels: Pixels) -> None:
+    """Raise ItemError if a crop's shape cannot hold text."""
     height, width = pixels.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise ItemError(

@@ -137,25 +137,32 @@ def _read_and_write(
 def _files(job: Job, context: WorkerContext, attempt: int) -> Iterator[Callable[[Item], File]]:
     """Yield a function that fetches an item's file; removes copies of documents at the end."""
     settings, roots = context.settings, _roots_of(job, context.roots)
-    pages = KINDS[job.kind].unit == "page"
+    of_pages = KINDS[job.kind].unit == "page"
     with DocumentFiles(context.storage, roots, settings.max_document_bytes) as documents:
 
         def fetch_file(item: Item) -> File:
+            pages = of_pages or item.region is not None
             with _bounded(item.uri, context.storage, attempt):
                 if pages and _is_document(item, documents):
                     return documents.path(item.uri)
                 data = fetch(item.uri, context.storage, roots, settings.max_bytes)
-                # Its pages could not be counted, and its name does not say that it has some.
-                is_pdf = pages and content_of(data[:HEAD_BYTES], item.uri) is Content.PDF
-                return documents.path(item.uri) if is_pdf else data
+                # Its pages were not counted, and its name does not say that it has some.
+                content = content_of(data[:HEAD_BYTES], item.uri) if pages else Content.IMAGE
+                many = content is Content.PDF or (content is Content.TIFF and item.page)
+                return documents.path(item.uri) if many else data
 
         yield fetch_file
 
 
 def _is_document(item: Item, documents: DocumentFiles) -> bool:
-    """Return whether an item is a page, or a document by its name whose pages could not be counted."""
-    if item.page or not is_document(item.uri):
-        return bool(item.page)
+    """Return whether an item is a page, or a document by its name whose pages could not be counted.
+
+    Nobody has counted the pages of a region's file: it may be an image.
+    """
+    if item.region is None and item.page:
+        return True
+    if not is_document(item.uri):
+        return False
     return content_of_file(documents.path(item.uri)) is not Content.IMAGE
 
 

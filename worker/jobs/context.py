@@ -23,6 +23,9 @@ from worker.pipeline.run import ChunkRun, Pipeline
 FETCHED_AHEAD = 2
 """Objects being fetched or waiting to be decoded, per fetch thread: while one waits, the next is fetched."""
 
+PAGES_AHEAD = 4
+"""Pages decoded ahead of what is cut out of them, at least: as many as the kinds of pages hold by default."""
+
 
 @dataclass(frozen=True)
 class WorkerContext:
@@ -80,6 +83,7 @@ class WorkerContext:
             stop=self.stop,
             on_progress=on_progress,
             on_alive=on_alive,
+            page_window=max(PAGES_AHEAD, settings.decode_threads),
             fetchers=self.fetchers if remote else None,
             fetch_window=FETCHED_AHEAD * settings.fetch_threads,
         )

@@ -7,8 +7,8 @@ from contract.errors import ItemError
 from contract.kinds.compare import CompareParameters, names_in
 from contract.lines import CompareLine, Line, ModelReading
 from contract.records import Item
-from worker.images.files import Decoding
-from worker.kinds.crops import Crop, PreparedItem, prepared_crops
+from worker.kinds.crop_steps import CropSteps
+from worker.kinds.crops import Crop, PreparedItem
 from worker.kinds.reading import Readers, Reading, stage_of
 from worker.models.pool import Models
 from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun, name_of
@@ -23,9 +23,9 @@ class ComparePipeline:
     device's memory together take turns. A cascade is made of its models' readings.
     """
 
-    decoding = Decoding(pages=False)
-
     def __init__(self, parameters: CompareParameters, models: Models) -> None:
+        self._steps = CropSteps.of(parameters, models)
+        self.decoding = self._steps.decoding
         self._parameters, self._pool = parameters, models
         self._names = names_in(parameters.models)
         self.batch_size = parameters.recognition_batch_size
@@ -39,7 +39,7 @@ class ComparePipeline:
         readings: dict[str, list[Readings]] = {}
         for name in self._names:
             readers = self._readers(name)
-            owned = crops or _kept(prepared_crops(items, readers.prepare, run), crops)
+            owned = crops or _kept(self._steps.prepared(items, readers.prepare, run), crops)
             last = name == self._names[-1]
             read = readers.read(owned, run, self.batch_size, last=last, named=True)
             readings[name] = [made for _, made in read]
@@ -55,7 +55,9 @@ class ComparePipeline:
             return run.error_line(crop.item, error)
         alone = {name: made[0] for name, made in read.items() if not isinstance(made, ItemError)}
         readings = tuple(_reading(model, alone) for model in self._parameters.models)
-        return CompareLine(crop.item.id, name_of(crop.item), readings, crop.item.label, crop.note)
+        item = crop.item
+        region = item.region.name if item.region else None
+        return CompareLine(item.id, name_of(item), readings, item.label, crop.note, region, crop.angle)
 
 
 def _kept(prepared: Iterator[PreparedItem], crops: list[PreparedItem]) -> Iterator[PreparedItem]:

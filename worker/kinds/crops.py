@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import TypeVar
 
 from contract.errors import ItemError
 from contract.records import Item
@@ -27,28 +28,32 @@ time."""
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """An item in a pipeline of crops: its note, or its error."""
+    """An item in a pipeline of crops: its note, and by how many degrees it was turned; or its error."""
 
     item: Item
     error: ItemError | None = None
     note: str | None = None
+    angle: int | None = None
 
 
+Made = TypeVar("Made")
 Fetched = tuple[Item, File | ItemError]
 PreparedItem = tuple[Crop, list[PreparedCrop]]
 """A crop with its pieces; without any if it has an error."""
 
-Prepare = Callable[[Pixels], PreparedCrop]
+Prepare = Callable[[Pixels], Made]
+"""Makes what comes next from RGB, (height, width, 3) uint8: for the models, a `PreparedCrop`."""
 
 
-def prepared_crops(items: Sequence[Item], prepare: Prepare, run: ChunkRun) -> Iterator[PreparedItem]:
+def prepared_crops(
+    items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun
+) -> Iterator[tuple[Crop, list[Made]]]:
     """Yield each crop with its pieces, in order, from the pool's threads.
 
     Args:
         prepare: makes the pieces that the models take from RGB, (height, width, 3) uint8
     """
-    # In careful mode an item may take a minute, so each is a task and a heartbeat of its own.
-    size = max(1, min(GROUP, run.window // GROUPS_AHEAD)) if run.attempt == 1 else 1
+    size = group_size(run)
     groups: Iterator[list[Item | Fetched]]
     if run.fetchers:
         fetched = ahead(run.fetchers, lambda item: (item, run.fetched(item)), items, run.fetch_window)
@@ -59,8 +64,16 @@ def prepared_crops(items: Sequence[Item], prepare: Prepare, run: ChunkRun) -> It
     return chain.from_iterable(ready)
 
 
-def _group(group: Sequence[Item | Fetched], prepare: Prepare, run: ChunkRun) -> list[PreparedItem]:
-    prepared: list[PreparedItem] = []
+def group_size(run: ChunkRun) -> int:
+    """Return the items that one pool task prepares."""
+    # In careful mode an item may take a minute, so each is a task and a heartbeat of its own.
+    return max(1, min(GROUP, run.window // GROUPS_AHEAD)) if run.attempt == 1 else 1
+
+
+def _group(
+    group: Sequence[Item | Fetched], prepare: Prepare[Made], run: ChunkRun
+) -> list[tuple[Crop, list[Made]]]:
+    prepared: list[tuple[Crop, list[Made]]] = []
     files: list[Fetched] = []
     held = 0
     for one in group:
@@ -73,7 +86,9 @@ def _group(group: Sequence[Item | Fetched], prepare: Prepare, run: ChunkRun) -> 
     return prepared + [_crop(item, file, prepare, run) for item, file in files]
 
 
-def _crop(item: Item, file: File | ItemError, prepare: Prepare, run: ChunkRun) -> PreparedItem:
+def _crop(
+    item: Item, file: File | ItemError, prepare: Prepare[Made], run: ChunkRun
+) -> tuple[Crop, list[Made]]:
     # For each crop: a group of large images may take minutes before the first one is yielded.
     run.on_alive()
     image = run.decoded(item, file)

@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from contract.cascade import parse_cascade
 from contract.errors import ErrorCode, ItemError
-from contract.kinds.recognition import RecognitionParameters
+from contract.kinds.recognition import WordParameters
 from worker.kernels.pixels import Pixels
 from worker.kernels.preprocess import CropMap, PreparedCrop
 from worker.models.ctc import Prediction
@@ -156,7 +156,7 @@ def stage_of(name: str, characters: str | None, models: Models, below: float = 0
     return Stage(reader.restricted_to(characters) if characters else reader, name, below)
 
 
-def make_readers(parameters: RecognitionParameters, models: Models) -> Readers:
+def make_readers(parameters: WordParameters, models: Models) -> Readers:
     """Return the model or the cascade that parameters choose; raises as `stage_of`."""
     cascade, characters = parse_cascade(parameters.recognition_model), parameters.characters
     if cascade is None:

@@ -7,8 +7,8 @@ from contract.errors import ItemError
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import Line, RecognitionLine
 from contract.records import Item
-from worker.images.files import Decoding
-from worker.kinds.crops import Crop, prepared_crops
+from worker.kinds.crop_steps import CropSteps
+from worker.kinds.crops import Crop
 from worker.kinds.reading import Readers, Reading, make_readers
 from worker.models.pool import Models
 from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun, name_of
@@ -17,10 +17,9 @@ from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun, name_of
 class RecognitionPipeline:
     """Reads crops in batches of `batch_size` pieces; a wide crop has several pieces."""
 
-    decoding = Decoding(pages=False)
-
-    def __init__(self, readers: Readers, batch_size: int) -> None:
-        self._readers = readers
+    def __init__(self, readers: Readers, batch_size: int, steps: CropSteps | None = None) -> None:
+        self._readers, self._steps = readers, steps or CropSteps()
+        self.decoding = self._steps.decoding
         self.batch_size = batch_size
         self.prefetch = PREFETCH_BATCHES * batch_size
         self.models = readers.models
@@ -28,7 +27,7 @@ class RecognitionPipeline:
     def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:
         """Yield one line per crop, in order; a `Pipeline.run`."""
         for crop, readings in self._readers.read(
-            prepared_crops(items, self._readers.prepare, run), run, self.batch_size
+            self._steps.prepared(items, self._readers.prepare, run), run, self.batch_size
         ):
             yield self._line(crop, readings, run)
 
@@ -42,7 +41,15 @@ class RecognitionPipeline:
             ((value, confidence, model),) = readings
             item = crop.item
             line = RecognitionLine(
-                item.id, name_of(item), value, confidence, item.label, crop.note, self._said(model)
+                item.id,
+                name_of(item),
+                value,
+                confidence,
+                item.label,
+                crop.note,
+                self._said(model),
+                item.region.name if item.region else None,
+                crop.angle,
             )
         run.timings.add("postprocess", time.perf_counter() - started)
         return line
@@ -53,7 +60,8 @@ class RecognitionPipeline:
 
 
 def _make(parameters: RecognitionParameters, models: Models) -> RecognitionPipeline:
-    return RecognitionPipeline(make_readers(parameters, models), parameters.recognition_batch_size)
+    steps, size = CropSteps.of(parameters, models), parameters.recognition_batch_size
+    return RecognitionPipeline(make_readers(parameters, models), size, steps)
 
 
 PIPELINE = _make

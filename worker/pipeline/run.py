@@ -60,6 +60,7 @@ class ChunkRun:
         stop: set when the worker must hand the chunk back
         on_progress: called with the number of items read
         on_alive: called for each item and batch, also by the pool: tells the watchdog of progress
+        page_window: maximum pages decoded ahead of what is cut out of them
         fetchers: threads that only fetch remote files; None for local files
         fetch_window: maximum files fetched ahead of decoding, if there are `fetchers`
         timings: each stage adds its seconds here
@@ -73,6 +74,7 @@ class ChunkRun:
     stop: threading.Event
     on_progress: Callable[[int], None] = lambda _: None
     on_alive: Callable[[], None] = lambda: None
+    page_window: int = 4
     fetchers: Executor | None = None
     fetch_window: int = 1
     timings: Timings = field(default_factory=Timings)

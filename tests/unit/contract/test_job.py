@@ -38,8 +38,10 @@ WORDS = {
 
 GROUPS = {"group_lines": True, "group_blocks": False, "paragraph_break": 0.035}
 
+CROPS = {"detect_orientation": False, "padding": 0.0, "pdf_resolution": 144, "pdf_forms": True}
+
 CONTRACT: dict[str, dict[str, object]] = {
-    "recognition": RECOGNITION,
+    "recognition": {**RECOGNITION, **CROPS},
     "ocr": {**RECOGNITION, **DETECTION, **WORDS, **GROUPS},
     "detection": DETECTION,
     "kie": {**RECOGNITION, **DETECTION, **WORDS},
@@ -50,9 +52,10 @@ CONTRACT: dict[str, dict[str, object]] = {
         "truth": None,
         "by": None,
         "target_precision": 0.995,
+        **CROPS,
     },
 }
-"""Names and defaults; `pdf_resolution`, docTR's scale of 2, and `pdf_forms` are ours."""
+"""Names and defaults; `pdf_resolution`, docTR's scale of 2, `pdf_forms` and `padding` are ours."""
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from PIL import EpsImagePlugin, Image
 
 from contract.errors import ErrorCode, ItemError, OutsideAllowedRootsError, StorageError, UsageError
 from contract.job import Job, Plan, Retry, Source
-from contract.kinds.detection import PDF_RESOLUTION, DetectionParameters
+from contract.kinds.detection import DetectionParameters
+from contract.kinds.documents import PDF_RESOLUTION
 from contract.kinds.ocr import OcrParameters
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import (

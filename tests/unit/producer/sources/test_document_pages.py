@@ -26,6 +26,7 @@ from contract.errors import (
 )
 from contract.lines import encode_line
 from contract.records import MAX_TEXT, Item, decode_item
+from contract.region import region_of
 from contract.storage import Storage
 from contract.storage.local import LocalStore
 from contract.storage.roots import AllowedRoots
@@ -457,3 +458,10 @@ class TestAhead:
             list(planned)
 
         assert counter.closed
+
+
+def test_a_region_is_no_page() -> None:
+    counter = FakeCounter()
+
+    with pytest.raises(SourceError, match=r"'a.png#r=1' is a region of a page, which recognition"):
+        list(pages_by(counter, [Item("a.png#r=1", "/a.png", region=region_of([1, 2, 3, 4]))]))

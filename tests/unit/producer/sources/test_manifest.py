@@ -10,10 +10,12 @@ import pytest
 
 from contract.errors import SourceError, StorageUnavailableError
 from contract.records import Item
+from contract.region import MAX_POINTS, region_of
 from contract.storage import Storage
 from contract.storage.local import LocalStore
 from contract.storage.streams import TranslatedStream
-from producer.sources.manifest import MAX_LINE_BYTES, read_manifest
+from producer.sources.manifest import MAX_LINE_BYTES, STEP_ENTRIES, read_manifest
+from producer.sources.seen_ids import SeenIds
 
 BOM = b"\xef\xbb\xbf"
 JSONL = b'{"uri": "/a.png", "id": "a", "label": "2016"}\n{"uri": "/b.png"}\n'
@@ -294,10 +296,81 @@ def test_a_csv_must_name_its_columns(content: bytes, read: Any) -> None:
 
 @pytest.mark.parametrize(("before", "number"), [(b"", 1), (b'{"uri": "/a"}\n', 2)])
 def test_a_line_that_is_too_long_is_refused_and_not_held(before: bytes, number: int, read: Any) -> None:
-    with pytest.raises(SourceError, match=f"line {number} is longer than 65,536 bytes"):
+    with pytest.raises(SourceError, match=f"line {number} is longer than {MAX_LINE_BYTES:,} bytes"):
         read("list.jsonl", before + b"\0" * (MAX_LINE_BYTES + 1))
 
 
 def test_a_manifest_that_is_not_there_is_an_error_of_the_source(storage: Storage, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="manifest cannot be read"):
         list(read_manifest(str(tmp_path / "none.csv"), "/", storage, BytesIO(), Counter()))
+
+
+REGIONS = (
+    b'{"uri": "a.png", "region": [1, 2, 30, 40]}\n'
+    b'{"uri": "a.png", "region": [[0, 0], [0.5, 0], [1, 1]], "unit": "rel", "label": "x"}\n'
+    b'{"uri": "b.pdf", "page": 2, "region": [1, 2, 30, 40], "id": "total"}\n'
+    b'{"uri": "b.pdf", "page": 2, "region": [1, 2, 30, 40]}\n'
+    b'{"uri": "a.png", "region": [5, 5, 9, 9]}\n'
+    b'{"uri": "whole.png", "region": null, "unit": 7, "page": "iv"}\n'
+)
+REGIONS_CSV = (
+    b"uri,region,unit,label,page,id\n"
+    b'a.png,"[1, 2, 30, 40]",,,,\n'
+    b'a.png,"[[0, 0], [0.5, 0], [1, 1]]",rel,x,,\n'
+    b'b.pdf,"[1, 2, 30, 40]",,,2,total\n'
+    b'b.pdf,"[1, 2, 30, 40]",px,,2,\n'
+    b'a.png,"[5, 5, 9, 9]",,,,\n'
+    b"whole.png,,7,,iv,\n"
+)
+
+
+@pytest.mark.parametrize(("name", "content"), [("list.jsonl", REGIONS), ("list.csv", REGIONS_CSV)])
+def test_a_line_with_a_region_is_an_item_that_is_numbered_on_its_page(
+    name: str, content: bytes, read: Any
+) -> None:
+    box = region_of([1, 2, 30, 40])
+
+    assert read(name, content) == [
+        Item("a.png#r=1", "/data/a.png", region=box),
+        Item("a.png#r=2", "/data/a.png", "x", region=region_of([[0, 0], [0.5, 0], [1, 1]], "rel")),
+        Item("total", "/data/b.pdf", page=2, region=box),
+        Item("b.pdf#page=2&r=2", "/data/b.pdf", page=2, region=box),
+        # Its page was left, and is numbered on.
+        Item("a.png#r=3", "/data/a.png", region=region_of([5, 5, 9, 9])),
+        Item("whole.png", "/data/whole.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ('"region": "Bavaria"', "a region is"),
+        ('"region": {}', "a region is"),
+        ('"region": [1, 2, NaN, 4]', "finite"),
+        ('"region": [1, 2, 1e999, 4]', "finite"),
+        ('"region": [1, 2, 1, 4]', "empty"),
+        ('"region": [1, 2, 3, 4], "unit": "mm"', "'px' or 'rel', not 'mm'"),
+        ('"region": [1, 2, 3, 4], "unit": "rel"', "0..1"),
+        ('"region": [1, 2, 3, 4], "page": 0', "from 1 to"),
+        ('"region": [1, 2, 3, 4], "page": "iv"', "from 1 to"),
+        (f'"region": {[[one, one * one + 0.123456789012] for one in range(10 * MAX_POINTS)]}', "corners"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_malformed_region_costs_its_own_item_only(fields: str, said: str, read: Any) -> None:
+    bad, good = read("list.jsonl", f'{{"uri": "/a.png", {fields}}}\n{{"uri": "/b.png"}}'.encode())
+
+    assert bad.id == "/a.png#r=1"
+    assert said in bad.region.fault
+    assert good == Item("/b.png", "/b.png")
+
+
+def test_large_regions_are_not_held_by_the_thousand(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producer.sources.manifest.BLOCK_REGION_BYTES", 1_000)
+    held: list[int] = []
+    monkeypatch.setattr(SeenIds, "add", lambda _, entries: held.append(len(entries)) or {})
+
+    read("list.jsonl", b'{"uri": "a.png", "region": [10, 20, 300, 400]}\n' * 1_000)
+
+    assert sum(held) == 1_000
+    assert max(held) <= 2 * STEP_ENTRIES

@@ -1,0 +1,57 @@
+"""What crops go through before the models, by a job's parameters."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from contract.kinds.crops import CropParameters
+from contract.records import Item
+from worker.images.files import Decoding
+from worker.kernels.pixels import Pixels
+from worker.kinds.crops import Crop, Made, Prepare, prepared_crops
+from worker.kinds.page_steps import Classify
+from worker.kinds.regions import prepared_regions
+from worker.kinds.upright import upright_crops
+from worker.models.orientation import CROP_ORIENTATION
+from worker.models.pool import Models
+from worker.pipeline.run import ChunkRun
+
+
+@dataclass(frozen=True)
+class CropSteps:
+    """The steps of one job.
+
+    Args:
+        padding: what is added on each side of a region, as a share of its height
+        classify: docTR's classifier of crops; None to read them as they are
+        decoding: how crops, and the pages that regions are parts of, are decoded
+    """
+
+    padding: float = 0.0
+    classify: Classify | None = None
+    decoding: Decoding = field(default_factory=lambda: Decoding(pages=False))
+
+    @classmethod
+    def of(cls, parameters: CropParameters, models: Models) -> "CropSteps":
+        """Return the steps with a job's parameters; raises as `ModelPool.get`."""
+        orientation = models.orientations.get(CROP_ORIENTATION) if parameters.detect_orientation else None
+        decoding = Decoding(pages=False, resolution=parameters.pdf_resolution, forms=parameters.pdf_forms)
+        return cls(parameters.padding, orientation, decoding)
+
+    def prepared(
+        self, items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun
+    ) -> Iterator[tuple[Crop, list[Made]]]:
+        """Yield each crop with what `prepare` makes of it, in order; without anything if it has an error."""
+        if self.classify is None:
+            return self._cut(items, prepare, run)
+        return upright_crops(self._cut(items, _as_it_is, run), self.classify, prepare, run)
+
+    def _cut(
+        self, items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun
+    ) -> Iterator[tuple[Crop, list[Made]]]:
+        if any(item.region is not None for item in items):
+            return prepared_regions(items, prepare, run, self.padding)
+        return prepared_crops(items, prepare, run)
+
+
+def _as_it_is(pixels: Pixels) -> Pixels:
+    return pixels

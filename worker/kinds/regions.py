@@ -1,0 +1,105 @@
+"""The first step of the kinds that read crops, for a chunk that has regions of pages.
+
+The regions of one page that follow each other are one fetch and one decoding. Each page is held until the
+last of them is cut out.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, groupby
+
+import structlog
+
+from contract.errors import ItemError
+from contract.records import Item
+from worker.images.decode import DecodedImage, check_shape
+from worker.kernels.regions import cut_region
+from worker.kinds.crops import Crop, Made, Prepare, group_size
+from worker.pipeline.ahead import ahead
+from worker.pipeline.run import ChunkRun
+
+Decoded = tuple[list[Item], DecodedImage | ItemError]
+"""Items of one image with its pixels, or with its error."""
+
+
+@dataclass(slots=True)
+class _Portion:
+    """Some items of one image; the image is dropped once they are cut out."""
+
+    items: Sequence[Item]
+    image: DecodedImage | ItemError | None
+
+
+def prepared_regions(
+    items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun, padding: float
+) -> Iterator[tuple[Crop, list[Made]]]:
+    """Yield each region with its pieces, in order, from the pool's threads; an item without one is a crop.
+
+    The number of decoded pages is counted as `pages`.
+
+    Args:
+        prepare: makes the pieces that the models take from RGB, (height, width, 3) uint8
+        padding: what is added on each side of a region, as a share of its height
+    """
+    pages = (list(group) for _, group in groupby(items, _page_of))
+    decoded = ahead(run.pool, partial(_decoded, run), pages, run.page_window)
+    size = group_size(run)
+    portions = chain.from_iterable(_portions(page, image, size, run) for page, image in decoded)
+    ready = ahead(run.pool, partial(_cut, prepare, run, padding), portions, max(1, run.window // size))
+    return chain.from_iterable(ready)
+
+
+def _page_of(item: Item) -> object:
+    """Return what regions of one page have in common; an item without one is alone."""
+    return (item.uri, item.page) if item.region is not None else item.id
+
+
+def _decoded(run: ChunkRun, page: list[Item]) -> Decoded:
+    run.on_alive()
+    return page, run.decoded(page[0], run.fetched(page[0]))
+
+
+def _portions(
+    items: list[Item], image: DecodedImage | ItemError, size: int, run: ChunkRun
+) -> Iterator[_Portion]:
+    first = items[0]
+    if first.region is not None and isinstance(image, ItemError):
+        structlog.get_logger().warning(
+            "page_unreadable", uri=first.uri, page=first.page, regions=len(items), error=image.message
+        )
+    elif first.region is not None:
+        run.timings.count("pages", 1)
+    for start in range(0, len(items), size):
+        yield _Portion(items[start : start + size], image)
+
+
+def _cut(
+    prepare: Prepare[Made], run: ChunkRun, padding: float, portion: _Portion
+) -> list[tuple[Crop, list[Made]]]:
+    image, portion.image = portion.image, None
+    assert image is not None
+    return [_region(item, image, prepare, run, padding) for item in portion.items]
+
+
+def _region(
+    item: Item, image: DecodedImage | ItemError, prepare: Prepare[Made], run: ChunkRun, padding: float
+) -> tuple[Crop, list[Made]]:
+    run.on_alive()
+    if isinstance(image, ItemError):
+        return Crop(item, image), []
+    started = time.perf_counter()
+    pixels = image.pixels
+    try:
+        if item.region is not None:
+            pixels = cut_region(pixels, item.region, padding)
+            check_shape(pixels)
+    except ItemError as error:
+        return Crop(item, error), []
+    finally:
+        cut = time.perf_counter()
+        run.timings.add("crop", cut - started)
+    made = prepare(pixels)
+    run.timings.add("preprocess", time.perf_counter() - cut)
+    return Crop(item, note=image.note), [made]
