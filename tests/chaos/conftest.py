@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
 from tests.chaos.faulty_s3 import faulty
 from tests.chaos.scene import Record, RedisServer, Row, S3Scene, Scene
-from tests.chaos.sources import compared_crops, crops, pages
+from tests.chaos.sources import compared_crops, crops, pages, regions
 from tests.integration.conftest import (  # noqa: F401 - fixtures of this layer too
     bucket,
     demo_model,
@@ -57,9 +58,16 @@ def append_only() -> bool:
     return False
 
 
-@pytest.fixture(
-    params=["crops", *(pytest.param(kind, marks=pytest.mark.full) for kind in ("pages", "compare"))]
-)
+def kinds(*others: str) -> list[Any]:
+    """Return crops, and others that are in the long form only, as parameters of `kind`."""
+    return ["crops", *(pytest.param(kind, marks=pytest.mark.full) for kind in others)]
+
+
+with_regions = pytest.mark.parametrize("kind", kinds("pages", "compare", "regions"), indirect=True)
+"""For faults that may strike while some of a page's regions are read: the others say nothing new of them."""
+
+
+@pytest.fixture(params=kinds("pages", "compare"))
 def kind(request: pytest.FixtureRequest) -> str:
     """What the job reads."""
     return str(request.param)
@@ -90,7 +98,8 @@ def scene(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     name = request.node.name.removeprefix("test_").replace("_", " ")
-    make = {"crops": crops, "pages": partial(pages, images=24), "compare": compared_crops}[kind]
+    made = {"crops": crops, "pages": partial(pages, images=24), "regions": partial(regions, images=24)}
+    make = {**made, "compare": compared_crops}[kind]
     return Scene(name, server, make(samples / "crops", tmp_path / "all"), tmp_path / "out", start, trace_ocr)
 
 
@@ -106,7 +115,11 @@ def s3_scene(
 ) -> Iterator[S3Scene]:
     """The same over some 40 items in a bucket, which the processes reach through the faulty proxy alone."""
     caplog.set_level("WARNING", "werkzeug")  # moto's line for every request
-    made = {"crops": partial(crops, count=40), "pages": partial(pages, images=30)}
+    made = {
+        "crops": partial(crops, count=40),
+        "pages": partial(pages, images=30),
+        "regions": partial(regions, images=30, chunk_size=8),
+    }
     make = {**made, "compare": partial(compared_crops, count=40)}[kind]
     job = make(samples / "crops", tmp_path / "some")
     bucket.upload(job.folder, "source/")

@@ -117,7 +117,7 @@ class Scene:
 
     @property
     def source_uri(self) -> str:
-        return str(self.source)
+        return str(self.source / self.job.manifest)
 
     @property
     def workspace_uri(self) -> str:
@@ -189,6 +189,11 @@ class Scene:
         }  # fmt: skip
         return row
 
+    def errors(self) -> dict[str, str]:
+        """Return the code of every item that ended as an error."""
+        lines = map(json.loads, self.read("errors.jsonl").splitlines())
+        return {line["id"]: line["error"]["code"] for line in lines}
+
     def _ids(self, name: str) -> list[str]:
         return [json.loads(line)["id"] for line in self.read(name).splitlines()]
 
@@ -202,7 +207,7 @@ class S3Scene(Scene):
 
     @property
     def source_uri(self) -> str:
-        return f"s3://{self.bucket.name}/source/"
+        return f"s3://{self.bucket.name}/source/{self.job.manifest}"
 
     @property
     def workspace_uri(self) -> str:

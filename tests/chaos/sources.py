@@ -1,6 +1,11 @@
-"""What the scenes' jobs read: the sample crops; or pages of images, a PDF and a TIFF, quick to read."""
+"""What the scenes' jobs read: the sample crops; or pages of images, a PDF and a TIFF, quick to read.
 
+Or regions of such pages, by a manifest next to them.
+"""
+
+import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +13,9 @@ from PIL import Image
 
 PAGE_SIZE = (360, 240)
 """Of a page, in pixels: some words, little to decode."""
+
+WORDS = 4
+"""Of a page."""
 
 DOCUMENT_PAGES = 9
 """Pages of each document: with one digit, ids in source order are in the alphabet's order too."""
@@ -21,12 +29,14 @@ class Kind:
         items: ids, in source order
         options: of `submit`
         parameters: the same, over HTTP
+        manifest: the name of the file in the folder that lists the items; empty if the folder itself does
     """
 
     folder: Path
     items: tuple[str, ...]
     chunk_size: int
     parameters: dict[str, str]
+    manifest: str = ""
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -37,11 +47,27 @@ class Kind:
     @property
     def files(self) -> list[str]:
         """Return the names of the files, which for pages are fewer than the items."""
-        return sorted(path.name for path in self.folder.iterdir())
+        return sorted(path.name for path in self.folder.iterdir() if path.name != self.manifest)
 
     def of(self, folder: Path, items: list[str]) -> "Kind":
         """Return the same kind over a folder of one's own."""
-        return Kind(folder, tuple(items), self.chunk_size, self.parameters)
+        return replace(self, folder=folder, items=tuple(items))
+
+    def part(self, folder: Path, names: list[str]) -> "Kind":
+        """Copy some of the files into a folder; return the same kind over them."""
+        folder.mkdir()
+        for name in names:
+            shutil.copy(self.folder / name, folder)
+        if self.manifest:
+            lines = (self.folder / self.manifest).read_text().splitlines(keepends=True)
+            wanted = [line for line in lines if json.loads(line)["uri"] in names]
+            (folder / self.manifest).write_text("".join(wanted))
+        return self.of(folder, self.items_of(names))
+
+    def items_of(self, names: Iterable[str]) -> list[str]:
+        """Return the ids of the items that are in these files."""
+        wanted = set(names)
+        return [identity for identity in self.items if identity.partition("#")[0] in wanted]
 
 
 def crops(samples: Path, folder: Path, count: int | None = None) -> Kind:
@@ -59,11 +85,26 @@ def compared_crops(samples: Path, folder: Path, count: int | None = None) -> Kin
     return replace(crops(samples, folder, count), parameters=models)
 
 
+def regions(samples: Path, folder: Path, images: int, chunk_size: int = 6) -> Kind:
+    """Return a job of the words on such pages: by default, the words of a page may be in two chunks."""
+    of_pages = pages(samples, folder, images)
+    lines, ids = [], []
+    for identity in of_pages.items:
+        name, _, page = identity.partition("#page=")
+        for number, row in enumerate(range(WORDS), 1):
+            line = {"uri": name, "region": _box(row), **({"page": int(page)} if page else {})}
+            lines.append(json.dumps(line) + "\n")
+            ids.append(f"{identity}{'&' if page else '#'}r={number}")
+    (folder / "regions.jsonl").write_text("".join(lines))
+    return Kind(folder, tuple(ids), chunk_size, {}, "regions.jsonl")
+
+
 def pages(samples: Path, folder: Path, images: int) -> Kind:
     """Return a job of so many images of pages, a PDF and a TIFF, all made of the sample crops."""
     words = sorted(path for path in samples.iterdir() if path.suffix in {".png", ".jpg"})
     folder.mkdir()
-    made = [_page(words[4 * number : 4 * number + 4]) for number in range(images + 2 * DOCUMENT_PAGES)]
+    numbers = range(images + 2 * DOCUMENT_PAGES)
+    made = [_page(words[WORDS * number : WORDS * (number + 1)]) for number in numbers]
     names = [f"{number:03d}.png" for number in range(images)]
     for name, page in zip(names, made, strict=False):
         page.save(folder / name)
@@ -80,5 +121,11 @@ def _page(words: list[Path]) -> Image.Image:
     page = Image.new("RGB", PAGE_SIZE, "white")
     for row, path in enumerate(words):
         with Image.open(path) as word:
-            page.paste(word.convert("RGB").resize((200, 40)), (30, 20 + 50 * row))
+            left, top, right, bottom = _box(row)
+            page.paste(word.convert("RGB").resize((right - left, bottom - top)), (left, top))
     return page
+
+
+def _box(row: int) -> tuple[int, int, int, int]:
+    """Return where the word of a row is on its page."""
+    return 30, 20 + 50 * row, 230, 60 + 50 * row

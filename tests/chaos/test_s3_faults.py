@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from tests.chaos.conftest import with_regions
 from tests.chaos.faulty_s3 import LIST, Exchange, Fault, Forward, cuts, forgets_to_answer, holds, refuses
 from tests.chaos.scene import Record, S3Scene
 
@@ -17,12 +18,6 @@ SOURCE, CHUNKS, PARTS, STATISTICS = "source/", "out/chunks/", "out/parts/", "out
 internal_error = refuses(500, "InternalError")
 slow_down = refuses(503, "SlowDown")
 access_denied = refuses(403, "AccessDenied")
-
-
-def errors_of(scene: S3Scene) -> dict[str, str]:
-    """Return the code of every item that ended as an error."""
-    lines = map(json.loads, scene.read("errors.jsonl").splitlines())
-    return {line["id"]: line["error"]["code"] for line in lines}
 
 
 def fails_from_now_on(scene: S3Scene, fault: Fault, after: threading.Event | None = None) -> Fault:
@@ -54,6 +49,7 @@ def last_event_of_each_chunk(scene: S3Scene) -> dict[int, str]:
     return {event["chunk"]: event["event"] for event in events}
 
 
+@with_regions
 def test_s3_answers_500_and_slow_down_in_mid_job(s3_scene: S3Scene, record: Record) -> None:
     scene = s3_scene
     scene.start_worker()
@@ -108,12 +104,13 @@ def test_s3_fails_now_and_then(s3_scene: S3Scene, record: Record, fault: Fault, 
 @pytest.mark.parametrize(
     "fault", [internal_error, slow_down, access_denied], ids=["500", "503_slow_down", "403"]
 )
+@with_regions
 def test_s3_fails_altogether_for_a_while(s3_scene: S3Scene, record: Record, fault: Fault) -> None:
     """The job waits: a chunk cannot write its part, nor the next one begin, so no error line comes of it."""
     scene = s3_scene
     scene.start_worker()
     control = scene.start_control()
-    in_mid_chunk, submitted = SOURCE + scene.expected[17], threading.Event()
+    in_mid_chunk, submitted = SOURCE + scene.job.files[17], threading.Event()
     scene.s3.fail(fails_from_now_on(scene, fault, submitted), "GET", in_mid_chunk, times=1)
     scene.submit()
     submitted.set()
@@ -129,10 +126,11 @@ def test_s3_fails_altogether_for_a_while(s3_scene: S3Scene, record: Record, faul
 
 
 @pytest.mark.full
+@with_regions
 def test_single_objects_refused_then_granted(s3_scene: S3Scene, record: Record) -> None:
     scene = s3_scene
-    refused = [scene.expected[index] for index in (0, 9, 17)]
-    for name in refused:
+    names = [scene.job.files[index] for index in (0, 9, 17)]
+    for name in names:
         scene.s3.fail(access_denied, "GET", SOURCE + name)
     scene.start_worker()
     scene.start_control()
@@ -140,16 +138,18 @@ def test_single_objects_refused_then_granted(s3_scene: S3Scene, record: Record) 
 
     scene.finish(status=1)
 
-    assert errors_of(scene) == dict.fromkeys(refused, "access_denied")
-    record(scene.assert_survived(faults=0, failed=3))
+    refused = scene.job.items_of(names)
+    assert scene.errors() == dict.fromkeys(refused, "access_denied")
+    record(scene.assert_survived(faults=0, failed=len(refused)))
 
     scene.s3.lift()
     assert scene.run("retry-errors", scene.workspace_uri).returncode == 0
     scene.finish()
-    assert errors_of(scene) == {}
+    assert scene.errors() == {}
 
 
 @pytest.mark.full
+@with_regions
 def test_source_refused_for_a_while(s3_scene: S3Scene, record: Record) -> None:
     """While the workspace can be written, a 403 is an answer: error lines for exactly the items refused."""
     scene = s3_scene
@@ -171,8 +171,9 @@ def test_source_refused_for_a_while(s3_scene: S3Scene, record: Record) -> None:
     scene.s3.fail(refuse_ten, "GET", SOURCE)
 
     scene.finish(status=1)
-    assert errors_of(scene) == dict.fromkeys(refused, "access_denied")
-    record(scene.assert_survived(faults=0, failed=10))
+    items = scene.job.items_of(refused)
+    assert scene.errors() == dict.fromkeys(items, "access_denied")
+    record(scene.assert_survived(faults=0, failed=len(items)))
 
 
 @pytest.mark.full

@@ -3,10 +3,6 @@
 The worker reads all pages as one chunk, so that batches of both models span pages; docTR reads each alone.
 """
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,86 +11,19 @@ from doctr.models import (
     kie_predictor,
     ocr_predictor,
 )
-from PIL import Image
 
-from contract.kinds import KINDS
-from contract.kinds.base import Parameters
 from contract.kinds.detection import DetectionParameters
 from contract.kinds.kie import KieParameters
 from contract.kinds.ocr import OcrParameters
 from contract.lines import OcrLine
 from contract.model_store import ModelStore
 from contract.records import Item
-from tests.integration.pages.doctrs import CPU, MODELS, SAMPLES, doctrs_predictor, pixels_of, sample_items
-from worker.images.decode import File
-from worker.images.files import Decoder
-from worker.images.isolation import DecoderPool, IsolatedDecoder
-from worker.kinds import make_pipeline
+from tests.integration.pages.conftest import Line, ReadPages
+from tests.integration.pages.doctrs import MODELS, doctrs_predictor, pixels_of, sample_items
 from worker.kinds.page_lines import boxes_of, kie_line, ocr_line
-from worker.models.detection import load_detector
-from worker.models.orientation import load_orientation
-from worker.models.pool import ModelPool, Models
-from worker.models.recognition import load_recogniser
-from worker.models.runtimes import RuntimeOptions
-from worker.pipeline.run import ChunkRun
 
 GEOMETRY, SCORE = 1e-6, 1e-4
 """What geometries and scores may differ by."""
-
-
-Line = dict[str, Any]
-ReadPages = Callable[[list[Item], Parameters], list[Line]]
-
-
-@pytest.fixture(scope="module")
-def models(store: ModelStore) -> Models:
-    """The worker's models, with the runtime that it takes by itself."""
-    options = RuntimeOptions()
-    return Models(
-        ModelPool(lambda name: load_recogniser(name, store, CPU, options)),
-        ModelPool(lambda name: load_detector(name, store, CPU, options)),
-        ModelPool(lambda name: load_orientation(name, store, CPU)),
-    )
-
-
-@pytest.fixture(scope="module")
-def read(models: Models) -> Iterator[ReadPages]:
-    """The worker's path for one chunk of pages."""
-    decoders = DecoderPool(lambda: IsolatedDecoder(10**8, 60.0, 2**31))
-
-    def fetch(item: Item) -> File:
-        return Path(item.uri) if item.page else Path(item.uri).read_bytes()
-
-    def read_pages(items: list[Item], parameters: Parameters) -> list[Line]:
-        (kind,) = (kind for kind in KINDS.values() if kind.parameters is type(parameters))
-        pipeline = make_pipeline(kind.name, parameters, models)
-        run = ChunkRun(
-            fetch=fetch,
-            decode=Decoder(decoders, 10**8, pipeline.decoding, careful=False),
-            attempt=1,
-            pool=pool,
-            window=pipeline.prefetch,
-            stop=threading.Event(),
-        )
-        lines = list(pipeline.run(items, run))
-        assert [line.id for line in lines] == [item.id for item in items]
-        return [msgspec.to_builtins(line) for line in lines]
-
-    with ThreadPoolExecutor(2) as pool:
-        yield read_pages
-    decoders.close()
-
-
-@pytest.fixture(scope="module")
-def turned(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
-    """Sample pages turned by a few degrees, as a scanner's feeder leaves them."""
-    folder, items = tmp_path_factory.mktemp("turned"), []
-    for name, degrees in (("receipt.png", 5), ("letter.jpg", -7)):
-        with Image.open(SAMPLES / "pages" / name) as page:
-            target = folder / f"{degrees}.png"
-            page.convert("RGB").rotate(degrees, expand=True, fillcolor="white").save(target)
-        items.append(Item(target.name, str(target)))
-    return items
 
 
 def assert_same(ours: Any, theirs: Any, where: str = "", key: str = "") -> None:
