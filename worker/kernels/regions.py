@@ -59,14 +59,13 @@ def _box(page: Pixels, region: Region, padding: float) -> Pixels:
         x_min, y_min, x_max, y_max = x_min - across, y_min - down, x_max + across, y_max + down
     box = (max(x_min, 0), max(y_min, 0), min(x_max, right), min(y_max, bottom))
     if region.unit == "rel":
-        return _only(extract_crops(page, np.array([box], np.float32)))
+        return _only(extract_crops(page, np.array([box])))
     return _only(extract_crops(page, np.array([[round(side) for side in box]], np.int64)))
 
 
 def _polygon(page: Pixels, region: Region, padding: float) -> Pixels:
     size = np.array(page.shape[1::-1], np.float64)
-    # docTR's own polygons are float32, and its arithmetic is too.
-    given = np.array(region.corners, np.float32 if region.unit == "rel" else np.float64)
+    given = np.array(region.corners)
     corners = given * size if region.unit == "rel" else np.clip(given, -FAR * size, (1 + FAR) * size)
     if (corners.max(axis=0) <= 0).any() or (corners.min(axis=0) >= size).any():
         raise _outside(page, region)
@@ -78,6 +77,7 @@ def _polygon(page: Pixels, region: Region, padding: float) -> Pixels:
     _, across, down = _sides(quadrilateral)
     if not np.linalg.norm(across) * np.linalg.norm(down) <= 2 * size.prod():
         raise _bad(f"the region {shown(region.points)} is too oblique to be a line of text")
+    # As given if possible: dividing by the size may change the last bit.
     unchanged = quadrilateral is corners and region.unit == "rel"
     return _only(extract_rcrops(page, (given if unchanged else quadrilateral / size)[None]))
 

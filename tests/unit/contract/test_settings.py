@@ -229,6 +229,10 @@ def test_a_job_takes_its_parameters_from_the_settings() -> None:
         "recognition_model": "parseq",
         "recognition_batch_size": 128,
         "characters": None,
+        "detect_orientation": False,
+        "padding": 0.0,
+        "pdf_resolution": 144,
+        "pdf_forms": True,
     }
 
 

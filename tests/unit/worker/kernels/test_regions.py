@@ -36,10 +36,10 @@ def test_a_box_of_pixels_is_cut_out_as_it_is(page: Pixels) -> None:
 
 
 def test_a_relative_box_is_cut_out_by_doctr(page: Pixels) -> None:
-    boxes = np.random.default_rng(8).random((50, 4), np.float32).reshape(-1, 2, 2)
+    boxes = np.random.default_rng(8).random((50, 4)).reshape(-1, 2, 2)
     boxes = np.sort(boxes, axis=1).reshape(-1, 4)
 
-    ours = [cut_region(page, region_of([float(side) for side in box], "rel")) for box in boxes]
+    ours = [cut_region(page, region_of(box.tolist(), "rel")) for box in boxes]
 
     for mine, theirs in zip(ours, extract_crops(page, boxes), strict=True):
         assert np.array_equal(mine, theirs)
@@ -47,8 +47,8 @@ def test_a_relative_box_is_cut_out_by_doctr(page: Pixels) -> None:
 
 @pytest.mark.parametrize("unit", ["px", "rel"])
 def test_four_corners_are_rectified_by_doctr(unit: str, page: Pixels) -> None:
-    corners = np.array([[30, 40], [110, 20], [118, 50], [38, 70]], np.float32)
-    relative = corners / np.array([WIDTH, HEIGHT], np.float32)
+    corners = np.array([[30, 40], [110, 20], [118, 50], [38, 70]], float)
+    relative = corners / np.array([WIDTH, HEIGHT])
     given = (relative if unit == "rel" else corners).tolist()
 
     (theirs,) = extract_rcrops(page, relative[None] if unit == "rel" else corners.astype(int)[None])
