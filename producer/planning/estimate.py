@@ -24,7 +24,7 @@ class Extent:
         files: files or objects
         items: what becomes a line each: crops or pages
         bytes: of the files
-        gets: requests for objects of remote storage; a document is fetched once for each of its chunks
+        gets: requests for objects of remote storage; a file of several items is one for each of its chunks
         passed_over: entries of the source that are not read, by reason
         complete: the source was listed to its end
         some: items chosen at random
@@ -74,7 +74,7 @@ def extent_of(job: Job, listing: Listing, keep: int = 0, seconds: float | None =
     """Return what a job reads, from its listing, in constant memory.
 
     Args:
-        listing: the items, with fingerprints; those of one document follow each other
+        listing: the items, with fingerprints; those of one file follow each other
         keep: the number of items to choose at random
         seconds: time after which the listing is left, in seconds; None for as long as it takes
     """
@@ -86,9 +86,10 @@ def extent_of(job: Job, listing: Listing, keep: int = 0, seconds: float | None =
             complete = False
             break
         here = item.uri, items // job.chunk_size
-        if here[0] != last[0] or item.page is None:
+        whole = item.page is None and item.region is None
+        if here[0] != last[0] or whole:
             files, size = files + 1, size + size_in(item.fingerprint)
-        gets += is_remote(item.uri) and (here != last or item.page is None)
+        gets += is_remote(item.uri) and (here != last or whole)
         _choose(some, item, items, keep, choice)
         last, items = here, items + 1
     chunks = math.ceil(items / job.chunk_size)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from contract.job import Job, Plan
 from contract.kinds.ocr import OcrParameters
 from contract.records import ChunkStatistics, Item
+from contract.region import region_of
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.planning.estimate import Extent, estimate, extent_of
@@ -35,13 +37,22 @@ def test_crops_are_counted_with_their_bytes_chunks_and_requests(job: Job) -> Non
     assert extent.complete
 
 
-def test_a_document_is_one_file_that_is_fetched_for_each_of_its_chunks(job: Job) -> None:
-    pages = [Item(f"a.pdf#page={n}", "s3://scans/a.pdf", page=n, fingerprint="tag+7") for n in (1, 2, 3)]
+@pytest.mark.parametrize(
+    "parts",
+    [[{"page": number} for number in (1, 2, 3)], [{"region": region_of([0, 0, 9, 9])}] * 3],
+    ids=["pages", "regions"],
+)
+def test_a_file_of_several_items_is_one_that_is_fetched_for_each_of_its_chunks(
+    parts: list[dict[str, Any]], job: Job
+) -> None:
+    items = [
+        Item(f"a.pdf#{n}", "s3://scans/a.pdf", fingerprint="tag+7", **part) for n, part in enumerate(parts)
+    ]
 
-    extent = extent_of(job, listing_of(Item("0.png", "/scans/0.png", fingerprint="tag+1"), *pages))
+    extent = extent_of(job, listing_of(Item("0.png", "/scans/0.png", fingerprint="tag+1"), *items))
 
     assert (extent.files, extent.items, extent.bytes, extent.chunks) == (2, 4, 8, 2)
-    # chunks of two: 0.png and page 1, then pages 2 and 3
+    # chunks of two: 0.png and the first part, then the other two
     assert extent.gets == 2
 
 
