@@ -47,7 +47,7 @@ def decode_small(data: bytes) -> Samples | None:
         return None
     pixels = np.empty((height, width, 3), np.uint8)
     rows = np.frombuffer(filtered, np.uint8).reshape(height, stride)
-    return pixels if _compiled()(rows, channels, pixels) else None
+    return pixels if _compiled()(rows, pixels.reshape(height, 3 * width)) else None
 
 
 def _compressed(data: bytes) -> bytes | None:
@@ -67,56 +67,87 @@ def _compressed(data: bytes) -> bytes | None:
 
 @functools.cache
 def _compiled() -> Any:
-    rows, pixels = numba.types.Array(numba.uint8, 2, "C", readonly=False), numba.uint8[:, :, ::1]
-    return compiled(_kernel, numba.boolean(rows, numba.int64, pixels))
+    rows = numba.types.Array(numba.uint8, 2, "C", readonly=False)
+    return compiled(_kernel, numba.boolean(rows, numba.uint8[:, ::1]))
 
 
-def _kernel(rows: Samples, channels: int, pixels: Samples) -> bool:
-    """Undo each row's filter in place, then write it to the pixels; return False for an unknown filter.
+def _kernel(rows: Samples, pixels: Samples) -> bool:
+    """Undo each row's filter into a row of pixels, (height, 3 * width); return False for an unknown filter.
+
+    The filters treat each channel alone: grey rows are made RGB first.
 
     Source: the PNG specification, third edition, section 9.
     """
-    length = rows.shape[1] - 1
-    above = np.zeros(length, np.uint8)
+    length, wide = rows.shape[1] - 1, np.empty(pixels.shape[1], np.uint8)
+    above = np.zeros(pixels.shape[1], np.uint8)
     for y in range(len(rows)):
         row = rows[y, 1:]
-        if not _unfiltered(rows[y, 0], row, above, channels):
+        if length < len(wide):
+            for x in range(length):
+                wide[3 * x] = wide[3 * x + 1] = wide[3 * x + 2] = row[x]
+            row = wide
+        if rows[y, 0] > 4:
             return False
-        above = row
-        for x in range(length // channels):
-            for plane in range(3):
-                pixels[y, x, plane] = row[x * channels + plane % channels]
+        _unfilter(rows[y, 0], row, above, pixels[y])
+        above = pixels[y]
     return True
 
 
 @numba.njit(nogil=True)
-def _unfiltered(method: int, row: Samples, above: Samples, channels: int) -> bool:
-    if method == 1:
-        for i in range(channels, len(row)):
-            row[i] += row[i - channels]
+def _unfilter(method: int, row: Samples, above: Samples, target: Samples) -> None:
+    if method == 0:
+        target[:] = row
+    elif method == 1:
+        _undo_sub(row, target)
     elif method == 2:
-        for i in range(len(row)):
-            row[i] += above[i]
+        for i in range(len(target)):
+            target[i] = row[i] + above[i]
     elif method == 3:
-        _undo_average(row, above, channels)
-    elif method == 4:
-        _undo_paeth(row, above, channels)
-    return method <= 4
+        _undo_average(row, above, target)
+    else:
+        _undo_paeth(row, above, target)
+
+
+# The pixel to the left stays in variables: reading bytes that were just written takes four times as long.
 
 
 @numba.njit(nogil=True)
-def _undo_average(row: Samples, above: Samples, channels: int) -> None:
-    for i in range(len(row)):
-        left = np.int32(row[i - channels]) if i >= channels else np.int32(0)
-        row[i] += np.uint8((left + np.int32(above[i])) >> 1)
+def _undo_sub(row: Samples, target: Samples) -> None:
+    r = g = b = np.int32(0)
+    for x in range(len(target) // 3):
+        i = 3 * x
+        r, g, b = (r + row[i]) & 255, (g + row[i + 1]) & 255, (b + row[i + 2]) & 255
+        target[i], target[i + 1], target[i + 2] = r, g, b
 
 
 @numba.njit(nogil=True)
-def _undo_paeth(row: Samples, above: Samples, channels: int) -> None:
-    for i in range(min(channels, len(row))):
-        row[i] += above[i]
-    for i in range(channels, len(row)):
-        a, b, c = np.int32(row[i - channels]), np.int32(above[i]), np.int32(above[i - channels])
-        to_a, to_b, to_c = abs(b - c), abs(a - c), abs(a + b - c - c)
-        nearest = a if to_a <= to_b and to_a <= to_c else b if to_b <= to_c else c
-        row[i] += np.uint8(nearest)
+def _undo_average(row: Samples, above: Samples, target: Samples) -> None:
+    r = g = b = np.int32(0)
+    for x in range(len(target) // 3):
+        i = 3 * x
+        r = (row[i] + ((r + above[i]) >> 1)) & 255
+        g = (row[i + 1] + ((g + above[i + 1]) >> 1)) & 255
+        b = (row[i + 2] + ((b + above[i + 2]) >> 1)) & 255
+        target[i], target[i + 1], target[i + 2] = r, g, b
+
+
+@numba.njit(nogil=True)
+def _undo_paeth(row: Samples, above: Samples, target: Samples) -> None:
+    r = g = b = up_left_r = up_left_g = up_left_b = np.int32(0)
+    for x in range(len(target) // 3):
+        i = 3 * x
+        up_r, up_g, up_b = np.int32(above[i]), np.int32(above[i + 1]), np.int32(above[i + 2])
+        r = (row[i] + _nearest(r, up_r, up_left_r)) & 255
+        g = (row[i + 1] + _nearest(g, up_g, up_left_g)) & 255
+        b = (row[i + 2] + _nearest(b, up_b, up_left_b)) & 255
+        target[i], target[i + 1], target[i + 2] = r, g, b
+        up_left_r, up_left_g, up_left_b = up_r, up_g, up_b
+
+
+@numba.njit(nogil=True)
+def _nearest(left: Any, up: Any, up_left: Any) -> Any:
+    """Return Paeth's choice of three int32: the one nearest to left + up - up_left."""
+    to_left, to_up, to_up_left = abs(up - up_left), abs(left - up_left), abs(left + up - up_left - up_left)
+    if to_left <= to_up and to_left <= to_up_left:
+        return left
+    return up if to_up <= to_up_left else up_left
