@@ -14,6 +14,7 @@ from benchmarks.compare import compare
 from benchmarks.control_plane import control_plane
 from benchmarks.cpu_per_crop import cpu_per_crop
 from benchmarks.end_to_end import MOBILENET, VGG, end_to_end, make_scene
+from benchmarks.gpu import gpu
 from benchmarks.pages import pages
 from benchmarks.plots import draw
 from benchmarks.rows import RESULTS, Row, fill, write
@@ -25,6 +26,10 @@ Part = Callable[[Path], tuple[list[Row], Details]]
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 PARTS = ("control", "cpu", "mobilenet", "vgg", "pages", "compare")
+"""What is measured by default."""
+
+ON_REQUEST = ("gpu",)
+"""What needs a machine that not everyone has."""
 
 
 def parts_of(*, full: bool) -> dict[str, Part]:
@@ -37,15 +42,16 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "vgg": partial(end_to_end, VGG, count=2_056 if full else 1_028, rounds=rounds if full else 2),
         "pages": partial(pages, copies=8 if full else 3, rounds=rounds, memory=full),
         "compare": partial(compare, copies=8 if full else 4, rounds=rounds),
+        "gpu": partial(gpu, crops=16_448 if full else 8_224, rounds=rounds),
     }
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(PARTS))
+@click.argument("names", nargs=-1, type=click.Choice(PARTS + ON_REQUEST))
 @click.option("--full", is_flag=True, help="More crops, items and rounds: about 60 minutes instead of 15.")
 @click.option("--readme", is_flag=True, help="Write the table into the README too.")
 def main(names: tuple[str, ...], full: bool, readme: bool) -> None:
-    """Measure the parts named, or all; exit with 1 if a row misses its target twice."""
+    """Measure the parts named, or all but `gpu`; exit with 1 if a row misses its target twice."""
     switch_off_telemetry(os.environ)
     rows: list[Row] = []
     details: Details = {}

@@ -47,8 +47,8 @@ class NullReader:
     sample, parameter, identity = "crop", "recognition_model", {"architecture": "null"}
     fitting_batch_size = None
 
-    def __init__(self, logits: torch.Tensor, model: Any) -> None:
-        self._logits = logits
+    def __init__(self, logits: torch.Tensor, model: Any, seconds: float = DEVICE_SECONDS) -> None:
+        self._logits, self._seconds = logits, seconds
         self._preprocessor = Preprocessor(32, 128, 8, 6, 0.5)
         self._normalise = Normaliser(model.cfg, torch.device("cpu"))
         self._decode = CtcDecoder(model.vocab)
@@ -58,7 +58,7 @@ class NullReader:
 
     def read(self, batch: Pixels) -> list[Prediction]:
         self._normalise(batch, torch.contiguous_format)
-        time.sleep(DEVICE_SECONDS)
+        time.sleep(self._seconds)
         return self._decode(self._logits[: len(batch)])
 
     def join(self, _: CropMap, predictions: Sequence[Prediction]) -> Prediction:
@@ -123,7 +123,8 @@ def _serve(build: Build, scene: Scene, connection: Connection) -> None:
         connection.send((time.process_time() - started) / len(scene.files) * 1e6)
 
 
-def _logits(classes: int) -> torch.Tensor:
+def logits_of(classes: int) -> torch.Tensor:
+    """Return the logits of a null model's batch, (128, 32, classes)."""
     logits = torch.randn(BATCH, 32, classes, generator=torch.Generator().manual_seed(0))
     logits[..., -1] += 2.5  # so that two columns in three are blank, as in real text
     return logits
@@ -131,7 +132,7 @@ def _logits(classes: int) -> torch.Tensor:
 
 def _ours(scene: Scene) -> Callable[[], object]:
     model = scene.model()
-    pipeline = RecognitionPipeline(Readers.of(NullReader(_logits(len(model.vocab) + 1), model)), BATCH)
+    pipeline = RecognitionPipeline(Readers.of(NullReader(logits_of(len(model.vocab) + 1), model)), BATCH)
     settings = Settings()
     storage = Storage(settings)
     roots = AllowedRoots((str(scene.crops),)).for_one_chunk()
@@ -156,7 +157,7 @@ def _ours(scene: Scene) -> Callable[[], object]:
 def _doctrs(scene: Scene) -> Callable[[], object]:
     model = scene.model()
     predictor = recognition_predictor(model, batch_size=BATCH)
-    predictor.model = NullModel(CTCPostProcessor(model.vocab), _logits(len(model.vocab) + 1))
+    predictor.model = NullModel(CTCPostProcessor(model.vocab), logits_of(len(model.vocab) + 1))
 
     def run() -> None:
         read = predictor(DocumentFile.from_images(scene.files))

@@ -31,6 +31,7 @@ from worker.models.runtimes import RuntimeOptions
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 MOBILENET, VGG = "crnn_mobilenet_v3_small", "crnn_vgg16_bn"
 BATCH = 128
+AUTO = RuntimeOptions("auto")
 TARGETS = {MOBILENET: (1.8, 0.80), VGG: (1.6, 0.93)}
 """Targets of each model: crops per second over docTR's loop, and over the forward alone."""
 
@@ -76,9 +77,14 @@ def make_scene(folder: Path, architecture: str, count: int) -> Scene:
 
 
 @contextlib.contextmanager
-def product(scene: Scene, folder: Path) -> Iterator[Callable[[], float]]:
-    """Yield a function that runs a job to its `_SUCCESS` on a warm worker; it returns crops per second."""
-    with serving(scene.store, folder, scene.crops) as service:
+def product(
+    scene: Scene, folder: Path, device: str = "cpu", precision: str = "float32"
+) -> Iterator[Callable[[], float]]:
+    """Yield a function that runs a job to its `_SUCCESS` on a warm worker; it returns crops per second.
+
+    Its workspaces are `out-<architecture>-<run>` in the folder.
+    """
+    with serving(scene.store, folder, scene.crops, device=device, precision=precision) as service:
         runs = iter(range(1_000_000))
 
         def run() -> float:
@@ -116,9 +122,9 @@ def rate(count: int, read: Callable[[], Any]) -> Callable[[], float]:
     return run
 
 
-def doctr_loop(scene: Scene) -> Callable[[], list[tuple[str, float]]]:
-    """docTR's own way: read the files, call the predictor."""
-    predictor = recognition_predictor(scene.model(), batch_size=BATCH)
+def doctr_loop(scene: Scene, device: str = "cpu") -> Callable[[], list[tuple[str, float]]]:
+    """docTR's own way: read the files, call the predictor; `device` is torch's name."""
+    predictor = recognition_predictor(scene.model(), batch_size=BATCH).to(device)
 
     def read() -> list[tuple[str, float]]:
         found: list[tuple[str, float]] = []
@@ -129,15 +135,22 @@ def doctr_loop(scene: Scene) -> Callable[[], list[tuple[str, float]]]:
     return read
 
 
-def forward_alone(scene: Scene) -> Callable[[], object]:
-    """The product's own runtime on prepared batches."""
+def forward_alone(scene: Scene, device: str = "cpu", options: RuntimeOptions = AUTO) -> Callable[[], object]:
+    """The product's own runtime on prepared batches; `device` is torch's name."""
     store = ModelStore(str(scene.store), Storage(Settings()))
-    recogniser = load_recogniser(scene.architecture, store, torch.device("cpu"), RuntimeOptions("auto"))
+    recogniser = load_recogniser(scene.architecture, store, torch.device(device), options)
     preprocessor = Preprocessor(32, 128, 8, 6, 0.5)
     images = [decode_crop(path.read_bytes(), 10**8).pixels for path in scene.files[:BATCH]]
     batch = np.concatenate([preprocessor.prepare(pixels).pieces[:1] for pixels in images])
     runtime = recogniser._runtime
-    return lambda: [runtime.forward(batch) for _ in range(0, len(scene.files), BATCH)]
+
+    def read() -> None:
+        for _ in range(0, len(scene.files), BATCH):
+            logits = runtime.forward(batch)
+        # A GPU still works when a forward returns; this waits for the last one.
+        logits.cpu()
+
+    return read
 
 
 def onnxtr_loop(scene: Scene, folder: Path) -> Callable[[], object]:

@@ -56,14 +56,20 @@ def make_job(kind: str, parameters: Parameters, source: Path, out: Path) -> Job:
 
 
 @contextlib.contextmanager
-def serving(store: Path, *roots: Path) -> Iterator[Service]:
-    """Serve with the weights of a model store; jobs and sources are below the roots."""
+def serving(store: Path, *roots: Path, device: str = "cpu", precision: str = "float32") -> Iterator[Service]:
+    """Serve with the weights of a model store; jobs and sources are below the roots.
+
+    Args:
+        device: the worker's setting `devices`
+        precision: the worker's setting `precision`
+    """
     with embedded_broker() as url:
         settings = Settings(
             redis_url=SecretStr(url),
             allowed_roots=tuple(map(str, roots)),
             model_store=str(store),
-            devices="cpu",
+            devices=device,
+            precision=precision,
         )
         environment = {**os.environ, **environment_of(settings)}
         worker = subprocess.Popen(python_module("worker.app.launcher"), env=environment)

@@ -1,0 +1,182 @@
+"""Crops per second on a GPU, and what one process can feed: `python -m benchmarks gpu`."""
+
+import os
+import statistics
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from benchmarks.cpu_per_crop import NullReader, logits_of
+from benchmarks.end_to_end import (
+    BATCH,
+    MOBILENET,
+    VGG,
+    Scene,
+    doctr_loop,
+    forward_alone,
+    make_scene,
+    product,
+    rate,
+    strings_of,
+)
+from benchmarks.rows import Row, interleaved, median_ratio
+from contract.records import Item
+from contract.settings import Settings
+from contract.storage import Storage
+from contract.storage.roots import AllowedRoots
+from worker.app.launcher import child_environment
+from worker.app.main import CHUNKS_IN_FLIGHT
+from worker.images.decode import decode_crop, fetch
+from worker.kinds.reading import Readers
+from worker.kinds.recognition import RecognitionPipeline
+from worker.models.runtimes import RuntimeOptions
+from worker.monitoring.device import Device
+from worker.pipeline.run import ChunkRun
+
+LOOK_SECONDS = 0.05
+"""Seconds between two readings of the card's utilisation; the driver averages over 0.17 to 1 s."""
+
+CORES = (1, 2, 4, 8, 16)
+"""Cores that the process with the null model may use; fewer on a smaller machine."""
+
+
+def gpu(
+    folder: Path, *, crops: int, rounds: int, device: str = "0"
+) -> tuple[list[Row], dict[str, dict[str, Any]]]:
+    """Return the rows of the card, and every measured rate.
+
+    Args:
+        crops: in a job
+        rounds: how often each contestant runs
+        device: the worker's setting `devices`; docTR and the forward alone use torch's first card, or the CPU
+    """
+    scenes = [make_scene(folder, architecture, crops) for architecture in (MOBILENET, VGG)]
+    rates: dict[str, dict[str, list[float]]] = {}
+    rows: list[Row] = []
+    for scene in scenes:
+        found, rates[f"{scene.architecture}-gpu"] = card(scene, folder, device, rounds)
+        rows += found
+    found, rates["feed"] = feed(scenes[0], rounds)
+    return rows + found, {"rates": rates}
+
+
+def card(scene: Scene, folder: Path, device: str, rounds: int) -> tuple[list[Row], dict[str, list[float]]]:
+    """Return the rows of one model, and the rates of all contestants."""
+    architecture, count = scene.architecture, len(scene.files)
+    half = folder / "float16"
+    half.mkdir(exist_ok=True)
+    on = "cpu" if device == "cpu" else "cuda:0"
+    doctr, nvml = doctr_loop(scene, on), Device(device)
+    with ExitStack() as stack:
+        ours = stack.enter_context(product(scene, folder, device))
+        busy: list[float] = []
+        contestants: dict[str, Callable[[], float]] = {
+            "trace-ocr": lambda: _watched(ours, nvml, busy),
+            "trace-ocr float16": stack.enter_context(product(scene, half, device, "float16")),
+            "docTR": rate(count, doctr),
+            "forward alone": rate(count, forward_alone(scene, on, RuntimeOptions("torch"))),
+            "forward alone float16": rate(
+                count, forward_alone(scene, on, RuntimeOptions("torch", "float16"))
+            ),
+        }
+        rates = interleaved(contestants, rounds)
+    theirs = [value for value, _ in doctr()]
+    rows = [
+        Row(f"{architecture}: {name}", statistics.median(values), "crops/s") for name, values in rates.items()
+    ]
+    rows += [
+        Row(f"{architecture}: {name} over docTR", median_ratio(rates[name], rates["docTR"]), "x")
+        for name in ("trace-ocr", "trace-ocr float16")
+    ]
+    for name, where in (("float32", folder), ("float16", half)):
+        read = strings_of(where / f"out-{architecture}-1")
+        same = sum(map(str.__eq__, read, theirs))
+        rows.append(Row(f"{architecture}: {name} strings identical to docTR's", 100 * same / count, "%"))
+    if busy:
+        rows.append(Row(f"{architecture}: card busy, trace-ocr float32", 100 * statistics.mean(busy), "%"))
+    return rows, rates
+
+
+def _watched(run: Callable[[], float], card: Device, busy: list[float]) -> float:
+    """Return what `run` does; add the card's utilisation while it ran."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            use = card.use()
+            if use and use.utilisation is not None:
+                busy.append(use.utilisation)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        return run()
+    finally:
+        over.set()
+        looking.join()
+
+
+def feed(scene: Scene, rounds: int) -> tuple[list[Row], dict[str, list[float]]]:
+    """Return how fast one process feeds a model that takes no time, by its number of cores."""
+    cores = [number for number in CORES if number <= len(os.sched_getaffinity(0))]
+    rates = {f"{number} cores": _fed(scene, number, rounds) for number in cores}
+    return [
+        Row(f"crops that one process feeds a null model, {name}", statistics.median(values), "crops/s")
+        for name, values in rates.items()
+    ], rates
+
+
+def _fed(scene: Scene, cores: int, rounds: int) -> list[float]:
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_feed, args=(scene, cores, rounds, there), daemon=True)
+    with patch.dict(os.environ, child_environment("cpu", os.environ)):
+        process.start()
+    try:
+        return list(here.recv())
+    finally:
+        process.kill()
+        process.join()
+
+
+def _feed(scene: Scene, cores: int, rounds: int, connection: Connection) -> None:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    torch.set_num_threads(cores)
+    model = scene.model()
+    reader = NullReader(logits_of(len(model.vocab) + 1), model, seconds=0)
+    pipeline = RecognitionPipeline(Readers.of(reader), BATCH)
+    settings = Settings(decode_threads=max(1, min(8, cores // 2)))
+    items = [Item(path.name, str(path)) for path in scene.files]
+    # As in a worker, one chunk is prepared while another is read.
+    chunks = [items[part::CHUNKS_IN_FLIGHT] for part in range(CHUNKS_IN_FLIGHT)]
+    with _runs(scene, settings, pipeline) as make_run, ThreadPoolExecutor(CHUNKS_IN_FLIGHT) as threads:
+
+        def read() -> None:
+            list(threads.map(lambda chunk: list(pipeline.run(chunk, make_run())), chunks))
+
+        read()  # compiles, and fills caches
+        connection.send([rate(len(items), read)() for _ in range(rounds)])
+
+
+@contextmanager
+def _runs(
+    scene: Scene, settings: Settings, pipeline: RecognitionPipeline
+) -> Iterator[Callable[[], ChunkRun]]:
+    storage, roots = Storage(settings), AllowedRoots((str(scene.crops),)).for_one_chunk()
+    with ThreadPoolExecutor(settings.decode_threads) as pool:
+        yield lambda: ChunkRun(
+            fetch=lambda item: fetch(item.uri, storage, roots, settings.max_bytes),
+            decode=lambda _, data: decode_crop(data, settings.max_pixels),
+            attempt=1,
+            pool=pool,
+            window=pipeline.prefetch,
+            stop=threading.Event(),
+        )
