@@ -79,7 +79,8 @@ def opened_file(path: Path) -> Iterator[BinaryIO]:
     """Open a document's file for a block; raises ItemError if it cannot be read: it may be gone by now."""
     try:
         # The path was checked before: what is opened must be what it named then.
-        with os.fdopen(open_regular(os.fspath(path)), "rb") as file:
+        descriptor, _ = open_regular(os.fspath(path))
+        with os.fdopen(descriptor, "rb") as file:
             yield file
     except (OSError, NotAFileError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 TEMPORARY_SUFFIX = ".tmp"
 """Suffix of unfinished files; they are hidden, never listed, and swept when their job ends."""
 
-SMALL_BYTES, LARGE_BYTES = 1 << 16, 1 << 22
-"""Bytes of the first read, enough for a whole crop, and of each further read."""
+SMALL_BYTES, LARGE_BYTES = 1 << 12, 1 << 22
+"""Minimum bytes of the first read, of a file that has grown or has no size, and of each further read."""
 
 _OURS = re.compile(r"\.(.+)\.[0-9]+-[0-9a-f]{8}\.tmp")
 
@@ -48,8 +48,11 @@ class LocalStore:
 
     def read(self, uri: str, limit: int) -> bytes:
         """Return the whole file; reads at most one byte more than `limit`."""
-        with _translated(uri):
+        try:
             data = _read(uri, limit + 1)
+        except (OSError, ValueError):
+            with _translated(uri):
+                raise
         if len(data) > limit:
             raise TooManyBytesError(f"{uri} is larger than {limit:,} bytes")
         return data
@@ -169,7 +172,8 @@ class LocalStore:
     def reader(self, uri: str, start: int = 0) -> Iterator[TranslatedStream]:
         """Open the file for reading from byte `start`."""
         with _translated(uri):
-            file = os.fdopen(open_regular(uri), "rb")
+            descriptor, _ = open_regular(uri)
+            file = os.fdopen(descriptor, "rb")
         with file:
             file.seek(start)
             yield TranslatedStream(file, lambda: _translated(uri))
@@ -331,20 +335,22 @@ def _is_left(name: str, ours: Callable[[str], bool]) -> bool:
 
 
 def _read(uri: str, limit: int) -> bytes:
-    """Return up to `limit` bytes; five system calls for a small file, where Python's file objects take nine.
+    """Return up to `limit` bytes; four system calls for a small file, where Python's file objects take nine.
 
     Each call releases the GIL, and with other threads running, taking it back is what takes long.
     """
-    descriptor = open_regular(uri)
+    descriptor, size = open_regular(uri)
     try:
-        parts: list[bytes] = []
-        left, size = limit, SMALL_BYTES
-        # Only an empty read is the file's end: network mounts return less than was asked for.
-        while left and (part := os.read(descriptor, min(left, size))):
+        part = os.read(descriptor, min(limit, max(size + 1, SMALL_BYTES)))
+        if len(part) == size or len(part) == limit:
+            return part
+        parts, left = [part], limit - len(part)
+        # The size is only known to be right if all of it has come: network mounts return less than was asked
+        # for, some files have no size, and others grow. Then only an empty read is the end.
+        while left and (part := os.read(descriptor, min(left, LARGE_BYTES))):
             parts.append(part)
             left -= len(part)
-            size = LARGE_BYTES if len(part) == size else SMALL_BYTES
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
     finally:
         os.close(descriptor)
 

@@ -39,8 +39,8 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-def open_regular(path: str) -> int:
-    """Return a descriptor of a regular file, for reading.
+def open_regular(path: str) -> tuple[int, int]:
+    """Return a descriptor of a regular file, for reading, and the file's length in bytes.
 
     Raises:
         NotAFileError: it is a folder, a pipe, a socket or a device
@@ -53,10 +53,11 @@ def open_regular(path: str) -> int:
         if error.errno == errno.ENXIO:
             raise _not_a_file(path) from error
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         raise _not_a_file(path)
-    return descriptor
+    return descriptor, found.st_size
 
 
 def size_of(path: str) -> int:
@@ -101,7 +102,7 @@ def pinned(path: Path) -> Iterator[Path]:
 
     On Linux the name leads to the file that was opened here, whatever happens to its path.
     """
-    descriptor = open_regular(os.fspath(path))
+    descriptor, _ = open_regular(os.fspath(path))
     try:
         opened = Path(f"/proc/self/fd/{descriptor}")
         yield opened if opened.exists() else path

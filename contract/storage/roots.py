@@ -17,7 +17,7 @@ class AllowedRoots:
     def __init__(self, roots: tuple[str, ...]) -> None:
         self._roots = tuple(absolute(root) for root in roots)
         self._given = tuple(root.rstrip("/") for root in roots)
-        self._folders: dict[str, str] | None = None
+        self._folders: dict[str, str | None] | None = None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._roots)
@@ -41,10 +41,7 @@ class AllowedRoots:
         return copy
 
     def for_one_chunk(self) -> "AllowedRoots":
-        """Return a set that resolves each folder once; links to files are still followed every time.
-
-        For the minute that a chunk takes: a folder that is replaced by a link in that time is not followed.
-        """
+        """Return a set that resolves each folder once for `presumed`, in the minute that a chunk takes."""
         remembering = self._copy(self._roots)
         remembering._folders = {}
         return remembering
@@ -68,9 +65,26 @@ class AllowedRoots:
             OutsideAllowedRootsError: no root contains it
             UnsupportedUriError: the scheme has no backend, or the name is impossible
         """
-        location = absolute(uri) if self._folders is None else _remembered(uri, self._folders)
+        location = absolute(uri)
         self._root_above(location, uri)
         return location
+
+    def presumed(self, uri: str) -> str | None:
+        """Return what `resolved` returns if neither the file nor, since the last call, its folder is a link.
+
+        Nothing is looked at. Storage follows no link, so a file that it finds there is the right one; if it
+        finds none, ask `resolved`. None if only `resolved` knows: in a set that is not for one chunk, and for
+        files outside the roots.
+        """
+        folder, _, name = uri.rpartition("/")
+        if self._folders is None or name in ("", ".", "..") or "://" in uri:
+            return None
+        if folder not in self._folders:
+            found = absolute(folder or "/")
+            below = any(_is_below(found, root) for root in self._roots)
+            self._folders[folder] = f"{found.rstrip('/')}/" if below else None
+        prefix = self._folders[folder]
+        return prefix and prefix + name
 
     def recorded(self, uri: str) -> str:
         """Return the form to open of a URI that was resolved and recorded earlier, maybe on another machine.
@@ -112,14 +126,3 @@ class AllowedRoots:
 def _is_below(location: str, root: str) -> bool:
     """Return whether a canonical URI is at or below a canonical root."""
     return location == root or location.startswith(root.rstrip("/") + "/")
-
-
-def _remembered(uri: str, folders: dict[str, str]) -> str:
-    """Return the same as `absolute`, with one system call if the file's folder was resolved before."""
-    folder, slash, name = uri.rpartition("/")
-    plain = slash and name not in ("", ".", "..") and "://" not in uri and "\0" not in name
-    if not plain or os.path.islink(uri):  # noqa: PTH114 - a Path for each item costs as much as the check
-        return absolute(uri)
-    if folder not in folders:
-        folders[folder] = absolute(folder or "/")
-    return f"{folders[folder].rstrip('/')}/{name}"

@@ -16,6 +16,7 @@ from contract.errors import (
     NotAFileError,
     ObjectMissingError,
     OutsideAllowedRootsError,
+    StorageError,
     StorageRefusedError,
     TooManyBytesError,
     UnsupportedUriError,
@@ -91,12 +92,22 @@ def fetch(uri: str, storage: Storage, roots: AllowedRoots, max_bytes: int) -> by
         StorageUnavailableError: storage cannot be reached; the chunk must be retried
         CredentialsError: storage does not accept this worker's credentials
     """
-    with as_item_errors("TRACE_OCR_MAX_BYTES"):
-        location = roots.resolved(uri)
-        data = storage.at(location).read(location, max_bytes)
+    try:
+        data = _read(uri, storage, roots, max_bytes)
+    except StorageError:
+        with as_item_errors("TRACE_OCR_MAX_BYTES"):
+            raise
     if not data:
         raise ItemError(ErrorCode.EMPTY_FILE, f"{uri} has zero bytes: was its upload cut off?")
     return data
+
+
+def _read(uri: str, storage: Storage, roots: AllowedRoots, max_bytes: int) -> bytes:
+    if presumed := roots.presumed(uri):
+        with contextlib.suppress(ObjectMissingError):
+            return storage.at(presumed).read(presumed, max_bytes)
+    location = roots.resolved(uri)
+    return storage.at(location).read(location, max_bytes)
 
 
 def decode_image(data: bytes, max_pixels: int) -> DecodedImage:

@@ -142,7 +142,7 @@ def _files(job: Job, context: WorkerContext, attempt: int) -> Iterator[Callable[
 
         def fetch_file(item: Item) -> File:
             pages = of_pages or item.region is not None
-            with _bounded(item.uri, context.storage, attempt):
+            try:
                 if pages and _is_document(item, documents):
                     return documents.path(item.uri)
                 data = fetch(item.uri, context.storage, roots, settings.max_bytes)
@@ -150,6 +150,9 @@ def _files(job: Job, context: WorkerContext, attempt: int) -> Iterator[Callable[
                 content = content_of(data[:HEAD_BYTES], item.uri) if pages else Content.IMAGE
                 many = content is Content.PDF or (content is Content.TIFF and item.page)
                 return documents.path(item.uri) if many else data
+            except StorageUnavailableError:
+                with _bounded(item.uri, context.storage, attempt):
+                    raise
 
         yield fetch_file
 

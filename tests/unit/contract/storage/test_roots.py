@@ -82,7 +82,7 @@ def test_roots_cannot_be_narrowed_to_what_is_not_allowed() -> None:
 
 
 class TestForOneChunk:
-    """A chunk's roots decide as the others do, though they look a folder up only once."""
+    """A chunk's roots presume where a file is; they resolve a folder only once."""
 
     @pytest.fixture
     def roots(self, tmp_path: Path) -> AllowedRoots:
@@ -90,42 +90,41 @@ class TestForOneChunk:
         for name in ("in", "out"):
             (tmp_path / name / "below").mkdir(parents=True)
             (tmp_path / name / "a.png").touch()
-        roots = AllowedRoots((str(tmp_path / "in"),)).for_one_chunk()
-        roots.check(str(tmp_path / "in" / "a.png"))
-        return roots
+        return AllowedRoots((str(tmp_path / "in"),)).for_one_chunk()
 
-    def test_a_link_among_files_that_were_allowed(self, roots: AllowedRoots, tmp_path: Path) -> None:
-        (tmp_path / "in" / "link.png").symlink_to(tmp_path / "out" / "a.png")
+    @pytest.mark.parametrize(
+        "name", ["a.png", "./a.png", "below/../a.png", "below//b.png", "missing/c.png", "gone.png"]
+    )
+    def test_what_lies_below(self, roots: AllowedRoots, tmp_path: Path, name: str) -> None:
+        for _ in range(2):
+            assert roots.presumed(f"{tmp_path}/in/{name}") == roots.resolved(f"{tmp_path}/in/{name}")
 
-        with pytest.raises(OutsideAllowedRootsError):
-            roots.check(str(tmp_path / "in" / "link.png"))
+    def test_a_folder_that_is_a_link_is_resolved(self, roots: AllowedRoots, tmp_path: Path) -> None:
+        (tmp_path / "in" / "linked").symlink_to(tmp_path / "in" / "below")
 
-    def test_a_folder_that_is_a_link(self, roots: AllowedRoots, tmp_path: Path) -> None:
+        assert roots.presumed(f"{tmp_path}/in/linked/a.png") == f"{tmp_path}/in/below/a.png"
+
+    @pytest.mark.parametrize("name", ["linked/a.png", "../out/a.png", "below/../../out/a.png"])
+    def test_nothing_is_presumed_outside(self, roots: AllowedRoots, tmp_path: Path, name: str) -> None:
         (tmp_path / "in" / "linked").symlink_to(tmp_path / "out")
 
-        with pytest.raises(OutsideAllowedRootsError):
-            roots.check(str(tmp_path / "in" / "linked" / "a.png"))
+        for _ in range(2):
+            assert roots.presumed(f"{tmp_path}/in/{name}") is None
 
-    @pytest.mark.parametrize("name", ["../out/a.png", "below/../../out/a.png", "..", "below/../.."])
-    def test_the_way_up(self, roots: AllowedRoots, tmp_path: Path, name: str) -> None:
-        with pytest.raises(OutsideAllowedRootsError):
-            roots.check(f"{tmp_path}/in/{name}")
+    @pytest.mark.parametrize("name", ["..", "below/..", ".", ""])
+    def test_nor_of_what_is_no_name(self, roots: AllowedRoots, tmp_path: Path, name: str) -> None:
+        assert roots.presumed(f"{tmp_path}/in/{name}") is None
 
-    @pytest.mark.parametrize("name", ["a.png", "./a.png", "below/../a.png", "below//b.png", "missing/c.png"])
-    def test_what_lies_below(self, roots: AllowedRoots, tmp_path: Path, name: str) -> None:
-        roots.check(f"{tmp_path}/in/{name}")
+    @pytest.mark.parametrize("uri", ["s3://bucket/in/a.png", "https://example.org/a.png"])
+    def test_nor_of_what_is_no_path(self, uri: str) -> None:
+        assert AllowedRoots(("/", "s3://bucket/in")).for_one_chunk().presumed(uri) is None
 
-    @pytest.mark.parametrize("uri", ["https://example.org/a.png", "/nul\0byte.png", "/nul\0byte/a.png"])
-    def test_what_is_neither_a_path_nor_s3(self, roots: AllowedRoots, uri: str) -> None:
+    def test_only_for_one_chunk(self, roots: AllowedRoots, tmp_path: Path) -> None:
+        assert AllowedRoots((str(tmp_path),)).presumed(f"{tmp_path}/in/a.png") is None
+
+    def test_a_name_that_no_folder_can_have(self, roots: AllowedRoots) -> None:
         with pytest.raises(UnsupportedUriError):
-            roots.check(uri)
-
-    def test_s3_keys_are_compared_as_written(self) -> None:
-        roots = AllowedRoots(("s3://bucket/in",)).for_one_chunk()
-
-        roots.check("s3://bucket/in/../a.png")
-        with pytest.raises(OutsideAllowedRootsError):
-            roots.check("s3://bucket/inner/a.png")
+            roots.presumed("/nul\0byte/a.png")
 
 
 class TestRecorded:

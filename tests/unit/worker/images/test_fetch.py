@@ -21,11 +21,12 @@ from worker.images.decode import fetch
 MAX_BYTES = 100
 
 
-@pytest.fixture
-def roots(tmp_path: Path) -> AllowedRoots:
+@pytest.fixture(params=["of a worker", "of a chunk"])
+def roots(request: pytest.FixtureRequest, tmp_path: Path) -> AllowedRoots:
     """Given one allowed folder."""
     (tmp_path / "crops").mkdir()
-    return AllowedRoots((str(tmp_path / "crops"),))
+    roots = AllowedRoots((str(tmp_path / "crops"),))
+    return roots.for_one_chunk() if request.param == "of a chunk" else roots
 
 
 @dataclass
@@ -112,9 +113,26 @@ def test_a_link_within_the_roots_is_followed(tmp_path: Path, storage: Storage, r
     assert fetch(str(tmp_path / "crops" / "linked.png"), storage, roots, MAX_BYTES) == b"here"
 
 
-def test_a_link_that_appears_after_the_check_is_not_followed(
-    tmp_path: Path, storage: Storage, roots: AllowedRoots, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_that_becomes_a_link_leads_out_of_the_roots(
+    tmp_path: Path, storage: Storage, roots: AllowedRoots
 ) -> None:
+    # given a folder that a file was read from, and that is then replaced
+    folder = tmp_path / "crops" / "folder"
+    for where in (folder, tmp_path / "elsewhere"):
+        where.mkdir()
+        (where / "a.png").write_bytes(b"x")
+    fetch(str(folder / "a.png"), storage, roots, MAX_BYTES)
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(tmp_path / "elsewhere")
+
+    assert failure_of(str(folder / "a.png"), storage, roots).code is ErrorCode.OUTSIDE_ALLOWED_ROOTS
+
+
+def test_a_link_that_appears_after_the_check_is_not_followed(
+    tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "crops").mkdir()
+    roots = AllowedRoots((str(tmp_path / "crops"),))
     (tmp_path / "secret.png").write_bytes(b"secret")
     (tmp_path / "crops" / "a.png").write_bytes(b"here")
     check = AllowedRoots.resolved
