@@ -18,16 +18,19 @@ from benchmarks.cpu_per_crop import NullReader, logits_of
 from benchmarks.end_to_end import (
     BATCH,
     MOBILENET,
+    SAMPLES,
     VGG,
     Scene,
-    doctr_loop,
     forward_alone,
     make_scene,
     product,
     rate,
     strings_of,
 )
+from benchmarks.end_to_end import doctr_loop as crop_loop
+from benchmarks.pages import PAGES, PARAMETERS, copied, doctr_loop, words_of
 from benchmarks.rows import Row, interleaved, median_ratio
+from benchmarks.service import make_job, serving
 from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage
@@ -43,6 +46,9 @@ from worker.pipeline.run import ChunkRun
 
 LOOK_SECONDS = 0.05
 """Seconds between two readings of the card's utilisation; the driver averages over 0.17 to 1 s."""
+
+COPIES = 8
+"""Of the sample documents, which are read in one job."""
 
 CORES = (1, 2, 4, 8, 16)
 """Cores that the process with the null model may use; fewer on a smaller machine."""
@@ -61,20 +67,25 @@ def gpu(
     scenes = [make_scene(folder, architecture, crops) for architecture in (MOBILENET, VGG)]
     rates: dict[str, dict[str, list[float]]] = {}
     rows: list[Row] = []
-    for scene in scenes:
-        found, rates[f"{scene.architecture}-gpu"] = card(scene, folder, device, rounds)
+    for found, measured in (
+        *(crops_of(scene, folder, device, rounds) for scene in scenes),
+        pages(folder, device, rounds),
+        feed(scenes[0], rounds),
+    ):
         rows += found
-    found, rates["feed"] = feed(scenes[0], rounds)
-    return rows + found, {"rates": rates}
+        rates |= measured
+    return rows, {"rates": rates}
 
 
-def card(scene: Scene, folder: Path, device: str, rounds: int) -> tuple[list[Row], dict[str, list[float]]]:
+def crops_of(
+    scene: Scene, folder: Path, device: str, rounds: int
+) -> tuple[list[Row], dict[str, dict[str, list[float]]]]:
     """Return the rows of one model, and the rates of all contestants."""
     architecture, count = scene.architecture, len(scene.files)
     half = folder / "float16"
     half.mkdir(exist_ok=True)
-    on = "cpu" if device == "cpu" else "cuda:0"
-    doctr, nvml = doctr_loop(scene, on), Device(device)
+    on = _torch_name(device)
+    doctr, nvml = crop_loop(scene, on), Device(device)
     with ExitStack() as stack:
         ours = stack.enter_context(product(scene, folder, device))
         busy: list[float] = []
@@ -102,7 +113,30 @@ def card(scene: Scene, folder: Path, device: str, rounds: int) -> tuple[list[Row
         rows.append(Row(f"{architecture}: {name} strings identical to docTR's", 100 * same / count, "%"))
     if busy:
         rows.append(Row(f"{architecture}: card busy, trace-ocr float32", 100 * statistics.mean(busy), "%"))
-    return rows, rates
+    return rows, {f"{architecture}-gpu": rates}
+
+
+def pages(folder: Path, device: str, rounds: int) -> tuple[list[Row], dict[str, dict[str, list[float]]]]:
+    """Return the row of pages, and the rates of all contestants."""
+    documents = copied(folder, COPIES)
+    doctr = doctr_loop(sorted(documents.iterdir()), _torch_name(device))
+    with serving(SAMPLES / "weights", folder, SAMPLES, device=device) as service:
+        runs = iter(range(1_000_000))
+
+        def run() -> float:
+            out = folder / f"pages-{next(runs)}"
+            return PAGES * COPIES / service.run(make_job("ocr", PARAMETERS, documents, out), out)
+
+        run()  # the worker starts and loads its models
+        rates = interleaved({"trace-ocr": run, "docTR": rate(PAGES * COPIES, doctr)}, rounds)
+    rows = [Row(f"pages: {name}", statistics.median(values), "pages/s") for name, values in rates.items()]
+    same = sum(map(list.__eq__, words_of(folder / "pages-1"), doctr()))
+    rows.append(Row("pages: identical to docTR's, word by word", 100 * same / (PAGES * COPIES), "%"))
+    return rows, {"pages-gpu": rates}
+
+
+def _torch_name(device: str) -> str:
+    return "cpu" if device == "cpu" else "cuda:0"
 
 
 def _watched(run: Callable[[], float], card: Device, busy: list[float]) -> float:
@@ -124,14 +158,14 @@ def _watched(run: Callable[[], float], card: Device, busy: list[float]) -> float
         looking.join()
 
 
-def feed(scene: Scene, rounds: int) -> tuple[list[Row], dict[str, list[float]]]:
+def feed(scene: Scene, rounds: int) -> tuple[list[Row], dict[str, dict[str, list[float]]]]:
     """Return how fast one process feeds a model that takes no time, by its number of cores."""
     cores = [number for number in CORES if number <= len(os.sched_getaffinity(0))]
     rates = {f"{number} cores": _fed(scene, number, rounds) for number in cores}
     return [
         Row(f"crops that one process feeds a null model, {name}", statistics.median(values), "crops/s")
         for name, values in rates.items()
-    ], rates
+    ], {"feed": rates}
 
 
 def _fed(scene: Scene, cores: int, rounds: int) -> list[float]:

@@ -49,12 +49,7 @@ def pages(
         copies: of the five sample documents, which are read in one job
         memory: also compare the worker's memory with a small and a large document; about six minutes
     """
-    documents, store = folder / "documents", SAMPLES / "weights"
-    documents.mkdir()
-    for copy in range(copies):
-        for source in sorted((SAMPLES / "pages").iterdir()):
-            if source.suffix != ".json":
-                (documents / f"{copy:03d}-{source.name}").write_bytes(source.read_bytes())
+    documents, store = copied(folder, copies), SAMPLES / "weights"
     doctr = doctr_loop(sorted(documents.iterdir()))
     count = PAGES * copies
     with serving(store, folder, SAMPLES) as service:
@@ -75,15 +70,26 @@ def pages(
     ], {"rates": {"pages": rates}}
 
 
-def doctr_loop(files: list[Path]) -> Callable[[], list[list[str]]]:
-    """docTR's own way, document by document; return the words of each page."""
+def copied(folder: Path, copies: int) -> Path:
+    """Return a folder with so many copies of each sample document."""
+    documents = folder / "documents"
+    documents.mkdir()
+    for copy in range(copies):
+        for source in sorted((SAMPLES / "pages").iterdir()):
+            if source.suffix != ".json":
+                (documents / f"{copy:03d}-{source.name}").write_bytes(source.read_bytes())
+    return documents
+
+
+def doctr_loop(files: list[Path], device: str = "cpu") -> Callable[[], list[list[str]]]:
+    """docTR's own way, document by document, on torch's `device`; return the words of each page."""
     store = ModelStore(str(SAMPLES / "weights"), Storage(Settings()))
     predictor = ocr_predictor(
         load_model("detection", DETECTION, store, torch.device("cpu"))[0],
         load_model("recognition", MOBILENET, store, torch.device("cpu"))[0],
         det_bs=PARAMETERS.detection_batch_size,
         reco_bs=PARAMETERS.recognition_batch_size,
-    )
+    ).to(device)
 
     def read() -> list[list[str]]:
         found = [page for file in files for page in predictor(images_of(file)).pages]

@@ -106,6 +106,8 @@ class _Owned(Generic[T]):
         """Return the pieces of the crops that the next model reads, and note these crops as due."""
         if self.readings:
             self.due = [place for place, one in enumerate(self.readings) if one.confidence < below]
+        if len(self.due) == 1:
+            return self.crops[self.due[0]].pieces
         return [piece for place in self.due for piece in self.crops[place].pieces]
 
     def take(self, predictions: Sequence[Prediction], stage: Stage) -> None:

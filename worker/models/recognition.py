@@ -97,7 +97,10 @@ class Recogniser(DeviceModel[Prediction]):
 
     def join(self, crop_map: CropMap, predictions: Sequence[Prediction]) -> Prediction:
         """Return the crop's (string, confidence), joined from those of its pieces."""
-        value, confidence = remap_preds(list(predictions), crop_map, self._overlap_ratio)[0]
+        whole = crop_map == [0]
+        value, confidence = (
+            predictions[0] if whole else remap_preds(list(predictions), crop_map, self._overlap_ratio)[0]
+        )
         return value, float(confidence)
 
 

@@ -69,8 +69,8 @@ def batched(
     batch: _Batch[T, Y] = _Batch(model, run, size, stage, code, counted=last)
     for owner, samples in owned:
         run.check_alive()
-        batch.add(owner, samples)
-        yield from batch.complete()
+        if batch.add(owner, samples):
+            yield from batch.complete()
     batch.read()
     yield from batch.complete()
     if last:
@@ -115,8 +115,8 @@ class _Batch(Generic[T, Y]):
         self._waiting: deque[_Waiting[T, Y]] = deque()
         self._done = 0
 
-    def add(self, owner: T, samples: Sequence[Pixels]) -> None:
-        """Add an owner's samples; read the batch each time it is full."""
+    def add(self, owner: T, samples: Sequence[Pixels]) -> bool:
+        """Add an owner's samples; read the batch each time it is full; return if an owner is complete."""
         waiting: _Waiting[T, Y] = _Waiting(owner, len(samples))
         self._waiting.append(waiting)
         for sample in samples:
@@ -126,6 +126,7 @@ class _Batch(Generic[T, Y]):
             self._owners.append(waiting)
             if len(self._owners) == self._size:
                 self.read()
+        return self._waiting[0].is_complete
 
     def complete(self) -> Iterator[tuple[T, list[Y] | ItemError]]:
         """Yield the complete owners, in order, up to the first that still has unread samples."""
