@@ -14,6 +14,7 @@ from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName
 from contract.kinds.base import Parameters
 from contract.lines import UNREADABLE
+from contract.region import MAX_NAME, Level
 from contract.storage.roots import AllowedRoots
 
 Export = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
@@ -63,13 +64,35 @@ Changed = Literal["etag", "mtime+size", "sha256"]
 """What tells that a file has changed: the storage's own tag, its time and length, or the bytes themselves."""
 
 
+MAX_CATEGORIES = 100
+"""Maximum categories of regions that a job can name."""
+
+Category = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+"""The name of a category of regions, as its files write it."""
+
+
+class Regions(BaseModel):
+    """Files that say which regions of a source's pages are read.
+
+    `format` names a module of `producer.regions`. `uri` is a file, or a folder or prefix of files, which ends
+    in a slash. `level` and `categories` are as in `RegionOptions`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str = Field(pattern=r"^[a-z0-9_]{1,32}$")
+    uri: str = Field(min_length=1, max_length=4096)
+    level: Level | None = None
+    categories: Annotated[tuple[Category, ...], Field(max_length=MAX_CATEGORIES)] = ()
+
+
 class Source(BaseModel):
     """Where the items come from; `uri` is an absolute path, a remote URI, or `-` for standard input.
 
     `type` names a module of `producer.sources`. All items of a `confined` source are at or below its URI, so
-    workers refuse a link that leads out of it. A `sample` is taken of its items; a document is one.
-    `changed` says which fingerprint its items get, if any. `chosen` is a file of its items, which are read in
-    place of all of them; it may be empty.
+    workers refuse a link that leads out of it. With `regions`, its items are regions of its pages. A `sample`
+    is taken of its items; a document is one, and so is a region. `changed` says which fingerprint its items
+    get, if any. `chosen` is a file of its items, which are read in place of all of them; it may be empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +103,12 @@ class Source(BaseModel):
     sample: Sample | None = None
     changed: Changed | None = None
     chosen: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    regions: Regions | None = None
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the same named regions lie on every page."""
+        return self.regions is not None and self.regions.format == "template"
 
     @model_validator(mode="before")
     @classmethod
@@ -179,6 +208,7 @@ class Job(BaseModel):
             "kind": self.kind,
             "source": self.source.uri,
             "sample": self.source.sample,
+            "regions": self.source.regions,
             "chunk_size": self.chunk_size,
             "exports": self.exports,
             "review": self.checks.model_dump(mode="json", exclude={"fail_if"}),

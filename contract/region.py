@@ -17,6 +17,9 @@ MAX_REGION_TEXT = MAX_NAME + 3
 
 BOX_NUMBERS, LEAST_POINTS = 4, 3
 
+Level = Literal["region", "line", "word"]
+"""Which of a format's nested regions are read."""
+
 Unit = Literal["px", "rel"]
 """Pixels of the upright page, or shares of its width and height. The origin is the upper left corner."""
 

@@ -29,6 +29,7 @@ from producer.results.status import NO_WORKER, waits, with_wait
 from producer.sources import list_source, root_of
 from producer.sources.base import IMAGE_EXTENSIONS, PAGE_EXTENSIONS, Listing
 from producer.sources.document_pages import PageCounter, pages_of
+from producer.sources.regions import list_regions
 
 LEASES = 2.0
 """Visibility timeouts after which a chunk is re-sent if its lease is not renewed: kombu should need one."""
@@ -113,17 +114,30 @@ class Session:
         return AllowedRoots((root_of(job.source), *allowed)) if allowed else None
 
     def listing(self, job: Job, stdin: IO[bytes]) -> Listing:
-        """Return the items of a job's source; for a page job, its pages.
+        """Return the items of a job's source; for a page job, its pages; with regions, those of its pages.
 
         Raises:
             JobError: there are allowed roots, and the source is outside them
         """
+        if job.source.regions and not job.source.chosen:
+            return self._regions(job, stdin)
         return self.paged(job, self.files(job, stdin))
 
     def paged(self, job: Job, listing: Listing) -> Listing:
         """Return items of a job's source with each document replaced by its pages, for a page job."""
-        if KINDS[job.kind].unit == "crop":
-            return listing
+        return listing if KINDS[job.kind].unit == "crop" else self._pages(job, listing)
+
+    def _regions(self, job: Job, stdin: IO[bytes]) -> Listing:
+        readable = self._readable(job)
+
+        def pages() -> Listing:
+            whole = job.source.model_copy(update={"sample": None})
+            files = list_source(whole, self.storage, stdin, PAGE_EXTENSIONS, self._located, readable)
+            return self._pages(job, files)
+
+        return list_regions(job.source, self.storage, self._located, pages, readable)
+
+    def _pages(self, job: Job, listing: Listing) -> Listing:
         roots = self._readable(job)
         return pages_of(listing, lambda: PageCounter(self.storage, roots, self.settings.max_document_bytes))
 

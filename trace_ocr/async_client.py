@@ -94,12 +94,16 @@ class AsyncClient:
         chunk_size: int | None = None,
         tags: Iterable[str] | None = None,
         metadata: Mapping[str, str] | None = None,
+        regions: str | None = None,
+        level: str | None = None,
+        categories: Iterable[str] | None = None,
         idempotency_key: str | None = None,
         **parameters: object,
     ) -> "AsyncJobHandle":
         """Have a source planned and read into a workspace; see `Client.submit`."""
         given = {"kind": kind, "job_id": job_id, "urgent": urgent, "chunk_size": chunk_size, **parameters}
         given |= jobs.words(tags, metadata)
+        given |= jobs.regions_asked(regions, level, categories)
         flow = jobs.submitted(self._api, source, output, given, exports, idempotency_key)
         return self.job(await self._connection.run(flow))
 

@@ -114,6 +114,9 @@ class Client:
         chunk_size: int | None = None,
         tags: Iterable[str] | None = None,
         metadata: Mapping[str, str] | None = None,
+        regions: str | None = None,
+        level: str | None = None,
+        categories: Iterable[str] | None = None,
         idempotency_key: str | None = None,
         **parameters: object,
     ) -> "JobHandle":
@@ -127,11 +130,15 @@ class Client:
             chunk_size: items in a chunk, the server's default by default
             tags: words that `jobs` can select by
             metadata: what is stored and shown with the job
+            regions: FORMAT:PATH of the files that describe regions of the source's pages; each is an item
+            level: region, line or word, if the format nests regions
+            categories: names of the categories of regions to read, all by default
             idempotency_key: calls with the same key make one job; made for this call by default
             **parameters: of the Trace OCR API, such as recognition_model
         """
         given = {"kind": kind, "job_id": job_id, "urgent": urgent, "chunk_size": chunk_size, **parameters}
         given |= jobs.words(tags, metadata)
+        given |= jobs.regions_asked(regions, level, categories)
         flow = jobs.submitted(self._api, source, output, given, exports, idempotency_key)
         return self.job(self._connection.run(flow))
 

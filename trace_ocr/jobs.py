@@ -82,6 +82,14 @@ def words(tags: Iterable[str] | None, metadata: Mapping[str, str] | None) -> dic
     return given
 
 
+def regions_asked(
+    regions: str | None, level: str | None, categories: Iterable[str] | None
+) -> dict[str, object]:
+    """Return the fields of a request about the regions to read."""
+    named = [categories] if isinstance(categories, str) else categories
+    return {"regions": regions, "level": level, "categories": None if named is None else list(named)}
+
+
 def status(api: Api, job_id: str) -> Flow[JobStatus]:
     """Return what a job is doing now."""
     return api.call(Request("GET", f"jobs/{job_id}"), JobStatus)

@@ -12,13 +12,24 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from contract.checks import MAX_EXPRESSION, MAX_RULES, RuleText, ValidatorName
 from contract.errors import IdTakenError, TraceOcrError, UsageError, WorkspaceConflictError
-from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Job, Metadata, Tags, new_job_id
+from contract.job import (
+    MAX_CATEGORIES,
+    MAX_CHUNK_SIZE,
+    MAX_SAMPLE,
+    Category,
+    Job,
+    Metadata,
+    Source,
+    Tags,
+    new_job_id,
+)
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, optional
 from contract.lines import UNREADABLE
 from contract.model_store import ModelStore, check_models
 from contract.printable import CONTROLS
 from contract.records import MAX_TEXT, SHOWN
+from contract.region import Level
 from contract.settings import Settings
 from contract.storage import is_remote, supported_uris
 from contract.workspace import Workspace
@@ -26,10 +37,12 @@ from producer.api.jobs import Jobs
 from producer.api.security.keys import ApiKey
 from producer.planning.claim import Ids
 from producer.planning.submit import request_job, settle_job
+from producer.regions import FORMATS
 from producer.results.checking import checks_of
 from producer.results.evaluation.truth import check_truth
 from producer.results.sinks import Format, formats_of
 from producer.sources import identify_source
+from producer.sources.regions import check_regions, identify_regions
 
 SURROGATES = "\ud800-\udfff"
 
@@ -73,6 +86,17 @@ class JobRequest(GivenParameters):
 
     source: Uri = Field(
         description="folder, s3:// prefix or manifest (.jsonl, .csv, .gz of either); an absolute path"
+    )
+    regions: Uri | None = Field(
+        None,
+        description="FORMAT:PATH of the file, folder or s3:// prefix that describes regions of the source's "
+        f"pages, each of which is then an item; FORMAT is {', '.join(FORMATS)}, PATH an absolute path",
+    )
+    level: Level | None = Field(
+        None, description="which of the format's nested regions are read, its usual one by default"
+    )
+    categories: Annotated[tuple[Category, ...], Field(max_length=MAX_CATEGORIES)] = Field(
+        (), description="read only regions of these categories"
     )
     output: Uri = Field(description="the job's workspace: a folder or s3:// prefix")
     job_id: Annotated[str, Field(pattern=JOB_ID)] | None = None
@@ -204,15 +228,14 @@ class Submission:
 
     def _wanted(self, request: JobRequest, jobs: Jobs) -> Job:
         given = request.model_dump(include=set(job_parameters()), exclude_none=True)
-        for uri in filter(None, (request.source, request.output, given.get("truth"))):
+        regions_path = (request.regions or "").partition(":")[2]
+        for uri in filter(None, (request.source, request.output, given.get("truth"), regions_path)):
             if not is_remote(uri) and not uri.startswith("/"):
                 raise UsageError(f"{uri!r} must be absolute: {supported_uris()} can be read")
             # Check before any access, so that callers learn nothing about files outside the roots.
             jobs.check(uri)
         _check_folder(request.output)
-        found = identify_source(request.source)
-        # Again: a link may have been put there since.
-        jobs.readable.recorded(found.uri)
+        found = self._source(request, jobs)
         parameters = self.settings.parameters_of(request.kind, given)
         check_models(parameters.wanted_models(), self.model_store)
         check_truth(parameters, self.jobs.storage, jobs.readable)
@@ -230,7 +253,7 @@ class Submission:
                 if request.exports is None
                 else request.exports
             ),
-            source=found.model_copy(update={"sample": self.settings.sample_of(request.sample, request.seed)}),
+            source=found,
             chunk_size=request.chunk_size or self.settings.chunk_size_of(request.kind),
             urgent=request.urgent,
             planned_by="control",
@@ -242,6 +265,17 @@ class Submission:
             tags=self.settings.tags if request.tags is None else request.tags,
             metadata=self.settings.metadata if request.metadata is None else request.metadata,
         )
+
+    def _source(self, request: JobRequest, jobs: Jobs) -> Source:
+        regions = identify_regions(request.regions, request.level, request.categories)
+        source = identify_source(request.source)
+        # Again: a link may have been put there since.
+        for uri in (source.uri, *([regions.uri] if regions else ())):
+            jobs.readable.recorded(uri)
+        sample = self.settings.sample_of(request.sample, request.seed)
+        source = source.model_copy(update={"sample": sample, "regions": regions})
+        check_regions(source, request.kind)
+        return source
 
     def _hand_over(self, job: Job, workspace: Workspace) -> None:
         self.jobs.index.note(job, workspace)

@@ -3,6 +3,7 @@
 import click
 
 from contract.errors import ExitCode
+from contract.job import Regions
 from contract.kinds.compare import CompareParameters
 from contract.settings import Settings
 from contract.storage import absolute
@@ -36,6 +37,7 @@ def evaluate(settings: Settings, workspaces: tuple[str, ...], output: str, json_
 @options.command()
 @new_job.source
 @new_job.output
+@new_job.with_regions
 @new_job.job_id
 @options.as_json
 @options.with_settings(
@@ -52,7 +54,14 @@ def evaluate(settings: Settings, workspaces: tuple[str, ...], output: str, json_
     *options.DELIVERY,
     "reconcile_seconds",
 )
-def compare(settings: Settings, source: str, output: str, job_id: str | None, json_output: bool) -> ExitCode:
+def compare(
+    settings: Settings,
+    source: str,
+    output: str,
+    job_id: str | None,
+    regions: Regions | None,
+    json_output: bool,
+) -> ExitCode:
     """Read SOURCE with several --models on this machine, and report which one is right how often.
 
     The report is written into the workspace. Running it again with another truth writes it again, without
@@ -62,7 +71,7 @@ def compare(settings: Settings, source: str, output: str, job_id: str | None, js
     workspace = open_workspace(output, session.storage)
     job = workspace.load_job()
     complete = job is not None and workspace.is_complete(job.id)
-    workspace = run_to_end(settings, source, output, "compare", job_id)
+    workspace = run_to_end(settings, source, output, "compare", job_id, regions)
     folder = Folder(workspace.root, workspace.store)
     report = _judge([workspace], folder, session) if complete else load_report(folder)
     _print(report, workspace.root, json_output)

@@ -1,23 +1,29 @@
 """Shared by the commands that start a job: their arguments, and the job and workspace made from them."""
 
+import functools
 import re
 import time
+from collections.abc import Callable
+from typing import Any, get_args
 
 import click
 
 from contract.errors import UsageError
-from contract.job import Job, new_job_id
+from contract.job import Job, Regions, new_job_id
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS
 from contract.model_store import check_models
+from contract.region import Level
 from contract.workspace import Workspace, open_workspace
 from producer.planning.claim import Ids
 from producer.planning.submit import settle_job
+from producer.regions import FORMATS
 from producer.results.checking import checks_of
 from producer.results.evaluation.truth import check_truth
 from producer.results.sinks import formats_of
 from producer.session import Session
 from producer.sources import identify_source
+from producer.sources.regions import check_regions, identify_regions
 
 
 def _only_source(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> str:
@@ -42,25 +48,59 @@ kind = click.option(
 job_id = click.option("--job-id", help="Id of a new job; default: made from the source's name.")
 
 
+F = Callable[..., Any]
+
+
+def with_regions(function: F) -> F:
+    """Give a command the flags of regions, and the regions that they name, or None, as an argument."""
+
+    @functools.wraps(function)
+    def wrapped(regions: str | None, level: Level | None, categories: tuple[str, ...], **others: Any) -> Any:
+        return function(regions=identify_regions(regions, level, categories), **others)
+
+    for option in (_CATEGORY, _LEVEL, _REGIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+_REGIONS = click.option(
+    "--regions",
+    metavar="FORMAT:PATH",
+    help="Read the regions of SOURCE's pages that a file, folder or s3:// prefix describes. "
+    f"FORMAT is {', '.join(FORMATS)}.",
+)
+_LEVEL = click.option(
+    "--level",
+    type=click.Choice(get_args(Level)),
+    help="Which of the format's nested regions are read.  [default: the format's usual one]",
+)
+_CATEGORY = click.option(
+    "--category", "categories", multiple=True, help="Read only regions of this category; may be repeated."
+)
+
+
 def described(
     session: Session,
     source: str,
     output: str,
     kind: str,
     job_id: str | None,
+    regions: Regions | None = None,
     *,
     urgent: bool,
 ) -> tuple[Job, Workspace]:
     """Return the job that the arguments describe, and its workspace; nothing is written.
 
     Raises:
-        UsageError: the source does not exist, or the job id is not valid
+        UsageError: the source does not exist or cannot have the regions, or the job id is not valid
         UnknownModelError: there is no such model
         TruthError: the truth of a comparison cannot be used
     """
     if job_id and not re.fullmatch(JOB_ID, job_id):
         raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
-    settings, found = session.settings, identify_source(source)
+    settings = session.settings
+    found = identify_source(source).model_copy(update={"sample": settings.sample_of(), "regions": regions})
+    check_regions(found, kind)
     parameters = settings.parameters_of(kind)
     check_models(parameters.wanted_models(), session.model_store)
     check_truth(parameters, session.storage)
@@ -69,7 +109,7 @@ def described(
         kind=kind,
         parameters=parameters,
         exports=formats_of(settings.exports, kind),
-        source=found.model_copy(update={"sample": settings.sample_of()}),
+        source=found,
         chunk_size=settings.chunk_size_of(kind),
         urgent=urgent,
         created_at=int(time.time()),
@@ -87,6 +127,7 @@ def settle(
     kind: str,
     job_id: str | None,
     ids: Ids | None,
+    regions: Regions | None,
     *,
     urgent: bool,
 ) -> tuple[Job, Workspace]:
@@ -99,5 +140,5 @@ def settle(
         WorkspaceConflictError: the workspace belongs to another job
         UsageError, UnknownModelError, TruthError: as `described`
     """
-    wanted, workspace = described(session, source, output, kind, job_id, urgent=urgent)
+    wanted, workspace = described(session, source, output, kind, job_id, regions, urgent=urgent)
     return settle_job(wanted, workspace, ids, session.roots, job_id), workspace

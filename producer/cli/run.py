@@ -8,7 +8,7 @@ import click
 
 from contract.broker.ledger import Ledger
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError
-from contract.job import Job
+from contract.job import Job, Regions
 from contract.logs import configure_logging
 from contract.settings import Settings
 from contract.states import State
@@ -27,6 +27,7 @@ from producer.session import Session
 @new_job.source
 @new_job.output
 @new_job.kind
+@new_job.with_regions
 @new_job.job_id
 @click.option("--head", "head", default=0, help="Also print the first N results.", metavar="N")
 @options.as_json
@@ -45,6 +46,7 @@ def run(
     output: str,
     kind: str,
     job_id: str | None,
+    regions: Regions | None,
     head: int,
     json_output: bool,
     dry_run: DryRun | None,
@@ -56,13 +58,15 @@ def run(
     """
     if dry_run:
         session = Session(quieted(settings))
-        job, workspace = new_job.described(session, source, output, kind, job_id, urgent=False)
+        job, workspace = new_job.described(session, source, output, kind, job_id, regions, urgent=False)
         return show_estimate(dry_run, job, workspace, session, json_output=json_output)
-    workspace = run_to_end(settings, source, output, kind, job_id)
+    workspace = run_to_end(settings, source, output, kind, job_id, regions)
     return report(workspace, head, json_output)
 
 
-def run_to_end(settings: Settings, source: str, output: str, kind: str, job_id: str | None) -> Workspace:
+def run_to_end(
+    settings: Settings, source: str, output: str, kind: str, job_id: str | None, regions: Regions | None
+) -> Workspace:
     """Run a job on this machine and show its progress; return its workspace.
 
     Exits if the user stops it.
@@ -72,7 +76,9 @@ def run_to_end(settings: Settings, source: str, output: str, kind: str, job_id: 
     """
     settings = quieted(settings)
     session = Session(settings)
-    job, workspace = settle(session, source, output, kind, job_id, _ids(session, job_id), urgent=False)
+    job, workspace = settle(
+        session, source, output, kind, job_id, _ids(session, job_id), regions, urgent=False
+    )
     read_here(settings, job, workspace)
     return workspace
 

@@ -5,6 +5,7 @@ import sys
 import click
 
 from contract.errors import ExitCode
+from contract.job import Regions
 from contract.settings import Settings
 from producer.cli import dry_run, new_job, options
 from producer.cli.dry_run import DryRun, show_estimate
@@ -19,6 +20,7 @@ from producer.session import Session
 @new_job.source
 @new_job.output
 @new_job.kind
+@new_job.with_regions
 @new_job.job_id
 @click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
 @click.option("--wait", is_flag=True, help="Wait until the job has ended; the exit status tells how.")
@@ -31,6 +33,7 @@ def submit(
     output: str,
     kind: str,
     job_id: str | None,
+    regions: Regions | None,
     urgent: bool,
     wait: bool,
     json_output: bool,
@@ -42,10 +45,10 @@ def submit(
     """
     session = Session(settings)
     if dry_run:
-        wanted, workspace = new_job.described(session, source, output, kind, job_id, urgent=urgent)
+        wanted, workspace = new_job.described(session, source, output, kind, job_id, regions, urgent=urgent)
         return show_estimate(dry_run, wanted, workspace, session, json_output=json_output)
     settings.broker_url()
-    job, workspace = settle(session, source, output, kind, job_id, session.ids, urgent=urgent)
+    job, workspace = settle(session, source, output, kind, job_id, session.ids, regions, urgent=urgent)
     if not workspace.is_complete(job.id):
         session.index.note(job, workspace)
         listing = session.listing(job, sys.stdin.buffer)

@@ -112,6 +112,8 @@ def _check_place(job: Job, workspace: Workspace, roots: list[str]) -> None:
         raise _refusal(workspace, "it is an allowed root itself")
     if job.source.uri != STANDARD_INPUT and place == absolute(job.source.uri):
         raise _refusal(workspace, "it is the source itself")
+    if job.source.regions and place == absolute(job.source.regions.uri):
+        raise _refusal(workspace, "it is the folder of the regions")
     if FOLDER[0] in place.split("/"):
         raise _refusal(workspace, f"{FOLDER[0]} is kept for the index of jobs")
     for folder in _above(place, roots):

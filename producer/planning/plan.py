@@ -48,8 +48,11 @@ def write_plan(
         yield
     if not items and not job.source.chosen:
         seen = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.passed_over.items()))
+        regions = job.source.regions
         raise SourceError(
-            f"the source {job.source.uri} holds no images" + (f" (passed over: {seen})" if seen else "")
+            f"the source {job.source.uri} holds no images"
+            + (f" of which {regions.uri} describes regions" if regions else "")
+            + (f" (passed over: {seen})" if seen else "")
         )
     if workspace.store.exists(workspace.chunk(number)):
         # Another submission may have planned the job since, and a round of retries may have added the chunk.

@@ -3,5 +3,5 @@
 from contract.registry import Registry
 from producer.regions.base import RegionFormat
 
-FORMATS: Registry[RegionFormat] = Registry("producer.regions", "FORMAT", ())
+FORMATS: Registry[RegionFormat] = Registry("producer.regions", "FORMAT", ("page",))
 """The formats that `--regions FORMAT:PATH` takes."""

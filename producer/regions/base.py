@@ -2,12 +2,29 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from contract.region import Region
+from contract.errors import SourceError, UsageError
+from contract.region import MAX_NAME, Level, Region
 
-Level = Literal["region", "line", "word"]
-"""Which of a format's nested regions are read."""
+MAX_REGIONS = 1_000_000
+"""Maximum regions of one page: their names are held in memory while the page is read."""
+
+
+class OtherFormatError(SourceError):
+    """The file is intact, but of another format. In a folder of many it is passed over."""
+
+
+class Readable(Protocol):
+    """What a file is read from; it cannot seek."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class Writable(Protocol):
+    """What a copy is written to."""
+
+    def write(self, data: bytes, /) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -26,7 +43,9 @@ class RegionOptions:
 class PageRegions(NamedTuple):
     """The regions of one page, in the order of their file, each with a name that is unique in its page.
 
-    `image` is the image's name as the file gives it, relative to the source; `page` is the page of a
+    The regions are read to their end before the next page is asked for.
+
+    `image` is the image's name as the file gives it, empty if it gives none; `page` is the page of a
     document, counted from 1. `image` is None for a template, whose regions lie on every page of the source.
     """
 
@@ -47,7 +66,10 @@ Texts = Callable[[str | None, int | None, str], RegionText | None]
 
 
 class RegionFormat(Protocol):
-    """One format; its module's name is what users write before the colon."""
+    """One format; its module's name is what users write before the colon.
+
+    Messages of its errors do not name the file: the caller adds that.
+    """
 
     @property
     def extensions(self) -> frozenset[str]:
@@ -57,14 +79,23 @@ class RegionFormat(Protocol):
     def levels(self) -> tuple[Level, ...]:
         """The levels that it has, the usual one first; none if its regions are not nested."""
 
-    def pages(self, file: BinaryIO, options: RegionOptions) -> Iterator[PageRegions]:
+    @property
+    def has_categories(self) -> bool:
+        """Whether its regions have categories to choose by."""
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether it has a place for texts, so that `write` can be used."""
+
+    def pages(self, file: Readable, options: RegionOptions) -> Iterator[PageRegions]:
         """Yield the pages that a file describes, in its order. A region that is malformed has a `fault`.
 
         Raises:
-            SourceError: the file is not of this format, or damaged
+            OtherFormatError: the file is of another format; before the first page
+            SourceError: the file is damaged
         """
 
-    def write(self, file: BinaryIO, options: RegionOptions, texts: Texts, target: BinaryIO) -> None:
+    def write(self, file: Readable, options: RegionOptions, texts: Texts, target: Writable) -> None:
         """Write a copy of the file with texts and confidences where the format has a place for them.
 
         What has no text stays as it is, byte for byte where the format allows it.
@@ -72,3 +103,36 @@ class RegionFormat(Protocol):
         Raises:
             SourceError: as `pages`
         """
+
+
+class WithoutText:
+    """What the formats share that have no place for text."""
+
+    holds_text = False
+
+    def write(self, *_: Any, **__: Any) -> None:
+        """Raise UsageError."""
+        raise UsageError("this format has no place for text: use the job's results")
+
+
+class Names:
+    """The names of one page's regions: their own ids, or their numbers for those without a usable one."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+        self._count = 0
+
+    def next(self, own: str | None = None) -> str:
+        """Return the name of the page's next region; raises SourceError for more than MAX_REGIONS.
+
+        Args:
+            own: the region's own id; a repeated or too long one is not used
+        """
+        self._count += 1
+        if self._count > MAX_REGIONS:
+            raise SourceError(f"a page has more than {MAX_REGIONS:,} regions")
+        name = own if own and len(own) <= MAX_NAME and own not in self._given else str(self._count)
+        while name in self._given:
+            name += "+"
+        self._given.add(name)
+        return name

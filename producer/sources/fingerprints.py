@@ -60,7 +60,7 @@ def fingerprinted(
     """
     with ThreadPoolExecutor(AHEAD, thread_name_prefix="fingerprint") as threads:
         while block := list(islice(items, BLOCK)):
-            look = _look(changed, storage, roots.for_one_chunk() if roots else None)
+            look = fingerprinter(changed, storage, roots.for_one_chunk() if roots else None)
             yield from _looked_at(block, look, threads, changed)
 
 
@@ -81,7 +81,9 @@ def _result(pending: "Future[Item] | Item") -> Item:
     return pending.result() if isinstance(pending, Future) else pending
 
 
-def _look(changed: Changed, storage: Storage, roots: AllowedRoots | None) -> Callable[[Item], Item]:
+def fingerprinter(changed: Changed, storage: Storage, roots: AllowedRoots | None) -> Callable[[Item], Item]:
+    """Return what gives an item its fingerprint; arguments and errors are those of `fingerprinted`."""
+
     def look(item: Item) -> Item:
         if item.fingerprint is not None:
             return item

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from contract.errors import SourceError, StorageError, StorageUnavailableError
+from contract.inner_workspaces import InnerWorkspaces
 from contract.job import Source
 from contract.records import Item
-from contract.storage import is_remote, join
-from contract.workspace import FOLDERS, SUCCESS, holds_workspace
+from contract.storage import is_remote
 from producer.sources.base import SourceContext, has_extension
 from producer.sources.fingerprints import fingerprint_of
 
@@ -15,10 +15,6 @@ FILE_EXTENSIONS = frozenset(
 )
 """Extensions that name a file and no prefix, unless a slash follows: without them, a list or an archive that
 is no source would be taken for an empty prefix."""
-
-OF_WORKSPACES = frozenset({SUCCESS, *FOLDERS, "exports"})
-"""Names that a workspace has: only where a key holds one, it is worth a request whether there is a job.json.
-What can be taken for a source, the exports, sorts after the chunks."""
 
 
 class Prefix:
@@ -36,7 +32,7 @@ class Prefix:
 
     def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
         """Yield the prefix's items; ids are keys relative to the prefix."""
-        workspaces = _Workspaces(uri, context)
+        workspaces = InnerWorkspaces(uri, context.storage.at(uri), context.passed_over)
         for found, fingerprint in _uris(uri, context):
             identity = found.removeprefix(uri)
             if workspaces.hold(identity):
@@ -49,40 +45,6 @@ class Prefix:
 
 
 SOURCE = Prefix()
-
-
-class _Workspaces:
-    """The workspaces below a prefix, found while its keys are listed in order; each is counted once."""
-
-    def __init__(self, prefix: str, context: SourceContext) -> None:
-        self._prefix, self._context = prefix, context
-        self._inside: str | None = None
-        self._looked_at: dict[str, bool] = {}
-
-    def hold(self, key: str) -> bool:
-        """Return whether a key, relative to the prefix, is in a workspace."""
-        if self._inside is not None and key.startswith(self._inside):
-            return True
-        # Keys come in order, so no other folder is asked about again.
-        self._looked_at = {name: found for name, found in self._looked_at.items() if key.startswith(name)}
-        self._inside = next(filter(self._is_workspace, _candidates(key)), None)
-        return self._inside is not None
-
-    def _is_workspace(self, folder: str) -> bool:
-        if folder not in self._looked_at:
-            location = join(self._prefix, folder.rstrip("/"))
-            found = holds_workspace(location, self._context.storage.at(location))
-            self._looked_at[folder] = found
-            self._context.passed_over.update({"workspace": 1} if found else {})
-        return self._looked_at[folder]
-
-
-def _candidates(key: str) -> Iterator[str]:
-    """Yield the folders of a key, outermost first, that may be workspaces; each ends in a slash."""
-    names = key.split("/")
-    for depth in range(1, len(names)):
-        if names[depth] in OF_WORKSPACES:
-            yield "/".join(names[:depth]) + "/"
 
 
 def _reason_to_pass_over(key: str, context: SourceContext) -> str | None:

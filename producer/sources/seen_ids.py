@@ -165,3 +165,27 @@ class PageIds:
                 f"the id {page!r} is that of a page of the document {identity!r} too: results are joined on "
                 "ids, so give one of them another id"
             )
+
+
+class PageFiles:
+    """The file that describes each page; SQLite keeps them in a temporary file."""
+
+    def __enter__(self) -> "PageFiles":
+        self._database = _private_database(
+            "CREATE TABLE pages (id BLOB PRIMARY KEY, file BLOB) WITHOUT ROWID"
+        )
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    def add(self, page: str, file: str) -> str | None:
+        """Note a page's file; return the file that describes the page already, or None."""
+        key = page.encode()
+        added = self._database.execute("INSERT OR IGNORE INTO pages VALUES (?, ?)", (key, file.encode()))
+        if added.rowcount:
+            return None
+        (first,) = self._database.execute("SELECT file FROM pages WHERE id = ?", (key,)).fetchone()
+        return bytes(first).decode()

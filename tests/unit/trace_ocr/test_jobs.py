@@ -30,6 +30,15 @@ def test_submit_sends_what_was_given_leaves_the_rest_to_the_server_and_returns_t
     assert server.body() == {**expected, "recognition_model": "parseq"}
 
 
+def test_submit_sends_the_regions_to_read(serve: Serve) -> None:
+    server = serve(job_answer())
+
+    server.client().submit("/scans", "/out", regions="page:/boxes", level="word", categories=("text",))
+
+    body = server.body()
+    assert (body["regions"], body["level"], body["categories"]) == ("page:/boxes", "word", ["text"])
+
+
 def test_submit_makes_one_idempotency_key_for_all_its_tries(serve: Serve) -> None:
     server = serve(httpx.ReadTimeout("slow"), refusal(503), job_answer())
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from contract.broker.ledger import Ledger
-from contract.job import STANDARD_INPUT, Job, Source
+from contract.job import STANDARD_INPUT, Job, Regions, Source
 from contract.kinds import job_parameters
 from contract.kinds.compare import CompareParameters
 from contract.lines import ErrorLine, Failure, encode_line
@@ -23,6 +23,8 @@ from producer.api.services import Services
 from producer.results.merge import merge
 from tests.unit.producer.api.conftest import PIXEL, process, read_crops
 from tests.unit.producer.conftest import FakeQueue
+
+PAGE_XML = Path(__file__).parents[1].joinpath("regions/samples/page.xml").read_bytes()
 
 
 class TestSubmitting:
@@ -173,6 +175,52 @@ class TestSubmitting:
         self, name: str, client: TestClient, body: dict[str, Any]
     ) -> None:
         assert client.post("/jobs", json={**body, name: None}).status_code == 202
+
+    def test_regions_of_pages_become_items(
+        self,
+        client: TestClient,
+        body: dict[str, Any],
+        plan: Callable[[], None],
+        tmp_path: Path,
+        storage: Storage,
+    ) -> None:
+        (tmp_path / "1.xml").write_bytes(PAGE_XML)
+        request = {**body, "regions": f"page:{tmp_path}/1.xml", "level": "word"}
+
+        assert client.post("/jobs", json=request).status_code == 202
+        plan()
+
+        workspace = open_workspace(body["output"], storage)
+        assert workspace.require_job().source.regions == Regions(
+            format="page", uri=f"{tmp_path}/1.xml", level="word"
+        )
+        assert [item.id for item in workspace.items(0)] == ["0001.png#r=w1", "0001.png#r=w2"]
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"regions": "page"}, "give FORMAT:PATH"),
+            ({"regions": "page:boxes"}, "must be absolute"),
+            ({"regions": "page:/etc"}, "outside the allowed roots"),
+            ({"regions": "page:HERE", "level": "glyph"}, "'region', 'line' or 'word'"),
+            ({"regions": "page:HERE", "categories": ["text"]}, "have no categories"),
+            ({"regions": "page:HERE", "categories": ["x"] * 101}, "at most 100 items"),
+            ({"regions": "page:HERE", "kind": "ocr"}, "ocr jobs find the regions of pages themselves"),
+            ({"level": "word"}, "give FORMAT:PATH of those too"),
+        ],
+    )
+    def test_regions_that_cannot_be_read_are_refused(
+        self, client: TestClient, body: dict[str, Any], tmp_path: Path, changes: dict[str, Any], said: str
+    ) -> None:
+        given = {**changes}
+        if "regions" in given:
+            given["regions"] = given["regions"].replace("HERE", str(tmp_path))
+
+        refused = client.post("/jobs", json={**body, **given})
+
+        assert refused.status_code in (400, 403, 422)
+        assert said in refused.text
+        assert not Path(body["output"]).exists()
 
     def test_a_source_outside_the_roots_is_refused_before_it_is_accessed(
         self, client: TestClient, body: dict[str, Any]

@@ -225,6 +225,12 @@ def test_submit_prints_json_for_scripts(trace_ocr: Any, crops: Crops, sent: Any,
     }
 
 
+@pytest.fixture
+def page_xml() -> Path:
+    """A PAGE file with two words on 0001.png."""
+    return Path(__file__).parents[1] / "regions/samples/page.xml"
+
+
 def test_urgent_work_goes_to_the_urgent_queue(trace_ocr: Any, crops: Crops, sent: Any) -> None:
     trace_ocr("submit", str(crops("a.png")), "-o", "out", "--urgent")
 
@@ -239,6 +245,41 @@ def test_submit_reads_a_manifest_from_standard_input(trace_ocr: Any, sent: Any, 
         "id": "x",
         "uri": str(tmp_path / "a.png"),
     }
+
+
+def test_regions_are_a_part_of_what_a_job_is(
+    trace_ocr: Any, crops: Crops, sent: Any, page_xml: Path, tmp_path: Path
+) -> None:
+    folder = str(crops("0001.png"))
+    words = ("--regions", f"page:{page_xml}", "--level", "word")
+
+    assert trace_ocr("submit", folder, "-o", "out", *words).err.startswith("2 items in 1 chunks")
+    again = trace_ocr("submit", folder, "-o", "out", *words[:2])
+
+    first, _ = (tmp_path / "out/chunks/000000.jsonl").read_text().splitlines()
+    assert json.loads(first)["id"] == "0001.png#r=w1"
+    assert again.code == 2
+    assert "regions is " in again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--regions", "excel:x"), "give FORMAT:PATH, with a format of "),
+        (("--regions", "page:/no/such"), "there is no folder or file /no/such with regions"),
+        (("--level", "word"), "give FORMAT:PATH of those too"),
+        (("--regions", "page:.", "--kind", "ocr"), "ocr jobs find the regions of pages themselves"),
+        (("--regions", "page:.", "--category", "text"), "have no categories"),
+    ],
+)
+def test_regions_that_cannot_be_read_are_refused(
+    trace_ocr: Any, crops: Crops, sent: Any, arguments: tuple[str, ...], said: str
+) -> None:
+    for command in ("run", "submit"):
+        outcome = trace_ocr(command, str(crops("a.png")), "-o", "out", *arguments)
+
+        assert outcome.code == 2
+        assert said in outcome.err
 
 
 def test_submit_into_a_workspace_with_other_parameters_is_refused(

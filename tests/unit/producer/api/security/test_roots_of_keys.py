@@ -126,6 +126,20 @@ def test_the_truth_of_a_comparison_may_not_lie_elsewhere(
     assert bounded.post("/jobs", json={**request, "truth": str(ours / "labels.json")}).status_code == 202
 
 
+@pytest.mark.parametrize("place", ["", "ours-beside", "ours/../theirs", "missing", "link"])
+def test_nor_may_regions(
+    place: str, bounded: TestClient, body: dict[str, Any], ours: Path, tmp_path: Path
+) -> None:
+    (ours / "link").symlink_to(tmp_path / "crops")
+    elsewhere = str(ours / "link") if place == "link" else f"{tmp_path}/{place}"
+    request = {"source": str(ours), "output": str(ours / "out"), "regions": f"page:{elsewhere}"}
+
+    refused = bounded.post("/jobs", json=request)
+
+    assert (refused.status_code, "allowed roots of the key" in refused.text) == (403, True)
+    assert not (ours / "out").exists()
+
+
 def test_no_item_elsewhere_is_read_or_shown(
     bounded: TestClient, body: dict[str, Any], ours: Path, plan: Callable[[], None], services: Services
 ) -> None:

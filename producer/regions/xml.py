@@ -1,0 +1,269 @@
+"""XML files of regions: their elements with the places of their tags, and copies with some places changed.
+
+Read by expat and not by lxml, because only expat says at which byte a tag begins: so a copy keeps every other
+byte. It fetches nothing, and a file that declares entities is refused before one is expanded.
+"""
+
+import codecs
+import html
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
+from xml.parsers import expat
+
+from contract.errors import SourceError
+from producer.regions.base import OtherFormatError, Readable, Writable
+
+BLOCK_BYTES = 1 << 16
+"""Bytes read and parsed at once."""
+
+MAX_TOKEN_BYTES = 8 << 20
+"""Maximum bytes of one tag or comment: expat holds it in memory. A polygon of 10,000 corners has 0.1 MB."""
+
+MAX_DEPTH = 200
+"""Maximum nested elements; PAGE's regions nest, and no real file has 30."""
+
+MAX_TEXT_CHARACTERS = 4096
+"""Characters kept of an element's text: a file's name has no more."""
+
+SEPARATOR = " "
+"""Between namespace, name and prefix in expat's names; no namespace's URI has one."""
+
+UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+_DECLARED = re.compile(rb"""^<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]+)""")
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML file can have, also not as references."""
+
+
+class Event(NamedTuple):
+    """One tag.
+
+    Args:
+        starts: whether it begins an element; else it ends one
+        name: local name if the element is in the root's namespace; else also its namespace, in braces
+        attributes: of a tag that begins an element
+        depth: 1 for the root
+        text: of a tag that ends an element: the text since the last other tag
+        start, end: the tag's first byte, and the first byte after it; of `<empty/>`, which is two events,
+            only the second one has an end after its start
+        prefix: of the name, with its colon
+    """
+
+    starts: bool
+    name: str
+    attributes: dict[str, str]
+    depth: int
+    text: str
+    start: int
+    end: int
+    prefix: str
+
+
+class Vocabulary(NamedTuple):
+    """The elements of a format.
+
+    Args:
+        title: the format's name, for messages
+        root: local name of the root element
+        namespaces: those of the versions that are read; "" for none
+        versions: in words
+        lenient: names of entities that HTML defines may occur in texts
+    """
+
+    title: str
+    root: str
+    namespaces: frozenset[str]
+    versions: str
+    lenient: bool = False
+
+
+def events(file: Readable, vocabulary: Vocabulary) -> Iterator[Event]:
+    """Yield the tags of a file in order, in constant memory.
+
+    Raises:
+        OtherFormatError: the root is another element
+        SourceError: the file is damaged, of a version that is not read, mixes versions, declares entities, or
+            exceeds a bound
+    """
+    parser = _Parser(vocabulary)
+    while block := file.read(BLOCK_BYTES):
+        yield from parser.feed(block)
+    yield from parser.feed(b"", final=True)
+
+
+class _Parser:
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._parser = parser = expat.ParserCreate(namespace_separator=SEPARATOR)
+        parser.namespace_prefixes = True
+        parser.StartElementHandler, parser.EndElementHandler = self._begin, self._end
+        parser.CharacterDataHandler, parser.DefaultHandler = self._characters, self._other
+        parser.EntityDeclHandler = _refuse_entity
+        if vocabulary.lenient:
+            parser.UseForeignDTD(True)
+        self._namespace: str | None = None
+        self._depth = self._count = 0
+        self._text: list[str] = []
+        self._characters_left = MAX_TEXT_CHARACTERS
+        self._pending: Event | None = None
+        self._ready: list[Event] = []
+
+    def feed(self, block: bytes, *, final: bool = False) -> list[Event]:
+        """Return the tags whose end is known now."""
+        self._count += len(block)
+        try:
+            self._parser.Parse(block, final)
+        except expat.ExpatError as error:
+            raise _damaged(error) from error
+        except (LookupError, ValueError) as error:
+            raise SourceError(f"its encoding cannot be read ({error}): save it as UTF-8") from error
+        if final:
+            self._settle(self._count)
+        elif self._count - self._parser.CurrentByteIndex > MAX_TOKEN_BYTES:
+            raise SourceError(f"line {self._parser.CurrentLineNumber} has a tag of more than 8 MiB")
+        ready, self._ready = self._ready, []
+        return ready
+
+    def _begin(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise SourceError(f"its elements are nested more than {MAX_DEPTH} deep")
+        self._note(name, attributes, starts=True)
+
+    def _end(self, name: str) -> None:
+        self._note(name, {}, starts=False)
+        self._depth -= 1
+
+    def _note(self, full: str, attributes: dict[str, str], *, starts: bool) -> None:
+        at = self._parser.CurrentByteIndex
+        self._settle(at)
+        namespace, name, prefix = _parts(full)
+        if self._namespace is None:
+            self._namespace = self._checked(namespace, name)
+        if namespace != self._namespace:
+            name = self._foreign(namespace, name)
+        text = "" if starts else "".join(self._text)
+        self._pending = Event(starts, name, attributes, self._depth, text, at, at, prefix)
+        self._text, self._characters_left = [], MAX_TEXT_CHARACTERS
+
+    def _checked(self, namespace: str, name: str) -> str:
+        known = self._vocabulary
+        if name != known.root:
+            raise OtherFormatError(f"its root is <{name[:80]}>, and that of {known.title} is <{known.root}>")
+        if namespace not in known.namespaces:
+            raise SourceError(
+                f"it is {known.title} in the namespace {namespace[:200]!r}: versions {known.versions} are "
+                "read"
+            )
+        return namespace
+
+    def _foreign(self, namespace: str, name: str) -> str:
+        if namespace and namespace in self._vocabulary.namespaces:
+            line = self._parser.CurrentLineNumber
+            raise SourceError(f"line {line}: it mixes the versions {self._namespace} and {namespace}")
+        return f"{{{namespace}}}{name}"
+
+    def _settle(self, at: int) -> None:
+        """Note where the last tag ends: where something else begins."""
+        if self._pending is not None:
+            self._ready.append(self._pending._replace(end=at))
+            self._pending = None
+
+    def _characters(self, data: str) -> None:
+        self._settle(self._parser.CurrentByteIndex)
+        if self._characters_left > 0:
+            self._text.append(data[: self._characters_left])
+            self._characters_left -= len(data)
+
+    def _other(self, _: str) -> None:
+        self._settle(self._parser.CurrentByteIndex)
+
+
+def _refuse_entity(name: str, *_: object) -> None:
+    raise SourceError(f"it declares the entity {name[:80]!r}: files with entities are not read")
+
+
+def _parts(full: str) -> tuple[str, str, str]:
+    """Return namespace, local name and prefix of expat's name."""
+    parts = full.split(SEPARATOR)
+    if len(parts) == 1:
+        return "", full, ""
+    return parts[0], parts[1], parts[2] + ":" if len(parts) > 2 else ""
+
+
+def _damaged(error: expat.ExpatError) -> SourceError:
+    reason = expat.ErrorString(error.code)
+    cut = ": is it cut off?" if reason in _CUT_OFF else ""
+    return SourceError(f"line {error.lineno} is not well-formed XML ({reason}){cut}")
+
+
+_CUT_OFF = (
+    expat.errors.XML_ERROR_NO_ELEMENTS,
+    expat.errors.XML_ERROR_UNCLOSED_TOKEN,
+    expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION,
+    expat.errors.XML_ERROR_PARTIAL_CHAR,
+)
+
+
+class Copy:
+    """A copy of a file that is being read, with some places replaced, in their order.
+
+    Read the file through this. Only what is neither written nor replaced yet is in memory.
+    """
+
+    def __init__(self, file: Readable, target: Writable) -> None:
+        self._file, self._target = file, target
+        self._held, self._start = bytearray(), 0
+        self._head = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes of the file."""
+        data = self._file.read(size)
+        self._head = self._head or data
+        self._held += data
+        return data
+
+    def raw(self, start: int, end: int) -> str:
+        """Return a part of the file that is not written yet."""
+        return self._held[start - self._start : end - self._start].decode(self._encoding, "replace")
+
+    def replace(self, start: int, end: int, text: str) -> None:
+        """Write what comes before a place, and in the place the text."""
+        self.keep(start)
+        self._target.write(text.encode(self._encoding, "xmlcharrefreplace"))
+        del self._held[: end - start]
+        self._start = end
+
+    def keep(self, end: int | None = None) -> None:
+        """Write the file as it is up to a place, or to its end."""
+        length = len(self._held) if end is None else end - self._start
+        self._target.write(bytes(self._held[:length]))
+        del self._held[:length]
+        self._start += length
+
+    @cached_property
+    def _encoding(self) -> str:
+        for mark, codec in UTF_16.items():
+            if self._head.startswith(mark):
+                return codec
+        declared = _DECLARED.search(self._head[:200].removeprefix(codecs.BOM_UTF8))
+        return declared[1].decode() if declared else "utf-8"
+
+
+def escaped(text: str) -> str:
+    """Return a text as it stands in an element or in a quoted attribute."""
+    return html.escape(_FORBIDDEN.sub("\ufffd", text))
+
+
+def attribute(tag: str, name: str, value: str) -> str:
+    """Return a tag with an attribute changed, or added after the others; the rest stays as it is."""
+    given = re.search(rf"""(\s{name}\s*=\s*)("[^"]*"|'[^']*')""", tag)
+    written = f'"{escaped(value)}"'
+    if given:
+        return tag[: given.start(2)] + written + tag[given.end(2) :]
+    end = re.search(r"\s*/?>\Z", tag)
+    assert end is not None
+    return f"{tag[: end.start()]} {name}={written}{end[0]}"
