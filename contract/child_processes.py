@@ -7,6 +7,7 @@ bytes up to a known size, never a pickle. A frame is two lengths (`_LENGTHS`), J
 
 import contextlib
 import ctypes
+import os
 import queue
 import resource
 import signal
@@ -37,6 +38,10 @@ MAX_HEADER = 1 << 20
 
 _LENGTHS = struct.Struct("!QQ")
 """Bytes of the JSON, bytes of the data."""
+
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""Variables for a child's libraries, which it uses from one thread. numpy and OpenCV have an OpenBLAS each,
+whose buffers take 180 MB for every further core: with 13 cores more than a decoder's limit."""
 
 R = TypeVar("R")
 
@@ -129,7 +134,11 @@ class ChildProcess:
                 # Not forked by Python: a fork after torch has run hangs. In its own process group, so that a
                 # terminal's Ctrl-C reaches only the parent.
                 process = subprocess.Popen(
-                    self._command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, process_group=0
+                    self._command,
+                    env={**os.environ, **ONE_THREAD},
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    process_group=0,
                 )
             self._running = process, ours
             _receive(ours, _Ready, 0, time.monotonic() + START_SECONDS)

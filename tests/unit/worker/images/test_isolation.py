@@ -181,6 +181,14 @@ class TestGoodImages:
 
         assert len(children) == 1
 
+    def test_a_childs_memory_does_not_grow_with_the_cores(
+        self, decoder: IsolatedDecoder, png: Encode
+    ) -> None:
+        # Each thread of OpenBLAS takes a share of the child's limit for its buffers.
+        decoder.decode(CROP, png(1))
+
+        assert len(list(Path(f"/proc/{child_of(decoder)}/task").iterdir())) == 1
+
     def test_a_closed_decoder_has_no_child_and_may_be_closed_again(
         self, decoder: IsolatedDecoder, png: Encode
     ) -> None:
