@@ -1,7 +1,6 @@
 """The ids that a source has already used, in bounded memory."""
 
 import bisect
-import sqlite3
 import tempfile
 from types import TracebackType
 
@@ -9,27 +8,13 @@ import msgspec
 
 from contract.documents import claimed_document, page_id
 from contract.errors import SourceError
+from contract.private_database import private_database
 from contract.records import Item
-
-CACHE_KIB = 16_384
-"""SQLite's page cache for hashes, in KiB; the rest is in a temporary file, so memory stays constant."""
 
 INSERT_BLOCK = "INSERT OR IGNORE INTO seen SELECT value, ? + key FROM json_each(?) ORDER BY value, key"
 
 Entries = list[tuple[str, int]]
 """Ids, each with its line number, counted from 1."""
-
-
-def _private_database(table: str) -> sqlite3.Connection:
-    """Return a database with a table, in one open transaction."""
-    # An empty name is a private database that SQLite spills to a temporary file. One thread at a time uses
-    # it, but another one may continue a plan.
-    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-    database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    database.execute("PRAGMA journal_mode = OFF")
-    database.execute(table)
-    database.execute("BEGIN")
-    return database
 
 
 class SeenIds:
@@ -40,7 +25,7 @@ class SeenIds:
     """
 
     def __enter__(self) -> "SeenIds":
-        self._database = _private_database("CREATE TABLE seen (hash INTEGER PRIMARY KEY, line INTEGER)")
+        self._database = private_database("CREATE TABLE seen (hash INTEGER PRIMARY KEY, line INTEGER)")
         self._log = tempfile.TemporaryFile()
         self._blocks: list[tuple[int, int]] = []
         self._collided: dict[str, int] = {}
@@ -101,7 +86,7 @@ class RegionNumbers:
     """
 
     def __enter__(self) -> "RegionNumbers":
-        self._database = _private_database(
+        self._database = private_database(
             "CREATE TABLE numbers (page BLOB PRIMARY KEY, last INTEGER) WITHOUT ROWID"
         )
         self._page, self._last = "", 0
@@ -132,7 +117,7 @@ class PageIds:
     """
 
     def __enter__(self) -> "PageIds":
-        self._database = _private_database(
+        self._database = private_database(
             "CREATE TABLE ids (id BLOB PRIMARY KEY, document INTEGER) WITHOUT ROWID"
         )
         return self
@@ -171,9 +156,7 @@ class PageFiles:
     """The file that describes each page; SQLite keeps them in a temporary file."""
 
     def __enter__(self) -> "PageFiles":
-        self._database = _private_database(
-            "CREATE TABLE pages (id BLOB PRIMARY KEY, file BLOB) WITHOUT ROWID"
-        )
+        self._database = private_database("CREATE TABLE pages (id BLOB PRIMARY KEY, file BLOB) WITHOUT ROWID")
         return self
 
     def __exit__(
