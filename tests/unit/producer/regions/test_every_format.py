@@ -48,7 +48,53 @@ def _points(count: int) -> bytes:
     return " ".join(f"{place},{place * place % 97}" for place in range(count)).encode()
 
 
+def _pairs(count: int) -> bytes:
+    return b", ".join(b"[%d, %d]" % (place, place * place % 97) for place in range(count))
+
+
+CORNERS = ((b"30.25", b"130.0"), (b"230.0", b"130.0"), (b"230.0", b"174.0"))
+"""Of a polygon, as LabelMe writes it."""
+
 SAMPLE_OF = {
+    "coco": Sample(
+        "coco.json",
+        "0001.png",
+        {None: ["12", "13", "15"]},
+        b"22, 70, 300, 72, 580, 70, 578, 110, 24, 112",
+        lambda count: _points(count).replace(b" ", b","),
+        repeats={None: 2},
+    ),
+    "labelme": Sample(
+        "labelme.json",
+        "0001.png",
+        {None: ["1", "2", "3"]},
+        b",\n".join(b"        [\n          %s,\n          %s\n        ]" % corner for corner in CORNERS),
+        _pairs,
+    ),
+    "cvat": Sample(
+        "cvat.xml",
+        "0001.png",
+        {None: ["1", "2", "3"]},
+        b"22,70;300,72;580,70;578,110;24,112",
+        lambda count: _points(count).replace(b" ", b";"),
+    ),
+    "doctr": Sample(
+        "doctr.json",
+        "0001.png",
+        {None: ["1", "2"]},
+        b"[22, 70], [580, 72], [578, 110], [24, 112]",
+        _pairs,
+        writes=False,
+    ),
+    "funsd": Sample(
+        "funsd.json",
+        "",
+        {"word": ["0.1", "0.2", "1.1"], "region": ["0", "1"]},
+        b"",
+        None,
+        repeats={"word": 2},
+    ),
+    "template": Sample("template.json", None, {None: ["serial_number", "reading"]}, b"", None, writes=False),
     "page": Sample(
         "page.xml",
         "0001.png",
