@@ -5,10 +5,8 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from producer.results.cells import cell
 from producer.results.evaluation.report import Accuracy, ModelReport
-
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that spreadsheets take for a formula."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,5 @@ def to_csv(models: Sequence[ModelReport]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["model", *(column.name for column in COLUMNS)])
     for model in models:
-        name = f"'{model.name}" if model.name.startswith(FORMULAS) else model.name
-        writer.writerow([name, *(column.value(model) for column in COLUMNS)])
+        writer.writerow([cell(model.name), *(column.value(model) for column in COLUMNS)])
     return text.getvalue()

@@ -1,7 +1,7 @@
 """Result formats of a finished job: one module per format."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
@@ -14,19 +14,23 @@ from producer.results.sinks.base import Sink
 JSONL = "jsonl"
 """The format that every job writes: `results.jsonl` and `errors.jsonl`."""
 
-SINKS: Registry[Sink] = Registry(
-    "producer.results.sinks",
-    "SINK",
-    (JSONL, "comparison", "review", "txt", "hocr", "pdf", "alto", "page"),
-)
-
-OWN = {"compare": ("comparison",)}
-"""Formats that every job of a kind writes besides JSONL."""
-
 REVIEW = "review"
 """The format that every job with checks of its readings writes."""
 
-FORMATS = tuple(name for name in SINKS if name not in (JSONL, REVIEW, *chain(*OWN.values())))
+OWN: dict[str, Callable[[Job], bool]] = {
+    "comparison": lambda job: job.kind == "compare",
+    REVIEW: lambda job: job.checks.review,
+    "forms": lambda job: job.kind == "recognition" and job.source.has_template,
+}
+"""Formats besides JSONL that every job writes of which this is true."""
+
+SINKS: Registry[Sink] = Registry(
+    "producer.results.sinks",
+    "SINK",
+    (JSONL, *OWN, "txt", "hocr", "pdf", "alto", "page"),
+)
+
+FORMATS = tuple(name for name in SINKS if name not in (JSONL, *OWN))
 """Formats that a job may request with `exports`."""
 
 if TYPE_CHECKING:
@@ -51,10 +55,6 @@ def sinks_of(job: Job) -> list[Sink]:
     return [SINKS[name] for name in (JSONL, *_own(job), *job.exports)]
 
 
-def _own(job: Job) -> tuple[str, ...]:
-    return (*OWN.get(job.kind, ()), *((REVIEW,) if job.checks.review else ()))
-
-
 def files_of(job: Job, workspace: Workspace) -> dict[str, set[str]]:
     """Return the names of the files of all formats of a job, by folder; the job's parts must exist."""
     folders = defaultdict[str, set[str]](set)
@@ -76,6 +76,10 @@ def check_exports(job: Job) -> None:
         SINKS[name].check(job)
     if not job.checks.review and any(rule.measure == REVIEW for rule in job.checks.rules):
         raise UsageError("fail_if: a rule on review needs min_confidence, expect or validators")
+
+
+def _own(job: Job) -> Iterator[str]:
+    return (name for name, applies in OWN.items() if applies(job))
 
 
 def check_formats(exports: Iterable[str], kind: str) -> None:
