@@ -109,7 +109,8 @@ class Settings(BaseSettings, JobDefaults):
     seed: int = Field(0, ge=0, lt=2**32, description="of the random choice of a sample")
     exports: tuple[Export, ...] = Field(
         (),
-        description="comma-separated formats besides JSONL: txt, hocr, pdf, alto, page (ocr jobs only)",
+        description="comma-separated formats besides JSONL: txt, hocr, pdf, alto, page (ocr jobs only), "
+        "write_back (jobs with --regions)",
     )
     tags: Tags = Field((), description="comma-separated words that jobs are filtered by")
     metadata: Metadata = Field(

@@ -105,6 +105,14 @@ class Workspace:
         return self.path("summary.json")
 
     @property
+    def written_back(self) -> str:
+        """The names, below `exports`, of the copies of files with regions: a JSON text on each line.
+
+        In a folder of its own, which a removal empties after `exports`.
+        """
+        return self.path("write_back", "copies.jsonl")
+
+    @property
     def merge_json(self) -> str:
         """The job whose merge wrote the merged files and the exports; written before them."""
         return self.path("merge.json")

@@ -14,13 +14,14 @@ from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS
 from contract.model_store import check_models
 from contract.region import Level
+from contract.settings import Settings
 from contract.workspace import Workspace, open_workspace
 from producer.planning.claim import Ids
 from producer.planning.submit import settle_job
 from producer.regions import FORMATS
 from producer.results.checking import checks_of
 from producer.results.evaluation.truth import check_truth
-from producer.results.sinks import formats_of
+from producer.results.sinks import WRITE_BACK, check_formats, formats_of
 from producer.session import Session
 from producer.sources import identify_source
 from producer.sources.regions import check_regions, identify_regions
@@ -77,6 +78,27 @@ _LEVEL = click.option(
 _CATEGORY = click.option(
     "--category", "categories", multiple=True, help="Read only regions of this category; may be repeated."
 )
+
+
+_WRITE_BACK = click.option(
+    "--write-back",
+    is_flag=True,
+    help="Write copies of the files of the regions, with the texts in them, to exports/ in the workspace.",
+)
+
+
+def with_write_back(function: F) -> F:
+    """Give a command with settings and a kind a flag that adds the regions' files to the exports."""
+
+    @functools.wraps(function)
+    def wrapped(settings: Settings, write_back: bool, **others: Any) -> Any:
+        if write_back:
+            check_formats((WRITE_BACK,), others["kind"])
+        if write_back and WRITE_BACK not in settings.exports:
+            settings = settings.model_copy(update={"exports": (*settings.exports, WRITE_BACK)})
+        return function(settings, **others)
+
+    return _WRITE_BACK(wrapped)
 
 
 def described(

@@ -40,6 +40,7 @@ from producer.session import Session
     *options.DELIVERY,
     "reconcile_seconds",
 )
+@new_job.with_write_back
 def run(
     settings: Settings,
     source: str,

@@ -13,6 +13,7 @@ from producer.cli.new_job import settle
 from producer.cli.read import print_json, report, wait_for
 from producer.cli.terminal import echo
 from producer.planning.submit import submit_job
+from producer.results.sinks import WRITE_BACK
 from producer.session import Session
 
 
@@ -27,6 +28,7 @@ from producer.session import Session
 @options.as_json
 @dry_run.options
 @options.with_settings(*options.JOB, "model_store", "max_document_bytes", *options.WATCHING)
+@new_job.with_write_back
 def submit(
     settings: Settings,
     source: str,
@@ -48,6 +50,9 @@ def submit(
         wanted, workspace = new_job.described(session, source, output, kind, job_id, regions, urgent=urgent)
         return show_estimate(dry_run, wanted, workspace, session, json_output=json_output)
     settings.broker_url()
+    if WRITE_BACK in settings.exports and regions and settings.allowed_roots:
+        # Control reads the files again when it merges, in days maybe.
+        session.roots.check(regions.uri)
     job, workspace = settle(session, source, output, kind, job_id, session.ids, regions, urgent=urgent)
     if not workspace.is_complete(job.id):
         session.index.note(job, workspace)

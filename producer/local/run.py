@@ -77,7 +77,9 @@ def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterato
     The namespace isolates a run on a shared Redis: its worker may read only this job's roots, and must not
     receive chunks of other jobs.
     """
-    roots = (root_of(job.source), workspace.root, *job.parameters.inputs(), *settings.allowed_roots)
+    described = (job.source.regions.uri,) if job.source.regions else ()
+    inputs = (root_of(job.source), *described, *job.parameters.inputs())
+    roots = (*inputs, workspace.root, *settings.allowed_roots)
     update = {
         "namespace": namespace_of(settings, job.id),
         "allowed_roots": roots,

@@ -17,6 +17,9 @@ JSONL = "jsonl"
 REVIEW = "review"
 """The format that every job with checks of its readings writes."""
 
+WRITE_BACK = "write_back"
+"""The format that puts texts into the files of the job's regions."""
+
 OWN: dict[str, Callable[[Job], bool]] = {
     "comparison": lambda job: job.kind == "compare",
     REVIEW: lambda job: job.checks.review,
@@ -27,7 +30,7 @@ OWN: dict[str, Callable[[Job], bool]] = {
 SINKS: Registry[Sink] = Registry(
     "producer.results.sinks",
     "SINK",
-    (JSONL, *OWN, "txt", "hocr", "pdf", "alto", "page"),
+    (JSONL, *OWN, "txt", "hocr", "pdf", "alto", "page", WRITE_BACK),
 )
 
 FORMATS = tuple(name for name in SINKS if name not in (JSONL, *OWN))

@@ -204,6 +204,7 @@ class TestSubmitting:
             ({"regions": "page:/etc"}, "outside the allowed roots"),
             ({"regions": "page:HERE", "level": "glyph"}, "'region', 'line' or 'word'"),
             ({"regions": "page:HERE", "categories": ["text"]}, "have no categories"),
+            ({"exports": ["write_back"]}, "give --regions"),
             ({"regions": "page:HERE", "categories": ["x"] * 101}, "at most 100 items"),
             ({"regions": "page:HERE", "kind": "ocr"}, "ocr jobs find the regions of pages themselves"),
             ({"level": "word"}, "give FORMAT:PATH of those too"),

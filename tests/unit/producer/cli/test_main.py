@@ -262,6 +262,26 @@ def test_regions_are_a_part_of_what_a_job_is(
     assert "regions is " in again.err
 
 
+def test_write_back_is_an_export_whose_files_control_must_be_able_to_read(
+    trace_ocr: Any,
+    crops: Crops,
+    sent: Any,
+    page_xml: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = (str(crops("0001.png")), "--regions", f"page:{page_xml}", "--write-back")
+
+    trace_ocr("submit", *arguments, "-o", "out")
+    monkeypatch.setenv("TRACE_OCR_ALLOWED_ROOTS", str(tmp_path))
+    outside = trace_ocr("submit", *arguments, "-o", "out2")
+
+    assert json.loads((tmp_path / "out/job.json").read_text())["exports"] == ["write_back"]
+    assert outside.code == 3
+    assert "page.xml is outside the allowed roots" in outside.err
+    assert not (tmp_path / "out2").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -270,6 +290,9 @@ def test_regions_are_a_part_of_what_a_job_is(
         (("--level", "word"), "give FORMAT:PATH of those too"),
         (("--regions", "page:.", "--kind", "ocr"), "ocr jobs find the regions of pages themselves"),
         (("--regions", "page:.", "--category", "text"), "have no categories"),
+        (("--write-back",), "give --regions"),
+        (("--write-back", "--kind", "ocr"), "ocr jobs cannot write write_back"),
+        (("--write-back", "--regions", "doctr:."), "doctr has no place for text"),
     ],
 )
 def test_regions_that_cannot_be_read_are_refused(

@@ -42,7 +42,7 @@ REGIONS = [
     Item(f"{image}#r={name}", f"/scans/{image}", region=region_of([1, 2, 30, 40], name=name))
     for image, name in (("b.png", "1"), ("b.png", "2"), ("c.png", "1"))
 ]
-REGION_SINKS = {"forms": "template"}
+REGION_SINKS = {"forms": "template", "write_back": "labelme"}
 """Sinks for jobs whose items are regions, each with a format of their files."""
 
 COMPARED = ("crnn_vgg16_bn", "parseq")
