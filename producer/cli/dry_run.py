@@ -17,7 +17,6 @@ from contract.workspace import Workspace
 from producer.cli import render
 from producer.cli.read import print_json
 from producer.cli.render import duration, make_console
-from producer.local.probe import probe
 from producer.nightly.records import Counts
 from producer.planning.estimate import Estimate, Extent, estimate, extent_of
 from producer.results.rates import Rate, nearby, past_rate
@@ -106,6 +105,9 @@ def _rate(asked: DryRun, job: Job, workspace: Workspace, session: Session, exten
         return past_rate(job, nearby(workspace, session.index, session.storage))
     if not extent.some:
         raise UsageError("--probe: the source has no items to read")
+    # Imported here: a job that is started need not wait for it.
+    from producer.local.probe import probe
+
     with render.progress_shown(make_console(stderr=True)) as shown:
         return probe(job, extent.some, session.settings, dict(os.environ), shown)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+import msgspec
 
 from contract.errors import ExitCode, UsageError
 from contract.job import STANDARD_INPUT, Changed, Job
@@ -36,9 +37,13 @@ from producer.nightly.night import (
 )
 from producer.nightly.records import Counts, Night, State
 from producer.planning.submit import settle_job, submit_job
+from producer.results.status import first_lines
 from producer.session import Session
 from producer.sources.base import Listing
 from producer.sources.fingerprints import default_changed
+
+SHOWN_ERRORS = 20
+"""Failed items that are printed: enough to see what is wrong in the log of a scheduler."""
 
 JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
 """Settings of a night's job: one of some items would take the others for gone."""
@@ -244,6 +249,8 @@ def _report(night: str, nights: Nights, *, json_output: bool) -> ExitCode:
             "forward; give a later --date, or check this machine's clock"
         )
     if not json_output:
+        for line in first_lines(workspace, workspace.errors, SHOWN_ERRORS):
+            echo(msgspec.json.encode(line).decode(), err=True)
         echo(_words(record.counts), err=True)
         return report(workspace, 0, json_output=False)
     summary = workspace.load_summary() or {}

@@ -56,9 +56,12 @@ def _reason_to_pass_over(key: str, context: SourceContext) -> str | None:
 
 
 def _uris(prefix: str, context: SourceContext) -> Iterator[tuple[str, str | None]]:
+    store, changed = context.storage.at(prefix), context.changed
     try:
-        for uri, version in context.storage.at(prefix).versions(prefix):
-            yield uri, fingerprint_of(version, context.changed) if context.changed else None
+        if changed:
+            yield from ((uri, fingerprint_of(version, changed)) for uri, version in store.versions(prefix))
+        else:
+            yield from ((uri, None) for uri, _ in store.objects(prefix))
     except StorageUnavailableError:
         raise
     except StorageError as error:

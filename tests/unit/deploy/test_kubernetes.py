@@ -1,9 +1,7 @@
 """The Kubernetes manifests: valid, restricted, closed, and patient with workers."""
 
-import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import fakeredis
@@ -245,39 +243,14 @@ def test_workers_are_scaled_by_a_depth_that_counts_what_they_hold(
     assert down["stabilizationWindowSeconds"] >= PODS["worker"]["spec"]["terminationGracePeriodSeconds"]
 
 
-NIGHTLY_STUB = """#!/bin/sh
-echo "$1 $2" >> calls
-[ "$1" != "$FAILING" ] || exit "$STATUS"
-"""
+def test_the_nightly_job_reads_what_is_new_and_its_date_is_that_of_its_schedules_zone() -> None:
+    container, spec = container_of(PODS["nightly"]), of_kind("CronJob")["nightly"]["spec"]
+    variables = {entry["name"]: entry.get("value") for entry in container["env"]}
 
-
-@pytest.mark.parametrize(
-    ("failing", "status", "called"),
-    [
-        ("none", 0, ["submit", "watch"]),
-        ("watch", 1, ["submit", "watch", "errors"]),
-        ("watch", 3, ["submit", "watch"]),
-        ("submit", 3, ["submit"]),
-    ],
-)
-def test_the_nightly_job_submits_waits_and_ends_as_its_job_did(
-    failing: str, status: int, called: list[str], tmp_path: Path
-) -> None:
-    container = container_of(PODS["nightly"])
-    for name, text in (("trace-ocr", NIGHTLY_STUB), ("date", "#!/bin/sh\necho 2026-11-22\n")):
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAILING": failing, "STATUS": str(status)}
-
-    assert container["command"][:2] == ["tini", "--"]
-    shell = [*container["command"][2:], *container["args"]]
-    ended = subprocess.run(shell, env=environment, cwd=tmp_path, check=False)
-
-    calls = (tmp_path / "calls").read_text().splitlines()
-    assert ended.returncode == status
-    assert [call.split()[0] for call in calls] == called
-    assert calls[0] == "submit s3://scans/2026-11-22/"
-    assert all(call.endswith(" s3://results/2026-11-22/") for call in calls[1:])
+    assert container["args"][0] == "nightly"
+    assert "command" not in container
+    assert variables["TZ"] == spec["timeZone"]
+    assert PODS["nightly"]["spec"]["volumes"] == PODS["control"]["spec"]["volumes"]
 
 
 def test_the_nightly_job_runs_once_at_a_time_and_is_not_tried_again_over_bad_items() -> None:

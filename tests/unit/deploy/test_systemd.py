@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from contract.errors import ExitCode
 from contract.settings import Settings
 from tests.unit.deploy.deployment import SYSTEMD, units
 
 UNITS = units()
+NIGHTLY = "trace-ocr-nightly.service"
 WORKER = "trace-ocr-worker@.service"
 
 
@@ -19,6 +21,7 @@ def test_the_units_are_known() -> None:
         "trace-ocr-api.service",
         "trace-ocr-control.service",
         "trace-ocr-flower.service",
+        NIGHTLY,
         WORKER,
     }
 
@@ -45,7 +48,8 @@ def test_every_unit_is_confined_and_comes_back(name: str) -> None:
     unit = dict(UNITS[name])
 
     assert unit["User"] == unit["Group"] == "trace-ocr"
-    assert (unit["Restart"], unit["StartLimitIntervalSec"]) == ("always", "0")
+    comes_back = "on-failure" if name == NIGHTLY else "always"
+    assert (unit["Restart"], unit["StartLimitIntervalSec"]) == (comes_back, "0")
     assert unit["KillMode"] == "mixed"
     assert unit["ProtectSystem"] == "strict"
     assert unit["CapabilityBoundingSet"] == ""
@@ -53,6 +57,14 @@ def test_every_unit_is_confined_and_comes_back(name: str) -> None:
     for setting in ("NoNewPrivileges", "PrivateTmp", "ProtectHome", "RestrictNamespaces", "LockPersonality"):
         assert unit[setting] == "yes"
     assert (unit.get("PrivateDevices") == "yes") != (unit.get("DevicePolicy") == "closed")
+
+
+def test_a_night_is_continued_after_a_failure_but_not_over_bad_items() -> None:
+    unit = dict(UNITS[NIGHTLY])
+
+    assert unit["Type"] == "oneshot"
+    assert unit["RestartPreventExitStatus"] == f"{ExitCode.ITEMS_FAILED:d} {ExitCode.USAGE:d}"
+    assert (SYSTEMD / NIGHTLY).with_suffix(".timer").is_file()
 
 
 def test_a_worker_is_pinned_to_its_instances_device_and_has_time_to_finish() -> None:
