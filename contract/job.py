@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -140,6 +141,27 @@ class Retry(BaseModel):
     items: int
 
 
+class Reuse(BaseModel):
+    """An earlier job, whose lines are taken over for the same content, and the models that read them.
+
+    Workers read an item after all if their own models are others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workspace: str = Field(min_length=1, max_length=4096)
+    models: tuple[dict[str, str], ...]
+
+    def read_by(self, models: Iterable[Mapping[str, str]]) -> bool:
+        """Return whether models have the same weights and precision as those that read the earlier job."""
+        ours, theirs = _identities(models), _identities(self.models)
+        return ours == theirs and all(sha256 for sha256, _ in ours)
+
+
+def _identities(models: Iterable[Mapping[str, str]]) -> set[tuple[str | None, str | None]]:
+    return {(model.get("weights_sha256"), model.get("precision")) for model in models}
+
+
 RENEWED = ("tags", "metadata")
 """Fields that a job takes over from a later submission that gives them."""
 
@@ -167,6 +189,7 @@ class Job(BaseModel):
     tags: Tags = ()
     metadata: Metadata = {}
     checks: Checks = Checks()
+    reuse: Reuse | None = None
     plan: Plan | None = None
     retries: tuple[Retry, ...] = ()
 

@@ -40,7 +40,8 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One image to read: `id` is what users join on, `uri` is where its bytes are.
 
     `page` is the page of a document, counted from 1; `region` the part of the image or page that is read.
-    `fingerprint` changes with the file's content; only jobs whose source asks for it have it.
+    `fingerprint` changes with the file's content; only jobs whose source asks for it have it. `reused` is the
+    line, as JSON, that an earlier job has read of the same content: this one takes it over.
     """
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT + MAX_PAGE_TEXT + MAX_REGION_TEXT)]
@@ -49,6 +50,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     page: Annotated[int, msgspec.Meta(ge=1)] | None = None
     region: Region | None = None
     fingerprint: Annotated[str, msgspec.Meta(max_length=MAX_FINGERPRINT)] | None = None
+    reused: str | None = None
 
 
 class PartOutcome(msgspec.Struct, frozen=True):

@@ -20,9 +20,11 @@ from contract.records import ChunkMessage
 from contract.settings import Settings
 from contract.storage import Storage, absolute
 from contract.storage.roots import AllowedRoots
+from contract.workspace import open_workspace
 from producer.control.loop import WAIT_SECONDS, Control
 from producer.planning.claim import Ids
 from producer.planning.planner import Planner
+from producer.planning.reuse import reusing
 from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
 from producer.results.status import NO_WORKER, waits, with_wait
@@ -119,13 +121,17 @@ class Session:
         Raises:
             JobError: there are allowed roots, and the source is outside them
         """
-        if job.source.regions and not job.source.chosen:
-            return self._regions(job, stdin)
-        return self.paged(job, self.files(job, stdin))
+        return self.planned(job, self.files(job, stdin))
 
-    def paged(self, job: Job, listing: Listing) -> Listing:
-        """Return items of a job's source with each document replaced by its pages, for a page job."""
-        return listing if KINDS[job.kind].unit == "crop" else self._pages(job, listing)
+    def planned(self, job: Job, listing: Listing) -> Listing:
+        """Return items of a job's source as they are planned: documents as pages, with lines to reuse."""
+        if KINDS[job.kind].unit == "page":
+            listing = self._pages(job, listing)
+        reuse = job.reuse
+        if reuse is None:
+            return listing
+        within = self.roots if self.settings.allowed_roots else None
+        return reusing(listing, lambda: open_workspace(reuse.workspace, self.storage, within))
 
     def _regions(self, job: Job, stdin: IO[bytes]) -> Listing:
         readable = self._readable(job)
@@ -142,7 +148,9 @@ class Session:
         return pages_of(listing, lambda: PageCounter(self.storage, roots, self.settings.max_document_bytes))
 
     def files(self, job: Job, stdin: IO[bytes]) -> Listing:
-        """Return the items of a job's source, with documents as one item each; raises as `listing`."""
+        """Return the items of a job's source, documents of page jobs as one item; raises as `listing`."""
+        if job.source.regions and not job.source.chosen:
+            return self._regions(job, stdin)
         extensions = IMAGE_EXTENSIONS if KINDS[job.kind].unit == "crop" else PAGE_EXTENSIONS
         return list_source(job.source, self.storage, stdin, extensions, self._located, self._readable(job))
 

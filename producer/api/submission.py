@@ -17,6 +17,7 @@ from contract.job import (
     MAX_CHUNK_SIZE,
     MAX_SAMPLE,
     Category,
+    Changed,
     Job,
     Metadata,
     Source,
@@ -32,10 +33,11 @@ from contract.records import MAX_TEXT, SHOWN
 from contract.region import Level
 from contract.settings import Settings
 from contract.storage import is_remote, supported_uris
-from contract.workspace import Workspace
+from contract.workspace import Workspace, open_workspace
 from producer.api.jobs import Jobs
 from producer.api.security.keys import ApiKey
 from producer.planning.claim import Ids
+from producer.planning.reuse import with_reuse
 from producer.planning.submit import request_job, settle_job
 from producer.regions import FORMATS
 from producer.results.checking import checks_of
@@ -106,6 +108,12 @@ class JobRequest(GivenParameters):
         None, ge=1, le=MAX_SAMPLE, description="read only so many items, chosen at random"
     )
     seed: int | None = Field(None, ge=0, lt=2**32, description="of the random choice of a sample")
+    changed: Changed | None = Field(
+        None, description="fingerprint to record of each item, so that later jobs can reuse its line"
+    )
+    reuse: Uri | None = Field(
+        None, description="workspace of a finished job whose lines of the same content are taken over"
+    )
     exports: tuple[Format, ...] | None = Field(None, description="formats to write in addition to JSONL")
     min_confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | Uri | None = Field(
         None,
@@ -229,7 +237,8 @@ class Submission:
     def _wanted(self, request: JobRequest, jobs: Jobs) -> Job:
         given = request.model_dump(include=set(job_parameters()), exclude_none=True)
         regions_path = (request.regions or "").partition(":")[2]
-        for uri in filter(None, (request.source, request.output, given.get("truth"), regions_path)):
+        named = (request.source, request.output, request.reuse, given.get("truth"), regions_path)
+        for uri in filter(None, named):
             if not is_remote(uri) and not uri.startswith("/"):
                 raise UsageError(f"{uri!r} must be absolute: {supported_uris()} can be read")
             # Check before any access, so that callers learn nothing about files outside the roots.
@@ -244,7 +253,7 @@ class Submission:
         )
         if "min_confidence" in checks:
             checks["min_confidence"] = str(checks["min_confidence"])
-        return Job(
+        wanted = Job(
             id=request.job_id or new_job_id(found.uri),
             kind=request.kind,
             parameters=parameters,
@@ -265,6 +274,9 @@ class Submission:
             tags=self.settings.tags if request.tags is None else request.tags,
             metadata=self.settings.metadata if request.metadata is None else request.metadata,
         )
+        if request.reuse is None:
+            return wanted
+        return with_reuse(wanted, open_workspace(request.reuse, self.jobs.storage, jobs.readable))
 
     def _source(self, request: JobRequest, jobs: Jobs) -> Source:
         regions = identify_regions(request.regions, request.level, request.categories)
@@ -273,7 +285,8 @@ class Submission:
         for uri in (source.uri, *([regions.uri] if regions else ())):
             jobs.readable.recorded(uri)
         sample = self.settings.sample_of(request.sample, request.seed)
-        source = source.model_copy(update={"sample": sample, "regions": regions})
+        given = {"sample": sample, "regions": regions, "changed": request.changed}
+        source = source.model_copy(update=given)
         check_regions(source, request.kind)
         return source
 

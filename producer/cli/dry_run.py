@@ -126,6 +126,8 @@ def _print(found: Estimate) -> None:
     if found.passed_over:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.passed_over.items()))
         table.add_row("passed over", reasons)
+    if found.reused:
+        table.add_row("reused", f"{found.reused:,} lines of an earlier job")
     table.add_row("chunks", f"{found.chunks:,}; {found.gets:,} GET requests for objects")
     if found.duration_seconds is None:
         table.add_row(

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import click
 
 from contract.errors import UsageError
-from contract.job import Job, Regions, new_job_id
+from contract.job import Changed, Job, Regions, new_job_id
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS
 from contract.model_store import check_models
@@ -17,6 +17,7 @@ from contract.region import Level
 from contract.settings import Settings
 from contract.workspace import Workspace, open_workspace
 from producer.planning.claim import Ids
+from producer.planning.reuse import with_reuse
 from producer.planning.submit import settle_job
 from producer.regions import FORMATS
 from producer.results.checking import checks_of
@@ -45,6 +46,16 @@ kind = click.option(
     default=DEFAULT_KIND,
     show_default=True,
     help="; ".join(f"{one.name}: {one.help}" for one in KINDS.values()) + ".",
+)
+changed = click.option(
+    "--changed",
+    type=click.Choice(("etag", "mtime+size", "sha256")),
+    help="Record what tells that a file has changed, so that later jobs can reuse the lines of the others.",
+)
+reuse = click.option(
+    "--reuse",
+    metavar="WORKSPACE",
+    help="Take over the lines of a finished job for files with the same etag or sha256.",
 )
 job_id = click.option("--job-id", help="Id of a new job; default: made from the source's name.")
 
@@ -110,8 +121,14 @@ def described(
     regions: Regions | None = None,
     *,
     urgent: bool,
+    changed: Changed | None = None,
+    reuse: str | None = None,
 ) -> tuple[Job, Workspace]:
     """Return the job that the arguments describe, and its workspace; nothing is written.
+
+    Args:
+        changed: the fingerprint that its items get
+        reuse: the workspace of the job whose lines it takes over
 
     Raises:
         UsageError: the source does not exist or cannot have the regions, or the job id is not valid
@@ -139,6 +156,10 @@ def described(
         metadata=settings.metadata,
         checks=checks_of(settings, kind, parameters, session.storage),
     )
+    if changed:
+        wanted = wanted.model_copy(update={"source": wanted.source.model_copy(update={"changed": changed})})
+    if reuse:
+        wanted = with_reuse(wanted, open_workspace(reuse, session.storage))
     return wanted, open_workspace(output, session.storage)
 
 
@@ -152,6 +173,8 @@ def settle(
     regions: Regions | None,
     *,
     urgent: bool,
+    changed: Changed | None = None,
+    reuse: str | None = None,
 ) -> tuple[Job, Workspace]:
     """Return the job that the arguments describe, or the existing job of its workspace.
 
@@ -162,5 +185,7 @@ def settle(
         WorkspaceConflictError: the workspace belongs to another job
         UsageError, UnknownModelError, TruthError: as `described`
     """
-    wanted, workspace = described(session, source, output, kind, job_id, regions, urgent=urgent)
+    wanted, workspace = described(
+        session, source, output, kind, job_id, regions, urgent=urgent, changed=changed, reuse=reuse
+    )
     return settle_job(wanted, workspace, ids, session.roots, job_id), workspace

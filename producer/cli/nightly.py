@@ -10,9 +10,10 @@ import click
 import msgspec
 
 from contract.errors import ExitCode, UsageError
-from contract.job import STANDARD_INPUT, Changed, Job
+from contract.job import STANDARD_INPUT, Changed, Job, Regions
 from contract.settings import Settings
 from contract.storage import absolute, join
+from contract.workspace import open_workspace
 from producer.cli import dry_run, new_job, options
 from producer.cli.dry_run import DryRun, show_estimate
 from producer.cli.read import exit_code_of, print_json, report, wait_for
@@ -36,6 +37,7 @@ from producer.nightly.night import (
     unfinished,
 )
 from producer.nightly.records import Counts, Night, State
+from producer.planning.reuse import with_reuse
 from producer.planning.submit import settle_job, submit_job
 from producer.results.status import first_lines
 from producer.session import Session
@@ -64,6 +66,8 @@ JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
     type=click.Choice(("etag", "mtime+size", "sha256")),
     help="What tells that a file has changed; default: etag on S3, else mtime+size. sha256 reads each file.",
 )
+@new_job.reuse
+@new_job.with_regions
 @click.option(
     "--on-delete",
     type=click.Choice(("keep", "tombstone")),
@@ -104,6 +108,8 @@ def nightly(
     night: str | None,
     timezone: str | None,
     changed: Changed | None,
+    reuse: str | None,
+    regions: Regions | None,
     json_output: bool,
     urgent: bool,
     here: bool,
@@ -125,6 +131,8 @@ def nightly(
         changed,
         urgent=urgent,
         here=here or not settings.redis_url,
+        reuse=reuse,
+        regions=regions,
     )
     night = night_of(night, timezone, datetime.datetime.now(datetime.UTC))
     if dry_run:
@@ -141,6 +149,8 @@ class _Command:
     changed: Changed | None
     urgent: bool
     here: bool
+    reuse: str | None
+    regions: Regions | None
 
     def run(self, output: str, night: str, *, json_output: bool) -> ExitCode:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -179,7 +189,7 @@ class _Command:
             files = session.files(wanted, sys.stdin.buffer)
             counts, found = compare(night, wanted, files, nights, last, self.choices)
             items = (item for _, chosen in found for item in chosen)
-            listing = session.paged(wanted, Listing(items, files.passed_over))
+            listing = session.planned(wanted, Listing(items, files.passed_over))
         shown = show_estimate(
             asked, wanted, workspace, session, json_output=json_output, listing=listing, counts=counts
         )
@@ -207,11 +217,13 @@ class _Command:
         return conclude(night, job, nights, last, lease.check)
 
     def _wanted(self, workspace: str) -> Job:
-        job, _ = new_job.described(self.session, self.source, workspace, self.kind, None, urgent=self.urgent)
-        changed = self.changed or default_changed(job.source)
-        return job.model_copy(
-            update={"source": job.source.model_copy(update={"changed": changed, "sample": None})}
+        job, _ = new_job.described(
+            self.session, self.source, workspace, self.kind, None, self.regions, urgent=self.urgent
         )
+        changed = self.changed or default_changed(job.source)
+        source = job.source.model_copy(update={"changed": changed, "sample": None})
+        job = job.model_copy(update={"source": source})
+        return with_reuse(job, open_workspace(self.reuse, self.session.storage)) if self.reuse else job
 
     def _weights(self, job: Job) -> list[tuple[str, str]]:
         """Return the models of the model store that a job wants, each with its checkpoint's SHA-256."""

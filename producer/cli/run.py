@@ -8,7 +8,7 @@ import click
 
 from contract.broker.ledger import Ledger
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError
-from contract.job import Job, Regions
+from contract.job import Changed, Job, Regions
 from contract.logs import configure_logging
 from contract.settings import Settings
 from contract.states import State
@@ -29,6 +29,8 @@ from producer.session import Session
 @new_job.kind
 @new_job.with_regions
 @new_job.job_id
+@new_job.changed
+@new_job.reuse
 @click.option("--head", "head", default=0, help="Also print the first N results.", metavar="N")
 @options.as_json
 @dry_run.options
@@ -48,6 +50,8 @@ def run(
     kind: str,
     job_id: str | None,
     regions: Regions | None,
+    changed: Changed | None,
+    reuse: str | None,
     head: int,
     json_output: bool,
     dry_run: DryRun | None,
@@ -59,14 +63,23 @@ def run(
     """
     if dry_run:
         session = Session(quieted(settings))
-        job, workspace = new_job.described(session, source, output, kind, job_id, regions, urgent=False)
+        job, workspace = new_job.described(
+            session, source, output, kind, job_id, regions, urgent=False, changed=changed, reuse=reuse
+        )
         return show_estimate(dry_run, job, workspace, session, json_output=json_output)
-    workspace = run_to_end(settings, source, output, kind, job_id, regions)
+    workspace = run_to_end(settings, source, output, kind, job_id, regions, changed, reuse)
     return report(workspace, head, json_output)
 
 
 def run_to_end(
-    settings: Settings, source: str, output: str, kind: str, job_id: str | None, regions: Regions | None
+    settings: Settings,
+    source: str,
+    output: str,
+    kind: str,
+    job_id: str | None,
+    regions: Regions | None,
+    changed: Changed | None = None,
+    reuse: str | None = None,
 ) -> Workspace:
     """Run a job on this machine and show its progress; return its workspace.
 
@@ -77,8 +90,9 @@ def run_to_end(
     """
     settings = quieted(settings)
     session = Session(settings)
+    ids = _ids(session, job_id)
     job, workspace = settle(
-        session, source, output, kind, job_id, _ids(session, job_id), regions, urgent=False
+        session, source, output, kind, job_id, ids, regions, urgent=False, changed=changed, reuse=reuse
     )
     read_here(settings, job, workspace)
     return workspace

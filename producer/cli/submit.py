@@ -5,7 +5,7 @@ import sys
 import click
 
 from contract.errors import ExitCode
-from contract.job import Regions
+from contract.job import Changed, Regions
 from contract.settings import Settings
 from producer.cli import dry_run, new_job, options
 from producer.cli.dry_run import DryRun, show_estimate
@@ -23,6 +23,8 @@ from producer.session import Session
 @new_job.kind
 @new_job.with_regions
 @new_job.job_id
+@new_job.changed
+@new_job.reuse
 @click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
 @click.option("--wait", is_flag=True, help="Wait until the job has ended; the exit status tells how.")
 @options.as_json
@@ -36,6 +38,8 @@ def submit(
     kind: str,
     job_id: str | None,
     regions: Regions | None,
+    changed: Changed | None,
+    reuse: str | None,
     urgent: bool,
     wait: bool,
     json_output: bool,
@@ -47,13 +51,26 @@ def submit(
     """
     session = Session(settings)
     if dry_run:
-        wanted, workspace = new_job.described(session, source, output, kind, job_id, regions, urgent=urgent)
+        wanted, workspace = new_job.described(
+            session, source, output, kind, job_id, regions, urgent=urgent, changed=changed, reuse=reuse
+        )
         return show_estimate(dry_run, wanted, workspace, session, json_output=json_output)
     settings.broker_url()
     if WRITE_BACK in settings.exports and regions and settings.allowed_roots:
         # Control reads the files again when it merges, in days maybe.
         session.roots.check(regions.uri)
-    job, workspace = settle(session, source, output, kind, job_id, session.ids, regions, urgent=urgent)
+    job, workspace = settle(
+        session,
+        source,
+        output,
+        kind,
+        job_id,
+        session.ids,
+        regions,
+        urgent=urgent,
+        changed=changed,
+        reuse=reuse,
+    )
     if not workspace.is_complete(job.id):
         session.index.note(job, workspace)
         listing = session.listing(job, sys.stdin.buffer)

@@ -25,6 +25,7 @@ class Extent:
         items: what becomes a line each: crops or pages
         bytes: of the files
         gets: requests for objects of remote storage; a file of several items is one for each of its chunks
+        reused: items whose lines are taken over, and which are not read
         passed_over: entries of the source that are not read, by reason
         complete: the source was listed to its end
         some: items chosen at random
@@ -35,6 +36,7 @@ class Extent:
     bytes: int = 0
     chunks: int = 0
     gets: int = 0
+    reused: int = 0
     passed_over: dict[str, int] = field(default_factory=dict)
     complete: bool = True
     some: tuple[Item, ...] = ()
@@ -58,6 +60,7 @@ class Estimate:
     passed_over: dict[str, int]
     chunks: int
     gets: int
+    reused: int
     complete: bool
     rate_source: str | None = None
     items_per_second_per_device: float | None = None
@@ -78,7 +81,7 @@ def extent_of(job: Job, listing: Listing, keep: int = 0, seconds: float | None =
         keep: the number of items to choose at random
         seconds: time after which the listing is left, in seconds; None for as long as it takes
     """
-    files = items = size = gets = 0
+    files = items = size = gets = reused = 0
     last, until, complete = ("", -1), time.monotonic() + (seconds or math.inf), True
     some, choice = list[Item](), random.Random(0)  # noqa: S311 - a reproducible choice, not a secret
     for item in listing:
@@ -89,11 +92,13 @@ def extent_of(job: Job, listing: Listing, keep: int = 0, seconds: float | None =
         whole = item.page is None and item.region is None
         if here[0] != last[0] or whole:
             files, size = files + 1, size + size_in(item.fingerprint)
-        gets += is_remote(item.uri) and (here != last or whole)
-        _choose(some, item, items, keep, choice)
+        if item.reused is None:
+            gets += is_remote(item.uri) and (here != last or whole)
+            _choose(some, item, items - reused, keep, choice)
+        reused += item.reused is not None
         last, items = here, items + 1
     chunks = math.ceil(items / job.chunk_size)
-    return Extent(files, items, size, chunks, gets, dict(listing.passed_over), complete, tuple(some))
+    return Extent(files, items, size, chunks, gets, reused, dict(listing.passed_over), complete, tuple(some))
 
 
 def _choose(some: list[Item], item: Item, place: int, keep: int, choice: random.Random) -> None:
@@ -131,6 +136,7 @@ def estimate(
         passed_over=extent.passed_over,
         chunks=extent.chunks,
         gets=extent.gets,
+        reused=extent.reused,
         complete=extent.complete,
         deadline_seconds=deadline_seconds,
         price_per_device_hour=price,
@@ -139,7 +145,7 @@ def estimate(
 
 
 def _timed(known: Estimate, rate: Rate, devices: int) -> Estimate:
-    seconds = known.items / rate.items_per_second
+    seconds = (known.items - known.reused) / rate.items_per_second
     hours, left = seconds / SECONDS_PER_HOUR, known.deadline_seconds
     # Chunks are not divided, so more devices than chunks do not help.
     needed = min(max(1, math.ceil(seconds / left)), max(1, known.chunks)) if left and left > 0 else None

@@ -47,7 +47,9 @@ class Totals:
         self.notes += statistics.notes
         self.workers.add(statistics.worker)
         if statistics.begun_at is not None and statistics.ended_at is not None:
-            self.items_timed += statistics.completed + statistics.failed
+            # Lines that were taken over say nothing about the rate of reading.
+            reused = statistics.counts.get("reused", 0)
+            self.items_timed += statistics.completed + statistics.failed - reused
             self.times.append((statistics.begun_at, statistics.ended_at))
         if statistics.fitting_batch_size:
             self.fitting_batch_sizes.add(statistics.fitting_batch_size)

@@ -32,6 +32,7 @@ from worker.jobs.context import WorkerContext
 from worker.jobs.exports import write_exports
 from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.parts import summarise, write_part
+from worker.jobs.reuse import read_or_reused
 from worker.kinds import make_pipeline
 
 STORAGE_ATTEMPTS = 3
@@ -118,7 +119,7 @@ def _read_and_write(
         run = context.make_run(
             pipeline, fetch, alive, attempt=attempt, remote=remote, on_progress=on_progress
         )
-        lines = list(pipeline.run(items, run))
+        lines = read_or_reused(job, items, pipeline, run)
         if job.page_exports:
             exporting = time.perf_counter()
             lines = write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run, pipeline)

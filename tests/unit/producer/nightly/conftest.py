@@ -11,9 +11,9 @@ import pytest
 
 from contract.errors import ErrorCode
 from contract.job import Job, Source
-from contract.kinds.ocr import OcrParameters
+from contract.kinds.detection import DetectionParameters
 from contract.kinds.recognition import RecognitionParameters
-from contract.lines import ErrorLine, Failure, encode_lines
+from contract.lines import DetectionLine, ErrorLine, Failure, RecognitionLine, encode_lines
 from contract.records import ChunkStatistics, Item
 from contract.storage import Storage
 from producer.nightly.files import Nights
@@ -25,13 +25,6 @@ from producer.results.merge import merge
 from producer.sources import list_source
 
 BROKEN = b"broken"
-
-
-class Reading(msgspec.Struct):
-    """What the fake worker reads."""
-
-    id: str
-    value: str
 
 
 @dataclass
@@ -47,7 +40,7 @@ class System:
     broken_pages: set[str] = field(default_factory=set)
 
     def job(self, **changes: Any) -> Job:
-        parameters = OcrParameters() if self.kind == "ocr" else RecognitionParameters()
+        parameters = DetectionParameters() if self.kind == "detection" else RecognitionParameters()
         return Job(
             id="nights-1",
             kind=self.kind,
@@ -96,12 +89,15 @@ class System:
         self.read[item.id, data.decode()] += 1
         if data == BROKEN or item.id in self.broken_pages:
             return ErrorLine(item.id, item.uri, Failure(ErrorCode.NOT_AN_IMAGE, "it is none"), 1)
-        return Reading(item.id, data.decode())
+        name, text = item.uri.rpartition("/")[2], data.decode()
+        if self.kind == "detection":
+            return DetectionLine(item.id, name, item.page or 1, (), label=text)
+        return RecognitionLine(item.id, name, text, 0.5)
 
     def latest(self) -> dict[str, str]:
         """Return what was read by ids; ids must be in the order of their documents, each once."""
         lines = self._lines(self.nights.latest)
-        found = {line["id"]: line.get("value", "deleted") for line in lines}
+        found = {line["id"]: line.get("value") or line.get("label") or "deleted" for line in lines}
         assert len(found) == len(lines)
         return found
 
@@ -127,7 +123,7 @@ def _paged(items: Iterable[Item], kind: str) -> Any:
 
     def pages() -> Any:
         for item in items:
-            if kind != "ocr" or item.page or not item.uri.endswith(".pdf"):
+            if kind != "detection" or item.page or not item.uri.endswith(".pdf"):
                 yield item
                 continue
             for page, _ in enumerate(Path(item.uri).read_text(), 1):

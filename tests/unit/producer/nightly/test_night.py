@@ -100,7 +100,7 @@ def test_what_was_read_before_a_file_became_unreadable_is_not_its_newest_content
 
 
 def test_of_a_document_only_the_failed_page_comes_again(system: System, scans: Path) -> None:
-    system = replace(system, kind="ocr", broken_pages={"b.pdf#page=2"})
+    system = replace(system, kind="detection", broken_pages={"b.pdf#page=2"})
     system.source = system.source.model_copy(update={"type": "manifest", "uri": str(scans / "list.jsonl")})
     (scans / "list.jsonl").write_text('{"uri": "b.pdf"}\n{"uri": "a.pdf"}\n')
     (scans / "a.pdf").write_text("xy")
@@ -252,7 +252,7 @@ def test_ids_of_pages_are_refused_where_documents_have_pages(system: System, sca
     system.source = Source(type="manifest", uri=str(scans / "list.jsonl"), changed="sha256")
 
     with pytest.raises(SourceError, match=r"'a\.pdf#page=2' is that of a page"):
-        replace(system, kind="ocr").night("2026-11-20")
+        replace(system, kind="detection").night("2026-11-20")
 
 
 def test_a_night_that_was_cancelled_is_left_and_the_next_one_reads_its_items(

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from contract.job import Job, Plan
-from contract.kinds.ocr import OcrParameters
+from contract.kinds.detection import DetectionParameters
+from contract.lines import DetectionLine, RecognitionLine, encode_lines
 from contract.records import ChunkStatistics, Item
 from contract.region import region_of
 from contract.storage import Storage
@@ -113,7 +114,11 @@ def finish(workspace: Workspace, job: Job, seconds: float, worker: str) -> None:
     """Merge a job of one chunk of two items, read in so many seconds."""
     job = job.model_copy(update={"plan": Plan(chunks=1, items=2)})
     workspace.save_job(job)
-    workspace.store.replace(workspace.part(0), b'{"id": "a"}\n{"id": "b"}\n')
+    made = (
+        DetectionLine(name, name, 1, ()) if job.kind == "detection" else RecognitionLine(name, name, "", 0.5)
+        for name in "ab"
+    )
+    workspace.store.replace(workspace.part(0), encode_lines(list(made)))
     statistics = ChunkStatistics(2, 0, seconds, {}, 1, 1.0, worker=worker, begun_at=0.0, ended_at=seconds)
     workspace.store.replace(workspace.statistics(0), msgspec.json.encode(statistics))
     merge(job, workspace)
@@ -124,13 +129,18 @@ def test_the_rate_is_that_of_similar_jobs_in_the_same_folder(
 ) -> None:
     other = job.model_copy(update={"parameters": job.parameters.model_copy(update={"characters": "digits"})})
     pages = Job(
-        id="pages", kind="ocr", parameters=OcrParameters(), source=job.source, chunk_size=2, created_at=1_000
+        id="pages",
+        kind="detection",
+        parameters=DetectionParameters(),
+        source=job.source,
+        chunk_size=2,
+        created_at=1_000,
     )
     for name, made, seconds in (
         ("one", job, 2.0),
         ("two", job, 6.0),
         ("digits", other, 0.1),
-        ("ocr", pages, 0.1),
+        ("pages", pages, 0.1),
     ):
         finish(open_workspace(str(tmp_path / name), storage), made, seconds, "cpu@here")
     (tmp_path / "not-a-job").mkdir()
