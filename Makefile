@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 
 DEMO_MODELS := --model-store samples/weights --recognition-model crnn_mobilenet_v3_small
 
-demo: $(INSTALLED)  ## read the sample crops and pages, and compare two models, with an embedded broker
+demo: $(INSTALLED)  ## read the sample crops, pages and forms, and compare two models, with an embedded broker
 	rm -rf out/demo
 	$(BIN)/trace-ocr run samples/crops -o out/demo/crops --chunk-size 64 --head 5 $(DEMO_MODELS)
 	$(BIN)/trace-ocr run samples/pages -o out/demo/pages --kind ocr --exports txt,hocr,pdf \
@@ -28,6 +28,9 @@ demo: $(INSTALLED)  ## read the sample crops and pages, and compare two models, 
 	@echo " share of the pages' words that were read:"
 	@$(BIN)/python -m tools.recall out/demo/pages/results.jsonl samples/pages/truth.json
 	@$(BIN)/trace-ocr view out/demo/pages letter.jpg -o out/demo/letter.html
+	$(BIN)/trace-ocr run samples/forms.jsonl -o out/demo/forms --regions template:samples/form-template.json $(DEMO_MODELS)
+	@echo " the fields of the invoices, by a template:"
+	@cat out/demo/forms/exports/forms.csv
 	$(BIN)/trace-ocr compare samples/crops -o out/demo/compare --truth samples/labels.json --target-precision 0.99 \
 	  --model-store samples/weights \
 	  --models 'mobilenet-2025,crnn_mobilenet_v3_small,mobilenet-2025>crnn_mobilenet_v3_small@0.9'

@@ -111,6 +111,23 @@ class Listed:
 SOURCE = Listed()
 """
 
+FORMAT = """
+from contract.region import box_of
+from producer.regions.base import PageRegions, WithoutText
+
+
+class Lines(WithoutText):
+    extensions, levels, has_categories = frozenset({".txt"}), (), False
+
+    def pages(self, file, options):
+        for line in file.read().decode().splitlines():
+            image, *box = line.split()
+            yield PageRegions(image, iter([box_of(map(float, box), name="only")]))
+
+
+FORMAT = Lines()
+"""
+
 SINK = """
 import contextlib
 import json
@@ -199,7 +216,11 @@ ADDITIONS = {
     ),
     "result format": Addition(
         {"producer/results/sinks/csv.py": SINK},
-        {"producer/results/sinks/__init__.py": ('"pdf")', '"pdf", "csv")')},
+        {"producer/results/sinks/__init__.py": ('"page", WRITE_BACK)', '"page", "csv", WRITE_BACK)')},
+    ),
+    "format of regions": Addition(
+        {"producer/regions/lines.py": FORMAT},
+        {"producer/regions/__init__.py": ('"template"', '"template", "lines"')},
     ),
     "storage": Addition(
         {"contract/storage/shelf.py": BACKEND},
@@ -248,7 +269,14 @@ def trace_ocr(packages: Path, *arguments: str) -> "subprocess.CompletedProcess[s
 
 @pytest.mark.parametrize(
     ("what", "files", "lines"),
-    [("kind", 2, 2), ("source", 1, 1), ("result format", 1, 1), ("storage", 1, 1), ("parameter", 0, 2)],
+    [
+        ("kind", 2, 2),
+        ("source", 1, 1),
+        ("result format", 1, 1),
+        ("format of regions", 1, 1),
+        ("storage", 1, 1),
+        ("parameter", 0, 2),
+    ],
 )
 def test_each_is_as_many_files_and_lines_as_contributing_says(what: str, files: int, lines: int) -> None:
     assert (len(ADDITIONS[what].files), len(ADDITIONS[what].lines)) == (files, lines)
@@ -282,6 +310,30 @@ def test_a_job_of_the_new_kind_goes_from_the_new_source_to_the_new_format_on_the
     assert (tmp_path / "out/results.csv").read_text().splitlines() == [
         f"{line['id']},{line['brightness']}" for line in results
     ]
+
+
+def test_a_file_of_the_new_format_describes_items(packages: Path, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("a.png 1 2 30 40\n")
+    program = f"""
+from contract.job import Source
+from contract.settings import Settings
+from contract.storage import Storage
+from producer.sources.regions import identify_regions, list_regions
+
+source = Source(type="folder", uri="/scans", regions=identify_regions("lines:{tmp_path}/lines.txt"))
+print(*(item.id for item in list_regions(source, Storage(Settings()), str, list)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        env={**os.environ, "PYTHONPATH": str(packages)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.stdout == "a.png#r=only\n", done.stderr
 
 
 def test_the_new_parameter_is_a_flag_with_its_variable(packages: Path) -> None:

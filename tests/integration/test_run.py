@@ -1,5 +1,6 @@
 """`trace-ocr run`: one machine, nothing installed, the bundled sample."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -90,6 +91,62 @@ def test_without_weights_the_job_fails_at_once_naming_both_ways_out(
     assert not (tmp_path / "out/_SUCCESS").exists()
     shown = trace_ocr("status", "out", "--json")
     assert json.loads(shown.stdout)["status"] == "failed"
+
+
+def test_a_template_reads_the_forms_of_the_sample_into_a_table(
+    trace_ocr: Run, samples: Path, tmp_path: Path
+) -> None:
+    template = f"template:{samples / 'form-template.json'}"
+
+    done = trace_ocr("run", str(samples / "forms.jsonl"), "-o", "out", "--regions", template)
+
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out/exports/forms.csv").open(encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    assert [row["id"] for row in rows] == [
+        "pages/invoice.png",
+        *(f"pages/ledger.pdf#page={page}" for page in (1, 2, 3)),
+    ]
+    assert [(row["number"], row["date"], row["total"]) for row in rows] == [
+        ("3201", "19/02/2026", "2657.15"),
+        ("1533", "14/08/2026", "8382.36"),
+        ("8411", "28/09/2026", "6022.12"),
+        ("8775", "09/11/2026", "6608.61"),
+    ]
+
+
+def test_texts_are_written_back_into_a_copy_of_the_users_file(
+    trace_ocr: Run, samples: Path, tmp_path: Path
+) -> None:
+    # given an annotation file with the invoice's words, one of them outside the page
+    truth = json.loads((samples / "pages/truth.json").read_text())["invoice.png#1"]
+    height, width = truth["dimensions"]
+    words = [word for word in truth["words"] if word["value"] in ("3201", "2657.15")]
+    boxes = [
+        [number * size for number, size in zip(word["geometry"], (width, height) * 2, strict=True)]
+        for word in words
+    ]
+    given = {
+        "images": [{"id": 1, "file_name": "invoice.png", "width": width, "height": height}],
+        "annotations": [
+            {"id": place, "image_id": 1, "category_id": 1, "bbox": [x, y, x_max - x, y_max - y]}
+            for place, (x, y, x_max, y_max) in enumerate([*boxes, [5000, 10, 5100, 30]])
+        ],
+        "categories": [{"id": 1, "name": "word"}],
+    }
+    (tmp_path / "words.json").write_text(json.dumps(given))
+
+    done = trace_ocr(
+        "run", str(samples / "pages"), "-o", "out", "--regions", "coco:words.json", "--write-back"
+    )
+
+    assert done.returncode == 1, done.stderr
+    copy = json.loads((tmp_path / "out/exports/words.json").read_text())
+    first, second, outside = copy["annotations"]
+    assert (first["utf8_string"], second["utf8_string"]) == ("3201", "2657.15")
+    assert first["attributes"]["confidence"] > 0.5
+    assert outside == given["annotations"][2]
+    assert lines(tmp_path / "out/errors.jsonl")[0]["error"]["code"] == "bad_region"
 
 
 @dataclass(frozen=True)
