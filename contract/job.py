@@ -44,6 +44,12 @@ Metadata = Annotated[
 ]
 """What the caller wants to find again with a job: it is stored and shown, and never interpreted."""
 
+MAX_RECEIVERS = 8
+"""Maximum URLs that one job notifies."""
+
+MAX_URL = 2048
+"""Maximum characters of such a URL."""
+
 STANDARD_INPUT = "-"
 """The URI of a manifest on standard input."""
 
@@ -162,7 +168,7 @@ def _identities(models: Iterable[Mapping[str, str]]) -> set[tuple[str | None, st
     return {(model.get("weights_sha256"), model.get("precision")) for model in models}
 
 
-RENEWED = ("tags", "metadata")
+RENEWED = ("tags", "metadata", "notify")
 """Fields that a job takes over from a later submission that gives them."""
 
 
@@ -190,6 +196,9 @@ class Job(BaseModel):
     metadata: Metadata = {}
     checks: Checks = Checks()
     reuse: Reuse | None = None
+    notify: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=MAX_URL)], ...], Field(max_length=MAX_RECEIVERS)
+    ] = ()
     plan: Plan | None = None
     retries: tuple[Retry, ...] = ()
 

@@ -1,11 +1,12 @@
 """All settings of the product: flags > TRACE_OCR_ environment > settings file > defaults."""
 
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -26,14 +27,17 @@ from pydantic_settings import (
 from contract.checks import MAX_EXPRESSION, RuleText, ValidatorName
 from contract.cores import available_cores
 from contract.errors import BrokerError, SettingsError, UnsupportedUriError, UsageError
-from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Export, Metadata, Sample, Tags
+from contract.job import MAX_CHUNK_SIZE, MAX_RECEIVERS, MAX_SAMPLE, MAX_URL, Export, Metadata, Sample, Tags
 from contract.kinds import KINDS, KindName, defaults
 from contract.kinds.base import Parameters, json_value
 from contract.storage import absolute
 
 PREFIX = "TRACE_OCR_"
 CONFIG_VARIABLE = "TRACE_OCR_CONFIG"
-SECRETS = frozenset({"redis_url", "flower_basic_auth", "api_keys"})
+SECRETS = frozenset({"redis_url", "flower_basic_auth", "api_keys", "notify_secret"})
+"""Settings that are no flags, since everybody on a machine sees those."""
+
+HIDDEN = SECRETS | {"notify"}
 """Settings whose values error messages never repeat."""
 
 _LISTS = ("allowed_roots", "preload", "api_keys", "api_cors_origins", "api_allowed_hosts", "exports")
@@ -115,6 +119,24 @@ class Settings(BaseSettings, JobDefaults):
     tags: Tags = Field((), description="comma-separated words that jobs are filtered by")
     metadata: Metadata = Field(
         {}, description="comma-separated KEY=VALUE, or a JSON object: what is stored and shown with the job"
+    )
+    notify: tuple[Annotated[str, Field(min_length=1, max_length=MAX_URL)], ...] = Field(
+        (),
+        max_length=MAX_RECEIVERS,
+        description="comma-separated URLs that are told when a job ends, is late or is of low quality: "
+        "http(s):// (Standard Webhooks), sqs://, sns://, and those of apprise",
+    )
+    notify_secret: SecretStr | None = Field(
+        None, description="whsec_ and 24 to 64 bytes in base64, which webhooks are signed by; several: commas"
+    )
+    notify_hosts: tuple[str, ...] = Field(
+        (), description="comma-separated hosts that webhooks may go to, such as *.example.org; all if none"
+    )
+    notify_networks: tuple[str, ...] = Field(
+        (), description="comma-separated private networks that webhooks may reach, such as 10.1.0.0/16"
+    )
+    api_url: str | None = Field(
+        None, description="URL by which people reach the HTTP API; notifications link to it"
     )
     min_confidence: str | None = Field(
         None,
@@ -275,6 +297,9 @@ class Settings(BaseSettings, JobDefaults):
         "tags",
         "validators",
         "fail_if",
+        "notify",
+        "notify_hosts",
+        "notify_networks",
         mode="before",
     )
     @classmethod
@@ -304,6 +329,13 @@ class Settings(BaseSettings, JobDefaults):
                 "lease_seconds must be less than visibility_timeout, or running chunks are sent twice"
             )
         return self
+
+    @field_validator("notify_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
 
     @field_validator("model_store")
     @classmethod
@@ -428,5 +460,5 @@ def _problem(detail: dict[str, Any]) -> str:
     name = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
         return f"{name} is not a setting of trace-ocr: correct its name in the settings file"
-    given = "" if name in SECRETS else f", not {repr(detail['input'])[:SHOWN]}"
+    given = "" if name in HIDDEN else f", not {repr(detail['input'])[:SHOWN]}"
     return f"{name} ({variable_of(name)}): {detail['msg'][:1].lower()}{detail['msg'][1:]}{given}"

@@ -15,7 +15,9 @@ from contract.errors import IdTakenError, TraceOcrError, UsageError, WorkspaceCo
 from contract.job import (
     MAX_CATEGORIES,
     MAX_CHUNK_SIZE,
+    MAX_RECEIVERS,
     MAX_SAMPLE,
+    MAX_URL,
     Category,
     Changed,
     Job,
@@ -36,6 +38,7 @@ from contract.storage import is_remote, supported_uris
 from contract.workspace import Workspace, open_workspace
 from producer.api.jobs import Jobs
 from producer.api.security.keys import ApiKey
+from producer.notify import check_urls, notified
 from producer.planning.claim import Ids
 from producer.planning.reuse import with_reuse
 from producer.planning.submit import request_job, settle_job
@@ -132,6 +135,13 @@ class JobRequest(GivenParameters):
     fail_if: Annotated[tuple[RuleText, ...], Field(max_length=MAX_RULES)] | None = Field(
         None, description="rules that make the quality low, such as errors>5%"
     )
+    notify: (
+        Annotated[
+            tuple[Annotated[str, Field(min_length=1, max_length=MAX_URL)], ...],
+            Field(max_length=MAX_RECEIVERS),
+        ]
+        | None
+    ) = Field(None, description="webhooks that are told when the job ends, is late or is of low quality")
     tags: Tags | None = Field(None, description="words that jobs are filtered by")
     metadata: Metadata | None = Field(None, description="what is stored and shown with the job")
 
@@ -271,6 +281,7 @@ class Submission:
             checks=checks_of(
                 self.settings, request.kind, parameters, self.jobs.storage, checks, jobs.readable
             ),
+            notify=self._notified(request),
             tags=self.settings.tags if request.tags is None else request.tags,
             metadata=self.settings.metadata if request.metadata is None else request.metadata,
         )
@@ -289,6 +300,12 @@ class Submission:
         source = source.model_copy(update=given)
         check_regions(source, request.kind)
         return source
+
+    def _notified(self, request: JobRequest) -> tuple[str, ...]:
+        if request.notify is None:
+            return notified(self.settings.notify, self.settings)
+        check_urls(request.notify, self.settings.notify_hosts)
+        return request.notify
 
     def _hand_over(self, job: Job, workspace: Workspace) -> None:
         self.jobs.index.note(job, workspace)

@@ -18,7 +18,14 @@ from producer.session import Session
 
 @options.command()
 @options.with_settings(
-    "max_document_bytes", *options.WATCHING, "visibility_timeout", "retention_days", "reconcile_seconds"
+    "max_document_bytes",
+    *options.WATCHING,
+    "visibility_timeout",
+    "retention_days",
+    "reconcile_seconds",
+    "notify",
+    "notify_hosts",
+    *options.SENDING,
 )
 def control(settings: Settings) -> ExitCode:
     """Plan and merge jobs, and re-send lost chunks, until stopped. One process is needed; more are harmless.
@@ -32,11 +39,12 @@ def control(settings: Settings) -> ExitCode:
     loop, planner = session.control(), session.planner()
     structlog.get_logger().info("control_started", pid=os.getpid())
     reporter = make_reporter(settings, "control", f"control@{socket.gethostname()}")
-    with reporter, ThreadPoolExecutor(PLANNERS + 1, thread_name_prefix="plan") as threads:
+    with reporter, ThreadPoolExecutor(PLANNERS + 2, thread_name_prefix="plan") as threads:
         try:
             for _ in range(PLANNERS):
                 threads.submit(planner.run, stop)
             threads.submit(planner.run, stop, urgent=True)
+            threads.submit(loop.notifier.run, stop)
             loop.run(stop)
         finally:
             stop.set()

@@ -36,6 +36,7 @@ SECTIONS = {
         "resume": Place("producer.cli.steer", "resume", "Continue a stopped job."),
         "cancel": Place("producer.cli.steer", "cancel", "Cancel a job."),
         "retry-errors": Place("producer.cli.steer", "retry_errors", "Read a job's failed items again."),
+        "notify": Place("producer.cli.notify", "notify", "Test whether notifications arrive."),
         "gc": Place("producer.cli.steer", "gc", "Remove the files of a cancelled job."),
     },
     "Serve": {

@@ -16,6 +16,7 @@ from contract.model_store import check_models
 from contract.region import Level
 from contract.settings import Settings
 from contract.workspace import Workspace, open_workspace
+from producer.notify import notified
 from producer.planning.claim import Ids
 from producer.planning.reuse import with_reuse
 from producer.planning.submit import settle_job
@@ -155,6 +156,7 @@ def described(
         tags=settings.tags,
         metadata=settings.metadata,
         checks=checks_of(settings, kind, parameters, session.storage),
+        notify=notified(settings.notify, settings),
     )
     if changed:
         wanted = wanted.model_copy(update={"source": wanted.source.model_copy(update={"changed": changed})})

@@ -98,6 +98,7 @@ JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
     *options.IMAGES,
     *options.WATCHING,
     *options.DELIVERY,
+    *options.SENDING,
     "reconcile_seconds",
 )
 def nightly(

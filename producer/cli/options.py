@@ -17,7 +17,21 @@ from producer.results.checking import check_suited
 from producer.results.sinks import check_formats
 
 CHECKS = ("min_confidence", "expect", "validators", "fail_if")
-JOB = (*job_parameters(), "exports", "chunk_size", "sample", "seed", *CHECKS, "tags", "metadata")
+JOB = (
+    *job_parameters(),
+    "exports",
+    "chunk_size",
+    "sample",
+    "seed",
+    *CHECKS,
+    "tags",
+    "metadata",
+    "notify",
+    "notify_hosts",
+)
+SENDING = ("notify_networks", "api_url")
+"""Settings of commands that send notifications."""
+
 MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "preload")
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
 IMAGES = ("decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
@@ -65,6 +79,7 @@ SECTIONS = {
         "shutdown_grace_seconds",
         "ready_folder",
     ),
+    "Notifications": SENDING,
     "HTTP API": API,
     "Flower": FLOWER,
     "Log": LOGS,

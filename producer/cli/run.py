@@ -40,6 +40,7 @@ from producer.session import Session
     *options.IMAGES,
     *options.WATCHING,
     *options.DELIVERY,
+    *options.SENDING,
     "reconcile_seconds",
 )
 @new_job.with_write_back

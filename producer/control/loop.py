@@ -25,11 +25,13 @@ from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from producer.control.reconcile import Reconciler
+from producer.notify.events import DAY
+from producer.notify.notifier import Notifier
 from producer.planning.submit import Dispatcher
 from producer.results.merge import has_every_round, merge
 from producer.results.sinks import files_of, sweep_formats
 from producer.results.sinks.base import Access
-from producer.results.status import merged_outcome
+from producer.results.status import merged_outcome, status_of
 
 WAIT_SECONDS = 1.0
 """Longest wait for a finished job before the loop checks its stop signal again, by default."""
@@ -59,6 +61,7 @@ class Control:
         allowed = self.settings.allowed_roots
         self._roots = AllowedRoots(allowed) if allowed else None
         self._reconciler = Reconciler(self.ledger, self.dispatcher)
+        self.notifier = Notifier(self.settings, self.storage, self.client)
 
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop` is set; log outages of Redis and storage and wait until they end."""
@@ -103,6 +106,7 @@ class Control:
         if progress.status in ENDED:
             self.known.pop(job, None)
             self._reconciler.forget(job)
+            self._look_at_end(progress)
             return
         self.known[job] = progress
         try:
@@ -110,6 +114,13 @@ class Control:
                 self._try_to_advance(progress)
         except LockError:
             return  # another control process holds this job, or took it over because this check was slow
+
+    def _look_at_end(self, progress: Progress) -> None:
+        """Have an end announced that came from elsewhere, such as a worker, or right before a kill."""
+        if progress.updated_at > time.time() - DAY:
+            counts = status_of(progress).request_counts
+            where = progress.workspace, progress.submissions, progress.status
+            self.notifier.job_has_ended(progress.job, *where, counts)
 
     def _lock_name(self, job: str) -> str:
         return f"{self.settings.namespace}:control:{job}"
@@ -150,6 +161,7 @@ class Control:
         else:
             self._reconciler.mark(job, workspace)
         if progress.status is State.CANCELLING and not self._is_running(progress):
+            self.notifier.announce_end(job, workspace, status_of(progress).request_counts)
             self._finish(progress, State.CANCELLED)
         fresh = self.ledger.load(progress.job)
         if fresh and fresh.status is State.FINALIZING:
@@ -169,6 +181,7 @@ class Control:
                 enter_job(job, workspace, self.ledger, self.settings.retention_seconds)
             return progress.status in RUNNING
         if halt.status is State.FAILED:
+            self.notifier.announce_end(job, workspace, status_of(progress).request_counts)
             self._finish(progress, State.FAILED, halt.message)
             return False
         wanted = State.PAUSED if halt.status is State.PAUSED else State.CANCELLING
@@ -183,6 +196,7 @@ class Control:
             outcome = merged_outcome(summary, workspace)
             self.ledger.recount(progress.job, progress.submissions, job.chunks, outcome)
             self.ledger.plan_done(progress.job, job.chunks, job.plan.items)
+        self.notifier.announce_end(job, workspace)
         self._finish(progress, State.COMPLETED)
 
     def _is_running(self, progress: Progress) -> bool:
@@ -198,7 +212,10 @@ class Control:
             workspace = self._open(progress)
             if workspace.is_of(progress.job):
                 workspace.halt(State.FAILED, reason)
-        except StorageError as error:
+                self.notifier.announce_end(
+                    workspace.require_job(), workspace, status_of(progress).request_counts
+                )
+        except (StorageError, JobError) as error:
             structlog.get_logger().error("failure_not_recorded", job=progress.job, error=str(error))
         self._finish(progress, State.FAILED, reason)
 

@@ -8,6 +8,7 @@ from contract.job import Job
 from contract.states import Action
 from contract.workspace import Workspace
 from producer.control.steer import check_action
+from producer.notify.outbox import remove_events
 from producer.results.sinks import files_of, sweep_formats
 
 
@@ -27,7 +28,7 @@ def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
     for folder, names in _numbered(job, workspace, numbers):
         for name in [name for name in workspace.store.names(folder) if name in names]:
             removed += _remove(workspace, f"{folder}/{name}")
-    removed += workspace.sweep()
+    removed += workspace.sweep() + remove_events(workspace)
     # job.json last of all, so that an interrupted removal can be repeated.
     for uri in (workspace.merge_json, workspace.halt_json, workspace.job_json):
         removed += _remove(workspace, uri)

@@ -10,15 +10,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
 import redis
+import structlog
 from pydantic import SecretStr
 
 from contract.child_processes import die_with_parent, python_module
-from contract.errors import WorkerLostError
+from contract.errors import TraceOcrError, WorkerLostError
 from contract.job import Job
 from contract.job_status import JobStatus
 from contract.settings import Settings, environment_of, variable_of
 from contract.workspace import Workspace
 from producer.local.embedded import embedded_broker
+from producer.notify.notifier import Notifier
 from producer.planning.submit import submit_job
 from producer.results.status import status_of
 from producer.session import Session
@@ -32,6 +34,9 @@ GRACE_SECONDS = 2.0
 
 STANDARD_ERROR = 2
 """File descriptor for the worker's output: standard output is reserved for the summary."""
+
+NOTIFY_SECONDS = 20.0
+"""Seconds that a run goes on trying to tell of its end."""
 
 OnStatus = Callable[[JobStatus], None]
 
@@ -60,9 +65,11 @@ def run_job(
         session = Session(ours)
         stop = threading.Event()
         with ThreadPoolExecutor(2, thread_name_prefix="run") as threads, _setting(stop):
-            threads.submit(session.control(LOOK_SECONDS).run, stop)
+            control = session.control(LOOK_SECONDS)
+            threads.submit(control.run, stop)
             plan = threads.submit(_plan, job, workspace, session, stdin, stop)
-            return _follow(job, session, plan, worker, on_status)
+            with _told(job, workspace, control.notifier):
+                return _follow(job, session, plan, worker, on_status)
 
 
 def namespace_of(settings: Settings, job: str) -> str:
@@ -122,6 +129,30 @@ def _setting(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         stop.set()
+
+
+@contextlib.contextmanager
+def _told(job: Job, workspace: Workspace, notifier: Notifier) -> Iterator[None]:
+    """Send at the end of the block, or at an error of it, what there is to tell of the job's end."""
+    try:
+        yield
+    except TraceOcrError:
+        _tell(job, workspace, notifier)
+        raise
+    _tell(job, workspace, notifier)
+
+
+def _tell(job: Job, workspace: Workspace, notifier: Notifier) -> None:
+    try:
+        notifier.announce_end(workspace.load_job() or job, workspace)
+        told = notifier.settle(workspace.root, NOTIFY_SECONDS)
+    except TraceOcrError as error:
+        structlog.get_logger().warning("end_not_announced", job=job.id, error=str(error))
+    else:
+        if not told:
+            structlog.get_logger().warning(
+                "notifications_left", job=job.id, hint="trace-ocr control sends them, or the same command"
+            )
 
 
 def _plan(job: Job, workspace: Workspace, session: Session, stdin: IO[bytes], stop: threading.Event) -> Job:

@@ -353,6 +353,27 @@ class TestLooking:
         assert client.get("/health").json()["checks"]["redis"]["ok"] is False
 
 
+class TestNotify:
+    def test_a_receiver_is_kept_with_the_job_and_never_shown(
+        self, client: TestClient, body: dict[str, Any], services: Services
+    ) -> None:
+        url = "https://hooks.example.org/T0/token-of-mine"
+
+        answer = client.post("/jobs", json={**body, "notify": [url]})
+
+        assert open_workspace(body["output"], services.storage).require_job().notify == (url,)
+        assert answer.status_code == 202
+        assert "token-of-mine" not in answer.text + client.get("/jobs/crops-1").text
+
+    @pytest.mark.parametrize("url", ["slack://T0/B0/token-of-mine", "http://a:b@c/", "ftp://x/", "x" * 3000])
+    def test_a_receiver_that_only_control_may_have_is_refused(
+        self, url: str, client: TestClient, body: dict[str, Any]
+    ) -> None:
+        answer = client.post("/jobs", json={**body, "notify": [url]})
+
+        assert answer.status_code in (400, 422)
+
+
 class TestQuality:
     def test_readings_in_doubt_are_lines_like_any_other_and_the_summary_says_how_many(
         self, client: TestClient, body: dict[str, Any], plan: Callable[[], None], services: Services

@@ -102,7 +102,7 @@ def test_a_setting_is_a_flag_only_where_it_has_an_effect(setting: str, commands:
 
 
 def test_every_command_that_uses_redis_takes_its_namespace() -> None:
-    without = {"api-key", "evaluate", "models"}
+    without = {"api-key", "evaluate", "models", "notify"}
 
     assert set(flags()["namespace"]) == set(cli.places) - without
 
