@@ -50,8 +50,8 @@ LOOK_SECONDS = 0.05
 COPIES = 8
 """Of the sample documents, which are read in one job."""
 
-CORES = (1, 2, 4, 8, 16)
-"""Cores that the process with the null model may use; fewer on a smaller machine."""
+FEEDS = ((1, 1), (2, 1), (4, 1), (4, 2), (16, 1), (16, 2), (16, 4), (16, 8))
+"""Cores and decoding threads of the process that feeds the null model; a smaller machine skips some."""
 
 
 def gpu(
@@ -92,12 +92,13 @@ def crops_of(
         contestants: dict[str, Callable[[], float]] = {
             "trace-ocr": lambda: _watched(ours, nvml, busy),
             "trace-ocr float16": stack.enter_context(product(scene, half, device, "float16")),
-            "docTR": rate(count, doctr),
-            "forward alone": rate(count, forward_alone(scene, on, RuntimeOptions("torch"))),
-            "forward alone float16": rate(
-                count, forward_alone(scene, on, RuntimeOptions("torch", "float16"))
-            ),
+            "docTR": _rounding(rate(count, doctr), to_tf32=True),
         }
+        for precision in ("float32", "tf32", "float16"):
+            forward = forward_alone(scene, on, RuntimeOptions("torch", precision))
+            contestants[f"forward alone {precision}"] = _rounding(
+                rate(count, forward), to_tf32=precision != "float32"
+            )
         rates = interleaved(contestants, rounds)
     theirs = [value for value, _ in doctr()]
     rows = [
@@ -114,6 +115,16 @@ def crops_of(
     if busy:
         rows.append(Row(f"{architecture}: card busy, trace-ocr float32", 100 * statistics.mean(busy), "%"))
     return rows, {f"{architecture}-gpu": rates}
+
+
+def _rounding(run: Callable[[], float], *, to_tf32: bool) -> Callable[[], float]:
+    """Return the function with torch's switch set first: it holds for the whole process."""
+
+    def switched() -> float:
+        torch.backends.cudnn.allow_tf32 = to_tf32
+        return run()
+
+    return switched
 
 
 def pages(folder: Path, device: str, rounds: int) -> tuple[list[Row], dict[str, dict[str, list[float]]]]:
@@ -159,35 +170,39 @@ def _watched(run: Callable[[], float], card: Device, busy: list[float]) -> float
 
 
 def feed(scene: Scene, rounds: int) -> tuple[list[Row], dict[str, dict[str, list[float]]]]:
-    """Return how fast one process feeds a model that takes no time, by its number of cores."""
-    cores = [number for number in CORES if number <= len(os.sched_getaffinity(0))]
-    rates = {f"{number} cores": _fed(scene, number, rounds) for number in cores}
+    """Return how fast one process feeds a model that takes no time, by its cores and decoding threads."""
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_feed, args=(scene, rounds, there), daemon=True)
+    with patch.dict(os.environ, child_environment("cpu", os.environ)):
+        process.start()
+    try:
+        rates: dict[str, list[float]] = here.recv()
+    finally:
+        process.kill()
+        process.join()
     return [
-        Row(f"crops that one process feeds a null model, {name}", statistics.median(values), "crops/s")
+        Row(f"one process feeds a null model: {name}", statistics.median(values), "crops/s")
         for name, values in rates.items()
     ], {"feed": rates}
 
 
-def _fed(scene: Scene, cores: int, rounds: int) -> list[float]:
-    context = get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_feed, args=(scene, cores, rounds, there), daemon=True)
-    with patch.dict(os.environ, child_environment("cpu", os.environ)):
-        process.start()
-    try:
-        return list(here.recv())
-    finally:
-        process.kill()
-        process.join()
-
-
-def _feed(scene: Scene, cores: int, rounds: int, connection: Connection) -> None:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    torch.set_num_threads(cores)
+def _feed(scene: Scene, rounds: int, connection: Connection) -> None:
     model = scene.model()
     reader = NullReader(logits_of(len(model.vocab) + 1), model, seconds=0)
     pipeline = RecognitionPipeline(Readers.of(reader), BATCH)
-    settings = Settings(decode_threads=max(1, min(8, cores // 2)))
+    cores = sorted(os.sched_getaffinity(0))
+    rates = {}
+    for number, threads in FEEDS:
+        if number <= len(cores):
+            # Threads that are started from now on inherit it.
+            os.sched_setaffinity(0, cores[:number])
+            name = f"{number} cores, {threads} decoding threads"
+            rates[name] = _fed(scene, pipeline, Settings(decode_threads=threads), rounds)
+    connection.send(rates)
+
+
+def _fed(scene: Scene, pipeline: RecognitionPipeline, settings: Settings, rounds: int) -> list[float]:
     items = [Item(path.name, str(path)) for path in scene.files]
     # As in a worker, one chunk is prepared while another is read.
     chunks = [items[part::CHUNKS_IN_FLIGHT] for part in range(CHUNKS_IN_FLIGHT)]
@@ -197,7 +212,7 @@ def _feed(scene: Scene, cores: int, rounds: int, connection: Connection) -> None
             list(threads.map(lambda chunk: list(pipeline.run(chunk, make_run())), chunks))
 
         read()  # compiles, and fills caches
-        connection.send([rate(len(items), read)() for _ in range(rounds)])
+        return [rate(len(items), read)() for _ in range(rounds)]
 
 
 @contextmanager

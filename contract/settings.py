@@ -89,8 +89,10 @@ class Settings(BaseSettings, JobDefaults):
     runtime: Literal["auto", "torch", "onnx"] = Field(
         "auto", description="what runs the models; 'auto' is ONNX Runtime on CPUs if installed, else torch"
     )
-    precision: Literal["float32", "float16"] = Field(
-        "float32", description="'float16' is faster on GPUs, but a string may differ from docTR's"
+    precision: Literal["float32", "tf32", "float16"] = Field(
+        "float32",
+        description="on GPUs: 'float32' has the confidences of a CPU; 'tf32', docTR's own there, and "
+        "'float16' round more, and a string may differ",
     )
     torch_compile: bool = Field(
         False, description="compile models when they are loaded; takes minutes, for GPUs and long jobs"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,22 @@ class TestTorch:
 
         assert runtime.precision == "float32"
         assert runtime.forward(batch[:1]).dtype == torch.float32
+
+    @pytest.mark.parametrize(
+        ("precision", "rounded"), [("float32", False), ("tf32", True), ("float16", True)]
+    )
+    def test_only_the_precision_float32_is_not_rounded_on_a_gpu(
+        self, precision: Any, rounded: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # given a GPU that only takes a model
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not rounded)
+        monkeypatch.setattr(runtimes, "Normaliser", lambda *_: None)
+        model = SimpleNamespace(cfg={}, to=lambda *_, **__: None)
+
+        runtime = TorchRuntime(model, GPU, RuntimeOptions("torch", precision), logits=False)
+
+        assert runtime.precision == precision
+        assert torch.backends.cudnn.allow_tf32 is rounded
 
     def test_a_compiled_model_is_asked_for_by_name_and_reads_the_same(
         self, trained: Any, batch: Any, monkeypatch: pytest.MonkeyPatch
