@@ -68,3 +68,23 @@ def _box_in(corners: Sequence[tuple[float, float]]) -> tuple[float, float, float
     if len(corners) != 4 or len(set(corners)) != 4 or len(xs) != 2 or len(ys) != 2:
         return None
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def upright(corners: Sequence[Corner]) -> Sequence[Corner]:
+    """Return four corners from the upper left one on, clockwise, and others as they are.
+
+    The order of a region's four corners says how its text runs. An outline in a file begins anywhere.
+    """
+    pairs = [(x, y) for x, y in _whole(corners) if isinstance(x, float) and isinstance(y, float)]
+    if len(pairs) != len(corners) or len(pairs) != 4:
+        return corners
+    following = [*pairs[1:], pairs[0]]
+    area = sum(x * later[1] - later[0] * y for (x, y), later in zip(pairs, following, strict=True))
+    if area < 0:
+        pairs.reverse()
+    first = min(range(4), key=lambda place: sum(pairs[place]))
+    return pairs[first:] + pairs[:first]
+
+
+def _whole(corners: Sequence[Corner]) -> list[Corner]:
+    return [corner for corner in corners if len(corner) == 2]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from contract.region import Level, Region
 from producer.regions.base import Names, PageRegions, Readable, RegionOptions, RegionText, Texts, Writable
-from producer.regions.outlines import Size, corners_in, number, outline
-from producer.regions.xml import Copy, Event, Vocabulary, attribute, escaped, events
+from producer.regions.outlines import Size, corners_in, number, outline, upright
+from producer.regions.xml import Copy, Event, Vocabulary, attribute, escaped, events, opened
 
 VERSIONS = ("2013-07-15", "2016-07-15", "2017-07-15", "2018-07-15", "2019-07-15")
 
@@ -52,28 +52,29 @@ class Page:
 
     def write(self, file: Readable, options: RegionOptions, texts: Texts, target: Writable) -> None:
         """Write a copy with each region's first TextEquiv replaced, or one added."""
-        copy = Copy(file, target)
-        image, later = "", AFTER_TEXT[options.level or self.levels[0]]
-        for event, opened in _walk(events(copy, VOCABULARY), options):
-            if event.starts and event.name == "Page":
-                image = event.attributes.get("imageFilename", "")
-            for one in opened:
-                if one.begins(event):
-                    one.text = texts(image, None, one.name)
-                elif one.text:
-                    _write(event, one, one.text, later, copy)
-            if not opened:
-                copy.keep(event.start)
+        copy, later = Copy(file, target), AFTER_TEXT[options.level or self.levels[0]]
+        found = events(copy, VOCABULARY)
+        for page in found:
+            copy.keep(page.start)
+            if page.starts and page.name == "Page":
+                image = page.attributes.get("imageFilename", "")
+                for event, ones in _walk(found, options):
+                    for one in ones:
+                        if event is one.begin:
+                            one.text = texts(image, None, one.name)
+                        elif one.text:
+                            _write(event, one, one.text, later, copy)
+                    if not ones:
+                        copy.keep(event.start)
         copy.keep()
 
     def _regions(self, found: Iterator[Event], options: RegionOptions, size: Size | None) -> Iterator[Region]:
-        for event, opened in _walk(found, options):
-            if not event.starts and event.name == "Page":
-                return
-            one = opened[-1] if opened else None
+        for event, ones in _walk(found, options):
+            one = ones[-1] if ones else None
             if one and event.starts and event.name == "Coords" and one.is_parent(event):
                 one.has_outline = True
-                yield outline(corners_in(event.attributes.get("points", "")), one.name, size)
+                corners = upright(corners_in(event.attributes.get("points", "")))
+                yield outline(corners, one.name, size)
             elif one and one.ends(event) and not one.has_outline:
                 yield Region(name=one.name, fault="it has no Coords")
 
@@ -101,9 +102,6 @@ class _Open:
     child_end: int = 0
     indent: str = ""
 
-    def begins(self, event: Event) -> bool:
-        return event is self.begin
-
     def ends(self, event: Event) -> bool:
         return not event.starts and event.depth == self.begin.depth
 
@@ -112,15 +110,17 @@ class _Open:
 
 
 def _walk(found: Iterator[Event], options: RegionOptions) -> Iterator[tuple[Event, list[_Open]]]:
-    """Yield each event with the regions that are open, outermost first."""
+    """Yield each event of a page with the regions that are open, outermost first."""
     element = ELEMENTS[options.level or "line"]
-    names, opened = Names(), list[_Open]()
+    names, ones = Names(), list[_Open]()
     for event in found:
         if event.starts and event.name == element:
-            opened.append(_Open(names.next(event.attributes.get("id")), event))
-        yield event, opened
-        if opened and opened[-1].ends(event):
-            opened.pop()
+            ones.append(_Open(names.next(event.attributes.get("id")), event))
+        yield event, ones
+        if ones and ones[-1].ends(event):
+            ones.pop()
+        elif not event.starts and event.name == "Page":
+            return
 
 
 def _write(event: Event, one: _Open, text: RegionText, later: tuple[str, ...], copy: Copy) -> None:
@@ -135,8 +135,8 @@ def _write(event: Event, one: _Open, text: RegionText, later: tuple[str, ...], c
         before = copy.raw(one.child_end or one.begin.end, event.start)
         one.indent = "" if before.strip() else before
         one.child = event
-    elif is_child and event.name == "TextEquiv" and one.child:
-        tag = copy.raw(one.child.start, one.child.end if one.child.end > one.child.start else event.end)
+    elif is_child and event.name == "TextEquiv" and one.child and copy.holds(one.child.start):
+        tag = copy.raw(one.child.start, one.child.end)
         copy.replace(one.child.start, event.end, _equiv(tag, text, one.child.prefix))
         one.text = None
     elif is_child:
@@ -145,9 +145,9 @@ def _write(event: Event, one: _Open, text: RegionText, later: tuple[str, ...], c
 
 def _equiv(tag: str, text: RegionText, prefix: str) -> str:
     """Return a TextEquiv from the tag that begins it."""
-    begin = attribute(tag, "conf", f"{text.confidence:.4f}").removesuffix("/>").removesuffix(">")
+    begin = opened(attribute(tag, "conf", f"{text.confidence:.4f}"))
     unicode = f"{prefix}Unicode"
-    return f"{begin}><{unicode}>{escaped(text.value)}</{unicode}></{prefix}TextEquiv>"
+    return f"{begin}<{unicode}>{escaped(text.value)}</{unicode}></{prefix}TextEquiv>"
 
 
 def _size(page: Event) -> Size | None:

@@ -34,6 +34,10 @@ UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 _DECLARED = re.compile(rb"""^<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]+)""")
 
+_ATTRIBUTE = re.compile(
+    r"""\s+(?P<name>[^\s=>]+)\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')""",
+)
+
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no XML file can have, also not as references."""
 
@@ -47,8 +51,8 @@ class Event(NamedTuple):
         attributes: of a tag that begins an element
         depth: 1 for the root
         text: of a tag that ends an element: the text since the last other tag
-        start, end: the tag's first byte, and the first byte after it; of `<empty/>`, which is two events,
-            only the second one has an end after its start
+        start, end: the tag's first byte, and the first byte after it; `<empty/>` is two events, of which the
+            second one has no bytes
         prefix: of the name, with its colon
     """
 
@@ -226,6 +230,10 @@ class Copy:
         self._held += data
         return data
 
+    def holds(self, start: int) -> bool:
+        """Return whether a place is neither written nor replaced yet."""
+        return start >= self._start
+
     def raw(self, start: int, end: int) -> str:
         """Return a part of the file that is not written yet."""
         return self._held[start - self._start : end - self._start].decode(self._encoding, "replace")
@@ -260,10 +268,26 @@ def escaped(text: str) -> str:
 
 def attribute(tag: str, name: str, value: str) -> str:
     """Return a tag with an attribute changed, or added after the others; the rest stays as it is."""
-    given = re.search(rf"""(\s{name}\s*=\s*)("[^"]*"|'[^']*')""", tag)
-    written = f'"{escaped(value)}"'
+    given = _attribute(tag, name)
     if given:
-        return tag[: given.start(2)] + written + tag[given.end(2) :]
-    end = re.search(r"\s*/?>\Z", tag)
-    assert end is not None
-    return f"{tag[: end.start()]} {name}={written}{end[0]}"
+        start, end = given.span("double" if given["double"] is not None else "single")
+        return tag[:start] + escaped(value) + tag[end:]
+    close = re.search(r"\s*/?>\Z", tag)
+    assert close is not None
+    return f'{tag[: close.start()]} {name}="{escaped(value)}"{close[0]}'
+
+
+def without(tag: str, name: str) -> str:
+    """Return a tag without an attribute."""
+    given = _attribute(tag, name)
+    return tag[: given.start()] + tag[given.end() :] if given else tag
+
+
+def opened(tag: str) -> str:
+    """Return the tag that begins an element, of which the given one may be all: `<a/>` becomes `<a>`."""
+    return tag.removesuffix("/>").rstrip() + ">" if tag.endswith("/>") else tag
+
+
+def _attribute(tag: str, name: str) -> re.Match[str] | None:
+    # All attributes in turn: the value of another one may look like this one.
+    return next((found for found in _ATTRIBUTE.finditer(tag) if found["name"] == name), None)
