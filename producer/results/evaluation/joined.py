@@ -8,6 +8,7 @@ from contextlib import closing
 import msgspec
 
 from contract.lines import CompareLine
+from contract.private_database import private_database
 from contract.records import identity_of
 from producer.results.evaluation.finished import FinishedJob
 
@@ -30,9 +31,7 @@ def join(jobs: Sequence[FinishedJob], add: Callable[[CompareLine, int], None]) -
     """
     first, others = jobs[0], jobs[1:]
     counts: Counter[str] = Counter()
-    with closing(sqlite3.connect("", isolation_level=None)) as database:
-        database.execute("PRAGMA journal_mode = OFF")
-        database.execute(SCHEMA)
+    with closing(private_database(SCHEMA)) as database:
         for place, one in enumerate(others):
             _store(one, place, database)
         unseen = database.execute("SELECT count(DISTINCT id) FROM lines").fetchone()[0]
@@ -63,10 +62,8 @@ def _store(one: FinishedJob, place: int, database: sqlite3.Connection) -> None:
         database.executemany("INSERT INTO lines VALUES (?, ?, ?)", rows)
         rows.clear()
 
-    database.execute("BEGIN")
     for merged in one.lines():
         rows.append((identity_of(merged.line), place, None if merged.failure else merged.line))
         if len(rows) == BLOCK:
             flush()
     flush()
-    database.execute("COMMIT")
