@@ -161,9 +161,18 @@ def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> 
     for model in summary["models"]:
         name = model.get("name", model["architecture"])
         table.add_row("model", Text(f"{name} on {model['device']}, {model['source']}"))
+    _add_regions(table, summary.get("counts", {}), workspace)
     table.add_row("workspace", Text(workspace))
     console.print(table)
     print_quality(console, quality_low(summary))
+
+
+def _add_regions(table: Table, counts: dict[str, int], workspace: str) -> None:
+    """Add where the forms, and the texts that were written back, are."""
+    if "forms" in counts:
+        table.add_row("forms", Text(f"{counts['forms']:,}, in {workspace}/exports/forms.csv"))
+    if "written_back" in counts:
+        table.add_row("written back", Text(f"{counts['written_back']:,} texts, in {workspace}/exports"))
 
 
 def print_quality(console: Console, reasons: list[str]) -> None:

@@ -83,6 +83,7 @@ class _Pages:
         if self._page:
             line = msgspec.json.encode(self._page) + b"\n"
             self._target.write(line)
+            self._context.totals.counts["forms"] += 1
             # The table's columns are known at its end: a sample may lack regions of the first page.
             self._spool.write(line)
 

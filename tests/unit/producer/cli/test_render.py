@@ -114,6 +114,15 @@ def test_a_summary_counts_the_items_by_outcome(console: Console, printed: Any) -
         assert text in printed()
 
 
+def test_a_summary_says_where_forms_and_texts_that_were_written_back_are(
+    console: Console, printed: Any
+) -> None:
+    render.print_summary(console, {**SUMMARY, "counts": {"forms": 1_250, "written_back": 2}}, "/data/out")
+
+    assert "1,250, in /data/out/exports/forms.csv" in printed()
+    assert "2 texts, in /data/out/exports" in printed()
+
+
 def test_a_summary_without_errors_does_not_mention_them(console: Console, printed: Any) -> None:
     render.print_summary(console, {**SUMMARY, "error_codes": {}, "passed_over": {}}, "/data/out")
 

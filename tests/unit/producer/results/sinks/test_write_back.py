@@ -15,7 +15,7 @@ from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace
-from producer.results.sinks import check_exports
+from producer.results.sinks import check_exports, files_of
 from producer.results.sinks.base import Access, MergedLine, SinkContext
 from producer.results.sinks.write_back import SINK
 from producer.sources.regions import list_regions
@@ -154,6 +154,19 @@ def test_a_later_merge_still_knows_the_copies_of_files_that_are_gone(
     merge(items)
 
     assert workspace.path("exports", "a.json") in SINK.paths(job, workspace)
+
+
+def test_a_removal_finds_the_list_of_the_copies_until_the_copies_are_gone(
+    merge: Callable[..., dict[str, int]], items: list[Item], job: Job, workspace: Workspace
+) -> None:
+    merge(items)
+    workspace.store.replace(workspace.part(0), b"")
+
+    assert list(files_of(job, workspace))[-3:] == [
+        workspace.path("exports"),
+        workspace.path("exports", "sub"),
+        workspace.path("write_back"),
+    ]
 
 
 def test_one_file_keeps_its_name(
