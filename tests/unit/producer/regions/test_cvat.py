@@ -76,3 +76,13 @@ def test_a_shape_that_is_closed_at_once_gets_attributes_too() -> None:
 
     assert lxml.etree.fromstring(copy).xpath("//box/attribute[@name='text']/text()") == [READ.value]
     assert regions_of(CVAT, copy) == regions_of(CVAT, file('<box xtl="1" ytl="2" xbr="3" ybr="4"/>'))
+
+
+def test_the_shapes_in_a_skeleton_keep_their_attributes() -> None:
+    point = '<points points="1,2"><attribute name="text">joint</attribute></points>'
+
+    copy = written(CVAT, file(f'<skeleton label="s">{point}</skeleton>'), lambda *_: READ)
+
+    skeleton = lxml.etree.fromstring(copy).find("image/skeleton")
+    assert skeleton.xpath("points/attribute/text()") == ["joint"]
+    assert skeleton.xpath("attribute[@name='text']/text()") == [READ.value]
