@@ -46,6 +46,7 @@ class ErrorCode(StrEnum):
     RECOGNITION_FAILED = "recognition_failed"
     WORKER_CRASHED = "worker_crashed"
     TIMED_OUT = "timed_out"
+    DEADLINE = "deadline"
 
 
 class TraceOcrError(Exception):

@@ -50,6 +50,18 @@ MAX_RECEIVERS = 8
 MAX_URL = 2048
 """Maximum characters of such a URL."""
 
+DEFAULT_TENANT = "default"
+"""The tenant of jobs that name none."""
+
+TENANT = r"^[A-Za-z0-9._-]{1,64}$"
+"""The pattern of a tenant's name."""
+
+MAX_PRIORITY = 100
+"""Highest priority of a job; the lowest is as far below zero."""
+
+AtDeadline = Literal["continue", "partial"]
+"""What happens to a job at its deadline: it continues, or ends with what was read."""
+
 STANDARD_INPUT = "-"
 """The URI of a manifest on standard input."""
 
@@ -178,6 +190,7 @@ class Job(BaseModel):
     `planned_by` says which process lists the source: the submitting command, or control for jobs over HTTP.
     `roots` are those of the API key that submitted the job, if it has any: no item outside them is read.
     `tags` and `metadata` are the caller's; a job that is submitted again takes new ones, if there are any.
+    `tenant`, `priority` and `deadline` decide when its chunks are sent; docs/operations.md says how.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -189,6 +202,10 @@ class Job(BaseModel):
     source: Source
     chunk_size: int = Field(ge=1, le=MAX_CHUNK_SIZE)
     urgent: bool = False
+    tenant: str = Field(DEFAULT_TENANT, pattern=TENANT)
+    priority: int = Field(0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
+    deadline: int | None = Field(None, ge=0)
+    at_deadline: AtDeadline = "continue"
     planned_by: Literal["submit", "control"] = "submit"
     created_at: int
     roots: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] | None = None
@@ -234,6 +251,16 @@ class Job(BaseModel):
         """The exports that workers prepare page by page."""
         return tuple(name for name in self.exports if name in KINDS[self.kind].page_exports)
 
+    def order(self) -> dict[str, str]:
+        """Return what decides when the job's chunks are sent, as the ledger keeps it."""
+        order = {
+            "tenant": self.tenant,
+            "priority": str(self.priority),
+            "urgent": str(int(self.urgent)),
+            "at_deadline": self.at_deadline,
+        }
+        return order if self.deadline is None else {**order, "deadline": str(self.deadline)}
+
     def identity(self) -> dict[str, object]:
         """Return what must be equal in two jobs to be one job: all that decides the lines' content."""
         return {
@@ -248,10 +275,13 @@ class Job(BaseModel):
         }
 
     def tuned_as(self, other: "Job") -> "Job":
-        """Return this job with another job's tuning, such as its batch sizes, and with its caller's words."""
+        """Return this job with another job's tuning, such as batch sizes, and its caller's words."""
         tuning = {name: getattr(other.parameters, name) for name in KINDS[self.kind].tuning}
         update = {name: value for name in RENEWED if (value := getattr(other, name))}
         update["checks"] = other.checks if other.checks.fail_if else self.checks
+        update["priority"] = other.priority
+        if other.deadline is not None:
+            update |= {"deadline": other.deadline, "at_deadline": other.at_deadline}
         return self.model_copy(update={**update, "parameters": self.parameters.model_copy(update=tuning)})
 
     def to_json(self) -> bytes:

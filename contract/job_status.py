@@ -69,13 +69,31 @@ class WorkerRate:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A job's place among the jobs with chunks that control has still to send, counted from 1.
+
+    `items_ahead` counts the items of jobs that go first: urgent ones, and those of the same tenant with an
+    earlier deadline or a higher priority. `share` is the job's part of the devices now, 0 to 1.
+    """
+
+    tenant: str
+    place: int
+    jobs: int
+    items_ahead: int
+    share: float
+
+
+@dataclass(frozen=True)
 class JobStatus:
     """One job, after the OpenAI Batch object. Times are Unix seconds; `eta_seconds` is None while unknown.
 
     `ended` means that the job does not change any more unless it is reopened; `actions` are the actions that
     its state allows. `waiting_for` says what delays the job's first item, if that is known. `rate` holds the
     newest chunks as (time, items, worker), oldest first; `recent_errors` holds the newest failed items.
-    `tags` and `metadata` are what the job's caller has given it.
+    `tags` and `metadata` are what the job's caller has given it. `line` is the job's place in the line, None
+    once all its chunks are sent. `projected_end` is when the job ends at its recent pace, None while that is
+    unknown, and `margin_seconds` how long that is before its `deadline`; the job is `at_risk` if it ends
+    after its deadline, or nothing works on it.
     """
 
     id: str
@@ -108,6 +126,14 @@ class JobStatus:
     waiting_for: str = ""
     tags: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
+    tenant: str = ""
+    priority: int = 0
+    line: Line | None = None
+    deadline: float | None = None
+    at_deadline: str = "continue"
+    projected_end: float | None = None
+    margin_seconds: float | None = None
+    at_risk: bool = False
     object: Literal["job"] = "job"
 
     def __post_init__(self) -> None:
@@ -135,6 +161,16 @@ class JobStatus:
     def throughput(self) -> str:
         """`items_per_second` as text; empty while it is unknown."""
         return f"{self.items_per_second:,.1f} items/s" if self.items_per_second else ""
+
+    @property
+    def in_line(self) -> str:
+        """The job's place in the line as text; empty without one."""
+        if self.line is None:
+            return ""
+        place = f"place {self.line.place} of {self.line.jobs} in line, tenant {self.line.tenant}"
+        if self.line.items_ahead:
+            return f"{place}: {self.line.items_ahead:,} items go first"
+        return f"{place}: {self.line.share:.0%} of the workers"
 
     @property
     def progress(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BaseModel,
@@ -27,10 +28,24 @@ from pydantic_settings import (
 from contract.checks import MAX_EXPRESSION, RuleText, ValidatorName
 from contract.cores import available_cores
 from contract.errors import BrokerError, SettingsError, UnsupportedUriError, UsageError
-from contract.job import MAX_CHUNK_SIZE, MAX_RECEIVERS, MAX_SAMPLE, MAX_URL, Export, Metadata, Sample, Tags
+from contract.job import (
+    DEFAULT_TENANT,
+    MAX_CHUNK_SIZE,
+    MAX_PRIORITY,
+    MAX_RECEIVERS,
+    MAX_SAMPLE,
+    MAX_URL,
+    TENANT,
+    AtDeadline,
+    Export,
+    Metadata,
+    Sample,
+    Tags,
+)
 from contract.kinds import KINDS, KindName, defaults
 from contract.kinds.base import Parameters, json_value
 from contract.storage import absolute
+from contract.tenants import parse_tenants
 
 PREFIX = "TRACE_OCR_"
 CONFIG_VARIABLE = "TRACE_OCR_CONFIG"
@@ -203,6 +218,31 @@ class Settings(BaseSettings, JobDefaults):
     reconcile_seconds: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="seconds between comparisons of plan, parts and queue"
     )
+    tenants: tuple[str, ...] = Field(
+        (),
+        description="comma-separated tenants as name:weight:chunks:items: their share of the workers, and "
+        "how many chunks may run and items may wait at once; the limits may be left out",
+    )
+    tenant: str = Field(DEFAULT_TENANT, pattern=TENANT, description="tenant of a new job")
+    priority: int = Field(
+        0,
+        ge=-MAX_PRIORITY,
+        le=MAX_PRIORITY,
+        description="of a new job among the jobs of its tenant; a higher one goes first",
+    )
+    deadline: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="when a new job should end: 06:00 for the next such time, or 2026-11-26T06:00+01:00",
+    )
+    at_deadline: AtDeadline = Field(
+        "continue",
+        description="what happens then: the job continues, or ends with what was read (partial)",
+    )
+    timezone: str | None = Field(
+        None, description="zone of a deadline such as 06:00, as Europe/Berlin; the machine's own if not set"
+    )
     chunk_share: float = Field(
         0.25,
         ge=0,
@@ -292,6 +332,7 @@ class Settings(BaseSettings, JobDefaults):
     @field_validator(
         "allowed_roots",
         "preload",
+        "tenants",
         "api_keys",
         "api_cors_origins",
         "api_allowed_hosts",
@@ -323,6 +364,22 @@ class Settings(BaseSettings, JobDefaults):
         if not all(separator for _, separator, _ in pairs):
             raise ValueError("each pair is KEY=VALUE; a value with a comma needs a JSON object")
         return {key.strip(): text.strip() for key, _, text in pairs}
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("it must be the name of a time zone, such as Europe/Berlin") from error
+        return value
+
+    @field_validator("tenants")
+    @classmethod
+    def _known_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_tenants(value)
+        return value
 
     @model_validator(mode="after")
     def _lease_within_timeout(self) -> "Settings":

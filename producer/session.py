@@ -1,7 +1,7 @@
 """The storage and Redis clients of one command, made once from the settings."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO
 
@@ -20,14 +20,17 @@ from contract.records import ChunkMessage
 from contract.settings import Settings
 from contract.storage import Storage, absolute
 from contract.storage.roots import AllowedRoots
+from contract.tenants import parse_tenants
 from contract.workspace import open_workspace
+from producer.control.feed import Feeder
+from producer.control.line import with_live
 from producer.control.loop import WAIT_SECONDS, Control
 from producer.planning.claim import Ids
 from producer.planning.planner import Planner
 from producer.planning.reuse import reusing
 from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
-from producer.results.status import NO_WORKER, waits, with_wait
+from producer.results.status import NO_WORKER
 from producer.sources import list_source, root_of
 from producer.sources.base import IMAGE_EXTENSIONS, PAGE_EXTENSIONS, Listing
 from producer.sources.document_pages import PageCounter, pages_of
@@ -88,7 +91,11 @@ class Session:
         def waiting(job: str) -> set[int]:
             return waiting_chunks(self.client, namespace, job, time.time() - lease_seconds)
 
-        return Dispatcher(send, waiting)
+        return Dispatcher(send, waiting, lambda: bool(self._reports.live("control")))
+
+    @property
+    def _reports(self) -> Reports:
+        return Reports(self.client, self.settings.namespace)
 
     @cached_property
     def roots(self) -> AllowedRoots:
@@ -171,16 +178,28 @@ class Session:
             raise JobError(f"the source {error}") from error
 
     def explained(self, status: JobStatus, no_worker: str = NO_WORKER) -> JobStatus:
-        """Return the status with what the job waits for before its first item is read, as `with_wait`."""
-        if not self.settings.redis_url or not waits(status):
+        """Return the status with what only the other processes know, as `with_live`."""
+        if not self.settings.redis_url:
             return status
-        reports = Reports(self.client, self.settings.namespace)
-        return with_wait(status, reports.live("worker"), no_worker)
+        return with_live(status, self._reports, self.ledger, parse_tenants(self.settings.tenants), no_worker)
 
     def planner(self) -> Planner:
-        """Return a planner that uses these clients."""
+        """Return a planner that uses these clients, in a process that also feeds."""
         roots = self.roots if self.settings.allowed_roots else None
-        return Planner(self.ledger, self.storage, self.dispatcher, self.listing, roots)
+        fed = replace(self.dispatcher, control_feeds=lambda: True)
+        tenants = parse_tenants(self.settings.tenants)
+        return Planner(self.ledger, self.storage, fed, self.listing, roots, tenants)
+
+    def feeder(self) -> Feeder:
+        """Return a feeder that uses these clients."""
+        return Feeder(
+            self.client,
+            self.ledger,
+            self.storage,
+            self.dispatcher,
+            self.settings,
+            lambda: len(self._reports.live("worker")),
+        )
 
     def control(self, wait_seconds: float = WAIT_SECONDS) -> Control:
         """Return a control loop that uses these clients; it ends within `wait_seconds` of its stop signal."""

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -32,13 +33,19 @@ def waiting_chunks(
         oldest_lease: Unix seconds. Nobody holds a message whose lease is older or missing: kombu should have
             delivered it again, but its restore fails or is locked out
     """
-    return {
-        int(chunk)
-        for owner, _, chunk in (
-            identity.rpartition("/") for identity in _waiting(client, namespace, oldest_lease)
-        )
-        if owner == job and _CHUNK.fullmatch(chunk)
-    }
+    return waiting_by_job(client, namespace, oldest_lease).get(job, set())
+
+
+def waiting_by_job(
+    client: redis.Redis, namespace: str, oldest_lease: float = -math.inf
+) -> dict[str, set[int]]:
+    """Return the chunks of each job that are queued, or held by a worker; as `waiting_chunks`."""
+    chunks: defaultdict[str, set[int]] = defaultdict(set)
+    for identity in _waiting(client, namespace, oldest_lease):
+        job, _, chunk = identity.rpartition("/")
+        if _CHUNK.fullmatch(chunk):
+            chunks[job].add(int(chunk))
+    return dict(chunks)
 
 
 def queue_depth(client: redis.Redis, namespace: str) -> int:

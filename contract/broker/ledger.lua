@@ -5,11 +5,16 @@
 --   finished             list         job ids whose last chunk was just marked; control pops them
 --   submitted            list         job ids that control must plan or re-send; its planners pop them
 --   submitted:urgent     list         the same for urgent jobs; popped first
+--   line                 set          job ids with chunks that are ready and not sent; a hint, which ready renews
 --   job:<id>             hash         workspace, kind, status, created_at, items_planned, chunks_planned,
 --                                     items_total, chunks_total (both once planned), chunks_done,
 --                                     completed, failed, updated_at (something happened to the job; looking at it
 --                                     does not count), planned_at, <status>_at, error, source,
---                                     submissions (times opened), words (tags and metadata, as JSON)
+--                                     submissions (times opened), words (tags and metadata, as JSON), chunks_ready
+--                                     (control may send the chunks below this number), chunks_sent (those below it
+--                                     were sent or were done; without it, as older versions leave it, all planned
+--                                     ones), chunk_seconds and chunks_timed (what read chunks took, and how many),
+--                                     and what ORDER names
 --   job:<id>:reserved    string       the workspace that the id is kept for, until the job is opened; expires
 --   job:<id>:done        bitmap       bit n is set once chunk n's part is durable
 --   job:<id>:attempts    hash         chunk -> runs begun, removed when the chunk is done
@@ -26,6 +31,7 @@
 --   INITIAL                    the state of a new job
 --   ENDED[state]               true if the job has ended
 --   CLAIMABLE[state]           true if workers start the job's chunks
+-- and, from contract/broker/line.py, ORDER: the fields of the record that say when the job's turn comes.
 --
 -- ARGV[1] is the transition, ARGV[2] the job id, ARGV[3] the time; KEYS[1] is the prefix.
 
@@ -75,6 +81,29 @@ local function finalize_if_done()
   return 1
 end
 
+local function count(field) return tonumber(redis.call("HGET", record, field) or "0") end
+
+local function grow(field, value)
+  if tonumber(value) > count(field) then redis.call("HSET", record, field, value) end
+end
+
+-- Chunks below this number are looked for by the reconciler; control sends those from it on.
+local function sent() return tonumber(redis.call("HGET", record, "chunks_sent")) or count("chunks_planned") end
+
+-- Enters the job in the line, or removes it, so that control sends its chunks.
+local function queue_up()
+  local waits = CLAIMABLE[status()] and sent() < count("chunks_ready")
+  redis.call(waits and "SADD" or "SREM", prefix .. "line", job)
+end
+
+-- The first chunk from a number on that is not done.
+local function undone_from(chunk)
+  local at = redis.call("BITPOS", record .. ":done", 0, math.floor(chunk / 8))
+  chunk = math.max(chunk, at)
+  while redis.call("GETBIT", record .. ":done", chunk) == 1 do chunk = chunk + 1 end
+  return chunk
+end
+
 local transitions = {}
 
 -- The workspace that the id belongs to, or is kept for.
@@ -96,8 +125,9 @@ function transitions.withdraw()
   return redis.call("DEL", record .. ":reserved")
 end
 
--- ARGV: workspace, kind, source, created_at, words. Registers the job, or reopens a halted, ended or lost one.
--- Nothing of an ended job is kept, since its workspace may have changed: its parts are marked again.
+-- ARGV: workspace, kind, source, created_at, words, then fields and values that say when the job's turn comes. Registers
+-- the job, or reopens a halted, ended or lost one. Nothing of an ended job is kept, since its workspace may have
+-- changed: its parts are marked again. No chunk counts as sent: workers drop the messages of a job that does not run.
 function transitions.open()
   local known, current = owner(), status()
   if known and known ~= ARGV[4] then return { 0, known } end
@@ -109,23 +139,25 @@ function transitions.open()
   end
   redis.call("ZADD", prefix .. "jobs", ARGV[7], job)
   redis.call("HSET", record, "workspace", ARGV[4], "kind", ARGV[5], "source", ARGV[6], "created_at", ARGV[7],
-    "planned_at", now, "submissions", submissions, "words", ARGV[8] or "{}")
+    "planned_at", now, "submissions", submissions, "words", ARGV[8] or "{}", "chunks_ready", 0, "chunks_sent", 0)
+  redis.call("HDEL", record, unpack(ORDER))
+  if #ARGV > 8 then redis.call("HSET", record, unpack(ARGV, 9)) end
   local target = INITIAL
   if current then target = TRANSITIONS.open[current] end
   if target then set_status(target) end
   return { 1, ARGV[4] }
 end
 
--- ARGV: chunks, items planned so far. Counts only grow, so a repeated or late call changes nothing.
+-- ARGV: chunks, items planned so far, 1 if the caller sends each of these chunks itself. Counts only grow, so a
+-- repeated or late call changes nothing.
 function transitions.planned()
   if not status() then return 0 end
-  local function grow(field, value)
-    if tonumber(value) > tonumber(redis.call("HGET", record, field) or "0") then
-      redis.call("HSET", record, field, value)
-    end
-  end
   grow("chunks_planned", ARGV[4])
   grow("items_planned", ARGV[5])
+  if ARGV[6] == "1" then
+    grow("chunks_sent", ARGV[4])
+    queue_up()
+  end
   redis.call("HSET", record, "updated_at", now, "planned_at", now)
   move("plan")
   return 1
@@ -145,6 +177,32 @@ function transitions.plan_done()
   move("plan")
   if undone then move("grow") end
   return finalize_if_done()
+end
+
+-- ARGV: chunks. Control may send those below this number: they exist, and what is done of them is marked.
+function transitions.ready()
+  if not status() then return 0 end
+  grow("chunks_ready", ARGV[4])
+  queue_up()
+  return 1
+end
+
+-- ARGV: how many. Returns the next chunks that are ready and not done, for the caller to send. It counts them as sent
+-- at once, so that no other caller gets them; if this one dies, the reconciler finds no message.
+function transitions.feed()
+  local chunks = {}
+  if not CLAIMABLE[status()] then
+    redis.call("SREM", prefix .. "line", job)
+    return chunks
+  end
+  local ready, chunk = count("chunks_ready"), undone_from(sent())
+  while chunk < ready and #chunks < tonumber(ARGV[4]) do
+    chunks[#chunks + 1] = chunk
+    chunk = undone_from(chunk + 1)
+  end
+  redis.call("HSET", record, "chunks_sent", math.max(sent(), math.min(chunk, ready)))
+  queue_up()
+  return chunks
 end
 
 -- ARGV: chunk, worker. Returns {status, attempt}; attempt 0 means that the chunk is done already, -1 that the
@@ -174,8 +232,8 @@ function transitions.hand_back()
   return redis.call("HINCRBY", record .. ":attempts", ARGV[4], -1)
 end
 
--- ARGV: chunk, completed, failed, items already counted as failed, worker, number of stages, then each stage's
--- name and seconds, then failed items as JSON. Returns {counted, finished}: each is 1 for exactly
+-- ARGV: chunk, completed, failed, items already counted as failed, worker, seconds ("" if unknown), number of stages,
+-- then each stage's name and seconds, then failed items as JSON. Returns {counted, finished}: each is 1 for exactly
 -- one caller.
 function transitions.mark()
   local chunk = ARGV[4]
@@ -189,8 +247,12 @@ function transitions.mark()
   redis.call("HSET", record, "updated_at", now)
   redis.call("LPUSH", record .. ":rate", now .. " " .. (tonumber(ARGV[5]) + tonumber(ARGV[6])) .. " " .. ARGV[8])
   redis.call("LTRIM", record .. ":rate", 0, RATE_LENGTH - 1)
-  local first_error = 10 + 2 * tonumber(ARGV[9])
-  for i = 10, first_error - 1, 2 do redis.call("HINCRBYFLOAT", record .. ":stages", ARGV[i], ARGV[i + 1]) end
+  if ARGV[9] ~= "" then
+    redis.call("HINCRBYFLOAT", record, "chunk_seconds", ARGV[9])
+    redis.call("HINCRBY", record, "chunks_timed", 1)
+  end
+  local first_error = 11 + 2 * tonumber(ARGV[10])
+  for i = 11, first_error - 1, 2 do redis.call("HINCRBYFLOAT", record .. ":stages", ARGV[i], ARGV[i + 1]) end
   for i = first_error, #ARGV do redis.call("LPUSH", record .. ":errors", ARGV[i]) end
   redis.call("LTRIM", record .. ":errors", 0, ERRORS_LENGTH - 1)
   return { 1, finalize_if_done() }
@@ -202,7 +264,7 @@ end
 function transitions.recount()
   if not status() or ENDED[status()] or submitted_since(ARGV[4]) then return 0 end
   redis.call("DEL", record .. ":done", record .. ":errors")
-  redis.call("HDEL", record, "chunks_total", "items_total", "chunks_planned", "items_planned")
+  redis.call("HDEL", record, "chunks_total", "items_total", "chunks_planned", "items_planned", "chunks_ready")
   redis.call("HSET", record, "chunks_done", ARGV[5], "completed", ARGV[6], "failed", ARGV[7])
   local bytes = math.floor(tonumber(ARGV[5]) / 8)
   if bytes > 0 then redis.call("SETRANGE", record .. ":done", 0, string.rep("\255", bytes)) end
@@ -216,13 +278,16 @@ end
 -- from now on; running chunks still end.
 function transitions.hold()
   if not status() or submitted_since(ARGV[5]) then return 0 end
-  return move(ARGV[4]) and 1 or 0
+  local moved = move(ARGV[4])
+  queue_up()
+  return moved and 1 or 0
 end
 
 -- Removes the job from the index if Redis has forgotten its record; in one call, so that no job that is opened
 -- meanwhile is removed.
 function transitions.unlist()
   if redis.call("EXISTS", record) == 1 then return 0 end
+  redis.call("SREM", prefix .. "line", job)
   return redis.call("ZREM", prefix .. "jobs", job)
 end
 
@@ -236,6 +301,7 @@ function transitions.finish()
     return 0
   end
   move(ARGV[4])
+  queue_up()
   if ARGV[5] ~= "" then redis.call("HSET", record, "error", ARGV[5]) end
   redis.call("EXPIRE", record, ARGV[6])
   for _, part in ipairs(PARTS) do redis.call("EXPIRE", record .. part, ARGV[6]) end

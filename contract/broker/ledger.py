@@ -1,5 +1,6 @@
 """The Python side of the ledger: one method per transition of `ledger.lua`, and the queries."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import structlog
 
+from contract.broker.line import FIELDS, ORDER, Standing, parse_standing
 from contract.broker.progress import Progress, parse_progress
 from contract.errors import IdTakenError
 from contract.records import PartOutcome
@@ -81,20 +83,37 @@ class Ledger:
         created_at: int,
         tags: Iterable[str] = (),
         metadata: Mapping[str, str] = MappingProxyType({}),
+        order: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Register a job, or reopen an ended one.
+
+        Args:
+            order: values of ORDER: what decides when the job's chunks are sent
 
         Raises:
             WorkspaceConflictError: a job with this id lives in another workspace
         """
         words = msgspec.json.encode({"tags": tuple(tags), "metadata": dict(metadata)}).decode()
-        ours, known = self._run("open", job, workspace, kind, source, created_at, words)
+        pairs = (word for pair in order.items() for word in pair)
+        ours, known = self._run("open", job, workspace, kind, source, created_at, words, *pairs)
         if not ours:
             raise IdTakenError(job, known)
 
-    def planned(self, job: str, chunks: int, items: int) -> None:
-        """Record how many chunks and items are planned so far."""
-        self._run("planned", job, chunks, items)
+    def planned(self, job: str, chunks: int, items: int, *, sent: bool = False) -> None:
+        """Record how many chunks and items are planned so far.
+
+        Args:
+            sent: the caller sends each of these chunks, so control does not
+        """
+        self._run("planned", job, chunks, items, int(sent))
+
+    def ready(self, job: str, chunks: int) -> None:
+        """Record that control may send the chunks below this number, except those that are done."""
+        self._run("ready", job, chunks)
+
+    def feed(self, job: str, most: int) -> list[int]:
+        """Return the next chunks to send, `most` at most; no other call returns them."""
+        return [int(chunk) for chunk in self._run("feed", job, most)]
 
     def plan_done(self, job: str, chunks: int, items: int) -> bool:
         """Record the plan's totals; return whether this call completed the job."""
@@ -121,6 +140,7 @@ class Ledger:
         *,
         again: bool = False,
         worker: str = "",
+        seconds: float | None = None,
         stage_seconds: dict[str, float] | None = None,
     ) -> bool:
         """Record that a chunk's part is durable; return whether this call counted it.
@@ -129,6 +149,7 @@ class Ledger:
             outcome: what the part holds
             again: the chunk retries items that are already counted as failed
             worker: name of the worker that read the chunk; empty if unknown
+            seconds: how long it read; None if unknown
             stage_seconds: seconds per stage; None if unknown
         """
         stages = stage_seconds or {}
@@ -140,6 +161,7 @@ class Ledger:
             outcome.failed,
             outcome.completed + outcome.failed if again else 0,
             worker,
+            "" if seconds is None else f"{seconds:.6f}",
             len(stages),
             *(word for stage, seconds in stages.items() for word in (stage, f"{seconds:.6f}")),
             *_errors(outcome),
@@ -257,6 +279,37 @@ class Ledger:
         found = pipeline.execute(raise_on_error=False)
         return {job: status for job, status in zip(known, found, strict=True) if isinstance(status, str)}
 
+    def line(self) -> list[Standing]:
+        """Return the jobs with chunks that control has still to send, oldest first, in two round trips."""
+        names = sorted(cast("set[str]", self._redis.smembers(self._prefix + "line")))
+        pipeline = self._redis.pipeline(transaction=False)
+        for job in names:
+            pipeline.hmget(f"{self._prefix}job:{job}", FIELDS)
+        standings = []
+        for job, values in zip(names, pipeline.execute(raise_on_error=False), strict=True):
+            # An error in place of values, or a damaged record: `load` logs it.
+            with contextlib.suppress(TypeError, ValueError):
+                standings.append(parse_standing(job, values))
+        return sorted(standings, key=lambda one: (one.created_at, one.job))
+
+    def items_waiting(self, tenant: str, besides: str = "") -> int:
+        """Return how many items of a tenant's jobs that have not ended are planned and not read.
+
+        Args:
+            besides: a job that does not count
+        """
+        waiting = 0
+        statuses = self.statuses()
+        pipeline = self._redis.pipeline(transaction=False)
+        open_jobs = [job for job, status in statuses.items() if status not in ENDED and job != besides]
+        for job in open_jobs:
+            pipeline.hmget(f"{self._prefix}job:{job}", FIELDS)
+        for job, values in zip(open_jobs, pipeline.execute(raise_on_error=False), strict=True):
+            with contextlib.suppress(TypeError, ValueError):
+                standing = parse_standing(job, values)
+                waiting += standing.items_left if standing.tenant == tenant else 0
+        return waiting
+
     def load(self, job: str) -> Progress | None:
         """Return a job's progress, or None if Redis does not know it, or holds no record that can be read."""
         key = f"{self._prefix}job:{job}"
@@ -289,6 +342,7 @@ def _lua_tables() -> str:
     return "\n".join(
         (
             f'local INITIAL = "{INITIAL}"',
+            f"local ORDER = {{ {', '.join(map(repr, ORDER))} }}",
             f"local ENDED = {_lua_set(ENDED)}",
             f"local CLAIMABLE = {_lua_set(CLAIMABLE)}",
             "local TRANSITIONS = {",

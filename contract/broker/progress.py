@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from contract.job import DEFAULT_TENANT
 from contract.job_status import FailedItem, Mark, Running
 from contract.lines import UNREADABLE
 from contract.states import State
@@ -22,12 +23,17 @@ class Progress:
     created_at: float
     kind: str = "recognition"
     source: str = ""
+    tenant: str = DEFAULT_TENANT
+    priority: int = 0
+    deadline: float | None = None
+    at_deadline: str = "continue"
     submissions: int = 0
     chunks_planned: int = 0
     items_planned: int = 0
     chunks_total: int | None = None
     items_total: int | None = None
     chunks_done: int = 0
+    chunks_sent: int = 0
     completed: int = 0
     failed: int = 0
     updated_at: float = 0.0
@@ -68,12 +74,17 @@ def parse_progress(
         created_at=float(record["created_at"]),
         kind=record.get("kind", "recognition"),
         source=record.get("source", ""),
+        tenant=record.get("tenant", DEFAULT_TENANT),
+        priority=count("priority"),
+        deadline=float(record["deadline"]) if "deadline" in record else None,
+        at_deadline=record.get("at_deadline", "continue"),
         submissions=count("submissions"),
         chunks_planned=count("chunks_planned"),
         items_planned=count("items_planned"),
         chunks_total=total("chunks_total"),
         items_total=total("items_total"),
         chunks_done=count("chunks_done"),
+        chunks_sent=count("chunks_sent" if "chunks_sent" in record else "chunks_planned"),
         completed=count("completed"),
         failed=count("failed"),
         updated_at=float(record.get("updated_at", 0)),

@@ -14,7 +14,16 @@ def enter_job(job: Job, workspace: Workspace, ledger: Ledger, retention_seconds:
     Raises:
         WorkspaceConflictError: a job with this id lives in another workspace
     """
-    ledger.open(job.id, workspace.root, job.kind, job.source.uri, job.created_at, job.tags, job.metadata)
+    ledger.open(
+        job.id,
+        workspace.root,
+        job.kind,
+        job.source.uri,
+        job.created_at,
+        job.tags,
+        job.metadata,
+        job.order(),
+    )
     if job.plan:
         ledger.plan_done(job.id, job.chunks, job.plan.items)
     halt = workspace.load_halt()

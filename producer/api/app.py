@@ -44,7 +44,7 @@ from producer.api.security.access import KeyGate
 from producer.api.security.bounds import BodyLimit, SafeHeaders
 from producer.api.security.origins import KnownHosts, Origins
 from producer.api.services import NoWorkerError, Services
-from producer.api.submission import IdempotencyConflictError
+from producer.api.submission import IdempotencyConflictError, TenantFullError
 from producer.api.uploads.desk import BusyError, SenderGoneError, TooSlowError
 
 WEB_UI = Path(__file__).with_name("page")
@@ -74,6 +74,7 @@ STATUS_OF: dict[type[TraceOcrError], int] = {
     BrokerError: 503,
     NoWorkerError: 503,
     BusyError: 429,
+    TenantFullError: 429,
     TooSlowError: 504,
     # As nginx counts it: nobody gets this answer, and it is no failure of the service.
     SenderGoneError: 499,

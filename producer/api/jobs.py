@@ -1,7 +1,7 @@
 """Jobs of the HTTP API: found by id in Redis or, if Redis does not know the job, in storage."""
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import redis
@@ -16,9 +16,11 @@ from contract.job_status import JobFilter, JobStatus
 from contract.states import Action
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
+from contract.tenants import Tenant
 from contract.workspace import Workspace, open_workspace
+from producer.control.line import with_live
 from producer.results.index import JobIndex, Listed
-from producer.results.status import status_from_workspace, status_of, waits, with_wait
+from producer.results.status import status_from_workspace, status_of
 
 T = TypeVar("T")
 
@@ -49,6 +51,7 @@ class Jobs:
     roots: AllowedRoots
     index: JobIndex
     reports: Reports
+    tenants: Mapping[str, Tenant] = field(default_factory=dict)
     bounds: AllowedRoots | None = None
 
     def below(self, bounds: AllowedRoots | None) -> "Jobs":
@@ -71,8 +74,7 @@ class Jobs:
         progress = self.progress(job)
         if progress:
             self._require(job, progress.source, progress.workspace)
-            status = status_of(progress)
-            return over_http(with_wait(status, self.reports.live("worker")) if waits(status) else status)
+            return over_http(with_live(status_of(progress), self.reports, self.ledger, self.tenants))
         workspace = self._indexed(job)
         return over_http(status_from_workspace(workspace.require_job(), workspace))
 

@@ -10,6 +10,7 @@ from contract.broker.app import make_app, make_redis
 from contract.broker.reports import Reports
 from contract.broker.uploads import Uploads
 from contract.errors import TraceOcrError
+from contract.tenants import parse_tenants
 from producer.api.jobs import Jobs
 from producer.api.monitoring.health import WorkerWatch, check_storage
 from producer.api.monitoring.metrics import ApiMetrics
@@ -42,7 +43,8 @@ class Services(Session):
     @cached_property
     def jobs(self) -> Jobs:
         """Finds jobs."""
-        return Jobs(self.ledger, self.storage, self.roots, self.index, self.reports)
+        tenants = parse_tenants(self.settings.tenants)
+        return Jobs(self.ledger, self.storage, self.roots, self.index, self.reports, tenants)
 
     @cached_property
     def submission(self) -> Submission:

@@ -15,9 +15,11 @@ from contract.errors import IdTakenError, TraceOcrError, UsageError, WorkspaceCo
 from contract.job import (
     MAX_CATEGORIES,
     MAX_CHUNK_SIZE,
+    MAX_PRIORITY,
     MAX_RECEIVERS,
     MAX_SAMPLE,
     MAX_URL,
+    AtDeadline,
     Category,
     Changed,
     Job,
@@ -35,11 +37,13 @@ from contract.records import MAX_TEXT, SHOWN
 from contract.region import Level
 from contract.settings import Settings
 from contract.storage import is_remote, supported_uris
+from contract.tenants import parse_tenants, tenant_of
 from contract.workspace import Workspace, open_workspace
 from producer.api.jobs import Jobs
 from producer.api.security.keys import ApiKey
 from producer.notify import check_urls, notified
 from producer.planning.claim import Ids
+from producer.planning.deadline import parse_deadline
 from producer.planning.reuse import with_reuse
 from producer.planning.submit import request_job, settle_job
 from producer.regions import FORMATS
@@ -67,6 +71,10 @@ Uri = Annotated[
     Field(min_length=1, max_length=MAX_TEXT, json_schema_extra={"pattern": NO_CONTROLS}),
     AfterValidator(_without_controls),
 ]
+
+
+class TenantFullError(TraceOcrError):
+    """The tenant has as many items waiting as it may have."""
 
 
 class IdempotencyConflictError(TraceOcrError):
@@ -106,6 +114,21 @@ class JobRequest(GivenParameters):
     output: Uri = Field(description="the job's workspace: a folder or s3:// prefix")
     job_id: Annotated[str, Field(pattern=JOB_ID)] | None = None
     urgent: bool = Field(False, description="overtake jobs that are not urgent")
+    priority: int | None = Field(
+        None,
+        ge=-MAX_PRIORITY,
+        le=MAX_PRIORITY,
+        description="among the jobs of its tenant; a higher one goes first",
+    )
+    deadline: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="when the job should end: 06:00 for the next such time, or 2026-11-26T06:00+01:00"
+    )
+    timezone: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="zone of the deadline, as Europe/Berlin"
+    )
+    at_deadline: AtDeadline | None = Field(
+        None, description="what happens then: the job continues, or ends with what was read (partial)"
+    )
     chunk_size: int | None = Field(None, ge=1, le=MAX_CHUNK_SIZE)
     sample: int | None = Field(
         None, ge=1, le=MAX_SAMPLE, description="read only so many items, chosen at random"
@@ -204,6 +227,7 @@ class Submission:
 
         Raises:
             UsageError: there is no such source
+            TenantFullError: as many items of the key's tenant wait as may
             UnknownModelError: there is no such model
             TruthError: the truth of a comparison cannot be used
             OutsideAllowedRootsError: the source, the workspace or the truth is outside the allowed roots, or
@@ -211,14 +235,14 @@ class Submission:
             WorkspaceConflictError: the workspace, or the id, belongs to another job
         """
         jobs = self.jobs.below(caller.roots)
-        wanted = self._wanted(request, jobs)
+        wanted = self._wanted(request, jobs, caller)
         if not idempotency_key:
             return self._submit(request, wanted, jobs, repeated=False)
         name, repeated = self.keys.job_for(caller.name, idempotency_key, request, wanted.id)
         try:
             named = wanted.model_copy(update={"id": name})
             return self._submit(request, named, jobs, repeated=repeated)
-        except UsageError:
+        except (UsageError, TenantFullError):
             if not repeated:
                 self.keys.forget(caller.name, idempotency_key)
             raise
@@ -226,11 +250,13 @@ class Submission:
     def described(self, request: JobRequest, caller: ApiKey) -> tuple[Job, str]:
         """Return the job that a request would submit, and the place of its workspace; raises as `submit`."""
         jobs = self.jobs.below(caller.roots)
-        return self._wanted(request, jobs), jobs.readable.resolved(request.output)
+        return self._wanted(request, jobs, caller), jobs.readable.resolved(request.output)
 
     def _submit(self, request: JobRequest, wanted: Job, jobs: Jobs, *, repeated: bool) -> tuple[Job, bool]:
         location = jobs.readable.resolved(request.output)
         workspace = Workspace(location, self.jobs.storage.at(location))
+        if not workspace.store.exists(workspace.job_json):
+            self._check_room(wanted.tenant)
         ids = Ids(self.jobs.ledger, self.jobs.index)
         try:
             job = settle_job(wanted, workspace, ids, self.jobs.roots, request.job_id)
@@ -244,7 +270,18 @@ class Submission:
             self._hand_over(job, workspace)
         return job, job is wanted and not repeated
 
-    def _wanted(self, request: JobRequest, jobs: Jobs) -> Job:
+    def _check_room(self, name: str) -> None:
+        most = tenant_of(name, parse_tenants(self.settings.tenants)).most_items
+        if most is None:
+            return
+        waiting = self.jobs.ledger.items_waiting(name)
+        if waiting >= most:
+            raise TenantFullError(
+                f"{waiting:,} items of the tenant {name} wait, and {most:,} may: submit the job again once "
+                "some are read"
+            )
+
+    def _wanted(self, request: JobRequest, jobs: Jobs, caller: ApiKey) -> Job:
         given = request.model_dump(include=set(job_parameters()), exclude_none=True)
         regions_path = (request.regions or "").partition(":")[2]
         named = (request.source, request.output, request.reuse, given.get("truth"), regions_path)
@@ -254,7 +291,7 @@ class Submission:
             # Check before any access, so that callers learn nothing about files outside the roots.
             jobs.check(uri)
         _check_folder(request.output)
-        found = self._source(request, jobs)
+        found, now = self._source(request, jobs), time.time()
         parameters = self.settings.parameters_of(request.kind, given)
         check_models(parameters.wanted_models(), self.model_store)
         check_truth(parameters, self.jobs.storage, jobs.readable)
@@ -275,8 +312,12 @@ class Submission:
             source=found,
             chunk_size=request.chunk_size or self.settings.chunk_size_of(request.kind),
             urgent=request.urgent,
+            tenant=caller.tenant or self.settings.tenant,
+            priority=self.settings.priority if request.priority is None else request.priority,
+            deadline=_deadline(request, self.settings, now),
+            at_deadline=request.at_deadline or self.settings.at_deadline,
             planned_by="control",
-            created_at=int(time.time()),
+            created_at=int(now),
             roots=None if jobs.bounds is None else tuple(jobs.bounds),
             checks=checks_of(
                 self.settings, request.kind, parameters, self.jobs.storage, checks, jobs.readable
@@ -311,6 +352,11 @@ class Submission:
         self.jobs.index.note(job, workspace)
         if not workspace.is_complete(job.id):
             request_job(job, workspace, self.jobs.ledger)
+
+
+def _deadline(request: JobRequest, settings: Settings, now: float) -> int | None:
+    wanted = request.deadline or settings.deadline
+    return parse_deadline(wanted, request.timezone or settings.timezone, now) if wanted else None
 
 
 def _check_folder(output: str) -> None:

@@ -14,6 +14,8 @@ from producer.cli import options
     *options.API,
     "model_store",
     *options.JOB,
+    *options.TURN,
+    "tenants",
     *options.LIMITS,
     *options.WATCHING,
     "visibility_timeout",
@@ -56,9 +58,10 @@ def api(settings: Settings) -> ExitCode:
     multiple=True,
     help="Folder or s3:// prefix whose jobs the key may submit, steer and read; all jobs if none is given.",
 )
-def api_key(name: str, scopes: tuple[Scope, ...], roots: tuple[str, ...]) -> ExitCode:
+@click.option("--tenant", help="Tenant of the key's jobs, one of the setting tenants.")
+def api_key(name: str, scopes: tuple[Scope, ...], roots: tuple[str, ...], tenant: str | None) -> ExitCode:
     """Make a key for the HTTP API; print it once, with the settings entry that makes it valid."""
-    key, entry = new_key(name, scopes, roots)
+    key, entry = new_key(name, scopes, roots, tenant)
     click.echo(f"key    {key}")
     click.echo(f"entry  {entry}")
     click.echo(

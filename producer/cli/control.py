@@ -1,4 +1,4 @@
-"""`trace-ocr control`: plans, reconciles and merges jobs until stopped."""
+"""`trace-ocr control`: plans, feeds, reconciles and merges jobs until stopped."""
 
 import os
 import signal
@@ -20,6 +20,7 @@ from producer.session import Session
 @options.with_settings(
     "max_document_bytes",
     *options.WATCHING,
+    "tenants",
     "visibility_timeout",
     "retention_days",
     "reconcile_seconds",
@@ -28,7 +29,7 @@ from producer.session import Session
     *options.SENDING,
 )
 def control(settings: Settings) -> ExitCode:
-    """Plan and merge jobs, and re-send lost chunks, until stopped. One process is needed; more are harmless.
+    """Plan, feed and merge jobs, and re-send lost chunks, until stopped. One is needed; more do no harm.
 
     It plans jobs submitted over HTTP; `submit` plans its own job.
     """
@@ -36,11 +37,12 @@ def control(settings: Settings) -> ExitCode:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     session = Session(settings)
-    loop, planner = session.control(), session.planner()
+    loop, planner, feeder = session.control(), session.planner(), session.feeder()
     structlog.get_logger().info("control_started", pid=os.getpid())
     reporter = make_reporter(settings, "control", f"control@{socket.gethostname()}")
     with reporter, ThreadPoolExecutor(PLANNERS + 2, thread_name_prefix="plan") as threads:
         try:
+            threads.submit(feeder.run, stop)
             for _ in range(PLANNERS):
                 threads.submit(planner.run, stop)
             threads.submit(planner.run, stop, urgent=True)

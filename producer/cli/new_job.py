@@ -18,6 +18,7 @@ from contract.settings import Settings
 from contract.workspace import Workspace, open_workspace
 from producer.notify import notified
 from producer.planning.claim import Ids
+from producer.planning.deadline import parse_deadline
 from producer.planning.reuse import with_reuse
 from producer.planning.submit import settle_job
 from producer.regions import FORMATS
@@ -132,13 +133,14 @@ def described(
         reuse: the workspace of the job whose lines it takes over
 
     Raises:
-        UsageError: the source does not exist or cannot have the regions, or the job id is not valid
+        UsageError: the source does not exist or cannot have the regions, or the job id or the deadline is not
+            valid
         UnknownModelError: there is no such model
         TruthError: the truth of a comparison cannot be used
     """
     if job_id and not re.fullmatch(JOB_ID, job_id):
         raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
-    settings = session.settings
+    settings, now = session.settings, time.time()
     found = identify_source(source).model_copy(update={"sample": settings.sample_of(), "regions": regions})
     check_regions(found, kind)
     parameters = settings.parameters_of(kind)
@@ -152,7 +154,11 @@ def described(
         source=found,
         chunk_size=settings.chunk_size_of(kind),
         urgent=urgent,
-        created_at=int(time.time()),
+        tenant=settings.tenant,
+        priority=settings.priority,
+        deadline=parse_deadline(settings.deadline, settings.timezone, now) if settings.deadline else None,
+        at_deadline=settings.at_deadline,
+        created_at=int(now),
         tags=settings.tags,
         metadata=settings.metadata,
         checks=checks_of(settings, kind, parameters, session.storage),

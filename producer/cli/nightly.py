@@ -94,6 +94,7 @@ JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
 @dry_run.options
 @options.with_settings(
     *JOB,
+    *options.TURN,
     *options.MODELS,
     *options.IMAGES,
     *options.WATCHING,

@@ -31,7 +31,8 @@ JOB = (
 )
 SENDING = ("notify_networks", "api_url")
 """Settings of commands that send notifications."""
-
+TURN = ("tenant", "priority", "deadline", "at_deadline", "timezone")
+"""Settings that say when a new job's turn comes."""
 MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "preload")
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
 IMAGES = ("decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
@@ -67,13 +68,14 @@ WATCHING = (*STORAGE, *REDIS)
 """Settings of every command that looks up a job."""
 
 SECTIONS = {
-    "The job": JOB,
+    "The job": (*JOB, *TURN),
     "Models": MODELS,
     "Images": IMAGES,
     "Storage": STORAGE,
     "Redis and delivery": (
         *REDIS,
         *DELIVERY,
+        "tenants",
         "chunk_share",
         "reconcile_seconds",
         "shutdown_grace_seconds",

@@ -125,6 +125,10 @@ def print_job(console: Console, status: JobStatus) -> None:
     console.print(f"last update {duration(time.time() - status.updated_at)} ago", highlight=False)
     if status.waiting_for:
         console.print(Text(f"waiting for {status.waiting_for}"))
+    if status.in_line:
+        console.print(Text(status.in_line), soft_wrap=True)
+    if status.deadline is not None:
+        console.print(Text(_deadline(status)), soft_wrap=True)
     for run in status.running:
         seen = duration(time.time() - run.seen_at)
         console.print(Text(f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago"))
@@ -136,6 +140,18 @@ def print_job(console: Console, status: JobStatus) -> None:
         console.print(f"actions    {', '.join(status.actions)}", highlight=False)
     if status.error:
         console.print(f"error: {status.error}", style="red", markup=False, soft_wrap=True)
+
+
+def _deadline(status: JobStatus) -> str:
+    """Return a job's deadline and its projected end as one line."""
+    assert status.deadline is not None
+    words = [f"deadline   {moment(status.deadline)}"]
+    if status.margin_seconds is not None and status.projected_end is not None:
+        side = "before" if status.margin_seconds >= 0 else "after"
+        words.append(f"ends {moment(status.projected_end)}, {duration(abs(status.margin_seconds))} {side} it")
+    elif not status.ended:
+        words.append("its end is not known yet")
+    return ", ".join([*words, *(["at risk"] if status.at_risk else [])])
 
 
 def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> None:

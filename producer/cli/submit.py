@@ -29,7 +29,7 @@ from producer.session import Session
 @click.option("--wait", is_flag=True, help="Wait until the job has ended; the exit status tells how.")
 @options.as_json
 @dry_run.options
-@options.with_settings(*options.JOB, "model_store", "max_document_bytes", *options.WATCHING)
+@options.with_settings(*options.JOB, *options.TURN, "model_store", "max_document_bytes", *options.WATCHING)
 @new_job.with_write_back
 def submit(
     settings: Settings,

@@ -24,6 +24,7 @@ from contract.states import ENDED, RUNNING, State
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
+from producer.control.deadline import end_at_deadline
 from producer.control.reconcile import Reconciler
 from producer.notify.events import DAY
 from producer.notify.notifier import Notifier
@@ -157,6 +158,7 @@ class Control:
         if not self._follows_halt(job, workspace, progress):
             return
         if progress.status in RUNNING:
+            end_at_deadline(job, workspace, time.time())
             self._reconciler.reconcile(job, workspace, progress)
         else:
             self._reconciler.mark(job, workspace)

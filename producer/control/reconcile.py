@@ -3,6 +3,8 @@
 Celery on Redis can lose a message (docs/decisions/0002); the reconciler makes messages disposable.
 """
 
+from itertools import count
+
 import structlog
 
 from contract.broker.ledger import Ledger
@@ -40,11 +42,15 @@ class Reconciler:
         mark_parts(job, workspace, self._ledger, parts)
         if job.plan:
             self._ledger.plan_done(job.id, job.chunks, job.plan.items)
-        missing = planned - parts
+        unread = planned - parts
+        if not unread and job.plan and self._is_claimable(job):
+            self._recount(job, progress, len(parts))
+        # All that is done is marked, so that control sends none of it again.
+        self._ledger.ready(job.id, next(number for number in count() if number not in planned))
+        # Chunks from there on wait for their turn: they are not lost.
+        missing = {chunk for chunk in unread if chunk < progress.chunks_sent}
         if missing:
             missing -= self._dispatcher.waiting(job.id)
-        elif job.plan and self._is_claimable(job):
-            self._recount(job, progress, len(parts))
         return self._send_again(job, workspace, missing)
 
     def mark(self, job: Job, workspace: Workspace) -> None:

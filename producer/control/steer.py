@@ -114,7 +114,9 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
     def with_round(current: Job) -> Job:
         # Another call may have added the same round.
         added = current.chunks > retry.first_chunk
-        return current if added else current.model_copy(update={"retries": (*current.retries, retry)})
+        # The round may be read after the deadline of the job.
+        round_added = {"retries": (*current.retries, retry), "deadline": None}
+        return current if added else current.model_copy(update=round_added)
 
     # Delete the marker last: until then the job is complete, and a repeated call finds the round begun.
     job = workspace.update_job(with_round)

@@ -64,9 +64,10 @@ def run_job(
     with _settings_for(job, workspace, settings) as ours, _worker(ours, environment) as worker:
         session = Session(ours)
         stop = threading.Event()
-        with ThreadPoolExecutor(2, thread_name_prefix="run") as threads, _setting(stop):
+        with ThreadPoolExecutor(3, thread_name_prefix="run") as threads, _setting(stop):
             control = session.control(LOOK_SECONDS)
             threads.submit(control.run, stop)
+            threads.submit(session.feeder().run, stop)
             plan = threads.submit(_plan, job, workspace, session, stdin, stop)
             with _told(job, workspace, control.notifier):
                 return _follow(job, session, plan, worker, on_status)

@@ -4,7 +4,9 @@ import contextlib
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from types import MappingProxyType
 from typing import IO
 
 import redis
@@ -26,6 +28,7 @@ from contract.job import Job
 from contract.states import CLAIMABLE, ENDED, State
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
+from contract.tenants import Tenant, tenant_of
 from contract.workspace import Workspace, open_workspace
 from producer.planning.submit import FAILED_PLAN_SECONDS, Dispatcher, fail_plan, plan_and_send
 from producer.planning.turns import Turn, Turns
@@ -60,6 +63,7 @@ class Planner:
     Args:
         listing: returns the items of a job's source
         roots: what workspaces must lie below; None if everything is allowed
+        tenants: by name; one that is missing has no limit
     """
 
     def __init__(
@@ -69,9 +73,10 @@ class Planner:
         dispatcher: Dispatcher,
         listing: Callable[[Job, IO[bytes]], Listing],
         roots: AllowedRoots | None = None,
+        tenants: Mapping[str, Tenant] = MappingProxyType({}),
     ) -> None:
         self._ledger, self._storage, self._dispatcher = ledger, storage, dispatcher
-        self._listing, self._roots = listing, roots
+        self._listing, self._roots, self._tenants = listing, roots, tenants
         self._next_look = 0.0
         self._turns = Turns()
         self._lock = threading.Lock()
@@ -165,7 +170,7 @@ class Planner:
         log = structlog.get_logger().bind(job=job.id)
         try:
             # Standard input belongs to the submitting command: control never reads a manifest from it.
-            listing = self._listing(job, io.BytesIO()).until(stop)
+            listing = self._listing(job, io.BytesIO()).until(stop).checked(self._room_check(job))
             job = yield from plan_and_send(job, workspace, listing, self._ledger, self._dispatcher)
         except SourceError as error:
             log.error("source_refused", error=str(error))  # plan_and_send has marked the job as failed
@@ -178,6 +183,28 @@ class Planner:
             self._ledger.submit(job.id, urgent=job.urgent)
         else:
             log.info("job_planned", items=job.plan.items if job.plan else 0, chunks=job.chunks)
+
+    def _room_check(self, job: Job) -> Callable[[], None]:
+        """Return a function to call before each item: it raises UsageError once the job's tenant has more
+        items waiting than it may. It looks at other jobs once per chunk."""
+        most = tenant_of(job.tenant, self._tenants).most_items
+        items, others = count(1), 0
+
+        def check() -> None:
+            nonlocal others
+            number = next(items)
+            if most is None:
+                return
+            if number % job.chunk_size == 1 or job.chunk_size == 1:
+                others = self._ledger.items_waiting(job.tenant, besides=job.id)
+            if others + number > most:
+                raise UsageError(
+                    f"the tenant {job.tenant} may have {most:,} items waiting: {others:,} of other jobs "
+                    f"wait, and this one has more than {number - 1:,}. Submit it again once some are read, "
+                    "or in parts"
+                )
+
+        return check
 
     def _abandoned(self) -> list[str]:
         """Return the jobs whose planning in a control process was interrupted; checks every LOOK_SECONDS."""

@@ -33,10 +33,13 @@ class Dispatcher:
     Args:
         send: publishes the pointer to a chunk; takes the job, the workspace's root and the chunk number
         waiting: returns the chunks of a job that are queued or held by a worker
+        control_feeds: returns whether a control process sends the chunks that are ready; if not, the
+            submission sends them
     """
 
     send: Callable[[Job, str, int], None]
     waiting: Callable[[str], set[int]]
+    control_feeds: Callable[[], bool] = lambda: False
 
 
 def settle_job(
@@ -147,6 +150,7 @@ def plan_and_send(
     job: Job, workspace: Workspace, listing: Listing, ledger: Ledger, dispatcher: Dispatcher
 ) -> Generator[None, None, Job]:
     """Do the work of `submit_job` for a job that the ledger knows; yields after each chunk."""
+    fed = dispatcher.control_feeds()
     # Read in the order of a chunk's life (planned, queued, done), so that a chunk that another submission is
     # sending shows up in at least one of the three.
     planned, waiting = workspace.chunk_numbers(), dispatcher.waiting(job.id)
@@ -154,10 +158,12 @@ def plan_and_send(
     check = _halt_check(job, workspace)
 
     def dispatch(chunk: int, items: int, written: bool) -> None:
-        ledger.planned(job.id, chunk + 1, items)
+        ledger.planned(job.id, chunk + 1, items, sent=not fed)
         if chunk in done:
             ledger.mark(job.id, chunk, done[chunk], again=job.is_retry(chunk))
-        elif (written or chunk in planned) and chunk not in waiting:
+        if fed:
+            ledger.ready(job.id, chunk + 1)
+        elif chunk not in done and (written or chunk in planned) and chunk not in waiting:
             # If another submission has written this chunk since this one began, that submission sends it. If
             # it dies first, the reconciler sends the chunk.
             dispatcher.send(job, workspace.root, chunk)

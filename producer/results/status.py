@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -19,6 +20,7 @@ from contract.states import ENDED, RUNNING, State, actions_of
 from contract.storage import Storage
 from contract.workspace import Halt, Workspace, intact, open_workspace
 from producer.results.index import JobIndex
+from producer.results.projection import with_projection
 
 SHOWN_ERRORS = 20
 """Failed items in a status; as many as the ledger keeps."""
@@ -27,8 +29,13 @@ NO_WORKER = "a worker: none is alive"
 """What a job waits for if no worker reports."""
 
 
-def status_of(progress: Progress) -> JobStatus:
-    """Return a job's status from the ledger."""
+def status_of(progress: Progress, live: Collection[str] | None = None) -> JobStatus:
+    """Return a job's status from the ledger.
+
+    Args:
+        live: names of the workers that are alive; None if unknown
+    """
+    now = time.time()
     total = progress.items_total if progress.items_total is not None else progress.items_planned
     left = total - progress.completed - progress.failed
     rate = progress.items_per_second if progress.status not in ENDED else None
@@ -47,14 +54,19 @@ def status_of(progress: Progress) -> JobStatus:
         items_per_second=rate,
         eta_seconds=left / rate if rate and progress.items_total is not None else None,
         running=progress.running,
-        workers=_worker_rates(progress, time.time()),
+        workers=_worker_rates(progress, now),
         rate=progress.marks,
         stage_seconds=progress.stage_seconds,
         recent_errors=progress.recent_errors,
         error=progress.error,
         tags=progress.tags,
         metadata=progress.metadata,
+        tenant=progress.tenant,
+        priority=progress.priority,
+        deadline=progress.deadline,
+        at_deadline=progress.at_deadline,
     )
+    status = with_projection(status, live, now)
     times: dict[str, Any] = {name: at for name, at in progress.timestamps.items() if name in TIMESTAMPS}
     return replace(status, **times)
 
@@ -123,6 +135,10 @@ def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
         error=halt.message if halt else "",
         tags=job.tags,
         metadata=job.metadata,
+        tenant=job.tenant,
+        priority=job.priority,
+        deadline=job.deadline,
+        at_deadline=job.at_deadline,
     )
 
 

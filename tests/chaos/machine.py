@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -39,6 +39,7 @@ from contract.storage.base import Store
 from contract.storage.roots import AllowedRoots
 from contract.storage.streams import TranslatedStream
 from contract.workspace import Workspace, open_workspace
+from producer.control.feed import Feeder
 from producer.control.loop import Control
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
 from producer.planning.planner import Planner
@@ -212,9 +213,11 @@ class Clock:
 
 def install(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """Replace threads, time, and the reading of images."""
-    for module in ("contract.workspace", "producer.planning.plan", "producer.results.merge"):
+    concurrent = "contract.workspace", "producer.planning.plan", "producer.results.merge"
+    for module in (*concurrent, "producer.control.deadline"):
         monkeypatch.setattr(f"{module}.ThreadPoolExecutor", OneThread)
-    for module in ("producer.control.loop", "producer.planning.planner", "producer.planning.submit"):
+    for module in ("control.loop", "control.feed", "planning.planner", "planning.submit"):
+        module = f"producer.{module}"
         monkeypatch.setattr(f"{module}.time", clock)
     monkeypatch.setattr("producer.planning.submit.HALT_SECONDS", -1.0)
     monkeypatch.setattr(
@@ -258,8 +261,10 @@ class Machine:
         self.ledger = Ledger(self.redis, "trace-ocr", self.clock.time)
         self.settings = Settings(visibility_timeout=VISIBILITY)
         self.workspace = open_workspace(f"{ROOT}/out", self.storage)
-        self.dispatcher = Dispatcher(self._send, self._waiting)
+        self.feeds = True
+        self.dispatcher = Dispatcher(self._send, self._waiting, lambda: self.feeds)
         self.controls = [self._control(), self._control()]
+        self.feeders = [self._feeder(), self._feeder()]
         self.planner = self._planner()
         self.job = Job(
             id="job",
@@ -274,8 +279,12 @@ class Machine:
     def _control(self) -> Control:
         return Control(self.redis, self.ledger, self.storage, self.dispatcher, self.settings)
 
+    def _feeder(self) -> Feeder:
+        return Feeder(self.redis, self.ledger, self.storage, self.dispatcher, self.settings, lambda: 0)
+
     def _planner(self) -> Planner:
-        return Planner(self.ledger, self.storage, self.dispatcher, lambda job, stdin: self._listing())
+        fed = replace(self.dispatcher, control_feeds=lambda: True)
+        return Planner(self.ledger, self.storage, fed, lambda job, stdin: self._listing())
 
     def _listing(self) -> Listing:
         return Listing(iter(ITEMS), Counter())
@@ -329,6 +338,10 @@ class Machine:
     def look(self, number: int) -> Actor:
         """Add one look of a control process."""
         return self.start(f"control {number}", lambda: self.controls[number].look_at_all())
+
+    def feed(self, number: int) -> Actor:
+        """Add one feeding of a control process."""
+        return self.start(f"feeder {number}", lambda: self.feeders[number].feed() and None)
 
     def plan(self) -> Actor:
         """Add a planner that takes one submission, and plans that were abandoned."""
@@ -390,6 +403,8 @@ class Machine:
         self.actors.remove(actor)
         if actor.name.startswith("control"):
             self.controls[int(actor.name[-1])] = self._control()
+        elif actor.name.startswith("feeder"):
+            self.feeders[int(actor.name[-1])] = self._feeder()
         elif actor.name == "planner":
             self.planner = self._planner()
         elif actor.name != "worker":
@@ -429,6 +444,9 @@ class Machine:
             for number in (0, 1):
                 if f"control {number}" not in busy:
                     self.look(number).finish()
+            for number in (0, 1):
+                if f"feeder {number}" not in busy:
+                    self.feed(number).finish()
             while self.redis.llen(QUEUE):
                 self.work().finish()
             self.forget_ended()
@@ -449,11 +467,18 @@ class Machine:
         assert job.plan
         assert self.workspace.store.exists(self.workspace.success), (progress, self.workspace.load_halt())
         results = [json.loads(line) for line in self.workspace.lines(self.workspace.results)]
-        errors = [json.loads(line)["id"] for line in self.workspace.lines(self.workspace.errors)]
-        failed = [FOR_EVER] if job.retries else sorted(FAILING)
+        ended = [json.loads(line) for line in self.workspace.lines(self.workspace.errors)]
+        errors = [line["id"] for line in ended]
+        unread = {line["id"] for line in ended if line["error"]["code"] == "deadline"}
+        failed = sorted(unread | ({FOR_EVER} if job.retries else FAILING))
         assert errors == failed
+        assert not unread or job.at_deadline == "partial"
         assert [line["id"] for line in results] == [item.id for item in ITEMS if item.id not in failed]
-        assert {line["id"] for line in results if line["value"] == "again"} == FAILING - set(failed)
+        again = {line["id"] for line in results if line["value"] == "again"}
+        if job.at_deadline == "partial":  # the second round also holds what the deadline has cut off
+            assert again >= FAILING - set(failed)
+        else:
+            assert again == FAILING - set(failed)
         if progress is None:
             return  # Redis was emptied after the job's end, which nobody needs to know
         assert progress.status == "completed"

@@ -36,9 +36,26 @@ class System(RuleBasedStateMachine):
         self.machine = Machine(CLOCK)
         self.bugs, self.flushed = 0, False
 
-    @initialize(over_http=st.booleans(), steps=STEPS, rounds=st.integers(0, 3), slow=st.integers(0, 80))
-    def submit(self, over_http: bool, steps: int, rounds: int, slow: int) -> None:
-        """Given a submission, beside another that may be slow, and a system that was well for a while."""
+    @initialize(
+        over_http=st.booleans(),
+        fed=st.booleans(),
+        deadline=st.sampled_from([None, None, 0, 100, 300]),
+        steps=STEPS,
+        rounds=st.integers(0, 3),
+        slow=st.integers(0, 80),
+    )
+    def submit(
+        self, over_http: bool, fed: bool, deadline: int | None, steps: int, rounds: int, slow: int
+    ) -> None:
+        """Given a submission, beside another that may be slow, and a system that was well for a while.
+
+        It may find no control process alive, and then sends its chunks itself. It may have a deadline, so
+        many seconds from now, at which it ends with what was read.
+        """
+        self.machine.feeds = fed
+        if deadline is not None:
+            update = {"deadline": int(CLOCK.now) + deadline, "at_deadline": "partial"}
+            self.machine.job = self.machine.job.model_copy(update=update)
         if slow:
             self.machine.command("submit").step(slow)
         self.machine.command("request" if over_http else "submit").step(steps)
@@ -56,6 +73,16 @@ class System(RuleBasedStateMachine):
     def look(self, number: int, steps: int) -> None:
         if not any(actor.name == f"control {number}" for actor in self.machine.actors):
             self.machine.look(number).step(steps)
+
+    @rule(number=st.integers(0, 1), steps=STEPS)
+    def feed(self, number: int, steps: int) -> None:
+        if not any(actor.name == f"feeder {number}" for actor in self.machine.actors):
+            self.machine.feed(number).step(steps)
+
+    @rule(alive=st.booleans())
+    def control_is_seen(self, alive: bool) -> None:
+        """Whether the next submission sees a live control process."""
+        self.machine.feeds = alive
 
     @rule(steps=STEPS)
     def plan(self, steps: int) -> None:
@@ -128,6 +155,21 @@ def search(examples: int, steps: int, *, same: bool) -> None:
 
 def test_every_job_ends_from_every_state() -> None:
     search(examples=40, steps=30, same=True)
+
+
+def test_chunks_that_were_not_sent_yet_are_read_after_redis_was_emptied() -> None:
+    machine = Machine(CLOCK)
+    machine.command("request").finish()
+    machine.plan().finish()
+    machine.look(0).finish()
+    machine.feed(0).finish()
+    assert machine.ledger.line(), "all chunks were sent at once"
+
+    machine.flush()
+    machine.feeders = [machine._feeder(), machine._feeder()]
+
+    machine.live_on(12)
+    machine.check_end()
 
 
 @pytest.mark.full

@@ -215,6 +215,7 @@ def _mark(workspace: Workspace, job: Job, chunk: int, context: WorkerContext) ->
         outcome,
         again=job.is_retry(chunk),
         worker=statistics.worker if statistics else "",
+        seconds=statistics.wall_seconds if statistics else None,
         stage_seconds=statistics.stage_seconds if statistics else None,
     )
     return {"ok": outcome.completed, "failed": outcome.failed}

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 
@@ -16,6 +16,7 @@ from contract.broker.depths import oldest_lease_age, oldest_message_age, queue_l
 from contract.broker.ledger import Ledger
 from contract.broker.reports import ProcessReport, Reports
 from contract.broker.uploads import Uploads
+from contract.job_status import JobStatus
 from contract.states import ENDED, State
 from producer.api.monitoring.relayed import labels_of, relay
 from producer.results.status import status_of
@@ -95,8 +96,8 @@ class SystemCollector(Collector):
 
     def _families(self) -> list[Metric]:
         live = self._reports.live()
-        own = [*self._queues(), *self._jobs(), *_processes(live)]
         workers = [report for report in live if report.role == "worker"]
+        own = [*self._queues(), *self._jobs({one.name for one in workers}), *_processes(live)]
         return own + relay(workers, [*own, *self._others(), Metric("trace_ocr_up", "", "gauge")])
 
     def _queues(self) -> Iterator[Metric]:
@@ -112,6 +113,11 @@ class SystemCollector(Collector):
             ("unacked_messages", "Messages held by workers, not acked yet.", unacked),
             ("queue_depth", "Messages waiting or held by workers.", sum(lengths.values()) + unacked),
             (
+                "chunks_in_line",
+                "Chunks that control has still to send.",
+                sum(standing.unsent for standing in self._ledger.line()),
+            ),
+            (
                 "oldest_message_age_seconds",
                 "Seconds that the oldest message has waited; 0 if no message waits.",
                 oldest_message_age(client, namespace, now),
@@ -125,7 +131,7 @@ class SystemCollector(Collector):
         ):
             yield _gauge("trace_ocr_" + name, documentation, {(): value})
 
-    def _jobs(self) -> Iterator[Metric]:
+    def _jobs(self, live: Collection[str]) -> Iterator[Metric]:
         statuses = self._ledger.statuses()
         counts = Counter(statuses.values())
         yield _gauge(
@@ -147,12 +153,29 @@ class SystemCollector(Collector):
             },
             "job",
         )
+        found = [status_of(progress, live) for progress in progresses]
         items: dict[Labels, float] = {
-            (progress.job, outcome): count
-            for progress in progresses
-            for outcome, count in asdict(status_of(progress).request_counts).items()
+            (status.id, outcome): count
+            for status in found
+            for outcome, count in asdict(status.request_counts).items()
         }
         yield _gauge("trace_ocr_job_items", "Items of a job.", items, "job", "outcome")
+        yield from _deadlines([job for job in found if job.deadline is not None and not job.ended])
+
+
+def _deadlines(due: list[JobStatus]) -> Iterator[Metric]:
+    yield _gauge(
+        "trace_ocr_job_deadline_margin_seconds",
+        "Seconds from a job's projected end to its deadline; missing while its end is not known.",
+        {(job.id,): job.margin_seconds for job in due if job.margin_seconds is not None},
+        "job",
+    )
+    yield _gauge(
+        "trace_ocr_job_at_risk",
+        "Whether a job will miss its deadline, or nothing works on it.",
+        {(job.id,): float(job.at_risk) for job in due},
+        "job",
+    )
 
 
 def _processes(live: list[ProcessReport]) -> Iterator[Metric]:

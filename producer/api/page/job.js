@@ -84,6 +84,7 @@ function head(job) {
       fact("Chunks", `${count(job.chunks.done)} of ${count(job.chunks.total)}`),
       fact("Rate", job.items_per_second ? `${count(job.items_per_second.toFixed(1))} items/s` : "–"),
       fact("Left", duration(job.eta_seconds) || "–"),
+      ...turn(job),
       fact("Created", moment(job.created_at)),
       fact("Last update", moment(job.updated_at)),
       fact("Source", job.source),
@@ -99,6 +100,17 @@ function head(job) {
       files.map((file) => element("button", { type: "button", "data-file": file }, `Download ${file}`)),
     ),
   ];
+}
+
+// Its place in the line and its deadline, if it has them.
+function turn(job) {
+  const { line } = job;
+  const ahead = line && (line.items_ahead ? `${count(line.items_ahead)} items go first` : `${Math.round(100 * line.share)}% of the workers`);
+  const ends = job.projected_end ? `, ends ${moment(job.projected_end)}` : "";
+  return [
+    line ? fact("In line", `${line.place} of ${line.jobs}: ${ahead}`) : null,
+    job.deadline ? fact("Deadline", `${moment(job.deadline)}${ends}${job.at_risk ? ", at risk" : ""}`) : null,
+  ].filter(Boolean);
 }
 
 const fact = (name, value) => element("div", {}, element("dt", {}, name), element("dd", {}, value));

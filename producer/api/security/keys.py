@@ -13,6 +13,7 @@ from contract.errors import SettingsError
 from contract.settings import Settings, variable_of
 from contract.storage import is_remote
 from contract.storage.roots import AllowedRoots
+from contract.tenants import parse_tenants
 
 Scope = Literal["read", "submit"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -24,18 +25,20 @@ SEPARATOR = "|"
 """Between the roots of an entry: few paths hold it, and a colon and a comma have other meanings."""
 
 _ENTRY = re.compile(
-    r"(?P<name>[A-Za-z0-9._-]{1,64}):(?P<scopes>[a-z+]+):(?P<digest>[0-9a-f]{64})(:(?P<roots>.+))?"
+    r"(?P<name>[A-Za-z0-9._-]{1,64})(@(?P<tenant>[A-Za-z0-9._-]{1,64}))?:(?P<scopes>[a-z+]+):(?P<digest>[0-9a-f]{64})(:(?P<roots>.+))?"
 )
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """One accepted key: its name, its scopes, its SHA-256, and the roots of its jobs; None for all."""
+    """One accepted key: its name, its scopes, its SHA-256, the roots of its jobs, None for all, and the
+    tenant of its jobs, None for that of the settings."""
 
     name: str
     scopes: frozenset[str]
     digest: str
     roots: AllowedRoots | None = None
+    tenant: str | None = None
 
 
 EVERYONE = ApiKey("", frozenset(SCOPES), "")
@@ -59,16 +62,19 @@ class Keyring:
         return found
 
 
-def new_key(name: str, scopes: Iterable[Scope], roots: Iterable[str] = ()) -> tuple[str, str]:
+def new_key(
+    name: str, scopes: Iterable[Scope], roots: Iterable[str] = (), tenant: str | None = None
+) -> tuple[str, str]:
     """Return a new key and the settings entry that makes it valid.
 
     Raises:
-        SettingsError: the name or a root is not valid in an entry
+        SettingsError: the name, a root or the tenant is not valid in an entry
     """
     key = secrets.token_urlsafe(KEY_BYTES)
     digest = hashlib.sha256(key.encode()).hexdigest()
     below = SEPARATOR.join(roots)
-    entry = ":".join([name, "+".join(sorted(set(scopes))), digest, *([below] if below else [])])
+    named = name if tenant is None else f"{name}@{tenant}"
+    entry = ":".join([named, "+".join(sorted(set(scopes))), digest, *([below] if below else [])])
     parse_entry(entry)
     return key, entry
 
@@ -78,7 +84,7 @@ def load_keyring(settings: Settings) -> Keyring:
 
     Raises:
         SettingsError: an entry is not valid, the file cannot be read, a key's root has nothing in common with
-            the allowed roots, or there is no key
+            the allowed roots, its tenant is none of the settings', or there is no key
     """
     if settings.api_auth == "off":
         return Keyring((), required=False)
@@ -98,11 +104,18 @@ def load_keyring(settings: Settings) -> Keyring:
                 f"the key {key.name} has the root {useless[0]}, "
                 f"which {variable_of('allowed_roots')} does not allow"
             )
+    tenants = parse_tenants(settings.tenants)
+    for key in keys:
+        if key.tenant is not None and key.tenant not in tenants:
+            raise SettingsError(
+                f"the key {key.name} is of the tenant {key.tenant}, which {variable_of('tenants')} does not "
+                f"name: add {key.tenant}:1, or correct the key's entry"
+            )
     return Keyring(keys)
 
 
 def parse_entry(entry: str) -> ApiKey:
-    """Return the key of one entry `name:scope+scope:sha256`, or `name:scope+scope:sha256:root|root`.
+    """Return the key of one entry `name:scope+scope:sha256`, or `name@tenant:scope+scope:sha256:root|root`.
 
     Raises:
         SettingsError: the entry has another form; the message does not repeat it
@@ -112,11 +125,12 @@ def parse_entry(entry: str) -> ApiKey:
     if match is None or not scopes <= set(SCOPES):
         raise SettingsError(
             f"an entry of {variable_of('api_keys')} must have the form name:scopes:sha256 or "
-            "name:scopes:sha256:roots, the name of letters, digits, '.', '_' and '-', the scopes "
+            "name@tenant:scopes:sha256:roots, the names of letters, digits, '.', '_' and '-', the scopes "
             f"{' and '.join(SCOPES)} joined by '+', the roots by '{SEPARATOR}': make it with "
             "`trace-ocr api-key`"
         )
-    return ApiKey(match["name"], scopes, match["digest"], _roots(match["name"], match["roots"]))
+    roots = _roots(match["name"], match["roots"])
+    return ApiKey(match["name"], scopes, match["digest"], roots, match["tenant"])
 
 
 def _roots(name: str, joined: str | None) -> AllowedRoots | None:

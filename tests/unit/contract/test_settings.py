@@ -7,6 +7,7 @@ import pytest
 from contract.errors import BrokerError, SettingsError, UsageError
 from contract.kinds import KINDS
 from contract.settings import environment_of, load_settings
+from contract.tenants import Tenant, parse_tenants, tenant_of
 
 
 @pytest.fixture(autouse=True)
@@ -295,3 +296,21 @@ def test_a_chunk_size_that_is_set_is_that_of_every_kind(kind: str) -> None:
 )
 def test_a_chunk_size_that_is_not_set_is_the_kinds_own(kind: str, size: int) -> None:
     assert load_settings().chunk_size_of(kind) == size
+
+
+@pytest.mark.parametrize("tenants", ["lab", "lab:0", "lab:1001", "lab:x", "a b:1", "lab:1:-2", "lab:1,lab:2"])
+def test_tenants_of_another_form_are_refused(tenants: str) -> None:
+    with pytest.raises(SettingsError, match="tenants"):
+        load_settings(tenants=tenants)
+
+
+def test_tenants_with_and_without_limits() -> None:
+    tenants = parse_tenants(load_settings(tenants="a:5,b:3:64,c:2::1000000").tenants)
+
+    assert tenants == {"a": Tenant("a", 5), "b": Tenant("b", 3, 64), "c": Tenant("c", 2, None, 1_000_000)}
+    assert tenant_of("d", tenants) == Tenant("d", 1)
+
+
+def test_a_time_zone_that_there_is_not_is_refused() -> None:
+    with pytest.raises(SettingsError, match="timezone"):
+        load_settings(timezone="Europe/Atlantis")

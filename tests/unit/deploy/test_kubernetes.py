@@ -233,11 +233,13 @@ def test_workers_are_scaled_by_a_depth_that_counts_what_they_hold(
     assert trigger["type"] == "prometheus"
     assert set(trigger["metadata"]) >= {"serverAddress", "query", "threshold"}
     assert all(isinstance(value, str) for value in trigger["metadata"].values())
-    assert trigger["metadata"]["query"] == "max(trace_ocr_queue_depth)"
+    query = "max(trace_ocr_queue_depth) + max(trace_ocr_chunks_in_line)"
+    assert trigger["metadata"]["query"] == query
     client = fakeredis.FakeRedis(server=fake_server, decode_responses=True)
     client.hset("unacked", "a chunk in a worker's hands", "{}")
     metrics = ApiMetrics(client, load_settings(), ledger, Reports(client, "trace-ocr"), uploads, lambda: True)
-    assert "trace_ocr_queue_depth 1.0" in metrics.exposition().decode().splitlines()
+    exposed = metrics.exposition().decode().splitlines()
+    assert {"trace_ocr_queue_depth 1.0", "trace_ocr_chunks_in_line 0.0"} <= set(exposed)
     assert float(trigger["metadata"]["threshold"]) <= CHUNKS_IN_FLIGHT
     down = scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
     assert down["stabilizationWindowSeconds"] >= PODS["worker"]["spec"]["terminationGracePeriodSeconds"]

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from contract.broker.ledger import Ledger
 from contract.broker.reports import ProcessReport, Reports
 from contract.broker.uploads import Uploads
+from contract.records import PartOutcome
 from contract.settings import load_settings
 from producer.api.monitoring.metrics import ApiMetrics
 from worker.monitoring.device import DeviceUse
@@ -59,7 +60,11 @@ def worker_metrics() -> str:
 def exported(ledger: Ledger, fake_server: fakeredis.FakeServer, uploads: Uploads) -> dict[str, set[str]]:
     """The product's metrics by sample name, with their labels: those of an API beside a worker and a job."""
     client = fakeredis.FakeRedis(server=fake_server, decode_responses=True)
-    ledger.open("night", "/out", "recognition", "/crops", 1_000)
+    ledger.open("night", "/out", "recognition", "/crops", 1_000, order={"deadline": "2000"})
+    ledger.plan_done("night", 2, 2)
+    ledger.mark("night", 0, PartOutcome(1, 0), worker="gpu0@a")
+    ledger.mark("night", 1, PartOutcome(1, 0), worker="gpu0@a")
+    ledger.open("night", "/out", "recognition", "/crops", 1_000, order={"deadline": "2000"})
     reports = Reports(client, "trace-ocr", ledger._clock)
     report = ProcessReport("gpu0@a", "worker", 1, "a", "cpu", 1.0, 1.0, metrics=worker_metrics())
     reports.write(report)

@@ -1,6 +1,7 @@
 """Jobs over HTTP: submitted once, listed newest first, steered, and found with Redis empty."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from contract.job import STANDARD_INPUT, Job, Regions, Source
 from contract.kinds import job_parameters
 from contract.kinds.compare import CompareParameters
 from contract.lines import ErrorLine, Failure, encode_line
+from contract.records import PartOutcome
 from contract.settings import Settings
 from contract.states import HALTED, LEADS_TO, Action, State
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
+from producer.api.app import make_app
+from producer.api.security.keys import load_keyring, new_key
 from producer.api.services import Services
 from producer.results.merge import merge
-from tests.unit.producer.api.conftest import PIXEL, process, read_crops
+from tests.unit.producer.api.conftest import KEY, PIXEL, process, read_crops
 from tests.unit.producer.conftest import FakeQueue
 
 PAGE_XML = Path(__file__).parents[1].joinpath("regions/samples/page.xml").read_bytes()
@@ -41,6 +45,56 @@ class TestSubmitting:
         assert queue.sent == [0, 1]
         job = client.get("/jobs/crops-1").json()
         assert (job["status"], job["request_counts"]["total"], job["planning"]) == ("in_progress", 3, False)
+
+    def test_a_job_has_the_tenant_of_its_key_and_tells_its_turn(
+        self, api_settings: Settings, services: Services, client: TestClient, body: dict[str, Any]
+    ) -> None:
+        key, entry = new_key("ci", ["read", "submit"], tenant="lab")
+        settings = api_settings.model_copy(update={"tenants": ("lab:3",), "api_keys": (entry,)})
+        again = Services(settings, load_keyring(settings))
+        with TestClient(make_app(again), headers={"Authorization": f"Bearer {key}"}) as caller:
+            wanted = {**body, "priority": 7, "deadline": "06:00", "timezone": "Europe/Berlin"}
+            answer = caller.post("/jobs", json={**wanted, "at_deadline": "partial"})
+            again.ledger.planned("crops-1", 5, 10)
+            again.ledger.ready("crops-1", 5)
+            job = caller.get("/jobs/crops-1").json()
+
+        assert answer.status_code == 202
+        assert (job["tenant"], job["priority"], job["at_deadline"]) == ("lab", 7, "partial")
+        assert 0 < job["deadline"] - time.time() <= 25 * 3_600
+        line = {"tenant": "lab", "place": 1, "jobs": 1, "items_ahead": 0, "share": 1.0}
+        assert job["line"] == line
+
+    def test_a_tenant_with_too_many_items_waiting_submits_no_more_through_any_process(
+        self, api_settings: Settings, services: Services, body: dict[str, Any], tmp_path: Path
+    ) -> None:
+        settings = api_settings.model_copy(update={"tenants": ("default:1::5",)})
+        services.ledger.open("first", "/data/first", "recognition", "s", 1)
+        services.ledger.planned("first", 3, 5)
+        again = Services(settings, load_keyring(settings))
+        with TestClient(make_app(again), headers={"Authorization": f"Bearer {KEY}"}) as caller:
+            refused = caller.post("/jobs", json=body)
+            services.ledger.mark("first", 0, PartOutcome(2, 0))
+            accepted = caller.post("/jobs", json=body)
+
+        assert (refused.status_code, accepted.status_code) == (429, 202)
+        assert "5 items of the tenant default wait" in refused.json()["detail"]
+        assert "Retry-After" in refused.headers
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"deadline": "25:00"}, "neither a time of day"),
+            ({"deadline": "06:00", "timezone": "x"}, "zone"),
+        ],
+    )
+    def test_a_deadline_that_is_none_is_refused(
+        self, given: dict[str, Any], said: str, client: TestClient, body: dict[str, Any]
+    ) -> None:
+        answer = client.post("/jobs", json={**body, **given})
+
+        assert answer.status_code == 400
+        assert said in answer.json()["detail"]
 
     def test_the_deployments_defaults_fill_omitted_fields(
         self, client: TestClient, body: dict[str, Any], api_settings: Settings, storage: Storage

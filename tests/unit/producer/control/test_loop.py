@@ -19,6 +19,7 @@ from contract.records import PartOutcome
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
+from producer.control.feed import Feeder
 from producer.control.loop import Control
 from producer.control.steer import add_retry, cancel_job, pause_job
 from producer.planning.submit import Dispatcher, request_job
@@ -43,9 +44,22 @@ def control(make_control: Any) -> Control:
 
 
 @pytest.fixture
+def feeder(
+    fake_redis: fakeredis.FakeRedis,
+    ledger: Ledger,
+    storage: Storage,
+    dispatcher: Dispatcher,
+    settings: Settings,
+) -> Feeder:
+    """The feeder of a control process, while no worker is alive."""
+    return Feeder(fake_redis, ledger, storage, dispatcher, settings, lambda: 0)
+
+
+@pytest.fixture
 def running(planned: Job, workspace: Workspace, ledger: Ledger) -> Job:
-    """Given a planned job that the ledger knows."""
+    """Given a planned job that the ledger knows, with all chunks sent."""
     ledger.open(planned.id, workspace.root, planned.kind, planned.source.uri, planned.created_at)
+    ledger.planned(planned.id, 3, 5, sent=True)
     ledger.plan_done(planned.id, 3, 5)
     return planned
 
@@ -144,13 +158,20 @@ def test_lost_messages_are_sent_again(running: Job, control: Control, queue: Any
 
 
 @pytest.mark.parametrize("steer", [pause_job, cancel_job])
-def test_a_job_that_does_not_run_is_not_sent_again(
-    steer: Any, running: Job, workspace: Workspace, ledger: Ledger, control: Control, queue: Any
+def test_a_job_that_does_not_run_is_not_sent(
+    steer: Any,
+    running: Job,
+    workspace: Workspace,
+    ledger: Ledger,
+    control: Control,
+    feeder: Feeder,
+    queue: Any,
 ) -> None:
     steer(running, workspace, ledger)
 
     for _ in range(3):
         control.look_at_all()
+        feeder.feed()
 
     assert queue.sent == []
 
@@ -180,20 +201,33 @@ def test_a_halt_whose_command_died_before_it_told_redis_holds(
 
 @pytest.mark.parametrize("steer", [pause_job, cancel_job])
 def test_a_job_whose_resuming_died_before_it_told_redis_continues(
-    steer: Any, running: Job, workspace: Workspace, ledger: Ledger, control: Control, queue: Any
+    steer: Any,
+    running: Job,
+    workspace: Workspace,
+    ledger: Ledger,
+    control: Control,
+    feeder: Feeder,
+    queue: Any,
 ) -> None:
     steer(running, workspace, ledger)
     workspace.release()
 
     for _ in range(3):
         control.look_at_all()
+        feeder.feed()
 
     assert progress_of(running, ledger).status == "in_progress"
     assert queue.sent == [0, 1, 2]
 
 
 def test_the_marker_of_an_older_round_does_not_end_the_job(
-    running: Job, workspace: Workspace, control: Control, ledger: Ledger, queue: Any, write_part: Any
+    running: Job,
+    workspace: Workspace,
+    control: Control,
+    feeder: Feeder,
+    ledger: Ledger,
+    queue: Any,
+    write_part: Any,
 ) -> None:
     # given a round of retries, and a control process that was stopped while it merged, and goes on
     for number, failed in enumerate(((), ("3.png",), ())):
@@ -204,7 +238,7 @@ def test_the_marker_of_an_older_round_does_not_end_the_job(
     merge(running, workspace)
 
     control.look_at_all()
-    control.look_at_all()
+    feeder.feed()
 
     assert progress_of(running, ledger).status == "in_progress"
     assert queue.sent == [3]
@@ -437,6 +471,7 @@ def test_a_round_of_retries_that_is_asked_for_while_control_ends_the_job_is_read
     running: Job,
     workspace: Workspace,
     control: Control,
+    feeder: Feeder,
     ledger: Ledger,
     queue: Any,
     write_part: Any,
@@ -458,7 +493,7 @@ def test_a_round_of_retries_that_is_asked_for_while_control_ends_the_job_is_read
     # then the job continues, its round is sent and its result is merged
     assert progress_of(running, ledger).status == "in_progress"
     control.look_at_all()
-    control.look_at_all()
+    feeder.feed()
     assert queue.sent == [3]
     line = RecognitionLine("3.png", "3.png", "again", 0.5)
     workspace.store.replace(workspace.part(3), encode_line(line))

@@ -26,8 +26,9 @@ def reconciler(ledger: Ledger, dispatcher: Dispatcher) -> Looking:
 
 @pytest.fixture
 def running(planned: Job, workspace: Workspace, ledger: Ledger) -> Job:
-    """Given a planned job that the ledger knows."""
+    """Given a planned job that the ledger knows, with all chunks sent."""
     ledger.open(planned.id, workspace.root, planned.kind, planned.source.uri, planned.created_at)
+    ledger.planned(planned.id, 3, 5, sent=True)
     ledger.plan_done(planned.id, 3, 5)
     return planned
 
@@ -106,10 +107,22 @@ def test_while_planning_only_the_chunks_written_so_far_are_looked_for(
     planning = planned.model_copy(update={"plan": None})
     workspace.store.delete(workspace.chunk(2))
     ledger.open(planned.id, workspace.root, planned.kind, planned.source.uri, planned.created_at)
-    reconciler.look(planning, workspace)
 
-    assert reconciler.look(planning, workspace) == [0, 1]
+    assert reconciler.look(planning, workspace) == []
+    assert ledger.feed(planned.id, 10) == [0, 1]
+    assert [reconciler.look(planning, workspace) for _ in range(2)] == [[], [0, 1]]
     assert progress_of(planned, ledger).chunks_total is None
+
+
+def test_chunks_that_were_not_sent_yet_are_not_lost_but_may_be_sent(
+    planned: Job, workspace: Workspace, reconciler: Looking, ledger: Ledger, write_part: Any
+) -> None:
+    write_part(0)
+    ledger.open(planned.id, workspace.root, planned.kind, planned.source.uri, planned.created_at)
+
+    assert [reconciler.look(planned, workspace) for _ in range(3)] == [[], [], []]
+    assert ledger.feed(planned.id, 10) == [1, 2]
+    assert [reconciler.look(planned, workspace) for _ in range(2)] == [[], [1, 2]]
 
 
 def test_jobs_are_checked_separately(

@@ -17,6 +17,7 @@ from contract.settings import Settings
 from contract.states import State
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
+from contract.tenants import Tenant
 from contract.workspace import Workspace, open_workspace
 from producer.control.steer import cancel_job, pause_job
 from producer.planning import planner as planner_module
@@ -424,3 +425,16 @@ class TestPages:
         assert planned(Source(type="manifest", uri=f"{scans}/list.csv")) == [
             [Item(str(outside), str(outside))]
         ]
+
+
+def test_a_job_with_more_items_than_its_tenant_may_have_waiting_fails(
+    planner: Planner, requested: Job, ledger: Ledger
+) -> None:
+    planner._tenants = {"default": Tenant("default", most_items=1)}
+
+    planner.plan(requested.id, threading.Event())
+
+    progress = ledger.load(requested.id)
+    assert progress
+    assert progress.status == "failed"
+    assert "may have 1 items waiting: 0 of other jobs wait, and this one has more than 1" in progress.error

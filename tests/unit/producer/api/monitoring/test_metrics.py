@@ -119,6 +119,31 @@ class TestJobs:
             "failed": 1.0,
         }
 
+    def test_jobs_with_a_deadline_tell_their_margin_once_their_pace_is_known(
+        self,
+        metrics: ApiMetrics,
+        reports: Reports,
+        ledger: Ledger,
+        clock: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("producer.results.status.time.time", clock)
+        for name, deadline in (("due", "1500"), ("new", "2000"), ("ended", "1500")):
+            ledger.open(name, f"/data/{name}", "recognition", "s", 1_000, order={"deadline": deadline})
+            ledger.plan_done(name, 10, 100)
+        _fail(ledger)("ended", "failed")
+        reports.write(ProcessReport("gpu0@a", "worker", 1, "a", "cpu", 1.0, 1.0))
+        for chunk in range(3):
+            ledger.mark("due", chunk, PartOutcome(10, 0), worker="gpu0@a")
+            clock.now += 10
+        clock.now -= 10
+        reports.write(ProcessReport("gpu0@a", "worker", 1, "a", "cpu", 1.0, 1.0))
+        text = metrics.exposition()
+
+        # 70 items at one a second, from 1,020 on
+        assert values_of(text, "trace_ocr_job_deadline_margin_seconds") == {("due",): 410.0}
+        assert values_of(text, "trace_ocr_job_at_risk") == {("due",): 0.0, ("new",): 0.0}
+
     @pytest.mark.usefixtures("jobs")
     def test_only_a_job_that_should_run_can_be_idle(self, metrics: ApiMetrics) -> None:
         assert values_of(metrics.exposition(), "trace_ocr_job_idle_seconds") == {("runs",): 30.0}

@@ -120,12 +120,22 @@ def test_an_unreadable_file_of_keys_says_so(api_settings: Settings) -> None:
         "nightly:read:short",
         f"nightly:write:{'0' * 64}",
         f"a b:read:{'0' * 64}",
+        f"nightly@:read:{'0' * 64}",
+        f"nightly@a b:read:{'0' * 64}",
     ],
 )
 def test_an_entry_of_another_form_is_refused_and_not_repeated(entry: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_entry(entry)
     assert not entry or entry not in str(caught.value)
+
+
+def test_a_key_whose_tenant_is_gone_is_named_when_the_api_starts(api_settings: Settings) -> None:
+    _, entry = new_key("ci", ["read"], tenant="lab")
+    assert (parse_entry(entry).name, parse_entry(entry).tenant) == ("ci", "lab")
+
+    with pytest.raises(SettingsError, match="the key ci is of the tenant lab, which TRACE_OCR_TENANTS"):
+        load_keyring(api_settings.model_copy(update={"api_keys": (entry,), "tenants": ("default:1",)}))
 
 
 def test_an_entry_does_not_hold_its_key() -> None:
