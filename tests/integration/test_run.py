@@ -2,15 +2,19 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lxml import etree
 
 from tests.integration.processes import TRACE_OCR, Run, Start
+from tests.schemas import schema
 
 pytestmark = pytest.mark.usefixtures("demo_model")
 
@@ -147,6 +151,58 @@ def test_texts_are_written_back_into_a_copy_of_the_users_file(
     assert first["attributes"]["confidence"] > 0.5
     assert outside == given["annotations"][2]
     assert lines(tmp_path / "out/errors.jsonl")[0]["error"]["code"] == "bad_region"
+
+
+def test_the_words_of_page_files_are_read_and_written_back_into_valid_ones(
+    trace_ocr: Run, samples: Path, tmp_path: Path
+) -> None:
+    # given a PAGE file of an image and one of a PDF, beside a file of another format
+    wanted = {"invoice.png": ["3201", "2657.15"], "ledger.pdf": ["1533", "8382.36"]}
+    truth = json.loads((samples / "pages/truth.json").read_text())
+    given = {name: page_xml(name, truth[f"{name}#1"], words) for name, words in wanted.items()}
+    for name, text in given.items():
+        written = tmp_path / "boxes" / name.partition(".")[0] / "page.xml"
+        written.parent.mkdir(parents=True)
+        written.write_text(text)
+    (tmp_path / "boxes/mets.xml").write_text("<mets/>")
+
+    done = trace_ocr(
+        *("run", str(samples / "pages"), "-o", "out", "--write-back", "--json"),
+        *("--regions", "page:boxes", "--level", "word"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["passed_over"] == {"other_format": 1}
+    results = {str(line["id"]): line["value"] for line in lines(tmp_path / "out/results.jsonl")}
+    for (name, words), page in zip(wanted.items(), ("invoice.png#r=", "ledger.pdf#page=1&r="), strict=True):
+        assert [results[f"{page}w{number}"] for number in (0, 1)] == words
+        copy = (tmp_path / "out/exports" / name.partition(".")[0] / "page.xml").read_text()
+        schema("page-2019-07-15.xsd").assertValid(etree.fromstring(copy.encode()))
+        added = re.compile(r'<TextEquiv conf="[01][.][0-9]{4}"><Unicode>(.*?)</Unicode></TextEquiv>')
+        assert added.findall(copy) == words
+        assert added.sub("", copy) == given[name]
+
+
+def page_xml(image: str, truth: Any, values: list[str]) -> str:
+    """Return a PAGE file with the words of a page that have these values."""
+    height, width = truth["dimensions"]
+    words = []
+    for number, value in enumerate(values):
+        found = next(word["geometry"] for word in truth["words"] if word["value"] == value)
+        x, y, right, lower = (
+            round(share * size) for share, size in zip(found, (width, height) * 2, strict=True)
+        )
+        points = f"{x},{y} {right},{y} {right},{lower} {x},{lower}"
+        words.append(f'<Word id="w{number}"><Coords points="{points}"/></Word>')
+    everything = f'<Coords points="0,0 {width},0 {width},{height} 0,{height}"/>'
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"><Metadata><Creator/>'
+        "<Created>2026-03-01T10:00:00</Created><LastChange>2026-03-01T10:00:00</LastChange></Metadata>\n"
+        f'<Page imageFilename="{image}" imageWidth="{width}" imageHeight="{height}">\n'
+        f'<TextRegion id="r">{everything}<TextLine id="l">{everything}{"".join(words)}</TextLine>'
+        "</TextRegion>\n</Page></PcGts>\n"
+    )
 
 
 @dataclass(frozen=True)
