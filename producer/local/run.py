@@ -86,7 +86,8 @@ def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterato
     receive chunks of other jobs.
     """
     described = (job.source.regions.uri,) if job.source.regions else ()
-    inputs = (root_of(job.source), *described, *job.parameters.inputs())
+    reused = (job.reuse.workspace,) if job.reuse else ()
+    inputs = (root_of(job.source), *described, *reused, *job.parameters.inputs())
     roots = (*inputs, workspace.root, *settings.allowed_roots)
     update = {
         "namespace": namespace_of(settings, job.id),

@@ -810,3 +810,47 @@ def test_a_dry_run_is_refused_as_the_job_would_be(client: TestClient, body: dict
     answer = client.post("/jobs?dry_run=true", json={**body, "source": "/etc"})
 
     assert answer.status_code == 403
+
+
+# lines of an earlier job
+
+
+def test_lines_to_reuse_must_be_of_a_job_within_the_roots_that_has_fingerprints(
+    client: TestClient, body: dict[str, Any], complete: Workspace, tmp_path: Path
+) -> None:
+    new = {**body, "output": str(tmp_path / "new"), "job_id": "new"}
+
+    elsewhere = client.post("/jobs", json={**new, "reuse": "/etc"})
+    without = client.post("/jobs", json={**new, "reuse": complete.root})
+
+    assert elsewhere.status_code == 403
+    assert (without.status_code, "--changed etag" in without.json()["detail"]) == (400, True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_lines_of_the_same_content_are_planned_into_chunks(
+    client: TestClient,
+    body: dict[str, Any],
+    plan: Callable[[], None],
+    services: Services,
+    tmp_path: Path,
+) -> None:
+    client.post("/jobs", json={**body, "changed": "sha256"})
+    plan()
+    earlier = open_workspace(body["output"], services.storage)
+    read_crops(earlier, services.jobs.ledger)
+    merge(earlier.require_job(), earlier)
+    # what the conftest writes into all but the first is the same
+    (Path(body["source"]) / "2.png").write_bytes(b"other")
+
+    answer = client.post(
+        "/jobs", json={**body, "output": str(tmp_path / "new"), "job_id": "new", "reuse": earlier.root}
+    )
+    plan()
+
+    new = open_workspace(str(tmp_path / "new"), services.storage)
+    assert answer.status_code == 202
+    reused = {item.id: item.reused for chunk in (0, 1) for item in new.items(chunk)}
+    assert reused["1.png"] == '{"id":"1.png","name":"1.png","value":"one","confidence":0.9}'
+    assert reused["2.png"] is None
+    assert reused["3.tif"] is not None
