@@ -47,11 +47,12 @@ def merge(
     with contextlib.ExitStack() as stack:
         writes = [stack.enter_context(sink.open(context)) for sink in sinks_of(job)]
         for merged in final_lines(job, job.plan, workspace, totals, quality):
-            totals.count(merged.failure)
             if merged.failure:
+                totals.count(merged.failure)
                 quality.failed(identity_of(merged.line), merged.failure.code)
             for write in writes:
                 write(merged)
+        totals.completed = job.plan.items - totals.failed
     summary = _summary(job, job.plan, totals, now if now is not None else time.time())
     summary |= judged(job, workspace, totals, quality, summary, access)
     workspace.store.replace(workspace.summary, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import mul
@@ -30,7 +30,7 @@ MAX_GROUP_NAME = 100
 
 def group_of(identity: str) -> str:
     """Return the first folder of an item's id, such as one camera's or one customer's."""
-    return identity[: identity.find("/") + 1][:-1][:MAX_GROUP_NAME] or NO_FOLDER
+    return _folder(identity)[:-1][:MAX_GROUP_NAME] or NO_FOLDER
 
 
 @dataclass
@@ -123,15 +123,14 @@ class Quality:
 
     def _add_crops(self, lines: Sequence[bytes]) -> list[Failure | None]:
         outcomes = list(map(self._crops.decode, lines))
-        # The items of a folder follow each other: adding them at once takes a third of the time.
-        results = [one for one in outcomes if one.error is None]
-        for folder, run in groupby(results, _folder):
-            read, tally = list(run), self._tally(group_of(folder))
-            values = [one.value for one in read]
-            tally.items += len(read)
+        failures = [one.error for one in outcomes]
+        read = [one for one in outcomes if one.error is None] if any(failures) else outcomes
+        for folder, run in _runs(read):
+            tally, values = self._tally(group_of(folder)), [one.value for one in run]
+            tally.items += len(run)
             tally.empty += values.count("")
-            tally.add(values, [one.confidence for one in read if one.confidence is not None])
-        return [one.error for one in outcomes]
+            tally.add(values, [one.confidence for one in run if one.confidence is not None])
+        return failures
 
     def _add_pages(self, lines: Sequence[bytes]) -> list[Failure | None]:
         outcomes = list(map(self._outcomes.decode, lines))
@@ -174,8 +173,20 @@ class Quality:
         }
 
 
-def _folder(outcome: Outcome) -> str:
-    return outcome.id[: outcome.id.find("/") + 1]
+def _runs(read: list[CropOutcome]) -> Iterable[tuple[str, list[CropOutcome]]]:
+    """Return the lines of each folder together: adding many at once takes a third of the time."""
+    if not read:
+        return []
+    ids = [one.id for one in read]
+    first, last = _folder(min(ids)), _folder(max(ids))
+    # What lies between two ids of one folder, by their order, is in that folder.
+    if first == last and (first or "/" not in "".join(ids)):
+        return [(first, read)]
+    return [(folder, list(run)) for folder, run in groupby(read, lambda one: _folder(one.id))]
+
+
+def _folder(identity: str) -> str:
+    return identity[: identity.find("/") + 1]
 
 
 def _rounded(value: float | None) -> float | None:

@@ -30,13 +30,10 @@ class Totals:
     reviewed: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def count(self, failure: Failure | None) -> None:
-        """Count one line."""
-        if failure is None:
-            self.completed += 1
-        else:
-            self.failed += 1
-            self.error_codes[failure.code.value] += 1
+    def count(self, failure: Failure) -> None:
+        """Count one line of an error; all other lines are results."""
+        self.failed += 1
+        self.error_codes[failure.code.value] += 1
 
     def add(self, statistics: ChunkStatistics) -> None:
         """Add one chunk's statistics."""
