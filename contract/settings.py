@@ -293,6 +293,7 @@ class Settings(BaseSettings, JobDefaults):
     )
     api_max_files: int = Field(256, ge=1, description="maximum files uploaded in one request")
     api_max_pages: int = Field(64, ge=1, description="maximum pages of all PDFs uploaded in one request")
+    api_max_regions: int = Field(4096, ge=1, description="maximum given regions of all images in one request")
     api_max_pixels: int = Field(
         1_000_000_000,
         ge=1,

@@ -35,7 +35,7 @@ from trace_ocr.errors import (
     WaitTimeoutError,
 )
 from trace_ocr.results import CompareResult, DetectionResult, KieResult, OcrResult, RecognitionResult
-from trace_ocr.uploads import Upload
+from trace_ocr.uploads import Regions, Upload
 
 __all__ = [
     "ApiError",
@@ -63,6 +63,7 @@ __all__ = [
     "RecognitionLine",
     "RecognitionResult",
     "RefusedError",
+    "Regions",
     "State",
     "TooManyRequestsError",
     "TraceOcrError",

@@ -16,7 +16,7 @@ from trace_ocr.exchange import TIMEOUT_SECONDS, Api
 from trace_ocr.lines import LineFile
 from trace_ocr.progress import progress_shown
 from trace_ocr.results import CompareResult, DetectionResult, KieResult, OcrResult, RecognitionResult
-from trace_ocr.uploads import Upload, read_files, uploaded
+from trace_ocr.uploads import Regions, Upload, read_files, uploaded
 
 T = TypeVar("T")
 
@@ -55,9 +55,11 @@ class AsyncClient:
         """Close the connections; handles made by this client end with it."""
         await self._connection.aclose()
 
-    async def recognition(self, files: Iterable[Upload], **parameters: object) -> list[RecognitionResult]:
-        """Return the text of each file; see `Client.recognition`."""
-        return await self.upload("recognition", files, RecognitionResult, **parameters)
+    async def recognition(
+        self, files: Iterable[Upload], *, regions: Regions | None = None, **parameters: object
+    ) -> list[RecognitionResult]:
+        """Return the text of each file or region; see `Client.recognition`."""
+        return await self.upload("recognition", files, RecognitionResult, regions, **parameters)
 
     async def ocr(self, files: Iterable[Upload], **parameters: object) -> list[OcrResult]:
         """Return the text of each page; see `Client.ocr`."""
@@ -71,16 +73,24 @@ class AsyncClient:
         """Return the words of each page by class; see `Client.kie`."""
         return await self.upload("kie", files, KieResult, **parameters)
 
-    async def compare(self, files: Iterable[Upload], **parameters: object) -> list[CompareResult]:
+    async def compare(
+        self, files: Iterable[Upload], *, regions: Regions | None = None, **parameters: object
+    ) -> list[CompareResult]:
         """Return what several models read; see `Client.compare`."""
-        return await self.upload("compare", files, CompareResult, **parameters)
+        return await self.upload("compare", files, CompareResult, regions, **parameters)
 
     async def upload(
-        self, kind: str, files: Iterable[Upload], result: type[T], /, **parameters: object
+        self,
+        kind: str,
+        files: Iterable[Upload],
+        result: type[T],
+        regions: Regions | None = None,
+        /,
+        **parameters: object,
     ) -> list[T]:
-        """Return a result per image or page, of any kind that the server knows; see `Client.upload`."""
+        """Return a result per image, page or region, of any kind the server has; see `Client.upload`."""
         parts = await asyncio.to_thread(read_files, files)
-        return await self._connection.run(uploaded(self._api, kind, parts, parameters, result))
+        return await self._connection.run(uploaded(self._api, kind, parts, regions, parameters, result))
 
     async def submit(
         self,

@@ -16,7 +16,7 @@ from trace_ocr.exchange import TIMEOUT_SECONDS, Api
 from trace_ocr.lines import LineFile
 from trace_ocr.progress import progress_shown
 from trace_ocr.results import CompareResult, DetectionResult, KieResult, OcrResult, RecognitionResult
-from trace_ocr.uploads import Upload, read_files, uploaded
+from trace_ocr.uploads import Regions, Upload, read_files, uploaded
 
 T = TypeVar("T")
 
@@ -65,17 +65,20 @@ class Client:
         """Close the connections; handles made by this client end with it."""
         self._connection.close()
 
-    def recognition(self, files: Iterable[Upload], **parameters: object) -> list[RecognitionResult]:
-        """Return the text of each file, an image of one text snippet, in their order.
+    def recognition(
+        self, files: Iterable[Upload], *, regions: Regions | None = None, **parameters: object
+    ) -> list[RecognitionResult]:
+        """Return the text of each file, an image of one text snippet, or of each region, in their order.
 
         Args:
             files: paths; or names and bytes, and media types if the names do not say them
+            regions: the parts of each image that are read, in the order of the files, or by file name
             **parameters: of the Trace OCR API, such as recognition_model; the server's defaults by default
 
         Raises:
             OSError: a file cannot be read
         """
-        return self.upload("recognition", files, RecognitionResult, **parameters)
+        return self.upload("recognition", files, RecognitionResult, regions, **parameters)
 
     def ocr(self, files: Iterable[Upload], **parameters: object) -> list[OcrResult]:
         """Return the text of each page of the files, in their order; arguments as for `recognition`."""
@@ -89,18 +92,28 @@ class Client:
         """Return the words of each page by class; arguments as for `recognition`."""
         return self.upload("kie", files, KieResult, **parameters)
 
-    def compare(self, files: Iterable[Upload], **parameters: object) -> list[CompareResult]:
+    def compare(
+        self, files: Iterable[Upload], *, regions: Regions | None = None, **parameters: object
+    ) -> list[CompareResult]:
         """Return what several models read, named by `models="a,b"`; arguments as for `recognition`."""
-        return self.upload("compare", files, CompareResult, **parameters)
+        return self.upload("compare", files, CompareResult, regions, **parameters)
 
-    def upload(self, kind: str, files: Iterable[Upload], result: type[T], /, **parameters: object) -> list[T]:
-        """Return a result per image or page, of any kind that the server knows; the rest as `recognition`.
+    def upload(
+        self,
+        kind: str,
+        files: Iterable[Upload],
+        result: type[T],
+        regions: Regions | None = None,
+        /,
+        **parameters: object,
+    ) -> list[T]:
+        """Return a result per image, page or region, of any kind the server has; the rest as `recognition`.
 
         Args:
             kind: for the kinds above their methods are shorter
             result: what each result is decoded to; dict for one that this client has no type for
         """
-        return self._connection.run(uploaded(self._api, kind, read_files(files), parameters, result))
+        return self._connection.run(uploaded(self._api, kind, read_files(files), regions, parameters, result))
 
     def submit(
         self,

@@ -22,6 +22,7 @@ import structlog
 from contract.kinds import KINDS
 from contract.lines import UNREADABLE
 from contract.records import SHOWN, Text
+from contract.region import Region
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -40,7 +41,7 @@ class Ticket(msgspec.Struct, frozen=True):
     """One waiting upload. After `deadline`, in Unix seconds, its sender no longer waits for the answer.
 
     `parameters` holds all parameters of the upload's kind. `max_pixels` limits the pixels of all its pages
-    together.
+    together. `regions` are the parts of an image that are read; None for the whole image.
     """
 
     id: Token
@@ -51,6 +52,7 @@ class Ticket(msgspec.Struct, frozen=True):
     max_pages: Annotated[int, msgspec.Meta(ge=1)]
     parameters: dict[str, Any] = {}
     max_pixels: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    regions: tuple[Region, ...] | None = None
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -61,9 +63,10 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The result of an upload: one JSON line per page (an image is one page), or the error.
+    """The result of an upload: one JSON line per page or region (an image is one page), or the error.
 
-    `fault` says whether the upload or the server caused the error.
+    The line of a region that the image does not have is an error line. `fault` says whether the upload or the
+    server caused the error.
     """
 
     id: str

@@ -55,6 +55,7 @@ API = (
     "api_max_bytes",
     "api_max_files",
     "api_max_pages",
+    "api_max_regions",
     "api_max_pixels",
     "api_queue_limit",
     "api_queue_bytes",

@@ -24,6 +24,7 @@ from contract.kinds import KINDS
 from contract.kinds.base import Kind, Parameters
 from contract.lines import ErrorLine, Line
 from contract.records import Item, Nudge
+from contract.region import Region
 from worker.images.decode import File
 from worker.jobs.context import WorkerContext
 from worker.jobs.senders import LOOK_SECONDS, AbandonedUploadsError, Senders
@@ -112,6 +113,7 @@ class _Page:
     """A page of an upload; the id of its item is the upload's index. An image is one page.
 
     `pixels` is how many it will have by its header; an image whose header does not tell counts as large.
+    A region of an image is a page too, and its image's pixels count for the first of them.
     """
 
     item: Item
@@ -155,7 +157,9 @@ class _Reading:
         if upload.ticket.media_type != "application/pdf":
             pixels = pixels_of(upload.data)
             most = self._context.settings.max_pixels
-            return [_Page(item, most if pixels is None else pixels, pixels is None or pixels > LARGE_PIXELS)]
+            large = pixels is None or pixels > LARGE_PIXELS
+            page = _Page(item, most if pixels is None else pixels, large)
+            return [page] if upload.ticket.regions is None else _regions(page, upload.ticket.regions)
         self._documents[index] = folder / f"{index}.pdf"
         self._documents[index].write_bytes(upload.data)
         sizes = enumerate(self._sizes(upload, self._documents[index]), 1)
@@ -236,10 +240,19 @@ class _Reading:
         return self._documents.get(index) or self._uploads[index].data
 
 
+def _regions(page: _Page, regions: tuple[Region, ...]) -> list[_Page]:
+    """Return a page for each region. Regions of one URI are one decoding: two uploads may have one name."""
+    item = msgspec.structs.replace(page.item, uri=f"{page.item.id}/{page.item.uri}")
+    items = (msgspec.structs.replace(item, region=region) for region in regions)
+    return [_Page(item, 0 if number else page.pixels, page.large) for number, item in enumerate(items)]
+
+
 def _answer(upload: Upload, lines: list[Line]) -> Answer:
     read = []
     for line in lines:
-        if isinstance(line, ErrorLine):
+        # One region that its image does not have costs its own element; the image has the others.
+        bad_region = isinstance(line, ErrorLine) and line.error.code is ErrorCode.BAD_REGION
+        if isinstance(line, ErrorLine) and not bad_region:
             return _refusal(upload, line.error.message)
         read.append(msgspec.Raw(msgspec.json.encode(line)))
     return Answer(upload.ticket.id, tuple(read))

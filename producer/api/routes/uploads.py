@@ -2,28 +2,31 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, Form, Query, Request, UploadFile
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
 from contract.kinds import KINDS, optional
 from contract.kinds.base import Kind
-from contract.lines import UNREADABLE
+from contract.lines import UNREADABLE, ErrorLine, Failure
 from contract.model_store import check_models
+from contract.records import failure_of
 from producer.api.routes.problems import problems
 from producer.api.security.access import GuardedRoute, Requires
 from producer.api.security.keys import ApiKey
 from producer.api.services import Services
-from producer.api.uploads.files import DECIMALS, DamagedAnswerError, lines_of
+from producer.api.uploads.files import DECIMALS, DamagedAnswerError, Read, lines_of
+from producer.api.uploads.regions import DESCRIPTION, EXAMPLES
 
 SCORES = ("confidence", "detection_score")
 """Fields that are rounded over HTTP, as the Trace OCR API does; geometry is not rounded."""
 
 Answer = dict[str, Any]
-"""The answer for one file, or for one page of a PDF."""
+"""The answer for one file, one page of a PDF, or one region of an image."""
 
 
 def uploads_router(services: Services) -> APIRouter:
@@ -36,7 +39,7 @@ def uploads_router(services: Services) -> APIRouter:
             f"/{kind.name}/",
             name=kind.name,
             summary=kind.help.capitalize(),
-            description="JPEG, PNG, or PDF page by page. The answer has one element per file or page.",
+            description=_about(kind),
             dependencies=access,
             responses=_described(kind),
         )(_endpoint(kind, services))
@@ -52,14 +55,33 @@ def _endpoint(kind: Kind, services: Services) -> Callable[..., Awaitable[list[An
         caller: Annotated[ApiKey, Depends(Requires("submit", services.keyring))],
         files: list[UploadFile],
         given: Annotated[query, Query()],  # type: ignore[valid-type]
+        regions: Annotated[str | None, Depends(_regions if kind.unit == "crop" else _no_regions)],
     ) -> list[Answer]:
         named = _named(kind, given)
         parameters = services.settings.parameters_of(kind.name, named)
         await asyncio.to_thread(check_models, parameters.wanted_models(), services.model_store)
-        lines = await lines_of(files, kind, parameters, services, caller.name, lambda: _gone(request))
-        return [_answer(kind, name, line) for name, line in lines]
+        left = partial(_gone, request)
+        lines = await lines_of(files, regions, kind, parameters, services, caller.name, left)
+        return [_answer(kind, one) for one in lines]
 
     return read
+
+
+def _about(kind: Kind) -> str:
+    about = "JPEG, PNG, or PDF page by page. The answer has one element per file or page"
+    if kind.unit == "crop":
+        about += ", or per region if `regions` are given; a region that its image does not have is an `error`"
+    return f"{about}."
+
+
+def _regions(
+    regions: Annotated[str | None, Form(description=DESCRIPTION, examples=EXAMPLES)] = None,
+) -> str | None:
+    return regions
+
+
+def _no_regions() -> None:
+    return None
 
 
 async def _gone(request: Request) -> None:
@@ -98,7 +120,18 @@ def _described(kind: Kind) -> dict[int | str, dict[str, Any]]:
         name: one for name, one in answer["properties"].items() if name not in kind.unanswered
     }
     answer["required"] = [name for name in answer["required"] if name not in kind.unanswered]
-    return {200: {"content": {"application/json": {"schema": {"type": "array", "items": answer}}}}}
+    items = {"anyOf": [answer, _failed_region()]} if kind.unit == "crop" else answer
+    return {200: {"content": {"application/json": {"schema": {"type": "array", "items": items}}}}}
+
+
+def _failed_region() -> dict[str, Any]:
+    _, structs = msgspec.json.schema_components([Failure], ref_template="{name}")
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "properties": {"name": text, "region": text, "error": _inlined(structs["Failure"], structs)},
+        "required": ["name", "region", "error"],
+    }
 
 
 def _inlined(schema: Any, structs: dict[str, Any]) -> Any:
@@ -111,15 +144,19 @@ def _inlined(schema: Any, structs: dict[str, Any]) -> Any:
     return {name: _inlined(one, structs) for name, one in schema.items()}
 
 
-def _answer(kind: Kind, name: str, line: bytes) -> Answer:
+def _answer(kind: Kind, read: Read) -> Answer:
+    named = {"name": read.file} if read.region is None else {"name": read.file, "region": read.region}
     try:
+        if read.region is not None and failure_of(read.line):
+            failure = msgspec.json.decode(read.line, type=ErrorLine).error
+            return {**named, "error": msgspec.to_builtins(failure)}
         # Decoded as a line first: the answer comes from Redis, and is not trusted.
-        msgspec.json.decode(line, type=kind.line)
-        fields = msgspec.json.decode(line, type=Answer)
+        msgspec.json.decode(read.line, type=kind.line)
+        fields = msgspec.json.decode(read.line, type=Answer)
     except UNREADABLE as error:
-        raise DamagedAnswerError(f"the worker's answer for {name} is damaged: try again") from error
+        raise DamagedAnswerError(f"the worker's answer for {read.file} is damaged: try again") from error
     kept = {key: value for key, value in fields.items() if key not in kind.unanswered}
-    rounded: Answer = _rounded({**kept, "name": name})
+    rounded: Answer = _rounded({**kept, **named})
     return rounded
 
 

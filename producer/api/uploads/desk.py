@@ -19,6 +19,7 @@ from contract.broker.uploads import Answer, MediaType, Ticket, Upload, Uploads
 from contract.errors import TraceOcrError
 from contract.kinds.base import Kind, Parameters
 from contract.records import MAX_TEXT, Nudge
+from contract.region import Region
 from contract.settings import Settings
 
 POLL_SECONDS = 1.0
@@ -42,11 +43,12 @@ class SenderGoneError(TraceOcrError):
 
 @dataclass(frozen=True)
 class File:
-    """One file of a request."""
+    """One file of a request; `regions` are the parts that are read, None for all of it."""
 
     name: str
     media_type: MediaType
     data: bytes
+    regions: tuple[Region, ...] | None = None
 
 
 @dataclass
@@ -180,6 +182,7 @@ class UploadDesk:
                     settings.api_max_pages,
                     parameters,
                     settings.api_max_pixels,
+                    file.regions,
                 ),
                 file.data,
             )

@@ -2,9 +2,10 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from fastapi import HTTPException, UploadFile
 
@@ -15,6 +16,7 @@ from contract.kinds.base import Kind, Parameters
 from contract.settings import Settings
 from producer.api.services import Services
 from producer.api.uploads.desk import File
+from producer.api.uploads.regions import regions_of
 
 DECIMALS = 2
 """Decimals of a score over HTTP, as in the Trace OCR API; jobs do not round."""
@@ -31,21 +33,32 @@ class DamagedAnswerError(TraceOcrError):
     """An answer in Redis is no line of its kind."""
 
 
+class Read(NamedTuple):
+    """What a worker answered for a file, a page or a region: a JSON line, or the error line of a region."""
+
+    file: str
+    line: bytes
+    region: str | None
+
+
 async def lines_of(
     files: list[UploadFile],
+    regions: str | None,
     kind: Kind,
     parameters: Parameters,
     services: Services,
     caller: str,
     gone: Callable[[], Coroutine[Any, Any, None]],
-) -> list[tuple[str, bytes]]:
-    """Return the file name and JSON line of each page, in the order of the files; an image is one page.
+) -> list[Read]:
+    """Return what was read of each page or region, in the order of the files; an image is one page.
 
     Args:
+        regions: the request's field of that name; None if all files are read whole
         caller, gone: as for `UploadDesk.read`
 
     Raises:
-        HTTPException: a file is refused, or cannot be read
+        HTTPException: a file or `regions` are refused, or a file cannot be read
+        DamagedAnswerError: a worker did not answer every region
         NoWorkerError: no worker is alive
         BusyError, TooSlowError, SenderGoneError: as `UploadDesk.read`
     """
@@ -53,11 +66,13 @@ async def lines_of(
     if len(files) > settings.api_max_files:
         raise HTTPException(413, f"more than {settings.api_max_files:,} files: send fewer at once")
     read = [await _file(file, settings) for file in files]
+    if regions is not None:
+        read = await asyncio.to_thread(_with_regions, read, regions, settings)
     await asyncio.to_thread(_check_content, read, services)
     await asyncio.to_thread(services.require_worker)
     with services.metrics.upload_timed(kind.name):
         answers = await services.desk.read(read, kind, parameters, caller, gone)
-    return [(file.name, line) for file, answer in zip(read, answers, strict=True) for line in _lines(answer)]
+    return [one for file, answer in zip(read, answers, strict=True) for one in _read(file, answer)]
 
 
 async def _file(file: UploadFile, settings: Settings) -> File:
@@ -71,6 +86,14 @@ async def _file(file: UploadFile, settings: Settings) -> File:
     if media_type not in MEDIA_TYPES:
         raise HTTPException(400, f"Unsupported file format: {media_type} for file {name}")
     return File(name, cast("MediaType", media_type), data)
+
+
+def _with_regions(files: list[File], text: str, settings: Settings) -> list[File]:
+    regions = regions_of(text, [file.name for file in files], settings.api_max_regions)
+    for file, of_file in zip(files, regions, strict=True):
+        if of_file is not None and file.media_type == PDF:
+            raise HTTPException(400, f"regions: {file.name} is a PDF, and regions are parts of images")
+    return [replace(file, regions=of_file) for file, of_file in zip(files, regions, strict=True)]
 
 
 def _check_content(files: list[File], services: Services) -> None:
@@ -102,7 +125,16 @@ def _pages(data: bytes, services: Services) -> int:
         return services.page_counter.count_file(str(Path(file.name).resolve())) or 0
 
 
-def _lines(answer: Answer) -> tuple[bytes, ...]:
+def _read(file: File, answer: Answer) -> Iterator[Read]:
     if answer.error:
         raise HTTPException(400 if answer.fault == "upload" else 503, answer.error)
-    return tuple(bytes(line) for line in answer.lines)
+    if file.regions is None:
+        yield from (Read(file.name, bytes(line), None) for line in answer.lines)
+        return
+    if len(answer.lines) != len(file.regions):
+        raise DamagedAnswerError(
+            f"the worker answered {len(answer.lines):,} of {len(file.regions):,} regions of {file.name}: "
+            "restart it if it is of an older version"
+        )
+    for line, region in zip(answer.lines, file.regions, strict=True):
+        yield Read(file.name, bytes(line), region.name)

@@ -4,10 +4,12 @@ A test gives new names to what it makes, leaves no job running, and asks nothing
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from producer.local.embedded import embedded_broker
 from tests.integration.service import Service, running_service
@@ -46,6 +48,30 @@ def source(service: Service) -> Path:
     folder = service.crops(29)
     (folder / "zzz.png").write_bytes((folder / "0000.png").read_bytes()[:100])
     return folder
+
+
+@dataclass(frozen=True)
+class CropsOnAPage:
+    """Sample crops pasted on a page, and where: each name with its box in pixels."""
+
+    page: Path
+    boxes: dict[str, tuple[int, int, int, int]]
+    crops: list[Path]
+
+
+@pytest.fixture(scope="session")
+def pasted(service: Service) -> CropsOnAPage:
+    """A page in a folder below the allowed roots."""
+    folder, crops = service.folder("pasted"), sorted(service.crops(6).glob("*.png"))
+    folder.mkdir()
+    page, boxes, top = Image.new("RGB", (800, 240), "white"), {}, 10
+    for path in crops:
+        with Image.open(path) as crop:
+            page.paste(crop.convert("RGB"), (20, top))
+            boxes[path.name] = (20, top, 20 + crop.width, top + crop.height)
+            top += crop.height + 10
+    page.save(folder / "page.png")
+    return CropsOnAPage(folder / "page.png", boxes, crops)
 
 
 @pytest.fixture(scope="session")

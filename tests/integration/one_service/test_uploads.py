@@ -15,6 +15,7 @@ import requests
 from redis import Redis
 
 from tests.integration.one_service.answers import pdf_of, refusal
+from tests.integration.one_service.conftest import CropsOnAPage
 from tests.integration.service import Service, lines, until
 from trace_ocr import AsyncClient, Client, JobHandle, RecognitionLine
 
@@ -68,6 +69,24 @@ def test_doctrs_own_client_example_works_and_gives_the_strings_of_run(
 
 def _subtype(name: str) -> str:
     return "png" if name.endswith(".png") else "jpeg"
+
+
+def test_regions_of_an_image_are_read_as_the_crops_that_they_are(
+    client: Client, pasted: CropsOnAPage
+) -> None:
+    model = {"recognition_model": "crnn_mobilenet_v3_small"}
+    boxes = [{"region": box, "name": name} for name, box in pasted.boxes.items()]
+    outside = {"region": [[900, 0], [990, 0], [990, 9]], "name": "outside"}
+
+    crops = client.recognition(pasted.crops, **model)
+    regions = client.recognition([pasted.page], regions=[[*boxes, outside]], **model)
+    padded = client.recognition([pasted.page], regions={"page.png": boxes}, padding=0.1, **model)
+
+    *read, failed = regions
+    assert [(one.region, one.value) for one in read] == [(one.name, one.value) for one in crops]
+    assert {one.name for one in regions} == {"page.png"}
+    assert (failed.region, failed.error and failed.error.code) == ("outside", "bad_region")
+    assert [one.region for one in padded] == list(pasted.boxes)
 
 
 def test_the_products_client_reads_files_under_the_contracts_names(

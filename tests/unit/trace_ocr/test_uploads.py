@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import numpy as np
 import pytest
 
 from contract.kinds import KINDS
@@ -95,7 +96,27 @@ def test_results_have_the_fields_of_the_kinds_lines_that_answers_do_not_leave_ou
         lines = {one.name: one.type for one in msgspec.structs.fields(KINDS[kind].line)}
         answered = {name: sort for name, sort in lines.items() if name not in KINDS[kind].unanswered}
 
-        assert {one.name: one.type for one in msgspec.structs.fields(result)} == answered
+        fields = {one.name: one.type for one in msgspec.structs.fields(result)}
+        # Kinds of crops also have the error of a region that its image does not have.
+        assert {name: sort for name, sort in fields.items() if name != "error"} == answered
+
+
+@pytest.mark.parametrize("kind", ["recognition", "compare"])
+def test_regions_are_sent_as_json_and_answered_by_name_or_with_their_error(kind: str, serve: Serve) -> None:
+    error = {"code": "bad_region", "message": "it lies outside the page"}
+    answers = [
+        {**ANSWERS[kind], "region": "date", "angle": 90},
+        {"name": "a.png", "region": "2", "error": error},
+    ]
+    server = serve(httpx.Response(200, json=answers))
+    regions = [[{"region": np.array([1, 2, 3, 4]), "name": "date"}, [np.float32(0.5), 2, 3, 4]], None]
+
+    read, failed = getattr(server.client(), kind)([("a.png", b"png"), ("b.png", b"png")], regions=regions)
+
+    sent = b'name="regions"\r\n\r\n[[{"region":[1,2,3,4],"name":"date"},[0.5,2,3,4]],null]\r\n'
+    assert sent in server.requests[0].content
+    assert (read.region, read.angle, read.error) == ("date", 90, None)
+    assert (failed.region, failed.error.code) == ("2", "bad_region")
 
 
 def test_an_answer_of_another_shape_is_an_error_of_the_api(serve: Serve) -> None:

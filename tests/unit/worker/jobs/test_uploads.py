@@ -16,8 +16,10 @@ from PIL import Image
 from contract.broker.uploads import Answer, Ticket, Upload, Uploads
 from contract.errors import InterruptedChunkError, ModelUnavailableError, UnfitWorkerError
 from contract.records import Nudge
+from contract.region import Region, region_of
 from tests.unit.conftest import Clock
 from tests.unit.worker.conftest import FakeDecoders, FakePool, FakeReader
+from worker.images.decode import decode_image
 from worker.jobs.chunk import WorkerContext
 from worker.jobs.share import ChunkShare
 from worker.jobs.uploads import read_uploads
@@ -37,10 +39,12 @@ def upload(
     media_type: Any = "image/png",
     max_pages: int = 64,
     max_pixels: int | None = None,
+    regions: tuple[Region, ...] | None = None,
 ) -> Upload:
     parameters = {"recognition_model": "parseq", "recognition_batch_size": 4}
     name = uuid.uuid4().hex
-    return Upload(Ticket(name, sender, "crop", media_type, 2_000.0, max_pages, parameters, max_pixels), data)
+    ticket = Ticket(name, sender, "crop", media_type, 2_000.0, max_pages, parameters, max_pixels, regions)
+    return Upload(ticket, data)
 
 
 def answers_of(uploads: Uploads, sender: str = ONE) -> list[Answer]:
@@ -84,6 +88,53 @@ def test_a_bad_file_costs_its_own_answer_alone(
     assert (bad.fault, bad.lines) == ("upload", ())
     assert "crop: not an image" in bad.error
     assert texts_of(good)[0] == "20"
+
+
+def test_regions_are_cut_out_of_an_image_that_is_decoded_once(
+    uploads: Uploads, context: WorkerContext, encode: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given two images of one name, dark and bright above and below, with regions; and one that is read whole
+    def image(above: int, below: int) -> bytes:
+        page = Image.new("RGB", (40, 20), (above,) * 3)
+        page.paste((below,) * 3, (0, 10, 40, 20))
+        return encode(page, "PNG")
+
+    decoded: list[int] = []
+    monkeypatch.setattr(
+        "worker.images.files.decode_image",
+        lambda data, most: decoded.append(len(data)) or decode_image(data, most),
+    )
+    above, below = region_of([0, 0, 40, 10], name="1"), region_of([0, 0.5, 1, 1], "rel", "total")
+    outside, empty = region_of([50, 0, 60, 10], name="2"), region_of([5, 5, 5, 9], name="3")
+    uploads.send(
+        "recognition",
+        [
+            upload(image(10, 20), regions=(above, outside, below, empty)),
+            upload(image(30, 40), regions=(below, above)),
+            upload(image(50, 50)),
+            upload(image(60, 60), regions=()),
+        ],
+    )
+
+    read_uploads(NUDGE, context)
+
+    first, second, whole, none = answers_of(uploads)
+    lines = [msgspec.json.decode(line) for line in first.lines]
+    assert [(line.get("value"), line.get("region")) for line in lines[::2]] == [("10", "1"), ("20", "total")]
+    assert [line["error"]["code"] for line in lines[1::2]] == ["bad_region", "bad_region"]
+    assert (texts_of(second), texts_of(whole), none.lines) == (["40", "30"], ["50"], ())
+    assert len(decoded) == 2
+
+
+def test_an_image_with_regions_that_cannot_be_read_is_refused_as_a_whole(
+    uploads: Uploads, context: WorkerContext
+) -> None:
+    uploads.send("recognition", [upload(b"no image", regions=(region_of([0, 0, 9, 9]),) * 2)])
+
+    read_uploads(NUDGE, context)
+
+    (answer,) = answers_of(uploads)
+    assert (answer.fault, answer.lines) == ("upload", ())
 
 
 @pytest.fixture

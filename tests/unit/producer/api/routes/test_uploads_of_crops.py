@@ -1,6 +1,7 @@
 """The recognition endpoint: the Trace OCR API's parameters, answers and errors."""
 
 import io
+import json
 from typing import Any
 
 import msgspec
@@ -9,11 +10,15 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from contract.broker.uploads import Answer, Ticket, Upload
+from contract.errors import ErrorCode
+from contract.kinds.recognition import RecognitionParameters
+from contract.lines import ErrorLine, Failure, encode_line
 from contract.settings import Settings
 from producer.api.services import Services
 from tests.unit.producer.api.conftest import READ_KEY, FakeWorkers, reading
 
 PNG = ("crop.png", b"2016", "image/png")
+PDF = ("d.pdf", b"%PDF", "application/pdf")
 
 
 def pdf_of(pages: int) -> bytes:
@@ -45,6 +50,55 @@ class TestAnswers:
 
         assert [(one["name"], one["value"]) for one in answer.json()] == [("d.pdf", "one"), ("d.pdf", "two")]
 
+    def test_regions_are_sent_with_their_files_and_answered_in_order_by_name(
+        self, client: TestClient, workers: FakeWorkers
+    ) -> None:
+        # given a worker that finds the second region outside its image
+        def answered(upload: Upload) -> Answer:
+            failure = Failure(ErrorCode.BAD_REGION, "it lies outside the page")
+            failed = msgspec.Raw(encode_line(ErrorLine("0", "0/crop", failure, 1)))
+            lines = [reading(str(region.points), 1.0) for region in upload.ticket.regions or ()]
+            return Answer(upload.ticket.id, tuple(lines[:1] + [failed] * (len(lines) > 1)))
+
+        workers.answer = answered
+        polygon = {"region": [[0, 0], [9, 0], [9, 9]], "unit": "px", "name": "total"}
+        regions = [[[1, 2, 3, 4], polygon], [{"region": [0, 0, 0.5, 1], "unit": "rel"}]]
+
+        answer = client.post(
+            "/recognition/",
+            files=files(PNG, ("b.png", b"b", "image/png")),
+            data={"regions": json.dumps(regions)},
+        )
+
+        assert answer.json() == [
+            {"name": "crop.png", "region": "1", "value": "(1.0, 2.0, 3.0, 4.0)", "confidence": 1.0},
+            {
+                "name": "crop.png",
+                "region": "total",
+                "error": {"code": "bad_region", "message": "it lies outside the page"},
+            },
+            {"name": "b.png", "region": "1", "value": "(0.0, 0.0, 0.5, 1.0)", "confidence": 1.0},
+        ]
+
+    def test_regions_by_file_name_leave_other_files_whole(
+        self, client: TestClient, workers: FakeWorkers
+    ) -> None:
+        regions = json.dumps({"b.png": [{"region": [1, float("nan"), 3, 4]}]})
+
+        answer = client.post(
+            "/recognition/", files=files(PNG, ("b.png", b"b", "image/png")), data={"regions": regions}
+        )
+
+        assert [one.get("region") for one in answer.json()] == [None, "1"]
+        whole, parts = (upload.ticket.regions for upload in workers.uploads_read)
+        assert whole is None
+        assert [region.fault for region in parts or ()] == ["the coordinates of a region are finite numbers"]
+
+    def test_an_image_without_a_region_has_no_element(self, client: TestClient, workers: FakeWorkers) -> None:
+        workers.answer = lambda upload: Answer(upload.ticket.id)
+
+        assert client.post("/recognition/", files=files(PNG), data={"regions": "[[]]"}).json() == []
+
     @pytest.mark.parametrize(
         "names", [("recognition_model", "recognition_batch_size"), ("reco_arch", "reco_bs")]
     )
@@ -55,11 +109,8 @@ class TestAnswers:
 
         assert workers.nudges == [{"kind": "recognition", "batch_size": 2}]
         (upload,) = workers.uploads_read
-        assert upload.ticket.parameters == {
-            "recognition_model": "parseq",
-            "recognition_batch_size": 2,
-            "characters": None,
-        }
+        given = {"recognition_model": "parseq", "recognition_batch_size": 2}
+        assert upload.ticket.parameters == RecognitionParameters(**given).model_dump()
 
     def test_defaults_are_the_deployments(
         self, client: TestClient, workers: FakeWorkers, api_settings: Settings
@@ -102,6 +153,47 @@ class TestRefusals:
     )
     def test_an_invalid_parameter(self, params: dict[str, Any], client: TestClient) -> None:
         assert client.post("/recognition/", params=params, files=files(PNG)).status_code == 422
+
+    @pytest.mark.parametrize(
+        ("regions", "status", "said"),
+        [
+            ("[[1, 2", 400, "regions: it is not JSON"),
+            ("[" * 9_000, 400, "regions: it is not JSON"),
+            ("7", 400, "regions: give a list with a list of regions for each file, or an object"),
+            ("[]", 400, "the list has 0 entries for 1 files"),
+            ("[7]", 400, "what is given for crop.png is no list of regions"),
+            ("[[1, 2, 3, 4]]", 400, "region 1 of crop.png is '1', no list and no object"),
+            ('{"other.png": []}', 400, "no file is named 'other.png'"),
+            ('[[{"box": [1, 2, 3, 4]}]]', 400, "region 1 of crop.png has an unknown field 'box'"),
+            ('[[{"region": [1, 2, 3, 4], "name": ""}]]', 400, "the name of region 1 of crop.png"),
+            (f'[[{{"region": [1, 2, 3, 4], "name": "{"x" * 257}"}}]]', 400, "no text of 1 to 256 characters"),
+            (f"[[{', '.join(['[1, 2, 3, 4]'] * 9)}]]", 413, "there are 9, the limit is 8"),
+        ],
+    )
+    def test_regions_that_cannot_be_used(
+        self, regions: str, status: int, said: str, client: TestClient, api_settings: Settings
+    ) -> None:
+        api_settings.__dict__["api_max_regions"] = 8
+
+        answer = client.post("/recognition/", files=files(PNG), data={"regions": regions})
+
+        assert (answer.status_code, said in answer.json()["detail"]) == (status, True), answer.text
+
+    def test_regions_of_files_with_one_name_and_of_pdfs(self, client: TestClient) -> None:
+        for parts, said in (((PNG, PNG), "several files are named 'crop.png'"), ((PDF,), "is a PDF")):
+            answer = client.post(
+                "/recognition/", files=files(*parts), data={"regions": f'{{"{parts[0][0]}": []}}'}
+            )
+
+            assert (answer.status_code, said in answer.json()["detail"]) == (400, True), answer.text
+
+    def test_regions_that_an_older_worker_did_not_see(self, client: TestClient) -> None:
+        answer = client.post(
+            "/recognition/", files=files(PNG), data={"regions": "[[[1, 2, 3, 4], [1, 2, 3, 4]]]"}
+        )
+
+        assert answer.status_code == 503
+        assert "answered 1 of 2 regions of crop.png" in answer.json()["detail"]
 
     def test_no_file(self, client: TestClient) -> None:
         assert client.post("/recognition/").status_code == 422
