@@ -1,6 +1,7 @@
 """Regions: given parts of pages, boxes or polygons, which are read as crops."""
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
@@ -20,6 +21,9 @@ BOX_NUMBERS, LEAST_POINTS = 4, 3
 Level = Literal["region", "line", "word"]
 """Which of a format's nested regions are read."""
 
+_REGION = re.compile(r"[#&]r=[1-9][0-9]*\Z")
+"""The end of the id of a region that has only a number."""
+
 Unit = Literal["px", "rel"]
 """Pixels of the upright page, or shares of its width and height. The origin is the upper left corner."""
 
@@ -28,8 +32,8 @@ class Region(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One part of a page.
 
     Args:
-        points: x_min, y_min, x_max, y_max of a box, or x and y of each corner of a polygon in turn; none if
-            the region has a `fault`
+        points: x_min, y_min, x_max, y_max of a box, or x and y of each corner of a polygon in turn; of a
+            region with a `fault` only if it can be drawn
         unit: unit of the points
         name: the region's own id in its file, or its name in a template
         fault: why the region cannot be read, as its source saw it: the item becomes a `bad_region`
@@ -60,7 +64,9 @@ def box_of(numbers: Iterable[Any], unit: Unit = "px", name: str | None = None) -
     fault = _fault_of_numbers(given)
     if not fault and len(given) != BOX_NUMBERS:
         fault = f"a box has 4 numbers, not {len(given)}"
-    if not fault and not (given[0] < given[2] and given[1] < given[3]):
+    if fault:
+        return Region(unit=unit, name=name, fault=fault)
+    if not (given[0] < given[2] and given[1] < given[3]):
         fault = f"the box {shown(given)} is empty: give x_min, y_min, x_max, y_max"
     return _made(given, unit, name, fault)
 
@@ -74,9 +80,9 @@ def polygon_of(corners: Iterable[Iterable[Any]], unit: Unit = "px", name: str | 
         fault = "a polygon's corner has an x and a y"
     if not fault and not LEAST_POINTS <= len(pairs) <= MAX_POINTS:
         fault = f"a polygon has {LEAST_POINTS} to {MAX_POINTS:,} corners, not {len(pairs):,}"
-    if not fault and not _area(pairs):
-        fault = "the polygon has no area"
-    return _made(given, unit, name, fault)
+    if fault:
+        return Region(unit=unit, name=name, fault=fault)
+    return _made(given, unit, name, None if _area(pairs) else "the polygon has no area")
 
 
 def region_of(value: Any, unit: Any = "px", name: str | None = None) -> Region:
@@ -103,6 +109,14 @@ def region_id(page: str, name: str) -> str:
     return f"{page}{'&' if '#' in page else '#'}r={name}"
 
 
+def page_of_region(identity: str, region: Region) -> str | None:
+    """Return the id of the page that a region's id was made of; None if the region's id is one of its own."""
+    found = _REGION.search(identity) if region.name is None else None
+    own = found[0][3:] if found else region.name
+    page = identity.removesuffix(f"r={own}")
+    return page[:-1] if len(page) > 1 and page != identity and page[-1] in "#&" else None
+
+
 def shown(numbers: Iterable[float]) -> str:
     """Return the first numbers of a region, for messages."""
     return "[" + ", ".join(f"{number:g}" for number in tuple(numbers)[:8]) + "]"
@@ -111,7 +125,7 @@ def shown(numbers: Iterable[float]) -> str:
 def _made(given: tuple[Any, ...], unit: Unit, name: str | None, fault: str | None) -> Region:
     if not fault and unit == "rel" and not all(0 <= number <= 1 for number in given):
         fault = f"{shown(given)} in the unit 'rel' must lie in 0..1"
-    return Region(() if fault else tuple(map(float, given)), unit, name, fault)
+    return Region(tuple(map(float, given)), unit, name, fault)
 
 
 def _fault_of_numbers(given: tuple[Any, ...]) -> str | None:

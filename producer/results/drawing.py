@@ -1,9 +1,9 @@
-"""Pages as HTML: the image with its boxes, next to the words at their positions."""
+"""Pages as HTML: the image with its boxes or given regions, next to the words at their positions."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
 
 from PIL import Image
 
@@ -12,19 +12,32 @@ from contract.kinds import KINDS
 from contract.kinds.base import Kind
 from contract.lines import ErrorLine, WordBox
 from producer.results.rendering import picture_url, render
-from producer.results.view import Found
+from producer.results.view import MAX_REGIONS, Found
 
 UNSURE = 0.5
 """Confidence below which a word is drawn as unsure."""
 
+MAX_SIDE = 1600
+"""Maximum pixels of a picture's longer side: fits a screen."""
+
+MAX_FAILURES = 100
+"""Maximum regions without a result that are listed below their page."""
+
+Corners = Sequence[tuple[float, float]]
+
 
 @dataclass(frozen=True)
 class DrawnWord:
-    """A word as SVG attributes: its box, and its text with the width, height and rotation of the box."""
+    """A word as SVG attributes: its box, and its text with the width, height and rotation of the box.
+
+    Args:
+        said: what its box says when it is pointed at
+        look: how it is drawn: nothing special, `unsure`, or `bad` for a region without a result
+    """
 
     text: str
-    sure: str
-    unsure: bool
+    said: str
+    look: str
     points: str
     transform: str
     size: str
@@ -38,6 +51,7 @@ class DrawnPage:
     Args:
         said: the text of its line that its picture does not show; may be empty
         failed: whether `said` is an error
+        failures: regions of the page that have no result, each with the reason
         missing: the reason why there is no picture; None if there is one
         picture: the picture as a data URL
     """
@@ -50,6 +64,7 @@ class DrawnPage:
     width: int = 0
     height: int = 0
     words: Sequence[DrawnWord] = ()
+    failures: Sequence[str] = ()
 
     @property
     def has_text(self) -> bool:
@@ -75,18 +90,29 @@ def document_html(job: Job, wanted: str, pages: Iterable[tuple[Found, Image.Imag
 
 def _drawn_pages(kind: Kind, pages: Iterable[tuple[Found, Image.Image | str]]) -> Iterator[DrawnPage]:
     for found, image in pages:
-        said, failed = _said(kind, found.line), isinstance(found.line, ErrorLine)
+        said, failed = _said(kind, found), isinstance(found.line, ErrorLine)
+        failures = list(islice(_failures(kind, found), MAX_FAILURES))
         if isinstance(image, str):
-            yield DrawnPage(found.item.id, said, failed, missing=image)
+            yield DrawnPage(found.item.id, said, failed, missing=image, failures=failures)
             continue
-        width, height = image.size
-        words = kind.words(found.line) if found.line is not None and not failed else ()
-        drawn = [_drawn(word, width, height) for word in words]
-        yield DrawnPage(found.item.id, said, failed, None, picture_url(image), width, height, drawn)
+        page_size = image.size
+        image.thumbnail((MAX_SIDE, MAX_SIDE))
+        if found.regions:
+            drawn = list(_drawn_regions(kind, found.regions, page_size, image.size))
+        else:
+            words = kind.words(found.line) if found.line is not None and not failed else ()
+            drawn = [_drawn_word(word, *image.size) for word in words]
+        picture = picture_url(image)
+        yield DrawnPage(found.item.id, said, failed, None, picture, *image.size, drawn, failures)
 
 
-def _said(kind: Kind, line: Any | ErrorLine | None) -> str:
+def _said(kind: Kind, found: Found) -> str:
     """Return an item's line as text, if its picture does not show it."""
+    line = found.line
+    if found.regions:
+        number = len(found.regions)
+        first = "The first " if number >= MAX_REGIONS else ""
+        return f"{first}{number:,} given region{'s' if number > 1 else ''}."
     if line is None:
         return "Not read yet."
     if isinstance(line, ErrorLine):
@@ -101,22 +127,72 @@ def _sure(confidence: float | None) -> str:
     return "" if confidence is None else f" ({confidence:.2f})"
 
 
-def _drawn(word: WordBox, width: int, height: int) -> DrawnWord:
+def _failures(kind: Kind, found: Found) -> Iterator[str]:
+    for region in found.regions:
+        if isinstance(region.line, ErrorLine):
+            yield f"{region.item.id}: {_said(kind, region)}"
+
+
+def _drawn_regions(
+    kind: Kind, regions: Iterable[Found], page_size: tuple[int, int], size: tuple[int, int]
+) -> Iterator[DrawnWord]:
+    """Yield the regions that have corners, with what was read in them; at the edge what is outside the page.
+
+    Args:
+        page_size: width and height of the page, of which regions are parts
+        size: of its picture
+    """
+    for found in regions:
+        region = found.item.region
+        assert region is not None
+        if not region.points:
+            continue
+        across, down = (1, 1) if region.unit == "rel" else page_size
+        corners = [
+            (min(max(x / across, 0.0), 1.0) * size[0], min(max(y / down, 0.0), 1.0) * size[1])
+            for x, y in region.corners
+        ]
+        name = region.name or found.item.id
+        if found.line is None or isinstance(found.line, ErrorLine):
+            look = "bad" if found.line else ""
+            yield _drawn("", f"{name}: {_said(kind, found)}", look, corners)
+            continue
+        value, confidence = kind.excerpt(found.line)
+        look = _look(confidence)
+        yield _drawn(value, f"{name}: {value}{_sure(confidence)}", look, corners)
+
+
+def _drawn_word(word: WordBox, width: int, height: int) -> DrawnWord:
     corners = [(x * width, y * height) for x, y in _corners(word.geometry)]
-    start, end, _, below = corners
+    said = f"{word.value}{_sure(word.confidence)}" if word.value else ""
+    return _drawn(word.value, said, _look(word.confidence), corners)
+
+
+def _look(confidence: float | None) -> str:
+    return "unsure" if confidence is not None and confidence < UNSURE else ""
+
+
+def _drawn(text: str, said: str, look: str, corners: Corners) -> DrawnWord:
+    # Outlines of handwritten lines have many corners: their text is in the box around them.
+    start, end, _, below = corners if len(corners) == 4 else _around(corners)
     turn = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
     # A quarter of a letter's height is below the baseline.
     x, y = (top + 0.75 * (bottom - top) for top, bottom in zip(start, below, strict=True))
     return DrawnWord(
-        text=word.value,
-        sure=_sure(word.confidence),
-        unsure=word.confidence is not None and word.confidence < UNSURE,
+        text=text,
+        said=said,
+        look=look,
         points=" ".join(f"{x:.1f},{y:.1f}" for x, y in corners),
         transform=f"translate({x:.1f} {y:.1f}) rotate({turn:.1f})",
         size=f"{math.dist(start, below):.1f}",
         # A little shorter than its box, to keep words apart.
         length=f"{0.95 * math.dist(start, end):.1f}",
     )
+
+
+def _around(corners: Corners) -> Corners:
+    across, down = zip(*corners, strict=True)
+    return _corners((min(across), min(down), max(across), max(down)))
 
 
 def _corners(geometry: Sequence[float]) -> tuple[tuple[float, float], ...]:

@@ -1,7 +1,7 @@
-"""Viewing: find one item, or all pages of a document, in a workspace, with its line and its picture."""
+"""Viewing: find one item, all pages of a document or all regions of a page, with its line and its picture."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from contract.documents import Content, content_of_file, opened_pdf, page_id
+from contract.documents import Content, content_of_file, document_of, is_document, opened_pdf, page_id
 from contract.errors import (
     ErrorCode,
     ItemError,
@@ -26,6 +26,7 @@ from contract.kinds import KINDS
 from contract.lines import ErrorLine
 from contract.pages import WITHOUT_FORMS, TiffReader, render
 from contract.records import Item, failure_of
+from contract.region import page_of_region
 from contract.settings import Settings
 from contract.storage import Storage, absolute
 from contract.storage.roots import AllowedRoots
@@ -43,35 +44,67 @@ NOT_OPENED = {
 READ_AHEAD = 32
 """Chunks searched at once, to hide S3's latency."""
 
-MAX_SIDE = 1600
-"""Maximum pixels of a picture's longer side: fits a screen; geometry is relative, so boxes still match."""
+MAX_REGIONS = 5_000
+"""Maximum regions that one view finds and draws: browsers draw some thousand without delay."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """An item and its line: a result of the job's kind, an error, or None if it is not read yet."""
+    """An item and its line: a result of the job's kind, an error, or None if it is not read yet.
+
+    A page of which regions are read has these as `regions`, and no line.
+    """
 
     item: Item
     line: Any | ErrorLine | None
+    regions: tuple["Found", ...] = ()
 
 
 def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
-    """Return the item with that id, or each page of the document with that id, in source order.
+    """Return the item with that id, or each page of the document or image with that id, in source order.
+
+    A page comes with its regions, MAX_REGIONS of all pages at most; the id of a region selects it alone.
 
     Raises:
         UsageError: the job has no such item
     """
     found: dict[str, Found] = {}
+    lines = _Lines(workspace, job)
     for chunk, index, item in _matches(workspace, job, wanted):
+        if item.region is not None and item.id not in found and len(found) >= MAX_REGIONS:
+            break
         # The last line of a retried item counts.
-        line = _line(workspace, job, chunk, index)
+        line = lines.line(chunk, index)
         found[item.id] = Found(item, line or (found[item.id].line if item.id in found else None))
     if not found:
         raise UsageError(
             f"{workspace.root} has no item {wanted!r}: results.jsonl and errors.jsonl list the ids; a page "
-            "of a document has an id like ledger.pdf#page=2, and ledger.pdf selects all its pages"
+            "of a document has an id like ledger.pdf#page=2, and ledger.pdf selects all its pages; a region "
+            "one like page.png#r=3, and page.png selects all its regions"
         )
-    return list(found.values())
+    return list(_by_page(found.values(), wanted))
+
+
+def page_name(item: Item) -> str:
+    """Return the id of the page that a region is on: of the region's own id, or by the page's file."""
+    assert item.region is not None
+    name = item.uri.rpartition("/")[2]
+    return page_of_region(item.id, item.region) or (page_id(name, item.page) if item.page else name)
+
+
+def _by_page(found: Iterable[Found], wanted: str) -> Iterator[Found]:
+    """Yield each page once with its regions; what has no region as it is."""
+    pages: dict[object, list[Found]] = {}
+    for one in found:
+        item = one.item
+        pages.setdefault(item.id if item.region is None else (item.uri, item.page), []).append(one)
+    for group in pages.values():
+        item = group[0].item
+        if item.region is None:
+            yield group[0]
+            continue
+        identity = wanted if item.id == wanted else page_name(item)
+        yield Found(msgspec.structs.replace(item, id=identity, region=None), None, tuple(group))
 
 
 class Pictures:
@@ -109,29 +142,31 @@ class Pictures:
         self._stack.close()
 
     def of(self, found: Found) -> Image.Image:
-        """Return an item's image, RGB, upright, no larger than a screen.
+        """Return an item's image, RGB and upright; of a page with regions the page.
 
         Raises:
             StorageError, ItemError, OSError: the image cannot be read, or the worker did not open it for a
                 reason that holds here too
         """
-        item = found.item
-        if isinstance(found.line, ErrorLine) and found.line.error.code in NOT_OPENED:
-            code = found.line.error.code
-            raise ItemError(code, f"{NOT_OPENED[code]}, so it is not opened here")
+        item, lines = found.item, [one.line for one in (found, *found.regions)]
+        for line in lines:
+            if isinstance(line, ErrorLine) and line.error.code in NOT_OPENED:
+                code = line.error.code
+                raise ItemError(code, f"{NOT_OPENED[code]}, so it is not opened here")
         location = self._roots.resolved(item.uri) if self._roots else absolute(item.uri)
-        if item.page:
-            # Fields that broke a worker's process could do the same here.
-            forms = self._forms and getattr(found.line, "note", None) != WITHOUT_FORMS
-            picture = self._page(self._path(location), item.page, forms)
-        else:
+        # A region need not say on which page of a document it is: it is on the first.
+        if not item.page and not (found.regions and is_document(item.uri)):
             data = self._storage.at(location).read(location, self._settings.max_bytes)
-            picture = decode_rgb(data, self._settings.max_pixels).image
-        picture.thumbnail((MAX_SIDE, MAX_SIDE))
-        return picture
+            return decode_rgb(data, self._settings.max_pixels).image
+        # Fields that broke a worker's process could do the same here.
+        forms = self._forms and all(getattr(line, "note", None) != WITHOUT_FORMS for line in lines)
+        return self._page(self._path(location), item.page or 1, forms)
 
     def _page(self, path: Path, number: int, forms: bool) -> Image.Image:
-        if content_of_file(path) is not Content.PDF:
+        content = content_of_file(path)
+        if content is Content.IMAGE:
+            return decode_rgb(path.read_bytes(), self._settings.max_pixels).image
+        if content is Content.TIFF:
             return self._tiffs.page(path, number).image
         with opened_pdf(path, forms=forms) as document:
             picture: Image.Image = render(
@@ -182,18 +217,40 @@ def _matches(workspace: Workspace, job: Job, wanted: str) -> Iterator[tuple[int,
 
 
 def _is(item: Item, wanted: str) -> bool:
-    """Return whether `wanted` is the id of the item or of its document; a manifest may give any id."""
+    """Return whether `wanted` is the id of the item, its page or its document; a manifest may give any id.
+
+    The page of a region with an id of its own is known by its file.
+    """
+    if item.region is not None:
+        page, uri = page_name(item), item.uri
+        file = uri == wanted or uri.endswith(f"/{wanted}")
+        return file or wanted in (item.id, page, document_of(page, item.page))
     return item.id == wanted or (item.page is not None and item.id == page_id(wanted, item.page))
 
 
-def _line(workspace: Workspace, job: Job, chunk: int, index: int) -> Any | ErrorLine | None:
-    uri = workspace.part(chunk)
-    try:
-        lines = workspace.lines(uri)
-    except ObjectMissingError:
-        return None
-    if index >= len(lines):
-        raise JobError(f"{uri} holds {len(lines)} lines: delete it and submit the job again")
-    with intact(uri):
-        line = lines[index]
-        return msgspec.json.decode(line, type=ErrorLine if failure_of(line) else KINDS[job.kind].line)
+class _Lines:
+    """The lines of a job's items; the part that was read last is kept."""
+
+    def __init__(self, workspace: Workspace, job: Job) -> None:
+        self._workspace, self._kind = workspace, KINDS[job.kind]
+        self._chunk = -1
+        self._lines: list[bytes] | None = None
+
+    def line(self, chunk: int, index: int) -> Any | ErrorLine | None:
+        """Return the line of an item, or None if it is not read yet; raises JobError if its part is cut."""
+        uri = self._workspace.part(chunk)
+        if chunk != self._chunk:
+            self._chunk, self._lines = chunk, self._part(uri)
+        if self._lines is None:
+            return None
+        if index >= len(self._lines):
+            raise JobError(f"{uri} holds {len(self._lines)} lines: delete it and submit the job again")
+        with intact(uri):
+            line = self._lines[index]
+            return msgspec.json.decode(line, type=ErrorLine if failure_of(line) else self._kind.line)
+
+    def _part(self, uri: str) -> list[bytes] | None:
+        try:
+            return self._workspace.lines(uri)
+        except ObjectMissingError:
+            return None

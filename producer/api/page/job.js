@@ -3,6 +3,7 @@
 import { call, download, events, get, post } from "./api.js";
 import { count, duration, element, moment, progress, show } from "./dom.js";
 import { ratePlot } from "./plot.js";
+import { cutOut, pageWithRegions } from "./regions.js";
 
 const SAMPLES = 12, FIRST_WAIT = 1000, LONGEST_WAIT = 15000;
 
@@ -23,7 +24,7 @@ export async function jobView(place, id, signal, tell) {
     }
     show(parts.figures, ...figures(job));
     if (!parts.errors.querySelector("details[open]")) show(parts.errors, ...errors(job));
-    if (job.chunks.done !== look.chunk) {
+    if (job.chunks.done !== look.chunk && !parts.samples.querySelector("details[open]")) {
       look.chunk = job.chunks.done;
       samples(parts.samples, path, look.images, signal).catch(tell);
     }
@@ -211,6 +212,7 @@ async function samples(place, path, images, signal) {
           pictures[index] ?? element("span", { class: "no-image" }, "no preview"),
           element("span", { class: "value" }, sample.value),
           element("span", { class: "confidence" }, sample.confidence === null ? sample.id : `${(100 * sample.confidence).toFixed(0)}% · ${sample.id}`),
+          sample.region && pictures[index] ? onItsPage(sample, images) : null,
         ),
       ),
     ),
@@ -219,11 +221,27 @@ async function samples(place, path, images, signal) {
 
 async function picture(sample, images, signal) {
   try {
+    // Regions of one page have one picture, which is fetched once.
     if (!images.has(sample.image)) {
-      images.set(sample.image, URL.createObjectURL(await (await call(sample.image, { signal })).blob()));
+      images.set(sample.image, call(sample.image, { signal }).then(async (answer) => URL.createObjectURL(await answer.blob())));
     }
-    return element("img", { src: images.get(sample.image), alt: sample.id });
+    const url = await images.get(sample.image);
+    return sample.region ? await cutOut(url, sample.region, sample.id) : element("img", { src: url, alt: sample.id });
   } catch {
+    images.delete(sample.image);
     return null;
   }
+}
+
+function onItsPage(sample, images) {
+  const place = element("details", {}, element("summary", {}, "on its page"));
+  place.addEventListener("toggle", async () => {
+    if (!place.open || place.children.length > 1) return;
+    try {
+      place.append(await pageWithRegions(await images.get(sample.image), (await get(sample.regions)).data, sample.id));
+    } catch (refusal) {
+      place.append(element("p", { class: "error" }, refusal.message));
+    }
+  });
+  return place;
 }

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
 from contract.broker.ledger import Ledger
 from contract.errors import JobStateError
-from contract.job import MAX_TAGS, STANDARD_INPUT, Job, Tag, roots_of
+from contract.job import MAX_TAGS, STANDARD_INPUT, Job, Tag
 from contract.job_status import JOB_ID, JobFilter, JobStatus
 from contract.kinds import KindName
 from contract.states import Action, State
@@ -21,16 +21,17 @@ from producer.api.dry_run import estimate_of
 from producer.api.jobs import Jobs, Page
 from producer.api.lines import Selection, lines_response
 from producer.api.negotiation import preferred
+from producer.api.routes.job_paths import JobId, jobs_of
 from producer.api.routes.problems import problems
+from producer.api.routes.samples import add_samples
 from producer.api.security.access import GuardedRoute, Requires
-from producer.api.security.keys import ApiKey, Scope
+from producer.api.security.keys import ApiKey
 from producer.api.services import Services
 from producer.api.submission import JobRequest
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
 from producer.planning.estimate import Estimate
 from producer.planning.submit import request_job
 from producer.results.evaluation.files import CSV, HTML, JSON, MAX_REPORT_BYTES
-from producer.results.samples import IMAGE_TYPES, image_of, item_of, samples
 
 LOOK_SECONDS = 1.0
 """Seconds between two checks of a job whose events are followed."""
@@ -42,10 +43,6 @@ STREAMED: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/jsonl": {}}},
     206: {"content": {"application/jsonl": {}}},
     **problems(416),
-}
-IMAGES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {media_type: {} for media_type in IMAGE_TYPES.values()}},
-    **problems(415),
 }
 """Media types of file answers, for the API's documentation."""
 
@@ -66,7 +63,6 @@ REPORT_POLICY = (
 )
 """A report may load and send nothing, and is of no origin: its own policy only allows its own script."""
 
-JobId = Annotated[str, Path(pattern=JOB_ID)]
 Steer = Callable[[Job, Workspace, Ledger], None]
 
 
@@ -79,30 +75,6 @@ class JobList(BaseModel):
     last_id: str | None
 
 
-class SampleOut(BaseModel):
-    """One item that was read; `image` is the path of its picture."""
-
-    id: str
-    value: str
-    confidence: float | None
-    image: str
-
-
-class SampleList(BaseModel):
-    """Some items of one job."""
-
-    data: list[SampleOut]
-
-
-def _jobs_of(services: Services, scope: Scope) -> Any:
-    """Return a dependency that gives the jobs of a request's key, which needs the scope."""
-
-    async def below(caller: Annotated[ApiKey, Depends(Requires(scope, services.keyring))]) -> Jobs:
-        return services.jobs.below(caller.roots)
-
-    return Depends(below)
-
-
 def jobs_router(services: Services) -> APIRouter:
     """Return the routes below /jobs."""
     refusals = problems(401, 403, 404, 409, 413, 503)
@@ -110,14 +82,14 @@ def jobs_router(services: Services) -> APIRouter:
     _add_reading(router, services)
     _add_files(router, services)
     _add_quality(router, services)
-    _add_samples(router, services)
+    add_samples(router, services)
     _add_steering(router, services)
     return router
 
 
 def _add_reading(router: APIRouter, services: Services) -> None:
     may_read = [Depends(Requires("read", services.keyring))]
-    seen = _jobs_of(services, "read")
+    seen = jobs_of(services, "read")
 
     @router.get("", dependencies=may_read)
     def list_jobs(
@@ -178,7 +150,7 @@ async def _changes(jobs: Jobs, job_id: str, stopping: threading.Event) -> AsyncI
 def _merged_of(services: Services) -> Callable[..., Workspace]:
     """Return a dependency that gives the workspace of a complete job."""
 
-    def merged(job_id: JobId, jobs: Annotated[Jobs, _jobs_of(services, "read")]) -> Workspace:
+    def merged(job_id: JobId, jobs: Annotated[Jobs, jobs_of(services, "read")]) -> Workspace:
         workspace = jobs.workspace(job_id)
         if not workspace.is_complete(job_id):
             raise HTTPException(409, f"job {job_id} is not complete: its lines are merged on completion")
@@ -230,7 +202,7 @@ def _add_files(router: APIRouter, services: Services) -> None:
     def get_report(
         request: Request,
         workspace: Annotated[Workspace, Depends(merged)],
-        jobs: Annotated[Jobs, _jobs_of(services, "read")],
+        jobs: Annotated[Jobs, jobs_of(services, "read")],
         report_format: Annotated[Literal["html", "json", "csv"] | None, Query(alias="format")] = None,
     ) -> Response:
         """Show the report of a complete compare job: as a page, all figures as JSON, or the models as CSV.
@@ -251,54 +223,9 @@ def _add_files(router: APIRouter, services: Services) -> None:
         return Response(data, media_type=media_type, headers=headers)
 
 
-def _add_samples(router: APIRouter, services: Services) -> None:
-    may_read = [Depends(Requires("read", services.keyring))]
-    seen = _jobs_of(services, "read")
-
-    @router.get("/{job_id}/samples", dependencies=may_read)
-    def get_samples(
-        job_id: JobId, jobs: Annotated[Jobs, seen], count: Annotated[int, Query(ge=1, le=100)] = 12
-    ) -> SampleList:
-        """Show some items with their text."""
-        found = samples(jobs.workspace(job_id), count)
-        return SampleList(
-            data=[
-                SampleOut(
-                    id=one.id,
-                    value=one.value,
-                    confidence=one.confidence,
-                    image=f"/jobs/{job_id}/images/{one.chunk}/{one.index}",
-                )
-                for one in found
-            ]
-        )
-
-    @router.get(
-        "/{job_id}/images/{chunk}/{index}",
-        dependencies=may_read,
-        responses=IMAGES,
-        response_class=Response,
-    )
-    def get_image(
-        job_id: JobId,
-        jobs: Annotated[Jobs, seen],
-        chunk: Annotated[int, Path(ge=0, lt=1_000_000)],
-        index: Annotated[int, Path(ge=0, lt=1_000_000)],
-    ) -> Response:
-        """Show one item's image, by chunk and index."""
-        workspace = jobs.workspace(job_id)
-        item = item_of(workspace, chunk, index)
-        roots = roots_of(workspace.require_job(), jobs.readable)
-        image = image_of(item, services.storage, roots, services.settings.max_bytes)
-        if image is None:
-            raise HTTPException(415, f"{item.id} is in a format that browsers do not show")
-        data, media_type = image
-        return Response(data, media_type=media_type, headers={"cache-control": "private, max-age=3600"})
-
-
 def _add_steering(router: APIRouter, services: Services) -> None:
     may_submit = [Depends(Requires("submit", services.keyring))]
-    steered = _jobs_of(services, "submit")
+    steered = jobs_of(services, "submit")
 
     there_already: dict[int | str, dict[str, Any]] = {200: {"model": JobStatus | Estimate}}
 

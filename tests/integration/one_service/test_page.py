@@ -1,5 +1,6 @@
 """The web UI, in a real browser, with a real API, control and worker."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from contract.states import State
+from tests.integration.one_service.conftest import CropsOnAPage
 from tests.integration.service import Service
+from trace_ocr import RecognitionLine
 
 PHONE = {"width": 390, "height": 844}
 HOSTILE = "<img src=x onerror=document.title='stolen'>.png"
@@ -76,6 +79,38 @@ def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
     samples = page.locator(".samples li")
     expect(samples.first.get_by_role("img")).to_be_visible()
     assert samples.first.locator(".value").inner_text()
+
+
+def test_given_regions_are_shown_cut_out_and_on_their_page(
+    page: Page, service: Service, pasted: CropsOnAPage, pictures: Path
+) -> None:
+    # given a job of a page's regions, of which one is outside the page
+    regions = [list(box) for box in pasted.boxes.values()] + [[900, 0, 990, 9]]
+    manifest = pasted.page.with_name("regions.jsonl")
+    entries = [json.dumps({"uri": "page.png", "region": region}) for region in regions]
+    manifest.write_text("\n".join(entries) + "\n")
+    with service.client() as client:
+        job = client.submit(str(manifest), str(service.folder()))
+        assert job.wait(timeout=PATIENCE / 1_000).request_counts.failed == 1
+    open_with_key(page, service, f"/#/jobs/{job.id}")
+
+    # then a sample is what was cut out
+    sample = page.locator(".samples li", has_text="page.png#r=1").first
+    cut = sample.get_by_role("img", name="page.png#r=1", exact=True)
+    left, top, right, bottom = regions[0]
+    assert cut.evaluate("one => one.width / one.height") == pytest.approx(
+        (right - left) / (bottom - top), rel=0.05
+    )
+
+    # and on its page all regions are drawn with their texts; the one without a result looks different
+    sample.get_by_text("on its page").click()
+    drawn = sample.locator(".page polygon")
+    expect(drawn).to_have_count(len(regions))
+    expect(sample.locator(".page .bad polygon")).to_have_count(1)
+    expect(sample.locator(".page .bad title")).to_contain_text("bad_region")
+    texts = {line.value for line in service.client().job(job.id).results(RecognitionLine)}
+    assert set(sample.locator(".page text").all_text_contents()) == texts | {""}
+    page.locator(".samples").screenshot(path=pictures / "regions.png")
 
 
 def test_a_comparison_is_downloaded_from_its_page(page: Page, service: Service, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from contract.records import Item, decode_item
-from contract.region import MAX_POINTS, Region, region_id, region_of
+from contract.region import MAX_POINTS, Region, page_of_region, region_id, region_of
 
 
 def test_a_box_and_a_polygon_survive_a_chunk_file():
@@ -45,8 +45,27 @@ def test_a_box_and_a_polygon_survive_a_chunk_file():
 )
 def test_what_is_no_region_says_why(value, unit, word):
     region = region_of(value, unit, "7")
-    assert region == Region(unit=unit, name="7", fault=region.fault)
+    assert (region.unit, region.name) == (unit, "7")
     assert word in str(region.fault)
+    # Views draw what can be drawn of it
+    assert bool(region.points) == (word in ("empty", "no area", "0..1"))
+
+
+@pytest.mark.parametrize(
+    ("identity", "name", "page"),
+    [
+        ("a.png#r=3", None, "a.png"),
+        ("a.png#r=l7", "l7", "a.png"),
+        ("b.pdf#page=2&r=12", None, "b.pdf#page=2"),
+        ("b.pdf#page=2&r=r=1", "r=1", "b.pdf#page=2"),
+        ("a.png#r=3", "l7", None),
+        ("total", "total", None),
+        ("total", None, None),
+        ("#r=3", None, None),
+    ],
+)
+def test_the_page_of_a_region_is_in_its_id_unless_it_is_one_of_its_own(identity, name, page):
+    assert page_of_region(identity, Region(name=name)) == page
 
 
 def test_the_id_of_a_region_extends_the_id_of_its_page():

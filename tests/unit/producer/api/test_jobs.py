@@ -16,7 +16,8 @@ from contract.job import STANDARD_INPUT, Job, Regions, Source
 from contract.kinds import job_parameters
 from contract.kinds.compare import CompareParameters
 from contract.lines import ErrorLine, Failure, encode_line
-from contract.records import PartOutcome
+from contract.records import Item, PartOutcome
+from contract.region import Region
 from contract.settings import Settings
 from contract.states import HALTED, LEADS_TO, Action, State
 from contract.storage import Storage
@@ -346,7 +347,9 @@ class TestLooking:
     def test_words_are_bounded(self, words: dict[str, Any], client: TestClient, body: dict[str, Any]) -> None:
         assert client.post("/jobs", json={**body, **words}).status_code == 422
 
-    @pytest.mark.parametrize("path", ["", "/results", "/errors", "/events", "/samples", "/images/0/0"])
+    @pytest.mark.parametrize(
+        "path", ["", "/results", "/errors", "/events", "/samples", "/images/0/0", "/regions/0/0"]
+    )
     def test_an_unknown_job_is_not_found(self, path: str, client: TestClient) -> None:
         assert client.get(f"/jobs/none{path}").status_code == 404
 
@@ -598,6 +601,26 @@ class TestFiles:
         assert (image.content, image.headers["content-type"]) == (PIXEL, "image/png")
         assert image.headers["x-content-type-options"] == "nosniff"
         assert client.get(sample["image"]).status_code == 415
+
+    def test_samples_of_regions_name_their_corners_and_the_regions_beside_them(
+        self, client: TestClient, complete: Workspace
+    ) -> None:
+        # given that the items of the first chunk are regions of one page
+        page = str(Path(complete.items(0)[0].uri))
+        boxes = Region((1, 2, 3, 4)), Region((0.0, 0.0, 1.0, 0.0, 1.0, 1.0), "rel", "total")
+        items = [
+            Item(name, page, region=region) for name, region in zip(("1.png", "2.png"), boxes, strict=True)
+        ]
+        complete.store.replace(complete.chunk(0), b"".join(map(encode_line, items)))
+
+        sample = client.get("/jobs/crops-1/samples").json()["data"][-1]
+
+        assert sample["region"] == {"corners": [[1, 2], [3, 2], [3, 4], [1, 4]], "unit": "px"}
+        assert client.get(sample["image"]).content == PIXEL
+        first, second = client.get(sample["regions"]).json()["data"]
+        assert (first["value"], first["error"]) == ("one", None)
+        assert (second["value"], second["error"]) == (None, "not_an_image: no image")
+        assert second["region"] == {"corners": [[0, 0], [1, 0], [1, 1]], "unit": "rel"}
 
     @pytest.mark.parametrize("place", ["0/2", "7/0"])
     def test_there_is_no_image_where_there_is_no_item(

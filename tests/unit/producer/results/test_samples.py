@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contract.errors import ErrorCode
+from contract.errors import ErrorCode, ObjectMissingError
 from contract.job import Job
 from contract.kinds import KINDS
 from contract.lines import (
@@ -22,8 +22,10 @@ from contract.lines import (
     Word,
     encode_line,
 )
+from contract.records import Item
+from contract.region import Region
 from contract.workspace import Workspace
-from producer.results.samples import samples
+from producer.results.samples import regions_of_page, samples
 
 BOX = (0.0, 0.0, 1.0, 1.0)
 NONE = Estimate()
@@ -70,6 +72,55 @@ def test_each_kind_of_result_has_an_excerpt(
     (sample,) = samples(workspace, 5)
 
     assert (sample.id, sample.value, sample.confidence) == ("a", value, confidence)
+
+
+PAGE, OTHER = Region((0, 0, 9, 9)), Region((0.1, 0.1, 0.9, 0.9), "rel", "total")
+REGIONS = [
+    Item("x.png#r=1", "/in/x.png", region=PAGE),
+    Item("p.png#r=1", "/in/p.png", region=PAGE),
+    Item("p.png#r=total", "/in/p.png", region=OTHER),
+    Item("crop.png", "/in/crop.png"),
+    Item("p.png#r=3", "/in/p.png", region=PAGE),
+]
+
+
+@pytest.fixture
+def regions(workspace: Workspace) -> Workspace:
+    """Given regions of two pages, and a crop, of which one region failed and one is not read yet."""
+    lines: list[Any] = [RecognitionLine(item.id, "n", item.id, 0.5) for item in REGIONS[:4]]
+    lines[1] = ErrorLine(REGIONS[1].id, "/in/p.png", Failure(ErrorCode.BAD_REGION, "outside"), 1)
+    workspace.store.replace(workspace.chunk(0), b"".join(map(encode_line, REGIONS)))
+    workspace.store.replace(workspace.part(0), b"".join(map(encode_line, lines)))
+    return workspace
+
+
+def test_a_region_has_the_picture_of_the_first_one_of_its_page(regions: Workspace) -> None:
+    found = {one.id: (one.index, one.image, one.region) for one in samples(regions, 5)}
+
+    assert found == {
+        "x.png#r=1": (0, 0, PAGE),
+        "p.png#r=total": (2, 1, OTHER),
+        "crop.png": (3, 3, None),
+    }
+
+
+def test_the_regions_of_a_page_come_with_their_texts_and_errors(regions: Workspace) -> None:
+    found = regions_of_page(regions, 0, 2)
+
+    assert [(one.id, one.value, one.error and one.error.code) for one in found] == [
+        ("p.png#r=1", None, "bad_region"),
+        ("p.png#r=total", "p.png#r=total", None),
+        ("p.png#r=3", None, None),
+    ]
+    assert regions_of_page(regions, 0, 3) == []
+    with pytest.raises(ObjectMissingError):
+        regions_of_page(regions, 0, 9)
+
+
+def test_the_regions_of_one_page_are_bounded(regions: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producer.results.samples.MAX_REGIONS", 2)
+
+    assert len(regions_of_page(regions, 0, 1)) == 2
 
 
 def test_a_long_page_is_cut(job: Job, workspace: Workspace) -> None:

@@ -32,13 +32,14 @@ from contract.lines import (
     encode_lines,
 )
 from contract.records import Item
+from contract.region import Region, region_of
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
 from producer.cli.main import cli
 from producer.results.drawing import document_html
-from producer.results.view import MAX_SIDE, Found, Pictures, find
+from producer.results.view import Found, Pictures, find
 from tests.unit.conftest import MockBucket
 from worker.images.decode import decode_image
 from worker.images.documents import PageReader
@@ -75,6 +76,10 @@ def ocr_line(identity: str, *words: Word) -> OcrLine:
 
 def failed_line(identity: str, code: ErrorCode, message: str = "no") -> ErrorLine:
     return ErrorLine(identity, f"/{identity}", Failure(code, message), 1)
+
+
+def failed_region(item: Item) -> ErrorLine:
+    return ErrorLine(item.id, item.uri, Failure(ErrorCode.BAD_REGION, "outside"), 1)
 
 
 def write_chunk(workspace: Workspace, number: int, *items: Item) -> None:
@@ -128,6 +133,68 @@ class TestFinding:
 
         assert [one.item for one in find(planned, job, "invoice-7")] == pages
 
+    @pytest.fixture
+    def regions(self, job: Job, planned: Workspace) -> list[Item]:
+        """Given regions of an image and of a document's page in the second chunk; only the first is read."""
+        items = [
+            Item("scans/p.png#r=1", "/in/scans/p.png", region=Region((0, 0, 9, 9))),
+            Item("scans/p.png#r=total", "/in/scans/p.png", region=Region((0, 0, 9, 9), name="total")),
+            Item("a.pdf#page=2&r=1", "/in/a.pdf", page=2, region=Region((0, 0, 9, 9))),
+            Item("form-7-date", "/in/scans/form.png", region=Region((0, 0, 9, 9))),
+        ]
+        write_chunk(planned, 1, *items)
+        line = RecognitionLine(items[0].id, "p.png", "text", 0.9)
+        planned.store.replace(planned.part(1), encode_lines([line, *map(failed_region, items[1:])]))
+        return items
+
+    @pytest.mark.parametrize(
+        ("wanted", "page", "numbers"),
+        [
+            ("scans/p.png", "scans/p.png", [0, 1]),
+            ("p.png", "scans/p.png", [0, 1]),
+            ("scans/p.png#r=total", "scans/p.png#r=total", [1]),
+            ("a.pdf#page=2", "a.pdf#page=2", [2]),
+            ("scans/form.png", "form.png", [3]),
+            ("form-7-date", "form-7-date", [3]),
+        ],
+    )
+    def test_a_page_comes_with_its_regions_and_a_region_alone(
+        self,
+        wanted: str,
+        page: str,
+        numbers: list[int],
+        regions: list[Item],
+        job: Job,
+        planned: Workspace,
+    ) -> None:
+        job = job.model_copy(update={"kind": "recognition", "parameters": RecognitionParameters()})
+
+        (found,) = find(planned, job, wanted)
+
+        assert (found.item.id, found.item.region, found.line) == (page, None, None)
+        assert [one.item for one in found.regions] == [regions[number] for number in numbers]
+        assert all(one.line is not None for one in found.regions)
+
+    def test_a_document_comes_with_the_pages_that_have_regions(
+        self, regions: list[Item], job: Job, planned: Workspace
+    ) -> None:
+        job = job.model_copy(update={"kind": "recognition", "parameters": RecognitionParameters()})
+        write_chunk(planned, 0)
+
+        assert [one.item.id for one in find(planned, job, "a.pdf")] == ["a.pdf#page=2"]
+
+    def test_regions_of_one_view_are_bounded(
+        self, job: Job, planned: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("producer.results.view.MAX_REGIONS", 2)
+        box = Region((0, 0, 9, 9))
+        write_chunk(planned, 0, *(Item(f"p.png#r={number}", "/p.png", region=box) for number in range(1, 9)))
+        planned.store.delete(planned.part(0))
+
+        (found,) = find(planned, job, "p.png")
+
+        assert [one.item.id for one in found.regions] == ["p.png#r=1", "p.png#r=2"]
+
     def test_a_missing_item_is_an_error_that_says_how_items_are_named(
         self, job: Job, planned: Workspace
     ) -> None:
@@ -151,16 +218,14 @@ def gradient(*, kind: type[np.generic], top: float) -> Image.Image:
 
 
 class TestPicture:
-    def test_an_image_is_shown_upright_and_no_larger_than_a_screen(
-        self, pictures: Pictures, tmp_path: Path
-    ) -> None:
+    def test_an_image_is_shown_upright(self, pictures: Pictures, tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6  # to be turned by 90 degrees
         Image.new("RGB", (4000, 1000)).save(tmp_path / "a.jpg", exif=exif)
 
         image = pictures.of(found(tmp_path / "a.jpg"))
 
-        assert (image.mode, image.size) == ("RGB", (400, 1600))
+        assert (image.mode, image.size) == ("RGB", (1000, 4000))
 
     @pytest.mark.parametrize(
         "image",
@@ -188,7 +253,6 @@ class TestPicture:
     def test_a_page_looks_as_the_worker_saw_it(self, name: str, samples: Path, pictures: Pictures) -> None:
         document = samples / "pages" / name
         seen = Image.fromarray(PageReader(10**8).page(document, 1, PDF_RESOLUTION).pixels)
-        seen.thumbnail((MAX_SIDE, MAX_SIDE))
 
         shown = pictures.of(found(document, 1))
 
@@ -276,8 +340,65 @@ class TestPicture:
         ):
             pictures.of(found(tmp_path / "scans" / name, page))
 
+    @pytest.mark.parametrize("name", ["ledger.pdf", "scan.tiff", "letter.jpg"])
+    def test_the_page_of_regions_is_the_first_of_a_document_that_names_none(
+        self, name: str, samples: Path, pictures: Pictures
+    ) -> None:
+        path = samples / "pages" / name
+        item = Item("a", str(path))
+        region = Found(Item("a#r=1", str(path), region=Region((0, 0, 9, 9))), None)
+
+        shown = pictures.of(Found(item, None, (region,)))
+
+        first = found(path, None if name == "letter.jpg" else 1)
+        assert shown.tobytes() == pictures.of(first).tobytes()
+
 
 class TestDrawing:
+    def test_a_picture_is_no_larger_than_a_screen_and_regions_match_it(self, job: Job) -> None:
+        # given regions in pixels, as shares, with many corners, outside the page, and without any corner
+        outline = tuple(map(float, (400, 800, 2000, 800, 2000, 1600, 1200, 1800, 400, 1600)))
+        regions = [
+            Region((400.0, 800.0, 2000.0, 1600.0), name="box"),
+            Region((0.1, 0.2, 0.5, 0.4), "rel", "share"),
+            Region(outline, name="outline"),
+            Region((5000.0, 100.0, 6000.0, 200.0), name="outside"),
+            region_of([400, 400, 400, 800], name="empty"),
+            Region(fault="the coordinates of a region are numbers", name="odd"),
+        ]
+        crops = job.model_copy(update={"kind": "recognition", "parameters": RecognitionParameters()})
+        items = [Item(f"p.png#r={region.name}", "/p.png", region=region) for region in regions]
+        lines: list[Any] = [RecognitionLine(item.id, "p.png", "text", 0.3) for item in items[:3]]
+        shown = tuple(map(Found, items, [*lines, *map(failed_region, items[3:])]))
+
+        html = document_html(
+            crops, "p.png", [(Found(Item("p.png", "/p.png"), None, shown), Image.new("RGB", (4000, 4000)))]
+        )
+
+        section = ElementTree.fromstring(html[html.index("<section>") : html.index("</section>") + 10])
+        boxes, texts = section.iter("svg")
+        assert boxes.get("viewBox") == "0 0 1600 1600"
+        drawn = [(group.get("class"), group.find("polygon").get("points")) for group in boxes.iter("g")]  # type: ignore[union-attr]
+        box = "160.0,320.0 800.0,320.0 800.0,640.0 160.0,640.0"
+        assert drawn == [
+            ("unsure", box),
+            ("unsure", box),
+            ("unsure", "160.0,320.0 800.0,320.0 800.0,640.0 480.0,720.0 160.0,640.0"),
+            ("bad", "1600.0,40.0 1600.0,40.0 1600.0,80.0 1600.0,80.0"),
+            ("bad", "160.0,160.0 160.0,160.0 160.0,320.0 160.0,320.0"),
+        ]
+        assert [text.text for text in texts.iter("text")][:3] == ["text"] * 3
+        assert [group.findtext("title") for group in boxes.iter("g")][::3] == [
+            "box: text (0.30)",
+            "outside: bad_region: outside",
+        ]
+        assert section.findtext("p") == "6 given regions."
+        assert [item.text for item in section.iter("li")] == [
+            "p.png#r=outside: bad_region: outside",
+            "p.png#r=empty: bad_region: outside",
+            "p.png#r=odd: bad_region: outside",
+        ]
+
     def test_boxes_and_polygons_are_drawn_with_four_corners(self, job: Job) -> None:
         boxed = job.model_copy(update={"kind": "detection", "parameters": DetectionParameters()})
         boxes = (0.1, 0.2, 0.3, 0.4), (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)

@@ -1,13 +1,16 @@
 """A comparison from lines to its four files: what it counts and shows, and that no text in it is obeyed."""
 
 import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from contract.errors import ErrorCode
+from contract.images import decode_rgb
 from contract.job import Job, Plan, Source
 from contract.kinds.compare import CompareParameters
 from contract.kinds.recognition import RecognitionParameters
@@ -21,10 +24,12 @@ from contract.lines import (
     encode_lines,
 )
 from contract.records import ChunkStatistics, Item
+from contract.region import Region
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.results.evaluation.files import Folder
+from producer.results.evaluation.pictures import pictures_of
 from producer.results.evaluation.workspaces import evaluate
 from producer.results.merge import merge
 from producer.results.sinks.base import Access
@@ -161,6 +166,41 @@ def test_pictures_are_embedded_and_nothing_is_loaded(merged: Any) -> None:
     assert "default-src &#39;none&#39;" in html
     assert "http://" not in html
     assert "https://" not in html
+
+
+def test_the_picture_of_a_region_is_cut_out_of_its_page_which_is_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a page whose right half is blue, with regions in it, outside it, and on a document's page
+    page = Image.new("RGB", (400, 100), "white")
+    page.paste("blue", (200, 0, 400, 100))
+    page.save(tmp_path / "page.png")
+    decoded: list[int] = []
+    monkeypatch.setattr(
+        "producer.results.evaluation.pictures.decode_rgb",
+        lambda data, most: decoded.append(most) or decode_rgb(data, most),
+    )
+    places = {
+        "box": Region((200, 10, 300, 60)),
+        "share": Region((0.5, 0, 1, 0, 1, 0.5, 0.5, 0.5), "rel"),
+        "outside": Region((500, 0, 600, 10)),
+    }
+    uri = str(tmp_path / "page.png")
+    items = [Item(name, uri, region=region) for name, region in places.items()]
+    items.append(Item("ledger", str(tmp_path / "ledger.pdf"), page=2, region=places["box"]))
+    workspace = open_workspace(str(tmp_path / "out"), Storage(Settings()))
+    workspace.store.replace(workspace.chunk(0), encode_lines(items))
+
+    found = pictures_of([(item.id, 0) for item in items], workspace, Storage(Settings()), None)
+
+    box, share = (Image.open(io.BytesIO(base64.b64decode(one.url.partition(",")[2]))) for one in found[:2])
+    assert (box.size, share.size) == ((100, 50), (200, 50))
+    for cut in (box, share):
+        red, _, blue = cut.getpixel((5, 5))  # type: ignore[misc]
+        assert (red < 20, blue > 235) == (True, True)
+    assert "does not have it" in found[2].missing
+    assert "trace-ocr view shows ledger" in found[3].missing
+    assert len(decoded) == 1
 
 
 def test_a_picture_outside_the_roots_is_not_embedded(merged: Any, tmp_path: Path) -> None:

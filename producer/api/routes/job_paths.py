@@ -1,0 +1,22 @@
+"""What the routes below `/jobs/{job_id}` have in common: the id, and the jobs that a key may see."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Path
+
+from contract.job_status import JOB_ID
+from producer.api.jobs import Jobs
+from producer.api.security.access import Requires
+from producer.api.security.keys import ApiKey, Scope
+from producer.api.services import Services
+
+JobId = Annotated[str, Path(pattern=JOB_ID)]
+
+
+def jobs_of(services: Services, scope: Scope) -> Any:
+    """Return a dependency that gives the jobs of a request's key, which needs the scope."""
+
+    async def below(caller: Annotated[ApiKey, Depends(Requires(scope, services.keyring))]) -> Jobs:
+        return services.jobs.below(caller.roots)
+
+    return Depends(below)
