@@ -1,5 +1,6 @@
 """JSON files that are changed in place: what is not replaced stays byte for byte."""
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -9,6 +10,9 @@ import msgspec
 from contract.errors import SourceError
 from contract.lines import UNREADABLE
 from producer.regions.base import OtherFormatError, Readable, Writable
+
+BLOCK_BYTES = 1 << 20
+"""Bytes read at once."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -41,13 +45,23 @@ class Members(NamedTuple):
 
 
 def read_whole(file: Readable, limit: int) -> bytes:
-    """Return a file's bytes, without a byte order mark; raises SourceError if there are more than `limit`."""
+    """Return a file's bytes, without a byte order mark.
+
+    Raises:
+        SourceError: there are more than `limit` bytes, or they are not UTF-8
+    """
     blocks, size = [], 0
-    while block := file.read(limit + 1 - size):  # remote storage may return less than it is asked for
+    # msgspec looks at what it decodes only, and a copy has the rest too.
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    while block := file.read(min(BLOCK_BYTES, limit + 1 - size)):
         blocks.append(block)
         size += len(block)
         if size > limit:
             raise SourceError(f"it is larger than {limit >> 20} MiB: split it into several files")
+        try:
+            decoder.decode(block)
+        except UnicodeDecodeError as error:
+            raise SourceError(f"it is not UTF-8 ({error}): save it as UTF-8") from error
     return b"".join(blocks).removeprefix(BYTE_ORDER_MARK)
 
 

@@ -25,12 +25,16 @@ from contract.errors import ErrorCode, ItemError, TraceOcrError
 from contract.job import Job, parse_job
 from contract.lines import encode_line
 from contract.records import ChunkMessage, Item, decode_item
+from contract.region import Region
 from contract.settings import Settings, environment_of, load_settings, variable_of
 from contract.storage import Storage
 from contract.workspace import Workspace
+from producer.regions import FORMATS
+from producer.regions.base import RegionOptions, RegionText
 from producer.results.merge import merge
 from producer.sources.manifest import read_manifest
 from tests.unit.producer.conftest import planned, write_part
+from tests.unit.producer.regions.test_every_format import SAMPLE_OF
 from tests.unit.worker.conftest import (
     FakePool,
     FakeReader,
@@ -130,6 +134,41 @@ def test_a_manifest_gives_items_that_a_worker_can_read_or_our_error(
     items, _ = attempt(lambda: list(read_manifest(path, "/data/crops", storage, io.BytesIO(data), Counter())))
 
     assert [decode_item(encode_line(item).rstrip(b"\n")) for item in items or []] == (items or [])
+
+
+# files of regions
+
+described = st.sampled_from(list(FORMATS)).flatmap(
+    lambda name: st.tuples(
+        st.just(name),
+        mutated(st.just(SAMPLE_OF[name].data)) | json_values.map(json.dumps).map(str.encode),
+    )
+)
+
+
+@fuzz(150)
+@given(described=described)
+@example(described=("coco", b'{"images": [], "annotations": [], "x": ' + b"[" * DEEP))
+@example(described=("labelme", b'{"imagePath": "", "shapes": [{"points": [[1e400, 0], [1, 1]]}]}'))
+@example(described=("template", b'[{"name": "\\ud800", "region": [0, 0, 1, 1]}]'))
+@example(
+    described=(
+        "cvat",
+        b"<annotations><image><box xtl='nan' ytl='0' xbr='1e999' ybr='1'/>",
+    )
+)
+def test_a_file_gives_regions_that_a_chunk_can_hold_or_our_error(described: tuple[str, bytes]) -> None:
+    name, data = described
+    known, options = FORMATS[name], RegionOptions()
+
+    def regions() -> list[Region]:
+        return [region for page in known.pages(io.BytesIO(data), options) for region in page.regions]
+
+    found, _ = attempt(regions)
+
+    items = [Item("a.png", "/a.png", region=region) for region in found or []]
+    assert [decode_item(encode_line(item).rstrip(b"\n")) for item in items] == items
+    attempt(lambda: known.write(io.BytesIO(data), options, lambda *_: RegionText("x", 0.5), io.BytesIO()))
 
 
 # messages

@@ -206,6 +206,12 @@ def test_a_byte_order_mark_and_spaces_are_no_damage() -> None:
     assert json.loads(written(FORMATS["coco"], spaced, lambda image, page, name: READ))
 
 
+def test_what_is_not_utf_8_is_an_error_also_where_nothing_is_read() -> None:
+    for damaged in (COCO_DATA.replace(b"meters", b"m\xffters"), COCO_DATA.decode().encode("utf-16")):
+        with pytest.raises(SourceError, match="it is not UTF-8"):
+            regions_of(FORMATS["coco"], damaged)
+
+
 def test_two_members_of_one_name_are_an_error() -> None:
     twice = COCO_DATA.replace(b'"licenses":', b'"annotations": [], "licenses":')
 
