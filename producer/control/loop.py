@@ -26,6 +26,7 @@ from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from producer.control.deadline import end_at_deadline
 from producer.control.reconcile import Reconciler
+from producer.control.risk import RiskWatch
 from producer.notify.events import DAY
 from producer.notify.notifier import Notifier
 from producer.planning.submit import Dispatcher
@@ -63,6 +64,7 @@ class Control:
         self._roots = AllowedRoots(allowed) if allowed else None
         self._reconciler = Reconciler(self.ledger, self.dispatcher)
         self.notifier = Notifier(self.settings, self.storage, self.client)
+        self._risks = RiskWatch(self.client, self.settings, self.notifier)
 
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop` is set; log outages of Redis and storage and wait until they end."""
@@ -107,6 +109,7 @@ class Control:
         if progress.status in ENDED:
             self.known.pop(job, None)
             self._reconciler.forget(job)
+            self._risks.forget(job)
             self._look_at_end(progress)
             return
         self.known[job] = progress
@@ -160,6 +163,7 @@ class Control:
         if progress.status in RUNNING:
             end_at_deadline(job, workspace, time.time())
             self._reconciler.reconcile(job, workspace, progress)
+            self._risks.look(job, workspace, progress)
         else:
             self._reconciler.mark(job, workspace)
         if progress.status is State.CANCELLING and not self._is_running(progress):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.broker.reports import Reports
 from tests.chaos.conftest import with_regions
 from tests.chaos.scene import Record, Scene
 
@@ -146,6 +147,27 @@ def test_control_killed_in_mid_merge(scene: Scene, record: Record) -> None:
     control.popen.kill()
     scene.kills += 1
     scene.start_control()
+
+    scene.finish()
+    record(scene.assert_survived(faults=0))
+
+
+@pytest.mark.full
+def test_control_killed_while_it_feeds_the_queue(scene: Scene, record: Record) -> None:
+    """Given a job whose chunks control sends: few are queued, and the rest waits for the next control."""
+    scene.job = replace(scene.job, chunk_size=max(1, scene.job.chunk_size // 2))
+    control = scene.start_control()
+    scene.wait_until(lambda: bool(Reports(scene.redis.client, "trace-ocr").live("control")))
+    scene.start_worker()
+    scene.submit()
+    scene.wait_for_chunks(3)
+
+    for _ in range(2):
+        control.popen.kill()
+        scene.kills += 1
+        control = scene.start_control()
+        control.wait_for("control_started")
+    assert (scene.redis.client.llen("trace-ocr.recognition") or 0) <= 16
 
     scene.finish()
     record(scene.assert_survived(faults=0))

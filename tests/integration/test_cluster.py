@@ -10,7 +10,11 @@ from kombu import Queue
 
 from contract.broker.app import make_app, make_redis
 from contract.broker.depths import queue_depth, waiting_chunks
+from contract.job import Job, Source
+from contract.kinds.recognition import RecognitionParameters
 from contract.settings import Settings, load_settings
+from contract.workspace import open_workspace
+from producer.session import Session
 from tests.integration.processes import Run, Start
 from worker.jobs.heartbeat import UNACKED_INDEX, renew_lease
 
@@ -130,3 +134,46 @@ def test_a_chunk_lies_in_its_own_queue_once_also_when_workers_have_declared_all_
     client = redis.Redis.from_url(redis_url)
     assert client.llen(f"trace-ocr.{queue}") == 5
     assert client.llen(f"trace-ocr.{other}") == 0
+
+
+def test_redis_holds_a_few_messages_of_ten_million_items_and_a_small_job_comes_next(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """Given 16 workers, of which each takes a chunk between two feedings."""
+    session = Session(Settings(redis_url=redis_url, namespace="fed"))
+    ledger, client, queue = session.ledger, session.client, "fed.recognition"
+    feeder = session.feeder()
+    feeder._workers = lambda: 16
+    for name, chunks in (("huge", 10_000), ("small", 1)):
+        workspace = open_workspace(str(tmp_path / name), session.storage)
+        workspace.save_job(
+            Job(
+                id=name,
+                parameters=RecognitionParameters(),
+                source=Source(type="folder", uri=str(tmp_path)),
+                chunk_size=1_024,
+                created_at=1,
+            )
+        )
+        ledger.open(name, workspace.root, "recognition", str(tmp_path), 1)
+        ledger.planned(name, chunks, chunks * 1_000)
+    ledger.ready("huge", 10_000)
+
+    taken: list[str] = []
+    longest = 0
+    for number in range(60):
+        if number == 50:
+            ledger.ready("small", 1)
+            waiting = client.llen(queue)
+        feeder.feed()
+        longest = max(longest, client.llen(queue))
+        taken += [json.loads(text)["headers"]["id"] for text in client.rpop(queue, 16) or ()]
+        if number == 50:
+            before = len(taken) - 16
+
+    assert longest <= 3 * 16
+    assert taken[: before + 1] == [f"huge/{chunk}" for chunk in range(before + 1)]
+    assert taken.index("small/0") <= before + waiting
+    progress = ledger.load("huge")
+    assert progress
+    assert len(taken) + client.llen(queue) == progress.chunks_sent + 1

@@ -8,10 +8,15 @@ import pytest
 
 from contract.broker.ledger import Ledger
 from contract.job import Job
+from contract.settings import Settings
+from contract.storage import Storage
 from contract.workspace import Workspace
 from producer.control.deadline import end_at_deadline
 from producer.control.loop import Control
+from producer.control.risk import RiskWatch
 from producer.control.steer import add_retry
+from producer.notify.notifier import Notifier
+from producer.notify.outbox import Outbox
 from producer.planning.submit import Dispatcher
 
 
@@ -74,3 +79,36 @@ def test_a_part_that_is_written_stays(due: Job, workspace: Workspace, write_part
 def test_other_jobs_go_on(update: dict[str, Any], due: Job, workspace: Workspace) -> None:
     assert end_at_deadline(due.model_copy(update=update), workspace, time.time()) == 0
     assert not workspace.part_numbers()
+
+
+def test_somebody_is_told_once_of_a_job_that_will_be_late(
+    due: Job,
+    workspace: Workspace,
+    ledger: Ledger,
+    fake_redis: Any,
+    settings: Settings,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time()
+    late = due.model_copy(
+        update={"deadline": int(now) + 600, "at_deadline": "continue", "notify": ("https://told.example/",)}
+    )
+    ledger.open(late.id, workspace.root, late.kind, "s", late.created_at, order=late.order())
+    progress = ledger.load(late.id)
+    assert progress
+
+    def look_at(watch: RiskWatch, at: float) -> list[tuple[str, object]]:
+        monkeypatch.setattr("producer.control.risk.time.time", lambda: at)
+        watch.look(late, workspace, progress)
+        return [(event.type, event.data["deadline"]) for _, event in Outbox(late, workspace).events()]
+
+    # no worker is alive: at first that may pass
+    watch = RiskWatch(fake_redis, settings, Notifier(settings, storage, fake_redis))
+    assert look_at(watch, now) == []
+    told = [("job.deadline_at_risk", late.deadline)]
+    assert look_at(watch, now + 61) == look_at(watch, now + 200) == told
+
+    # another control process, or a restarted one, does not repeat it
+    again = RiskWatch(fake_redis, settings, Notifier(settings, storage, fake_redis))
+    assert look_at(again, now + 300) == look_at(again, now + 400) == told
