@@ -241,7 +241,9 @@ class Settings(BaseSettings, JobDefaults):
         description="what happens then: the job continues, or ends with what was read (partial)",
     )
     timezone: str | None = Field(
-        None, description="zone of a deadline such as 06:00, as Europe/Berlin; the machine's own if not set"
+        None,
+        description="zone of a deadline such as 06:00, and of a night's date, as Europe/Berlin; the "
+        "machine's own if not set",
     )
     chunk_share: float = Field(
         0.25,

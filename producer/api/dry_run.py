@@ -1,6 +1,7 @@
 """`POST /jobs?dry_run=true`: what a job would be; nothing is written."""
 
 import io
+import time
 
 from contract.workspace import Workspace
 from producer.api.security.keys import ApiKey
@@ -26,4 +27,5 @@ def estimate_of(request: JobRequest, caller: ApiKey, services: Services) -> Esti
     extent = extent_of(job, listing, seconds=LISTING_SECONDS)
     workspace = Workspace(location, services.storage.at(location))
     rate = past_rate(job, nearby(workspace, services.index, services.storage))
-    return estimate(job, extent, rate, len(services.reports.live("worker")) or None)
+    left = None if job.deadline is None else job.deadline - time.time()
+    return estimate(job, extent, rate, len(services.reports.live("worker")) or None, left)

@@ -88,8 +88,7 @@ def show_estimate(
         listing = session.listing(job.model_copy(update={"source": measured}), sys.stdin.buffer)
     extent = extent_of(job, listing, asked.probe or 0)
     rate = _rate(asked, job, workspace, session, extent)
-    deadline = getattr(job, "deadline", None)
-    left = None if deadline is None else deadline - time.time()
+    left = None if job.deadline is None else job.deadline - time.time()
     found = estimate(job, extent, rate, _devices(session.settings), left, asked.price)
     if json_output and counts:
         print_json({**asdict(found), "counts": counts})

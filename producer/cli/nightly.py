@@ -59,9 +59,6 @@ JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
 @new_job.kind
 @click.option("--date", "night", help="The night, as YYYY-MM-DD; today by default.", metavar="DATE")
 @click.option(
-    "--timezone", help="Zone in which it is today, such as Europe/Berlin; this machine's by default."
-)
-@click.option(
     "--changed",
     type=click.Choice(("etag", "mtime+size", "sha256")),
     help="What tells that a file has changed; default: etag on S3, else mtime+size. sha256 reads each file.",
@@ -108,7 +105,6 @@ def nightly(
     output: str,
     kind: str,
     night: str | None,
-    timezone: str | None,
     changed: Changed | None,
     reuse: str | None,
     regions: Regions | None,
@@ -136,7 +132,7 @@ def nightly(
         reuse=reuse,
         regions=regions,
     )
-    night = night_of(night, timezone, datetime.datetime.now(datetime.UTC))
+    night = night_of(night, settings.timezone, datetime.datetime.now(datetime.UTC))
     if dry_run:
         return command.show(dry_run, output, night, json_output=json_output)
     return command.run(output, night, json_output=json_output)

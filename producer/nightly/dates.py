@@ -2,10 +2,10 @@
 
 import datetime
 import re
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from contract.errors import UsageError
 from producer.nightly.records import NIGHT
+from producer.planning.deadline import zone_of
 
 LATEST = datetime.timedelta(days=1)
 """How far ahead of today a night may be: anywhere on Earth it may be tomorrow already."""
@@ -23,10 +23,7 @@ def night_of(given: str | None, timezone: str | None, now: datetime.datetime) ->
     Raises:
         UsageError: it is no date, or later than tomorrow; or there is no such zone
     """
-    try:
-        today = now.astimezone(ZoneInfo(timezone) if timezone else None).date()
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise UsageError(f"--timezone {timezone!r} is no time zone that this machine knows") from error
+    today = now.astimezone(zone_of(timezone)).date()
     if given is None:
         return today.isoformat()
     try:

@@ -81,7 +81,7 @@ class Difference:
         if not known.failures:
             counts.unchanged += 1
             return entry, []
-        if known.failures >= self.rules.attempts:
+        if known.failures >= self.rules.attempts and not known.late:
             counts.given_up += 1
             return entry, []
         counts.again += 1

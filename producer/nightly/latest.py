@@ -11,8 +11,8 @@ from itertools import groupby
 import msgspec
 
 from contract.documents import claimed_document
-from contract.errors import JobError, ObjectMissingError
-from contract.records import identity_of
+from contract.errors import ErrorCode, JobError, ObjectMissingError
+from contract.records import failure_of, identity_of
 from contract.workspace import Workspace, intact
 from producer.nightly.files import LineWriter, Nights, read_lines, written
 from producer.nightly.records import Entry, Night
@@ -127,8 +127,14 @@ class _Merger:
 def _judged(entry: Entry, errors: Lines) -> Entry:
     """Return what an item that was read leaves: how often it failed, and in which pages."""
     failed = tuple(sorted(_page(name) for name in errors if name != entry.id))
-    failures = entry.failures + 1 if errors else 0
-    return msgspec.structs.replace(entry, read=False, failures=failures, pages=failed)
+    late = bool(errors) and all(_is_late(line) for line in errors.values())
+    failures = max(1, entry.failures + (not late)) if errors else 0
+    return msgspec.structs.replace(entry, read=False, failures=failures, late=late, pages=failed)
+
+
+def _is_late(line: bytes) -> bool:
+    failure = failure_of(line)
+    return failure is not None and failure.code is ErrorCode.DEADLINE
 
 
 def _without(lines: Lines, names: set[str]) -> Lines:

@@ -25,6 +25,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         read: this night reads it
         pages: the pages of it that failed; if it is not read whole, this night reads these
         failures: nights in a row in which its content could not be read completely
+        late: it failed only because its job's deadline came first, which is no fault of its own
         gone: the first night in which it was no longer in the source
         deleted: its lines are tombstones
     """
@@ -34,6 +35,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     read: bool = False
     pages: tuple[int, ...] = ()
     failures: int = 0
+    late: bool = False
     gone: Name | None = None
     deleted: bool = False
 

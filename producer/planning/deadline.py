@@ -25,7 +25,7 @@ def parse_deadline(text: str, timezone: str | None, now: float) -> int:
     Raises:
         UsageError: it is neither, or in the past, or there is no such time zone
     """
-    zone = _zone(timezone)
+    zone = zone_of(timezone)
     try:
         if re.fullmatch(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?", text):
             of_day = time_of_day.fromisoformat(text.zfill(5) if text.count(":") == 1 else text.zfill(8))
@@ -46,7 +46,8 @@ def parse_deadline(text: str, timezone: str | None, now: float) -> int:
     return int(at)
 
 
-def _zone(name: str | None) -> ZoneInfo | None:
+def zone_of(name: str | None) -> ZoneInfo | None:
+    """Return a time zone by its IANA name, or None for None; raises UsageError if there is none."""
     try:
         return ZoneInfo(name) if name else None
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,37 @@ def test_a_job_from_bucket_to_bucket_gives_the_bytes_of_run_on_a_folder(
     errors = lines(service.bucket.read("commands/out/errors.jsonl"))
     assert [(line["id"], line["error"]["code"]) for line in errors] == [("zzz.png", "truncated")]
     assert service.bucket.read("commands/out/_SUCCESS") == b""
+
+
+def test_a_night_that_is_read_twice_at_once_is_read_once_by_the_running_workers(
+    service: Service, source: Path
+) -> None:
+    def put(key: str, data: bytes) -> None:
+        service.bucket.client.put_object(Bucket=service.bucket.name, Key=key, Body=data)
+
+    # given a complete night, then one new object and one with other content
+    names = [path.name for path in sorted(source.iterdir()) if path.suffix == ".png"][:4]
+    for name in names[:3]:
+        put(f"nightly/scans/{name}", (source / name).read_bytes())
+    root = f"s3://{service.bucket.name}/nightly"
+    command = ("nightly", f"{root}/scans/", "-o", f"{root}/nights", "--chunk-size", "1", "--json", "--date")
+    first = service.run(*command, "2026-11-20")
+    put(f"nightly/scans/{names[3]}", (source / names[3]).read_bytes())
+    put(f"nightly/scans/{names[0]}", (source / names[1]).read_bytes())
+    planned = service.run(*command, "2026-11-21", "--dry-run")
+
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(lambda _: service.run(*command, "2026-11-21"), range(2)))
+
+    assert first.returncode == 0, first.stderr
+    assert json.loads(planned.stdout)["counts"]["to_read"] == json.loads(planned.stdout)["gets"] == 2
+    assert [one.returncode for one in both] == [0, 0], [one.stderr for one in both]
+    assert both[0].stdout == both[1].stdout
+    read = lines(service.bucket.read("nightly/nights/2026-11-21/results.jsonl"))
+    assert [line["id"] for line in read] == [names[0], names[3]]
+    latest = {line["id"]: line["value"] for line in lines(service.bucket.read("nightly/nights/latest.jsonl"))}
+    assert list(latest) == sorted(names)
+    assert latest[names[0]] == latest[names[1]]
 
 
 def test_the_doctor_finds_a_running_system_sound(service: Service) -> None:

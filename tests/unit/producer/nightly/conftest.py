@@ -37,6 +37,7 @@ class System:
     kind: str = "recognition"
     choices: Choices = field(default_factory=Choices)
     read: Counter[tuple[str, str]] = field(default_factory=Counter)
+    error: ErrorCode = ErrorCode.NOT_AN_IMAGE
     broken_pages: set[str] = field(default_factory=set)
 
     def job(self, **changes: Any) -> Job:
@@ -88,7 +89,7 @@ class System:
         data = self.storage.at(item.uri).read(item.uri, 1_000)
         self.read[item.id, data.decode()] += 1
         if data == BROKEN or item.id in self.broken_pages:
-            return ErrorLine(item.id, item.uri, Failure(ErrorCode.NOT_AN_IMAGE, "it is none"), 1)
+            return ErrorLine(item.id, item.uri, Failure(self.error, "it failed"), 1)
         name, text = item.uri.rpartition("/")[2], data.decode()
         if self.kind == "detection":
             return DetectionLine(item.id, name, item.page or 1, (), label=text)

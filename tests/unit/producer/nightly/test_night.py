@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import JobError, SourceError, UsageError
+from contract.errors import ErrorCode, JobError, SourceError, UsageError
 from contract.job import Source
 from contract.storage import Storage
 from producer.nightly.files import Nights
@@ -85,6 +85,19 @@ def test_an_item_that_fails_comes_again_a_number_of_nights_and_then_stays_listed
     write(scans, b="2")
     assert system.night("2026-11-25").changed == 1
     assert (system.latest(), system.failed()) == ({"a.png": "1", "b.png": "2"}, [])
+
+
+def test_items_that_a_deadline_has_cut_off_come_again_as_often_as_it_takes(
+    system: System, scans: Path
+) -> None:
+    system.choices = Choices(attempts=1)
+    write(scans, a="1", b=BROKEN.decode())
+    system.error = ErrorCode.DEADLINE
+
+    counts = [system.night(f"2026-11-2{night}") for night in range(3)]
+
+    assert [one.again for one in counts] == [0, 1, 1]
+    assert system.failed() == ["b.png"]
 
 
 def test_what_was_read_before_a_file_became_unreadable_is_not_its_newest_content(
