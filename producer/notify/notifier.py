@@ -15,7 +15,7 @@ from redis.exceptions import LockError
 
 from contract.errors import JobError, TraceOcrError
 from contract.job import Job
-from contract.job_status import JobStatus, RequestCounts
+from contract.job_status import RequestCounts
 from contract.settings import Settings
 from contract.states import State
 from contract.storage import Storage
@@ -62,7 +62,6 @@ class Notifier:
         self._pending = PendingOutboxes(self._roots or AllowedRoots(()), storage)
         self._due: dict[str, float] = {}
         self._told: dict[str, tuple[int, str]] = {}
-        self._risks: set[tuple[str, float]] = set()
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(SENDERS, thread_name_prefix="notify")
 
@@ -84,23 +83,6 @@ class Notifier:
         elif halt and halt.status in ENDS:
             data = data_of(job, workspace, halt.status, self._settings, counts)
             self.announce(ENDS[halt.status], job, workspace, float(halt.at), data)
-
-    def announce_risk(self, job: Job, workspace: Workspace, status: JobStatus, deadline: float) -> None:
-        """Note that a job will not end in time, once for each deadline.
-
-        Args:
-            status: with the projected end and its margin
-            deadline: in Unix seconds; part of the event's identity
-        """
-        with self._lock:
-            known = (job.id, deadline) in self._risks
-            self._risks.add((job.id, deadline))
-        if known or not receivers(job, self._settings):
-            return
-        data = data_of(job, workspace, status.status, self._settings, status.request_counts)
-        for name in ("deadline", "projected_end", "margin_seconds"):
-            data[name] = getattr(status, name, None)
-        self.announce(EventType.DEADLINE_AT_RISK, job, workspace, deadline, data)
 
     def announce(
         self, type_: EventType, job: Job, workspace: Workspace, at: float, data: dict[str, Any]

@@ -10,6 +10,7 @@ import msgspec
 from contract.checks import Rule
 from contract.errors import StorageError
 from contract.job import Job
+from contract.kinds import KINDS
 from contract.lines import UNREADABLE
 from contract.storage import join
 from contract.workspace import MAX_JSON_BYTES, Workspace
@@ -92,12 +93,20 @@ def _nights_before(job: Job, workspace: Workspace, access: Access | None) -> Ite
     ):
         return
     days = [(night - timedelta(days)).isoformat() for days in range(1, min(DAYS, night.toordinal() - 1) + 1)]
-    left, wanted = MAX_NIGHTS, job.parameters.model_dump(mode="json")
+    left = MAX_NIGHTS
     with ThreadPoolExecutor(READERS, thread_name_prefix="nights") as threads:
         for summary in threads.map(lambda day: _summary_of(join(root, day, "summary.json"), workspace), days):
-            if summary and left and summary.get("kind") == job.kind and summary.get("parameters") == wanted:
+            if summary and left and _is_comparable(summary, job):
                 left -= 1
                 yield summary
+
+
+def _is_comparable(summary: dict[str, Any], job: Job) -> bool:
+    """Return whether a night's job had the same parameters, as far as its version knew them."""
+    wanted, had = KINDS[job.kind].identity(job.parameters), summary.get("parameters", {})
+    return summary.get("kind") == job.kind and all(
+        had.get(name, wanted[name]) == wanted[name] for name in wanted
+    )
 
 
 def _summary_of(uri: str, workspace: Workspace) -> dict[str, Any] | None:

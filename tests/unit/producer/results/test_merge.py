@@ -66,11 +66,7 @@ def test_the_summary_counts_the_items_by_outcome(ready: Job, workspace: Workspac
         "batches": 3,
         "batch_fill": 0.5,
         "fitting_batch_size": None,
-        "parameters": {
-            "recognition_model": "crnn_vgg16_bn",
-            "recognition_batch_size": 4,
-            "characters": None,
-        },
+        "parameters": ready.parameters.model_dump(),
         "counts": {},
         "quality": {
             "items": 5,
