@@ -66,7 +66,7 @@ class WriteBack:
                 structlog.get_logger().warning(
                     "texts_not_written_back",
                     texts=readings.count - written,
-                    reason="their files, or their regions in them, were changed since the job was planned",
+                    reason="their regions have no place for it, or were changed since the job was planned",
                 )
 
     def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:  # noqa: ARG002 - of the interface
