@@ -356,7 +356,7 @@ from producer.api.services import Services
 settings = Settings(redis_url="redis://unused", allowed_roots=("/tmp",))
 described = make_app(Services(settings, Keyring((), required=False))).openapi()
 route = described["paths"]["/brightness/"]["post"]
-answer = route["responses"]["200"]["content"]["application/json"]["schema"]["items"]
+answer, _ = route["responses"]["200"]["content"]["application/json"]["schema"]["items"]["anyOf"]
 print(json.dumps([[one["name"] for one in route["parameters"]], sorted(answer["properties"])]))
 """
     done = subprocess.run(
