@@ -17,6 +17,7 @@ from benchmarks.end_to_end import MOBILENET, VGG, end_to_end, make_scene
 from benchmarks.gpu import gpu
 from benchmarks.pages import pages
 from benchmarks.plots import draw
+from benchmarks.regions import regions
 from benchmarks.rows import RESULTS, Row, fill, write
 from contract.telemetry import switch_off_telemetry
 
@@ -25,7 +26,7 @@ Part = Callable[[Path], tuple[list[Row], Details]]
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
-PARTS = ("control", "cpu", "mobilenet", "vgg", "pages", "compare")
+PARTS = ("control", "cpu", "mobilenet", "vgg", "pages", "compare", "regions")
 """What is measured by default."""
 
 ON_REQUEST = ("gpu",)
@@ -42,6 +43,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "vgg": partial(end_to_end, VGG, count=2_056 if full else 1_028, rounds=rounds if full else 2),
         "pages": partial(pages, copies=8 if full else 3, rounds=rounds, memory=full),
         "compare": partial(compare, copies=8 if full else 4, rounds=rounds),
+        "regions": partial(regions, pages=500 if full else 50, rounds=rounds),
         "gpu": partial(gpu, crops=16_448 if full else 8_224, rounds=rounds),
     }
 

@@ -14,11 +14,17 @@ import structlog
 
 from contract.errors import ItemError
 from contract.records import Item
-from worker.images.decode import DecodedImage, check_shape
+from worker.images.decode import DecodedImage, File, check_shape
 from worker.kernels.regions import cut_region
 from worker.kinds.crops import Crop, Made, Prepare, group_size
 from worker.pipeline.ahead import ahead
 from worker.pipeline.run import ChunkRun
+
+FETCHED = 2
+"""Remote pages fetched ahead, for each one that may be decoded ahead."""
+
+Fetched = tuple[list[Item], File | ItemError | None]
+"""Items of one image with its file; without one that is read as fast as it is handed over."""
 
 Decoded = tuple[list[Item], DecodedImage | ItemError]
 """Items of one image with its pixels, or with its error."""
@@ -44,7 +50,13 @@ def prepared_regions(
         padding: what is added on each side of a region, as a share of its height
     """
     pages = (list(group) for _, group in groupby(items, _page_of))
-    decoded = ahead(run.pool, partial(_decoded, run), pages, run.page_window)
+    # Files of pages are larger than crops: fewer wait to be decoded than of those.
+    fetched = (
+        ahead(run.fetchers, partial(_fetched, run), pages, FETCHED * run.page_window)
+        if run.fetchers
+        else ((page, None) for page in pages)
+    )
+    decoded = ahead(run.pool, partial(_decoded, run), fetched, run.page_window)
     size = group_size(run)
     portions = chain.from_iterable(_portions(page, image, size, run) for page, image in decoded)
     ready = ahead(run.pool, partial(_cut, prepare, run, padding), portions, max(1, run.window // size))
@@ -56,9 +68,14 @@ def _page_of(item: Item) -> object:
     return (item.uri, item.page) if item.region is not None else item.id
 
 
-def _decoded(run: ChunkRun, page: list[Item]) -> Decoded:
+def _fetched(run: ChunkRun, page: list[Item]) -> Fetched:
+    return page, run.fetched(page[0])
+
+
+def _decoded(run: ChunkRun, fetched: Fetched) -> Decoded:
+    page, file = fetched
     run.on_alive()
-    return page, run.decoded(page[0], run.fetched(page[0]))
+    return page, run.decoded(page[0], run.fetched(page[0]) if file is None else file)
 
 
 def _portions(
