@@ -50,6 +50,11 @@ class File:
     data: bytes
     regions: tuple[Region, ...] | None = None
 
+    @property
+    def parts(self) -> int:
+        """How much it counts while it waits: as much as one file for each region."""
+        return max(1, len(self.regions or ()))
+
 
 @dataclass
 class UploadDesk:
@@ -105,7 +110,7 @@ class UploadDesk:
             SenderGoneError: the sender is gone
             BrokerError, redis.RedisError: Redis cannot be reached
         """
-        with self._admitted(caller, len(files), sum(len(file.data) for file in files)):
+        with self._admitted(caller, sum(file.parts for file in files), sum(len(file.data) for file in files)):
             uploads = self._tickets(files, parameters.model_dump(mode="json"))
             nudge = Nudge(kind.name, getattr(parameters, kind.batch))
             loop = asyncio.get_running_loop()
@@ -145,8 +150,8 @@ class UploadDesk:
         )
 
     @contextlib.contextmanager
-    def _admitted(self, caller: str, files: int, size: int) -> Iterator[None]:
-        """Count a request's files and bytes for a block; raises BusyError if there is no room for them."""
+    def _admitted(self, caller: str, parts: int, size: int) -> Iterator[None]:
+        """Count a request's parts and bytes for a block; raises BusyError if there is no room for them."""
         settings = self.settings
         held = self._held_bytes.total()
         if held and held + size > settings.api_queue_bytes:
@@ -154,18 +159,18 @@ class UploadDesk:
         # A key that waits for nothing may send one request of any size within the limits of a request.
         if caller and self._held[caller]:
             share = settings.api_key_share
-            too_many = self._held[caller] + files > share * settings.api_queue_limit
+            too_many = self._held[caller] + parts > share * settings.api_queue_limit
             if too_many or self._held_bytes[caller] + size > share * settings.api_queue_bytes:
                 raise BusyError(
-                    f"the key {caller} has {self._held[caller]:,} files that wait for workers: "
+                    f"the key {caller} has {self._held[caller]:,} files or regions that wait for workers: "
                     "wait for their answers before sending more"
                 )
-        self._held[caller] += files
+        self._held[caller] += parts
         self._held_bytes[caller] += size
         try:
             yield
         finally:
-            self._held[caller] -= files
+            self._held[caller] -= parts
             self._held_bytes[caller] -= size
 
     def _tickets(self, files: list[File], parameters: dict[str, object]) -> list[Upload]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import fakeredis
@@ -10,6 +11,7 @@ import pytest
 
 from contract.broker.uploads import Answer, Uploads
 from contract.kinds import KINDS
+from contract.region import Region
 from contract.settings import Settings
 from producer.api.services import Services
 from producer.api.uploads.desk import BusyError, File, SenderGoneError, TooSlowError, UploadDesk
@@ -137,6 +139,11 @@ class TestShare:
         large = File("large.png", "image/png", b"x" * 30)
 
         while_waiting([large], [large], "nightly", refused=True)
+
+    def test_its_regions_count_as_files(self, while_waiting: Callable[..., None]) -> None:
+        page = replace(CROP, regions=(Region((0, 0, 9, 9)),) * 2)
+
+        while_waiting([page], [CROP], "nightly", refused=True)
 
     def test_another_key_is_served(self, while_waiting: Callable[..., None]) -> None:
         while_waiting([CROP, CROP], [CROP, CROP], "daily", refused=False)
