@@ -13,8 +13,9 @@ from contract.settings import Settings
 from producer.cli import options
 from producer.cli.terminal import echo
 from producer.results.drawing import document_html
+from producer.results.finding import Found, find
 from producer.results.status import find_workspace
-from producer.results.view import Found, Pictures, find
+from producer.results.view import Pictures
 from producer.session import Session
 
 

@@ -11,8 +11,8 @@ from contract.job import Job
 from contract.kinds import KINDS
 from contract.kinds.base import Kind
 from contract.lines import ErrorLine, WordBox
+from producer.results.finding import MAX_REGIONS, Found
 from producer.results.rendering import picture_url, render
-from producer.results.view import MAX_REGIONS, Found
 
 UNSURE = 0.5
 """Confidence below which a word is drawn as unsure."""

@@ -39,7 +39,8 @@ from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
 from producer.cli.main import cli
 from producer.results.drawing import document_html
-from producer.results.view import Found, Pictures, find
+from producer.results.finding import Found, find
+from producer.results.view import Pictures
 from tests.unit.conftest import MockBucket
 from worker.images.decode import decode_image
 from worker.images.documents import PageReader
@@ -186,7 +187,7 @@ class TestFinding:
     def test_regions_of_one_view_are_bounded(
         self, job: Job, planned: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("producer.results.view.MAX_REGIONS", 2)
+        monkeypatch.setattr("producer.results.finding.MAX_REGIONS", 2)
         box = Region((0, 0, 9, 9))
         write_chunk(planned, 0, *(Item(f"p.png#r={number}", "/p.png", region=box) for number in range(1, 9)))
         planned.store.delete(planned.part(0))
