@@ -45,6 +45,9 @@ LEAST = 2
 MOST = 4_096
 """Chunks in the queue at most: some megabytes of Redis."""
 
+RETRY_SECONDS = 10.0
+"""Seconds until a job whose workspace cannot be read is tried again: a try may take as long."""
+
 PAUSE_SECONDS = 2.0
 """Pause in seconds after Redis fails, so that an outage does not fill the log."""
 
@@ -103,6 +106,7 @@ class Feeder:
         self._lanes = Lane(urgent=True), Lane(urgent=False)
         self._jobs: dict[str, tuple[int, Job, Workspace]] = {}
         self._alive, self._next_count = 0, 0.0
+        self._passed_over: dict[str, float] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Feed until `stop` is set; log outages and wait until they end."""
@@ -121,6 +125,7 @@ class Feeder:
         """Send what the queues have room for; return the number of chunks."""
         line = self._ledger.line()
         self._jobs = {one.job: self._jobs[one.job] for one in line if one.job in self._jobs}
+        self._passed_over = {job: at for job, at in self._passed_over.items() if at > time.monotonic()}
         if not line:
             return 0
         try:
@@ -140,7 +145,7 @@ class Feeder:
         waiting: dict[str, set[int]] | None = None
         sent = 0
         for lane, room in zip(self._lanes, rooms, strict=True):
-            jobs = {one.job: one for one in line if one.urgent is lane.urgent}
+            jobs = {one.job: one for one in line if one.urgent is lane.urgent and self._can_be_sent(one)}
             there = lane.waiting(lengths)
             if jobs and room:
                 if waiting is None:
@@ -171,6 +176,7 @@ class Feeder:
         except TraceOcrError as error:
             # The other jobs go on, and control fails this one if it cannot continue.
             structlog.get_logger().warning("job_not_fed", job=one.job, error=str(error))
+            self._passed_over[one.job] = time.monotonic() + RETRY_SECONDS
             return 0
         sent = 0
         while sent < most and (chunks := self._ledger.feed(one.job, most - sent)):
@@ -180,6 +186,10 @@ class Feeder:
                     self._dispatcher.send(job, workspace.root, chunk)
                     sent += 1
         return sent
+
+    def _can_be_sent(self, one: Standing) -> bool:
+        """Whether a job's workspace could be read, or is to be tried again: others must not wait for it."""
+        return time.monotonic() >= self._passed_over.get(one.job, 0.0)
 
     def _job(self, one: Standing) -> tuple[Job, Workspace]:
         """Return a job and its workspace, read once for each submission."""

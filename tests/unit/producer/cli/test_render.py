@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from contract.job_status import ChunkCounts, JobStatus, RequestCounts, Running
+from contract.job_status import ChunkCounts, JobStatus, Line, RequestCounts, Running
 from contract.states import Action, State
 from producer.catalogue import CatalogueEntry
 from producer.cli import render
@@ -96,6 +96,17 @@ def test_a_job_is_shown_with_its_workers_and_its_error(console: Console, printed
     assert "pause, cancel" in printed()
     assert "gpu0@host  chunk 3: 128 items read" in printed()
     assert "error: no [bold] weights" in printed()
+
+
+def test_a_job_is_shown_with_its_place_in_the_line_and_its_deadline(console: Console, printed: Any) -> None:
+    waits = dataclasses.replace(
+        STATUS, line=Line("lab", 3, 5, 12_000, 0.0), deadline=7_200.0, projected_end=9_000.0, at_risk=True
+    )
+
+    render.print_job(console, dataclasses.replace(waits, margin_seconds=-1_800.0))
+
+    assert "place 3 of 5 in line, tenant lab: 12,000 items go first" in printed()
+    assert "02:00:00Z, ends 1970-01-01 02:30:00Z, 30 min 0 s after it, at risk" in printed()
 
 
 def test_a_summary_counts_the_items_by_outcome(console: Console, printed: Any) -> None:

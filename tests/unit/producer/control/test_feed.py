@@ -90,13 +90,14 @@ def test_a_paused_job_is_not_fed_and_a_resumed_one_begins_with_what_is_not_done(
 def test_a_job_whose_workspace_is_gone_does_not_hold_up_the_others(
     ready: Job, workspace: Workspace, ledger: Ledger, feeder: Feeder, queue: Any
 ) -> None:
-    ledger.open("gone", f"{workspace.root}/gone", ready.kind, "s", 0)
+    ledger.open("gone", f"{workspace.root}/gone", ready.kind, "s", 0, order={"priority": "9"})
     ledger.planned("gone", 10, 20)
     ledger.ready("gone", 10)
 
     feeder.feed()
+    feeder.feed()
 
-    assert queue.sent
+    assert queue.sent == [0, 1]
 
 
 def test_chunks_that_could_not_be_sent_are_the_reconcilers(

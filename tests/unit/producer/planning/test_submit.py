@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,6 +116,28 @@ def test_a_new_job_is_planned_and_all_of_it_is_sent(
     progress = ledger.load(job.id)
     assert progress
     assert (progress.status, progress.chunks_total, progress.items_total) == ("in_progress", 2, 3)
+
+
+def test_while_control_is_alive_it_is_left_to_control_to_send_the_chunks(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
+) -> None:
+    fed = replace(dispatcher, control_feeds=lambda: True)
+
+    planned = submit(job, workspace, listing("a", "b", "c"), ledger, fed)
+
+    assert queue.sent == []
+    assert [(one.job, one.unsent) for one in ledger.line()] == [(planned.id, 2)]
+    assert ledger.feed(planned.id, 10) == [0, 1]
+
+
+def test_what_a_submission_sends_itself_is_not_in_the_line(
+    job: Job, workspace: Workspace, ledger: Ledger, dispatcher: Dispatcher, queue: Any
+) -> None:
+    planned = submit(job, workspace, listing("a", "b", "c"), ledger, dispatcher)
+
+    ledger.ready(planned.id, 2)
+
+    assert (queue.sent, ledger.line(), ledger.feed(planned.id, 10)) == ([0, 1], [], [])
 
 
 def test_the_first_chunk_is_sent_while_the_source_is_still_listed(
