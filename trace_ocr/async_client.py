@@ -181,6 +181,20 @@ class AsyncJobHandle:
         """Yield the failed items of a complete job in the same way; their type is ErrorLine."""
         return self._lines("errors", line)
 
+    @overload
+    def review(self) -> AsyncIterator[dict[str, Any]]: ...
+
+    @overload
+    def review(self, line: type[T]) -> AsyncIterator[T]: ...
+
+    def review(self, line: type[Any] = dict[str, Any]) -> AsyncIterator[Any]:
+        """Yield the readings in doubt of a complete job; see `JobHandle.review`."""
+        return self._lines("review", line)
+
+    async def summary(self) -> dict[str, Any]:
+        """Return the summary of a complete job; see `JobHandle.summary`."""
+        return await self._connection.run(jobs.summary(self._connection.api, self.id))
+
     async def to_pandas(self) -> Any:
         """Return the results as a pandas.DataFrame; see `JobHandle.to_pandas`."""
         pandas = jobs.pandas_module()

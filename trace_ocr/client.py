@@ -244,6 +244,20 @@ class JobHandle:
         """Yield the failed items of a complete job in the same way; their type is ErrorLine."""
         return self._lines("errors", line)
 
+    @overload
+    def review(self) -> Iterator[dict[str, Any]]: ...
+
+    @overload
+    def review(self, line: type[T]) -> Iterator[T]: ...
+
+    def review(self, line: type[Any] = dict[str, Any]) -> Iterator[Any]:
+        """Yield the readings in doubt of a complete job; NotFoundError if it has no checks of readings."""
+        return self._lines("review", line)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the summary of a complete job: counts, times, models, quality; ConflictError before."""
+        return self._connection.run(jobs.summary(self._connection.api, self.id))
+
     def to_pandas(self) -> Any:
         """Return the results as a pandas.DataFrame, all in memory: a row per line, a column per field.
 

@@ -95,6 +95,11 @@ def status(api: Api, job_id: str) -> Flow[JobStatus]:
     return api.call(Request("GET", f"jobs/{job_id}"), JobStatus)
 
 
+def summary(api: Api, job_id: str) -> Flow[dict[str, Any]]:
+    """Return the summary of a complete job."""
+    return api.call(Request("GET", f"jobs/{job_id}/summary"), dict[str, Any])
+
+
 def steered(api: Api, job_id: str, action: Action) -> Flow[JobStatus]:
     """Ask for an action; return the job's status after it."""
     return api.call(Request("POST", f"jobs/{job_id}/{action}", idempotent=False), JobStatus)

@@ -262,7 +262,7 @@ def test_the_nightly_job_runs_once_at_a_time_and_is_not_tried_again_over_bad_ite
     assert spec["concurrencyPolicy"] == "Forbid"
     assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 86_400
     assert drained["action"] == "Ignore"
-    assert (failed["action"], failed["onExitCodes"]["values"]) == ("FailJob", [1, 2])
+    assert (failed["action"], failed["onExitCodes"]["values"]) == ("FailJob", [1, 2, 4])
     assert failed["onExitCodes"]["containerName"] == container_of(PODS["nightly"])["name"]
 
 

@@ -63,7 +63,8 @@ def test_a_night_is_continued_after_a_failure_but_not_over_bad_items() -> None:
     unit = dict(UNITS[NIGHTLY])
 
     assert unit["Type"] == "oneshot"
-    assert unit["RestartPreventExitStatus"] == f"{ExitCode.ITEMS_FAILED:d} {ExitCode.USAGE:d}"
+    lasting = (ExitCode.ITEMS_FAILED, ExitCode.USAGE, ExitCode.QUALITY_LOW)
+    assert unit["RestartPreventExitStatus"] == " ".join(f"{code:d}" for code in lasting)
     assert (SYSTEMD / NIGHTLY).with_suffix(".timer").is_file()
 
 
