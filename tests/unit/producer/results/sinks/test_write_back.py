@@ -180,6 +180,34 @@ def test_one_file_keeps_its_name(
     assert texts(workspace, "b.json") == ["read b.png#r=1", "read b.png#r=2"]
 
 
+def test_files_on_s3_are_copied_and_every_key_becomes_a_file(
+    merge: Callable[..., dict[str, int]],
+    job: Job,
+    folder: Path,
+    s3_bucket: Any,
+    storage: Storage,
+    settings: Settings,
+    workspace: Workspace,
+) -> None:
+    for key, name in (("a.json", "a.json"), ("x//b\n.json", "sub/b.json")):
+        s3_bucket.put(f"labels/{key}", (folder / name).read_bytes())
+    regions = Regions(format="labelme", uri=s3_bucket.uri("labels/"))
+    remote = job.model_copy(update={"source": job.source.model_copy(update={"regions": regions})})
+    roots = (*settings.allowed_roots, s3_bucket.uri(""))
+    items = plan(remote, storage, workspace)
+
+    counts = merge(items, remote, settings.model_copy(update={"allowed_roots": roots}))
+
+    assert counts["written_back"] == len(items) == 4
+    copies = [Path(uri) for uri in SINK.paths(remote, workspace)]
+    assert {path.relative_to(workspace.root).as_posix() for path in copies} == {
+        "exports/a.json",
+        "exports/x/%/b%0A.json",
+        "write_back/copies.jsonl",
+    }
+    assert all(path.is_file() for path in copies)
+
+
 def test_files_outside_the_allowed_roots_are_not_read(
     merge: Callable[..., dict[str, int]], items: list[Item], job: Job, tmp_path: Path, settings: Settings
 ) -> None:
