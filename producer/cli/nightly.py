@@ -258,6 +258,11 @@ def _report(night: str, nights: Nights, *, json_output: bool) -> ExitCode:
             f"there was no night {night}, and the last complete one is {last and last.night}: nights only go "
             "forward; give a later --date, or check this machine's clock"
         )
+    if not is_complete(night, nights):
+        raise UsageError(
+            f"night {night} was cancelled, or its folder {workspace.root} is gone; later ones are complete, "
+            "and nights only go forward"
+        )
     if not json_output:
         for line in first_lines(workspace, workspace.errors, SHOWN_ERRORS):
             echo(msgspec.json.encode(line).decode(), err=True)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.scene import Record, Row
 from tests.integration.processes import Bucket, Run, Start
 
 pytestmark = pytest.mark.usefixtures("demo_model")
@@ -90,8 +92,14 @@ class Scans:
         return fresh | changed
 
 
-def read_nights(place: Any, nights: dict[str, bool], samples: Path, start: Start, trace_ocr: Run) -> None:
-    """Read nights; those that say so are killed after their first chunk. Check what each leaves."""
+def read_nights(
+    fault: str, place: Any, nights: dict[str, bool], samples: Path, start: Start, trace_ocr: Run
+) -> Row:
+    """Read nights; those that say so are killed after their first chunk. Check what each leaves.
+
+    Returns the nights' row of the table: a chunk that had begun when its process was killed is read again.
+    """
+    reruns, expected, got = 0, list[str](), list[str]()
     scans, texts = Scans(place, sorted((samples / "crops").glob("*.png")), random.Random(18)), {}
     for number, (night, killed) in enumerate(nights.items()):
         fresh = scans.change(24 if number == 0 else 12)
@@ -102,6 +110,8 @@ def read_nights(place: Any, nights: dict[str, bool], samples: Path, start: Start
             running.wait_for("chunk_done")
             running.popen.kill()
             running.popen.wait()
+            log = "".join(running.lines)
+            reruns += log.count('"chunk_started"') - log.count('"chunk_done"')
 
         ended = trace_ocr(*command)
 
@@ -114,8 +124,13 @@ def read_nights(place: Any, nights: dict[str, bool], samples: Path, start: Start
             name: texts[crop] for name, crop in scans.now.items()
         }
         assert len(latest) == len(scans.now)
+        expected += sorted(fresh)
+        got += [line["id"] for line in read]
     again = trace_ocr(*command)
     assert json.loads(again.stdout) == json.loads(ended.stdout), "the same date is the same night"
+    lost = sum((Counter(expected) - Counter(got)).values())
+    duplicated = sum((Counter(got) - Counter(expected)).values())
+    return Row(fault, sum(nights.values()), reruns, len(expected), len(got), lost, duplicated)
 
 
 @pytest.fixture
@@ -124,14 +139,21 @@ def make_place(tmp_path: Path, bucket: Bucket) -> Callable[[str], Any]:
 
 
 def test_a_killed_night_is_continued_and_the_next_one_reads_what_has_changed(
-    tmp_path: Path, samples: Path, start: Start, trace_ocr: Run
+    tmp_path: Path, samples: Path, start: Start, trace_ocr: Run, record: Record
 ) -> None:
-    read_nights(DiskPlace(tmp_path), {NIGHTS[0]: True, NIGHTS[1]: False}, samples, start, trace_ocr)
+    nights = {NIGHTS[0]: True, NIGHTS[1]: False}
+    record(read_nights("nightly killed", DiskPlace(tmp_path), nights, samples, start, trace_ocr))
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("where", ["disk", "s3"])
 def test_five_nights_with_a_kill_in_each(
-    where: str, make_place: Callable[[str], Any], samples: Path, start: Start, trace_ocr: Run
+    where: str,
+    make_place: Callable[[str], Any],
+    samples: Path,
+    start: Start,
+    trace_ocr: Run,
+    record: Record,
 ) -> None:
-    read_nights(make_place(where), dict.fromkeys(NIGHTS, True), samples, start, trace_ocr)
+    fault, nights = f"nightly killed in each of five nights, {where}", dict.fromkeys(NIGHTS, True)
+    record(read_nights(fault, make_place(where), nights, samples, start, trace_ocr))

@@ -80,6 +80,18 @@ def test_every_setting_but_a_secret_is_a_flag() -> None:
     assert set(flags()) == set(Settings.model_fields) - SECRETS
 
 
+def test_no_command_has_a_flag_twice() -> None:
+    context = click.Context(cli)
+    commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    names = {
+        name: [flag for one in command.params for flag in one.opts]
+        for name, command in commands.items()
+        if command
+    }
+
+    assert {name for name, given in names.items() if len(given) != len(set(given))} == set()
+
+
 def test_every_secret_is_marked_as_one() -> None:
     typed = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
 
