@@ -27,6 +27,9 @@ MAX_DEPTH = 200
 MAX_TEXT_CHARACTERS = 4096
 """Characters kept of an element's text: a file's name has no more."""
 
+MAX_NAMES = 1_000
+"""Names of elements that are remembered; a format has some hundred."""
+
 SEPARATOR = " "
 """Between namespace, name and prefix in expat's names; no namespace's URI has one."""
 
@@ -64,6 +67,10 @@ class Event(NamedTuple):
     start: int
     end: int
     prefix: str
+
+
+_Begun = tuple[bool, str, dict[str, str], int, str, int, str]
+"""An event whose end is not known yet: its other fields in their order."""
 
 
 class Vocabulary(NamedTuple):
@@ -112,7 +119,8 @@ class _Parser:
         self._depth = self._count = 0
         self._text: list[str] = []
         self._characters_left = MAX_TEXT_CHARACTERS
-        self._pending: Event | None = None
+        self._names: dict[str, tuple[str, str]] = {}
+        self._pending: _Begun | None = None
         self._ready: list[Event] = []
 
     def feed(self, block: bytes, *, final: bool = False) -> list[Event]:
@@ -144,14 +152,22 @@ class _Parser:
     def _note(self, full: str, attributes: dict[str, str], *, starts: bool) -> None:
         at = self._parser.CurrentByteIndex
         self._settle(at)
+        name, prefix = self._names.get(full) or self._named(full)
+        text = "" if starts or not self._text else "".join(self._text)
+        self._pending = starts, name, attributes, self._depth, text, at, prefix
+        if self._text:
+            self._text, self._characters_left = [], MAX_TEXT_CHARACTERS
+
+    def _named(self, full: str) -> tuple[str, str]:
+        """Return the name and the prefix of an element, and remember them."""
         namespace, name, prefix = _parts(full)
         if self._namespace is None:
             self._namespace = self._checked(namespace, name)
         if namespace != self._namespace:
             name = self._foreign(namespace, name)
-        text = "" if starts else "".join(self._text)
-        self._pending = Event(starts, name, attributes, self._depth, text, at, at, prefix)
-        self._text, self._characters_left = [], MAX_TEXT_CHARACTERS
+        if len(self._names) < MAX_NAMES:
+            self._names[full] = name, prefix
+        return name, prefix
 
     def _checked(self, namespace: str, name: str) -> str:
         known = self._vocabulary
@@ -173,7 +189,8 @@ class _Parser:
     def _settle(self, at: int) -> None:
         """Note where the last tag ends: where something else begins."""
         if self._pending is not None:
-            self._ready.append(self._pending._replace(end=at))
+            starts, name, attributes, depth, text, start, prefix = self._pending
+            self._ready.append(Event(starts, name, attributes, depth, text, start, at, prefix))
             self._pending = None
 
     def _characters(self, data: str) -> None:
