@@ -30,7 +30,7 @@ from contract.settings import Settings, environment_of, load_settings, variable_
 from contract.storage import Storage
 from contract.workspace import Workspace
 from producer.regions import FORMATS
-from producer.regions.base import RegionOptions, RegionText
+from producer.regions.base import RegionFormat, RegionOptions, RegionText
 from producer.results.merge import merge
 from producer.sources.manifest import read_manifest
 from tests.unit.producer.conftest import planned, write_part
@@ -138,10 +138,26 @@ def test_a_manifest_gives_items_that_a_worker_can_read_or_our_error(
 
 # files of regions
 
+TAGS = (b"<", b">", b"/>", b"'", b'"', b"&", b" ", b"x", b"<a>", b"</a>", b"{", b"}", b"]", b",")
+
+
+@st.composite
+def rearranged(draw: st.DrawFn, data: bytes) -> bytes:
+    """Data with pieces of it moved, doubled or left out, or with what breaks markup."""
+    for _ in range(draw(st.integers(1, 3))):
+        start, place = (draw(st.integers(0, len(data))) for _ in range(2))
+        moved = data[start : start + draw(st.sampled_from([1, 8, 200]))]
+        piece = draw(st.just(moved) | st.sampled_from(TAGS))
+        data = data[:place] + piece + data[place + draw(st.sampled_from([0, len(piece)])) :]
+    return data
+
+
 described = st.sampled_from(list(FORMATS)).flatmap(
     lambda name: st.tuples(
         st.just(name),
-        mutated(st.just(SAMPLE_OF[name].data)) | json_values.map(json.dumps).map(str.encode),
+        mutated(st.just(SAMPLE_OF[name].data))
+        | rearranged(SAMPLE_OF[name].data)
+        | json_values.map(json.dumps).map(str.encode),
     )
 )
 
@@ -159,16 +175,31 @@ described = st.sampled_from(list(FORMATS)).flatmap(
 )
 def test_a_file_gives_regions_that_a_chunk_can_hold_or_our_error(described: tuple[str, bytes]) -> None:
     name, data = described
-    known, options = FORMATS[name], RegionOptions()
+    known = FORMATS[name]
+    for level in known.levels or (None,):
+        regions_are_read_or_refused(known, RegionOptions(level), data)
 
-    def regions() -> list[Region]:
-        return [region for page in known.pages(io.BytesIO(data), options) for region in page.regions]
 
-    found, _ = attempt(regions)
+def regions_are_read_or_refused(known: RegionFormat, options: RegionOptions, data: bytes) -> None:
+    asked: list[Any] = []
 
-    items = [Item("a.png", "/a.png", region=region) for region in found or []]
+    def pages() -> list[tuple[str | None, int | None, list[Region]]]:
+        found = known.pages(io.BytesIO(data), options)
+        return [(page.image, page.page, list(page.regions)) for page in found]
+
+    def text(*region: Any) -> RegionText:
+        asked.append(region)
+        return RegionText("a<b", 0.5)
+
+    found, refused = attempt(pages)
+
+    items = [Item("a.png", "/a.png", region=region) for _, _, regions in found or [] for region in regions]
     assert [decode_item(encode_line(item).rstrip(b"\n")) for item in items] == items
-    attempt(lambda: known.write(io.BytesIO(data), options, lambda *_: RegionText("x", 0.5), io.BytesIO()))
+    if known.holds_text:
+        _, refused_too = attempt(lambda: known.write(io.BytesIO(data), options, text, io.BytesIO()))
+        assert bool(refused_too) == bool(refused)
+        names = {(*page[:2], region.name) for page in found or [] for region in page[2]}
+        assert refused or set(asked) <= names
 
 
 # messages
