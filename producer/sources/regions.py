@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from contract.storage import Storage, absolute, is_remote, supported_uris
 from contract.storage.roots import AllowedRoots
 from producer.regions import FORMATS
 from producer.regions.base import OtherFormatError, PageRegions
-from producer.regions.files import MARK, Images, Locate, RegionFile, files_of, pages_of
+from producer.regions.files import AHEAD, MARK, Images, Locate, RegionFile, fetched_ahead, files_of, pages_of
 from producer.sources.base import Listing, has_extension
 from producer.sources.fingerprints import fingerprinter
 from producer.sources.sampling import sampled
@@ -139,14 +140,16 @@ class _Described:
             yield from _items(item, template)
 
     def _pages(self) -> Iterator[tuple[RegionFile, PageRegions]]:
-        for file in files_of(self._regions, self._storage, self._locate, self.passed_over):
-            try:
-                for page in pages_of(file, self._regions, self._storage):
-                    yield file, page
-            except OtherFormatError:
-                if not self._regions.uri.endswith("/"):
-                    raise
-                self.passed_over["other_format"] += 1
+        files = files_of(self._regions, self._storage, self._locate, self.passed_over)
+        with ThreadPoolExecutor(AHEAD, thread_name_prefix="regions") as threads:
+            for file, fetched in fetched_ahead(files, self._storage, threads):
+                try:
+                    for page in pages_of(file, self._regions, self._storage, fetched):
+                        yield file, page
+                except OtherFormatError:
+                    if not self._regions.uri.endswith("/"):
+                        raise
+                    self.passed_over["other_format"] += 1
 
 
 def _items(page: Item, regions: Iterable[Region]) -> Iterator[Item]:

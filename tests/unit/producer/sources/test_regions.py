@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from contract.documents import page_id
-from contract.errors import SourceError, StorageUnavailableError, UsageError
+from contract.errors import SourceError, StorageRefusedError, StorageUnavailableError, UsageError
 from contract.job import Regions, Sample, Source
 from contract.lines import encode_line
 from contract.records import MAX_TEXT, Item, decode_item
 from contract.region import MAX_NAME, Region
 from contract.storage import Storage
 from producer.regions.base import OtherFormatError, PageRegions, Readable, RegionOptions
-from producer.regions.files import Images, RegionFile
+from producer.regions.files import AHEAD, AHEAD_BYTES, Images, RegionFile
 from producer.sources import identify_source
 from producer.sources.base import Listing
 from producer.sources.regions import check_regions, identify_regions, list_regions
@@ -254,6 +254,38 @@ def test_prefixes_are_read_from_s3(storage: Storage, s3_bucket: Any) -> None:
     items, _ = listed(storage, "s3://bucket/scans/", "s3://bucket/boxes")
 
     assert [(item.id, item.uri) for item in items] == [("book/1.png#r=r", "s3://bucket/scans/book/1.png")]
+
+
+def test_remote_files_are_fetched_ahead_and_taken_in_their_order(
+    storage: Storage, s3_bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = range(AHEAD * 2)
+    for number in numbers:
+        s3_bucket.put(f"boxes/{number:02}.txt", f"image {number}.png\nr".encode())
+    s3_bucket.put(
+        "boxes/05.txt", b"image 5.png\n" + b"\n".join(b"r%d" % number for number in range(AHEAD_BYTES // 6))
+    )
+    s3_bucket.put("boxes/99.txt", b"other")
+
+    items, passed_over = listed(storage, "s3://bucket/scans", "s3://bucket/boxes")
+
+    assert [*dict.fromkeys(item.id.partition("#")[0] for item in items)] == [
+        f"{number}.png" for number in numbers
+    ]
+    assert passed_over == {"other_format": 1}
+
+
+def test_a_remote_file_that_cannot_be_read_is_named(
+    storage: Storage, s3_bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> bytes:
+        raise StorageRefusedError("the object is archived")
+
+    s3_bucket.put("boxes/1.txt", b"image 1.png\nr")
+    monkeypatch.setattr("contract.storage.s3.S3Store.read", refused)
+
+    with pytest.raises(SourceError, match=r"s3://bucket/boxes/1.txt cannot be read: the object is archived"):
+        listed(storage, "s3://bucket/scans", "s3://bucket/boxes")
 
 
 def test_storage_that_is_away_is_no_error_of_the_files(
