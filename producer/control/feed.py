@@ -42,6 +42,9 @@ chunk twice; together they may fill the queue twice."""
 LEAST = 2
 """Chunks in the queue even if no worker is alive: what one that starts takes at once."""
 
+LEAST_URGENT = 64
+"""The same of urgent chunks: they overtake whatever waits, so that between two of them no other is read."""
+
 MOST = 4_096
 """Chunks in the queue at most: some megabytes of Redis."""
 
@@ -56,6 +59,7 @@ PAUSE_SECONDS = 2.0
 class Level:
     """How many chunks a queue holds, and how fast workers take them."""
 
+    least: int = LEAST
     left: int = 0
     taken: deque[int] = field(default_factory=lambda: deque([0] * REMEMBERED, REMEMBERED))
 
@@ -65,7 +69,7 @@ class Level:
         One per worker, which has two in its hands; or what is taken in two feedings, if chunks are short.
         """
         self.taken.append(max(0, self.left - waiting))
-        wanted = min(MOST, max(LEAST, workers, -(-2 * sum(self.taken) // REMEMBERED)))
+        wanted = min(MOST, max(self.least, workers, -(-2 * sum(self.taken) // REMEMBERED)))
         return max(0, wanted - waiting)
 
 
@@ -103,7 +107,7 @@ class Feeder:
         self._dispatcher, self._settings, self._workers = dispatcher, settings, workers
         self._roots = AllowedRoots(settings.allowed_roots) if settings.allowed_roots else None
         self._tenants = parse_tenants(settings.tenants)
-        self._lanes = Lane(urgent=True), Lane(urgent=False)
+        self._lanes = Lane(urgent=True, level=Level(LEAST_URGENT)), Lane(urgent=False)
         self._jobs: dict[str, tuple[int, Job, Workspace]] = {}
         self._alive, self._next_count = 0, 0.0
         self._passed_over: dict[str, float] = {}
