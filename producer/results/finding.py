@@ -47,7 +47,7 @@ def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
     lines = _Lines(workspace, job)
     for chunk, index, item in _matches(workspace, job, wanted):
         if item.region is not None and item.id not in found and len(found) >= MAX_REGIONS:
-            break
+            continue
         # The last line of a retried item counts.
         line = lines.line(chunk, index)
         found[item.id] = Found(item, line or (found[item.id].line if item.id in found else None))

@@ -189,12 +189,18 @@ class TestFinding:
     ) -> None:
         monkeypatch.setattr("producer.results.finding.MAX_REGIONS", 2)
         box = Region((0, 0, 9, 9))
-        write_chunk(planned, 0, *(Item(f"p.png#r={number}", "/p.png", region=box) for number in range(1, 9)))
+        items = [Item(f"p.png#r={number}", "/p.png", region=box) for number in range(1, 9)]
+        write_chunk(planned, 0, *items)
         planned.store.delete(planned.part(0))
+        # and a retry of one of them
+        write_chunk(planned, 2, items[1])
+        planned.store.replace(planned.part(2), encode_lines([failed_region(items[1])]))
+        job = job.model_copy(update={"retries": (Retry(first_chunk=2, chunks=1, items=1),)})
 
         (found,) = find(planned, job, "p.png")
 
         assert [one.item.id for one in found.regions] == ["p.png#r=1", "p.png#r=2"]
+        assert [one.line for one in found.regions] == [None, failed_region(items[1])]
 
     def test_a_missing_item_is_an_error_that_says_how_items_are_named(
         self, job: Job, planned: Workspace
