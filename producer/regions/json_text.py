@@ -99,13 +99,12 @@ def members(data: memoryview, span: Span) -> Members:
     at = opening.end() if opening else 0
     spans: dict[str, Span] = {}
     separator, colon = b", ", b": "
-    # Only the values' lengths are known, and they come in the order of the text.
-    while match := _MEMBER.match(text, at):
-        name = msgspec.json.decode(match[2], type=str)
-        value = memoryview(values[name])
-        at = match.end() + len(value)
-        if name in spans or text[match.end() : at] != value:
+    # Only the values' lengths are known, and that they come in the order of the text.
+    for name, value in values.items():
+        match, raw = _MEMBER.match(text, at), memoryview(value)
+        if match is None or text[match.end() : match.end() + len(raw)] != raw:
             break
+        at = match.end() + len(raw)
         if spans:
             separator = match[1]
         colon = match[3]
