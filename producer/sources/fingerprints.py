@@ -4,7 +4,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, groupby, islice
 
 import msgspec
 
@@ -67,18 +67,24 @@ def fingerprinted(
 def _looked_at(
     items: list[Item], look: Callable[[Item], Item], threads: ThreadPoolExecutor, changed: Changed
 ) -> Iterator[Item]:
-    pending: deque[Future[Item] | Item] = deque()
-    for item in items:
+    pending: deque[tuple[Item, Future[Item] | Item]] = deque()
+    # Regions of one page follow each other: their file is looked at once.
+    for _, alike in groupby(items, lambda item: (item.uri, item.fingerprint)):
+        first = next(alike)
         # The time and length of a local file are there sooner than another thread.
-        slow = is_remote(item.uri) or changed == "sha256"
-        pending.append(threads.submit(look, item) if item.fingerprint is None and slow else look(item))
-        if len(pending) > AHEAD:
-            yield _result(pending.popleft())
-    yield from map(_result, pending)
+        slow = is_remote(first.uri) or changed == "sha256"
+        looked = threads.submit(look, first) if first.fingerprint is None and slow else look(first)
+        for item in chain((first,), alike):
+            pending.append((item, looked))
+            if len(pending) > AHEAD:
+                yield _result(*pending.popleft())
+    for item, looked in pending:
+        yield _result(item, looked)
 
 
-def _result(pending: "Future[Item] | Item") -> Item:
-    return pending.result() if isinstance(pending, Future) else pending
+def _result(item: Item, looked: "Future[Item] | Item") -> Item:
+    found = looked.result() if isinstance(looked, Future) else looked
+    return found if found.id == item.id else msgspec.structs.replace(item, fingerprint=found.fingerprint)
 
 
 def fingerprinter(changed: Changed, storage: Storage, roots: AllowedRoots | None) -> Callable[[Item], Item]:

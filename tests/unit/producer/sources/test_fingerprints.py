@@ -11,6 +11,7 @@ from contract.errors import UsageError
 from contract.job import Source
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
+from producer.sources import fingerprints as module
 from producer.sources import list_source
 from tests.unit.conftest import MockBucket
 
@@ -49,6 +50,26 @@ def test_a_manifests_objects_are_looked_at_one_by_one_in_its_order(
     assert list(found) == list(reversed(uris))
     assert found[uris[0]] == f"{hashlib.md5(b'0').hexdigest()}+1"
     assert len(set(found.values())) == 50
+
+
+def test_the_file_of_several_regions_is_looked_at_once(
+    tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f'{{"uri": "{name}.png", "region": [{n}, 0, 9, 9]}}' for name in "ab" for n in range(9)]
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    for name in "ab":
+        (tmp_path / f"{name}.png").write_bytes(name.encode())
+    looked: list[str] = []
+    sha256 = module._sha256
+    monkeypatch.setattr(module, "_sha256", lambda store, uri: looked.append(uri[-5:]) or sha256(store, uri))
+    source = Source(type="manifest", uri=str(tmp_path / "list.jsonl"), confined=False, changed="sha256")
+
+    found = fingerprints(source, storage)
+
+    assert sorted(looked) == ["a.png", "b.png"]
+    assert len(found) == 18
+    assert found["a.png#r=1"] == found["a.png#r=9"] == f"{hashlib.sha256(b'a').hexdigest()}+1"
+    assert found["b.png#r=1"] != found["a.png#r=1"]
 
 
 def test_a_file_that_cannot_be_looked_at_stays_an_item_without_a_fingerprint(
