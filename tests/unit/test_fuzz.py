@@ -162,8 +162,16 @@ described = st.sampled_from(list(FORMATS)).flatmap(
 )
 
 
+LINE_IN_A_TEXT = SAMPLE_OF["page"].data.replace(
+    b"<TextEquiv><Unicode/></TextEquiv>",
+    b'<TextEquiv><TextLine id="l4"><Coords points="0,0 9,0 9,9"/></TextLine></TextEquiv>',
+)
+
+
 @fuzz(150)
 @given(described=described)
+@example(described=("page", LINE_IN_A_TEXT))
+@example(described=("hocr", b"<html/>"))
 @example(described=("coco", b'{"images": [], "annotations": [], "x": ' + b"[" * DEEP))
 @example(described=("labelme", b'{"imagePath": "", "shapes": [{"points": [[1e400, 0], [1, 1]]}]}'))
 @example(described=("template", b'[{"name": "\\ud800", "region": [0, 0, 1, 1]}]'))

@@ -9,7 +9,7 @@ import pytest
 
 from contract.broker.ledger import Ledger
 from contract.errors import WorkspaceConflictError
-from contract.job import Job, Plan
+from contract.job import Job, Plan, Regions
 from contract.storage import Storage, Store, join
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
@@ -95,13 +95,15 @@ class TestPlaces:
             ("night/a/b", "inside .*night, where another job lives"),
             ("above", "not empty"),
             ("crops", "the source itself"),
+            ("boxes", "the folder of the regions"),
         ],
     )
     def test_reserved_places_are_refused(
         self, place: str, said: str, job: Job, root: str, storage: Storage, settle: Any, left: Any
     ) -> None:
-        # given a source, and jobs that live at night/ and above/other/
-        source = job.source.model_copy(update={"uri": join(root, "crops")})
+        # given a source, regions of its pages, and jobs that live at night/ and above/other/
+        regions = Regions(format="page", uri=join(root, "boxes/"))
+        source = job.source.model_copy(update={"uri": join(root, "crops"), "regions": regions})
         for home in ("night", "above/other"):
             workspace_at(root, home, storage).save_job(job)
         before = left()
