@@ -205,8 +205,14 @@ class _Command:
     def _begun(self, night: str, wanted: Job, nights: Nights, last: State | None) -> tuple[Night, Job]:
         found = nights.night(night)
         if found is None:
-            listing = self.session.files(wanted, sys.stdin.buffer)
-            found = begin(night, wanted, listing, nights, last, self.choices)
+            found = begin(
+                night,
+                wanted,
+                lambda: self.session.files(wanted, sys.stdin.buffer),
+                nights,
+                last,
+                self.choices,
+            )
         return found, self._settled(found, wanted, nights)
 
     def _completed(self, night: Night, job: Job, nights: Nights, last: State | None, lease: Lease) -> State:

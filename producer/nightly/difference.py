@@ -13,6 +13,10 @@ from producer.nightly.records import Counts, Entry
 from producer.sources.sorting import sort_in_runs
 
 
+class OutOfOrderError(Exception):
+    """Items that should come in the order of their ids do not; they must be sorted first."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """How a night compares.
@@ -23,6 +27,7 @@ class Rules:
         reread: everything is read
         adopt: fingerprints of another kind are taken over without reading
         attempts: nights in which an item that fails is read
+        is_sorted: the source's items come in the order of their ids; otherwise they are sorted first
     """
 
     night: str
@@ -30,6 +35,7 @@ class Rules:
     reread: bool = False
     adopt: bool = False
     attempts: int = 3
+    is_sorted: bool = False
 
 
 @dataclass
@@ -44,13 +50,14 @@ class Difference:
 
         Args:
             old: what the last night left, in order
-            new: the source's items, in any order
+            new: the source's items
 
         Raises:
+            OutOfOrderError: the items are not in order, and the rules say that they are
             SourceError: two items have the same id, or one has the id of a page
         """
         left = next(old, None)
-        for item in in_order(new, pages=self.rules.pages):
+        for item in in_order(new, pages=self.rules.pages, is_sorted=self.rules.is_sorted):
             while left is not None and left.id < item.id:
                 yield self._gone(left), []
                 left = next(old, None)
@@ -96,21 +103,28 @@ class Difference:
         return msgspec.structs.replace(entry, read=True, pages=()), [item]
 
 
-def in_order(items: Iterable[Item], *, pages: bool) -> Iterator[Item]:
+def in_order(items: Iterable[Item], *, pages: bool, is_sorted: bool = False) -> Iterator[Item]:
     """Yield items in the order of their ids as UTF-8, in constant memory.
 
     Raises:
         SourceError: as `Difference.between`
     """
-    before = None
-    # Sorted as text: Python compares code points, which is the order of UTF-8.
-    for identity, line in sort_in_runs([item.id, msgspec.json.encode(item).decode()] for item in items):
-        if identity == before:
-            raise SourceError(f"two items have the id {identity!r}: lines are joined on ids, so change one")
-        if pages and claimed_document(identity) is not None:
-            raise SourceError(f"the id {identity!r} is that of a page: in nights, give documents other ids")
-        before = identity
-        yield decode_item(line.encode())
+    before = ""
+    for item in items if is_sorted else _sorted(items):
+        if item.id <= before:
+            if item.id < before:
+                raise OutOfOrderError
+            raise SourceError(f"two items have the id {before!r}: lines are joined on ids, so change one")
+        if pages and claimed_document(item.id) is not None:
+            raise SourceError(f"the id {item.id!r} is that of a page: in nights, give documents other ids")
+        before = item.id
+        yield item
+
+
+def _sorted(items: Iterable[Item]) -> Iterator[Item]:
+    # As text: Python compares code points, which is the order of UTF-8.
+    lines = sort_in_runs([item.id, msgspec.json.encode(item).decode()] for item in items)
+    return (decode_item(line.encode()) for _, line in lines)
 
 
 def checked_order(entries: Iterator[Entry], uri: str) -> Iterator[Entry]:

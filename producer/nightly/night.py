@@ -14,7 +14,7 @@ from contract.records import Item
 from contract.states import State as JobState
 from contract.storage import join
 from contract.workspace import Workspace
-from producer.nightly.difference import Difference, Rules, checked_order
+from producer.nightly.difference import Difference, OutOfOrderError, Rules, checked_order
 from producer.nightly.files import Nights, written
 from producer.nightly.latest import merge_latest
 from producer.nightly.records import Counts, Entry, Night, OnDelete, State
@@ -109,16 +109,24 @@ def parameters_of(job: Job) -> dict[str, Any]:
 
 
 def compare(
-    night: str, job: Job, items: Iterable[Item], nights: Nights, last: State | None, choices: Choices
+    night: str,
+    job: Job,
+    items: Iterable[Item],
+    nights: Nights,
+    last: State | None,
+    choices: Choices,
+    *,
+    is_sorted: bool = False,
 ) -> tuple[Counts, Iterator[tuple[Entry, list[Item]]]]:
     """Return a night's counts, complete once its entries are taken, and these with what is read of each.
 
     Args:
-        items: the source's items with their fingerprints, in any order
+        items: the source's items with their fingerprints
+        is_sorted: they come in the order of their ids; otherwise they are sorted first
 
     Raises (while iterating):
         JobError: what the last night left is damaged
-        SourceError: as `Difference.between`
+        SourceError, OutOfOrderError: as `Difference.between`
     """
     rules = Rules(
         night,
@@ -126,6 +134,7 @@ def compare(
         reread=choices.again == "reread",
         adopt=choices.again == "keep" and last is not None and last.changed != job.source.changed,
         attempts=choices.attempts,
+        is_sorted=is_sorted,
     )
     found = Difference(rules)
     old = checked_order(nights.entries_of(last), nights.path(last.file)) if last else iter(())
@@ -133,20 +142,43 @@ def compare(
 
 
 def begin(
-    night: str, job: Job, items: Iterable[Item], nights: Nights, last: State | None, choices: Choices
+    night: str,
+    job: Job,
+    listed: Callable[[], Iterable[Item]],
+    nights: Nights,
+    last: State | None,
+    choices: Choices,
 ) -> Night:
     """Decide what a night reads, and record it; return the record, or the one that was there first.
 
+    Folders and prefixes are listed in order as a rule. What is not is listed again, and sorted.
+
     Args:
-        items: as for `compare`
+        listed: lists the source; returns its items with their fingerprints
 
     Raises:
         SourceError: too much of the source is gone, or as `compare`
         JobError: as `compare`
     """
+    try:
+        return _begin(night, job, listed(), nights, last, choices, is_sorted=True)
+    except OutOfOrderError:
+        return _begin(night, job, listed(), nights, last, choices, is_sorted=False)
+
+
+def _begin(
+    night: str,
+    job: Job,
+    items: Iterable[Item],
+    nights: Nights,
+    last: State | None,
+    choices: Choices,
+    *,
+    is_sorted: bool,
+) -> Night:
     mark = secrets.token_hex(4)
     names = f"{night}.items-{mark}.jsonl", f"{night}.entries-{mark}.jsonl"
-    counts, found = compare(night, job, items, nights, last, choices)
+    counts, found = compare(night, job, items, nights, last, choices, is_sorted=is_sorted)
     with written(nights.store, nights.path(names[0])) as chosen:
         with written(nights.store, nights.path(names[1])) as entries:
             for entry, wanted in found:

@@ -58,7 +58,7 @@ class System:
         """Read a night to its end, as the command does; return what it found."""
         last = last_state(self.nights, self.choices)
         record = self.nights.night(night) or begin(
-            night, self.job(), self.items(), self.nights, last, self.choices
+            night, self.job(), self.items, self.nights, last, self.choices
         )
         workspace = self.nights.workspace(night)
         job = settle_job(job_of(self.job(), record, self.nights), workspace)

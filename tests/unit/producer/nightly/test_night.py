@@ -260,6 +260,21 @@ def test_a_damaged_state_is_refused_and_everything_read_again_on_demand(
     assert system.last().night == "2026-11-21"
 
 
+def test_a_source_in_any_order_is_compared_by_ids(system: System, scans: Path) -> None:
+    write(scans, a="1", b="1", c="1")
+    listing = scans / "list.jsonl"
+    system.source = Source(type="manifest", uri=str(listing), changed="sha256")
+    listing.write_text("".join(f'{{"uri": "{name}.png"}}\n' for name in "cab"))
+    system.night("2026-11-20")
+    write(scans, a="2")
+    listing.write_text("".join(f'{{"uri": "{name}.png"}}\n' for name in "bca"))
+
+    counts = system.night("2026-11-21")
+
+    assert (counts.changed, counts.unchanged, counts.gone) == (1, 2, 0)
+    assert system.latest() == {"a.png": "2", "b.png": "1", "c.png": "1"}
+
+
 def test_ids_of_pages_are_refused_where_documents_have_pages(system: System, scans: Path) -> None:
     (scans / "list.jsonl").write_text('{"uri": "a.png", "id": "a.pdf#page=2"}\n')
     system.source = Source(type="manifest", uri=str(scans / "list.jsonl"), changed="sha256")
