@@ -44,6 +44,9 @@ Metadata = Annotated[
 ]
 """What the caller wants to find again with a job: it is stored and shown, and never interpreted."""
 
+TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+"""The pattern of W3C Trace Context's traceparent: the span that a job's spans are below."""
+
 MAX_RECEIVERS = 8
 """Maximum URLs that one job notifies."""
 
@@ -216,6 +219,7 @@ class Job(BaseModel):
     notify: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=MAX_URL)], ...], Field(max_length=MAX_RECEIVERS)
     ] = ()
+    traceparent: Annotated[str, Field(pattern=TRACEPARENT)] | None = None
     plan: Plan | None = None
     retries: tuple[Retry, ...] = ()
 

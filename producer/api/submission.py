@@ -38,6 +38,7 @@ from contract.region import Level
 from contract.settings import Settings
 from contract.storage import is_remote, supported_uris
 from contract.tenants import parse_tenants, tenant_of
+from contract.tracing import current_traceparent
 from contract.workspace import Workspace, open_workspace
 from producer.api.jobs import Jobs
 from producer.api.security.keys import ApiKey
@@ -323,6 +324,7 @@ class Submission:
                 self.settings, request.kind, parameters, self.jobs.storage, checks, jobs.readable
             ),
             notify=self._notified(request),
+            traceparent=current_traceparent(),
             tags=self.settings.tags if request.tags is None else request.tags,
             metadata=self.settings.metadata if request.metadata is None else request.metadata,
         )

@@ -1,6 +1,7 @@
 """Shared by the commands that start a job: their arguments, and the job and workspace made from them."""
 
 import functools
+import os
 import re
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from contract.kinds import DEFAULT_KIND, KINDS
 from contract.model_store import check_models
 from contract.region import Level
 from contract.settings import Settings
+from contract.tracing import current_traceparent, span
 from contract.workspace import Workspace, open_workspace
 from producer.notify import notified
 from producer.planning.claim import Ids
@@ -163,12 +165,19 @@ def described(
         metadata=settings.metadata,
         checks=checks_of(settings, kind, parameters, session.storage),
         notify=notified(settings.notify, settings),
+        traceparent=_traceparent(),
     )
     if changed:
         wanted = wanted.model_copy(update={"source": wanted.source.model_copy(update={"changed": changed})})
     if reuse:
         wanted = with_reuse(wanted, open_workspace(reuse, session.storage))
     return wanted, open_workspace(output, session.storage)
+
+
+def _traceparent() -> str | None:
+    """Return the span of this submission, below that of the program that has called, if traces are on."""
+    with span("submit", os.environ.get("TRACEPARENT")):
+        return current_traceparent()
 
 
 def settle(

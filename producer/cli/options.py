@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from contract.kinds import job_parameters
 from contract.logs import configure_logging
 from contract.settings import Settings, load_settings, variable_of
+from contract.tracing import configure_tracing
 from producer.results.checking import check_suited
 from producer.results.sinks import check_formats
 
@@ -134,6 +135,7 @@ def with_settings(*fields: str) -> Callable[[F], F]:
             flags = {name: arguments.pop(name) for name in names}
             settings = load_settings(**flags)
             configure_logging(settings)
+            configure_tracing(function.__name__)
             if settings.umask is not None:
                 os.umask(int(settings.umask, 8))
             if "kind" in arguments:

@@ -23,6 +23,7 @@ from contract.settings import Settings
 from contract.states import ENDED, RUNNING, State
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
+from contract.tracing import job_span
 from contract.workspace import Workspace, open_workspace
 from producer.control.deadline import end_at_deadline
 from producer.control.reconcile import Reconciler
@@ -172,7 +173,8 @@ class Control:
         fresh = self.ledger.load(progress.job)
         if fresh and fresh.status is State.FINALIZING:
             begun_before = workspace.was_merged(job.id)
-            summary = merge(job, workspace, access=Access(self.storage, self.settings))
+            with job_span("merge", job):
+                summary = merge(job, workspace, access=Access(self.storage, self.settings))
             swept = workspace.sweep()
             if begun_before:
                 swept += sweep_formats(files_of(job, workspace), workspace)

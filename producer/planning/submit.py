@@ -11,6 +11,7 @@ from contract.broker.restore import enter_job
 from contract.errors import JobHaltedError, SourceError, WorkspaceConflictError
 from contract.job import Job, Plan
 from contract.states import State
+from contract.tracing import job_span
 from contract.workspace import Workspace
 from producer.planning.claim import Ids, check_empty, claim, load_claimed
 from producer.planning.plan import OnChunk, write_plan
@@ -134,7 +135,8 @@ def submit_job(
     ledger.reserve(job.id, workspace.root)
     workspace.release()
     enter_job(job, workspace, ledger, FAILED_PLAN_SECONDS)
-    return finished(plan_and_send(job, workspace, listing, ledger, dispatcher))
+    with job_span("plan", job):
+        return finished(plan_and_send(job, workspace, listing, ledger, dispatcher))
 
 
 def finished(steps: Generator[None, None, T]) -> T:

@@ -24,6 +24,7 @@ from contract.model_store import ModelStore
 from contract.settings import Settings, load_settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
+from contract.tracing import configure_tracing
 from worker.app.tasks import register_tasks
 from worker.app.transport import use_transport
 from worker.images.isolation import DecoderPool, IsolatedDecoder
@@ -163,6 +164,7 @@ def main() -> None:
     try:
         settings = load_settings()
         configure_logging(settings)
+        configure_tracing("worker")
         serve(settings)
     except TraceOcrError as error:
         structlog.get_logger().error("worker_failed", error=str(error))

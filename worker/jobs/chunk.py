@@ -25,6 +25,7 @@ from contract.kinds import KINDS
 from contract.records import ChunkMessage, Item
 from contract.storage import Storage, answers, is_remote
 from contract.storage.roots import AllowedRoots
+from contract.tracing import job_span
 from contract.workspace import Workspace, open_workspace
 from worker.images.decode import File, fetch
 from worker.images.documents import DocumentFiles
@@ -68,11 +69,12 @@ def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[]
     log = structlog.get_logger().bind(job=job.id, chunk=message.chunk, worker=context.name)
     log.info("chunk_started", attempt=begin.attempt)
     started = time.perf_counter()
-    with Heartbeat(
+    beat = Heartbeat(
         renew,
         lambda items: context.ledger.progress(job.id, message.chunk, items, context.name),
         context.settings.lease_seconds,
-    ) as heartbeat:
+    )
+    with job_span("chunk", job, chunk=message.chunk, attempt=begin.attempt), beat as heartbeat:
         _read_and_write(workspace, job, message.chunk, begin.attempt, context, heartbeat.advance)
         outcome = _mark(workspace, job, message.chunk, context)
     seconds = time.perf_counter() - started

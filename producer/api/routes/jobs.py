@@ -16,6 +16,7 @@ from contract.job import MAX_TAGS, STANDARD_INPUT, Job, Tag
 from contract.job_status import JOB_ID, JobFilter, JobStatus
 from contract.kinds import KindName
 from contract.states import Action, State
+from contract.tracing import span
 from contract.workspace import Workspace
 from producer.api.dry_run import estimate_of
 from producer.api.jobs import Jobs, Page
@@ -237,6 +238,7 @@ def _add_steering(router: APIRouter, services: Services) -> None:
         response: Response,
         caller: Annotated[ApiKey, Depends(Requires("submit", services.keyring))],
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+        traceparent: Annotated[str | None, Header(max_length=100)] = None,
         dry_run: bool = False,
     ) -> JobStatus | Estimate:
         """Submit a source; control plans it. The same workspace or `Idempotency-Key` returns the same job.
@@ -246,7 +248,8 @@ def _add_steering(router: APIRouter, services: Services) -> None:
         if dry_run:
             response.status_code = 200
             return estimate_of(request, caller, services)
-        job, made = services.submission.submit(request, caller, idempotency_key)
+        with span("submit", traceparent):
+            job, made = services.submission.submit(request, caller, idempotency_key)
         response.status_code = 202 if made else 200
         return services.jobs.status(job.id)
 

@@ -410,6 +410,19 @@ class TestLooking:
         assert client.get("/health").json()["checks"]["redis"]["ok"] is False
 
 
+class TestTraces:
+    def test_the_callers_trace_is_carried_in_the_job(
+        self, client: TestClient, body: dict[str, Any], services: Services
+    ) -> None:
+        caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+        client.post("/jobs", json=body, headers={"traceparent": caller}).raise_for_status()
+
+        traceparent = open_workspace(body["output"], services.storage).require_job().traceparent
+        assert traceparent
+        assert traceparent[:35] == caller[:35]
+
+
 class TestNotify:
     def test_a_receiver_is_kept_with_the_job_and_never_shown(
         self, client: TestClient, body: dict[str, Any], services: Services
