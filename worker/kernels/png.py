@@ -17,7 +17,7 @@ import numpy.typing as npt
 from worker.kernels.compiled import compiled
 
 MAX_BYTES = 1 << 20
-"""Maximum bytes of samples: a large crop's. libdeflate holds the GIL, and a page would hold it for long."""
+"""Maximum bytes of samples: a large crop's. The GIL is held meanwhile, and a page would hold it for long."""
 
 CHANNELS = {0: 1, 2: 3}
 """Samples per pixel of PNG's colour types, grey and RGB."""
@@ -68,7 +68,7 @@ def _compressed(data: bytes) -> bytes | None:
 @functools.cache
 def _compiled() -> Any:
     rows = numba.types.Array(numba.uint8, 2, "C", readonly=False)
-    return compiled(_kernel, numba.boolean(rows, numba.uint8[:, ::1]))
+    return compiled(_kernel, numba.boolean(rows, numba.uint8[:, ::1]), nogil=False)
 
 
 def _kernel(rows: Samples, pixels: Samples) -> bool:
@@ -93,7 +93,7 @@ def _kernel(rows: Samples, pixels: Samples) -> bool:
     return True
 
 
-@numba.njit(nogil=True)
+@numba.njit()
 def _unfilter(method: int, row: Samples, above: Samples, target: Samples) -> None:
     if method == 0:
         target[:] = row
@@ -111,7 +111,7 @@ def _unfilter(method: int, row: Samples, above: Samples, target: Samples) -> Non
 # The pixel to the left stays in variables: reading bytes that were just written takes four times as long.
 
 
-@numba.njit(nogil=True)
+@numba.njit()
 def _undo_sub(row: Samples, target: Samples) -> None:
     r = g = b = np.int32(0)
     for x in range(len(target) // 3):
@@ -120,7 +120,7 @@ def _undo_sub(row: Samples, target: Samples) -> None:
         target[i], target[i + 1], target[i + 2] = r, g, b
 
 
-@numba.njit(nogil=True)
+@numba.njit()
 def _undo_average(row: Samples, above: Samples, target: Samples) -> None:
     r = g = b = np.int32(0)
     for x in range(len(target) // 3):
@@ -131,7 +131,7 @@ def _undo_average(row: Samples, above: Samples, target: Samples) -> None:
         target[i], target[i + 1], target[i + 2] = r, g, b
 
 
-@numba.njit(nogil=True)
+@numba.njit()
 def _undo_paeth(row: Samples, above: Samples, target: Samples) -> None:
     r = g = b = up_left_r = up_left_g = up_left_b = np.int32(0)
     for x in range(len(target) // 3):
@@ -144,7 +144,7 @@ def _undo_paeth(row: Samples, above: Samples, target: Samples) -> None:
         up_left_r, up_left_g, up_left_b = up_r, up_g, up_b
 
 
-@numba.njit(nogil=True)
+@numba.njit()
 def _nearest(left: Any, up: Any, up_left: Any) -> Any:
     """Return Paeth's choice of three int32: the one nearest to left + up - up_left."""
     to_left, to_up, to_up_left = abs(up - up_left), abs(left - up_left), abs(left + up - up_left - up_left)
