@@ -14,6 +14,7 @@ import structlog
 from contract.broker.line import FIELDS, ORDER, Standing, parse_standing
 from contract.broker.progress import Progress, parse_progress
 from contract.errors import IdTakenError
+from contract.job import DEFAULT_TENANT
 from contract.records import PartOutcome
 from contract.states import CLAIMABLE, ENDED, ENTERED_BY, INITIAL, TRANSITIONS, State
 
@@ -291,6 +292,19 @@ class Ledger:
             with contextlib.suppress(TypeError, ValueError):
                 standings.append(parse_standing(job, values))
         return sorted(standings, key=lambda one: (one.created_at, one.job))
+
+    def tenants(self, jobs: Iterable[str]) -> dict[str, str]:
+        """Return the tenant of each of the jobs that Redis knows, in one round trip."""
+        asked = list(jobs)
+        pipeline = self._redis.pipeline(transaction=False)
+        for job in asked:
+            pipeline.hmget(f"{self._prefix}job:{job}", "workspace", "tenant")
+        found = zip(asked, pipeline.execute(raise_on_error=False), strict=True)
+        return {
+            job: values[1] or DEFAULT_TENANT
+            for job, values in found
+            if isinstance(values, list) and values[0]
+        }
 
     def items_waiting(self, tenant: str, besides: str = "") -> int:
         """Return how many items of a tenant's jobs that have not ended are planned and not read.

@@ -147,6 +147,7 @@ class Feeder:
         workers = self._live_workers()
         rooms = [lane.level.room(lane.waiting(lengths), workers) for lane in self._lanes]
         waiting: dict[str, set[int]] | None = None
+        held = Counter[str]()
         sent = 0
         for lane, room in zip(self._lanes, rooms, strict=True):
             jobs = {one.job: one for one in line if one.urgent is lane.urgent and self._can_be_sent(one)}
@@ -154,12 +155,12 @@ class Feeder:
             if jobs and room:
                 if waiting is None:
                     waiting = self._waiting()
-                held = Counter[str]()
-                for one in line:
-                    held[one.tenant] += len(waiting.get(one.job, ()))
+                    held = self._held(waiting)
                 chosen = lane.shares.choose(jobs.values(), self._tenants, room, held)
-                count = sum(self._send(jobs[job], most, waiting) for job, most in chosen.items())
-                there, sent = there + count, sent + count
+                for job, most in chosen.items():
+                    count = self._send(jobs[job], most, waiting)
+                    held[jobs[job].tenant] += count
+                    there, sent = there + count, sent + count
             lane.level.left = there
         return sent
 
@@ -173,6 +174,14 @@ class Feeder:
         # As the reconciler, which sends a chunk again if nobody renews its lease.
         oldest = time.time() - 2 * self._settings.visibility_timeout
         return waiting_by_job(self._client, self._settings.namespace, oldest)
+
+    def _held(self, waiting: Mapping[str, set[int]]) -> Counter[str]:
+        """Return how many chunks of each tenant are queued or held; nothing if no tenant has a limit."""
+        held = Counter[str]()
+        if any(tenant.most_running is not None for tenant in self._tenants.values()):
+            for job, tenant in self._ledger.tenants(waiting).items():
+                held[tenant] += len(waiting[job])
+        return held
 
     def _send(self, one: Standing, most: int, waiting: Mapping[str, set[int]]) -> int:
         try:

@@ -1,5 +1,7 @@
 """The feeder: a few chunks at a time reach the queue, and none is lost or forgotten."""
 
+import json
+import time
 from typing import Any
 
 import fakeredis
@@ -11,6 +13,7 @@ from contract.job import Job
 from contract.records import PartOutcome
 from contract.settings import Settings
 from contract.storage import Storage
+from contract.tenants import Tenant
 from contract.workspace import Workspace
 from producer.control.feed import LEAST, Feeder
 from producer.control.steer import pause_job
@@ -126,3 +129,19 @@ def test_urgent_chunks_do_not_wait_for_room_among_the_others(
     ledger.ready(ready.id, 10)
 
     assert feeder.feed() == 10
+
+
+def test_a_tenants_limit_counts_its_other_jobs_too_whose_chunks_are_all_sent(
+    ready: Job, ledger: Ledger, feeder: Feeder, queue: Any, fake_redis: fakeredis.FakeRedis
+) -> None:
+    feeder._tenants = {"default": Tenant("default", most_running=4)}
+    feeder._workers = lambda: 16
+    ledger.open("sent", "/data/sent", ready.kind, "s", 0)
+    ledger.open("others", "/data/others", ready.kind, "s", 0, order={"tenant": "lab"})
+    for name in ("sent/0", "sent/1", "sent/2", "others/0", "unknown/0"):
+        fake_redis.hset("unacked", name, json.dumps([{"headers": {"id": name}}, "", ""]))
+        fake_redis.zadd("unacked_index", {name: time.time()})
+
+    feeder.feed()
+
+    assert queue.sent == [0]
