@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contract.region import Level, Region
-from producer.regions.base import Names, PageRegions, Readable, RegionOptions, RegionText, Texts, Writable
+from producer.regions.base import (
+    Names,
+    PageRegions,
+    Readable,
+    RegionOptions,
+    RegionText,
+    Texts,
+    Writable,
+    is_pdf,
+)
 from producer.regions.outlines import Size, corners_in, corners_of_box, number, outline, upright
 from producer.regions.xml import Copy, Event, Vocabulary, attribute, events, opened, without
 
@@ -153,7 +162,7 @@ class _Reading:
         """Return the region of an element."""
         if self._unit not in (PIXEL, *OTHER_UNITS):
             return Region(name=one.name, fault=f"the unit {self._unit[:20]!r} is not known")
-        in_shares = self._unit != PIXEL or self.image.lower().endswith(".pdf")
+        in_shares = self._unit != PIXEL or is_pdf(self.image)
         if self._unit != PIXEL and not self._size:
             return Region(
                 name=one.name, fault=f"its page has no size in {self._unit}, so its pixels are unknown"
@@ -174,8 +183,7 @@ class _Reading:
             # Some programs count from 0.
             self._first = min(place, 1)
         self._count += 1
-        is_pdf = self.image.lower().endswith(".pdf")
-        self.page = place + 1 - self._first if is_pdf else self._count
+        self.page = place + 1 - self._first if is_pdf(self.image) else self._count
 
 
 def _walk(found: Iterator[Event], options: RegionOptions) -> Iterator[tuple[Event, _Open | None]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from contract.documents import claimed_document
 from contract.errors import SourceError, UsageError
 from contract.region import MAX_NAME, Level, Region
 
@@ -113,6 +114,18 @@ class WithoutText:
     def write(self, *_: Any, **__: Any) -> None:
         """Raise UsageError."""
         raise UsageError("this format has no place for text: use the job's results")
+
+
+def document_page(image: str) -> tuple[str, int | None]:
+    """Return an image's name, and the page that it names: 2 for `book.pdf#page=2`, as in the ids of items."""
+    document = claimed_document(image)
+    number = image[len(document or "") :].rpartition("=")[2]
+    return (document, int(number)) if document and len(number) < 10 else (image, None)
+
+
+def is_pdf(image: str) -> bool:
+    """Return whether an image's name is that of a PDF, whose pixels are of our making."""
+    return document_page(image)[0].lower().endswith(".pdf")
 
 
 class Names:

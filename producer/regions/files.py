@@ -17,7 +17,7 @@ from contract.records import MAX_TEXT
 from contract.region import Region
 from contract.storage import Storage, answers, is_remote
 from producer.regions import FORMATS
-from producer.regions.base import PageRegions, Readable, RegionFormat, RegionOptions
+from producer.regions.base import PageRegions, Readable, RegionFormat, RegionOptions, document_page
 
 MAX_FILE_BYTES = 1 << 30
 """Size limit of one file in bytes: the hOCR of a book of a thousand pages has a tenth of it."""
@@ -221,6 +221,8 @@ class Images:
         Raises:
             SourceError: the image's name has `#r=`, or is too long
         """
+        image, named = document_page(image)
+        page = named or page
         names = [*dict.fromkeys(self._names(file, image))]
         if self._only is not None:
             is_it = any(name.rpartition("/")[2] == self._only for name in names)
@@ -282,7 +284,8 @@ def _spellings(image: str) -> list[str]:
 
 def _named_as(file: RegionFile) -> list[str]:
     stem = posixpath.splitext(file.uri.rpartition("/")[2])[0]
-    return [stem + extension for extension in IMAGES]
+    whole = [stem] if stem.lower().endswith(IMAGES) else []
+    return [*whole, *(stem + extension for extension in IMAGES)]
 
 
 def _reason_to_pass_over(key: str, extensions: frozenset[str]) -> str | None:

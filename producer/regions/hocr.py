@@ -18,6 +18,7 @@ from producer.regions.base import (
     RegionText,
     Texts,
     Writable,
+    is_pdf,
 )
 from producer.regions.outlines import Size, number, outline
 from producer.regions.xml import Copy, Event, Vocabulary, attribute, escaped, events, opened
@@ -132,10 +133,11 @@ class _Pages:
         self.image = next(filter(None, image.groups()), "").strip() if image else ""
         self._count, self._depth = self._count + 1, event.depth
         self._of_image[self.image] += 1
-        given, is_pdf = _PAGE_NUMBER.search(title), self.image.lower().endswith(".pdf")
+        given = _PAGE_NUMBER.search(title)
         # Others than PDFs are often single files of a book, whose pages ppageno counts.
-        self.number = int(given[1]) + 1 if given and is_pdf else self._of_image[self.image]
-        self.size = _size(title) if is_pdf else None
+        self.number = int(given[1]) + 1 if given and is_pdf(self.image) else self._of_image[self.image]
+        # Without a name, as docTR leaves it, the image may be a PDF.
+        self.size = _size(title) if is_pdf(self.image) or not self.image else None
         return True
 
     def ends(self, event: Event) -> bool:

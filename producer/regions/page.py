@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contract.region import Level, Region
-from producer.regions.base import Names, PageRegions, Readable, RegionOptions, RegionText, Texts, Writable
+from producer.regions.base import (
+    Names,
+    PageRegions,
+    Readable,
+    RegionOptions,
+    RegionText,
+    Texts,
+    Writable,
+    is_pdf,
+)
 from producer.regions.outlines import Size, corners_in, number, outline, upright
 from producer.regions.xml import Copy, Event, Vocabulary, attribute, escaped, events, opened
 
@@ -152,7 +161,7 @@ def _equiv(tag: str, text: RegionText, prefix: str) -> str:
 
 def _size(page: Event) -> Size | None:
     """Return the size of a PDF's page, whose pixels are of our making; an image has pixels of its own."""
-    if not page.attributes.get("imageFilename", "").lower().endswith(".pdf"):
+    if not is_pdf(page.attributes.get("imageFilename", "")):
         return None
     width, height = (number(page.attributes.get(name, "")) for name in ("imageWidth", "imageHeight"))
     return (

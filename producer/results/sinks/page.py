@@ -6,6 +6,7 @@ from typing import Any
 
 from lxml.builder import ElementMaker
 
+from contract.documents import claimed_document
 from contract.job import Job
 from contract.lines import Block, Geometry, OcrLine, TextLine, Word
 from contract.printable import for_xml
@@ -77,10 +78,16 @@ def _page(line: OcrLine) -> Any:
     return _E.Page(
         *([_E.ReadingOrder(_E.OrderedGroup(*order, id="reading_order"))] if order else ()),
         *(_region(identity, block, texts, line) for identity, block, texts in blocks),
-        imageFilename=for_xml(line.name),
+        imageFilename=for_xml(_image(line)),
         imageWidth=str(width),
         imageHeight=str(height),
     )
+
+
+def _image(line: OcrLine) -> str:
+    """Return the name of a page's image, with the number of a document's page, as `--regions` reads it."""
+    document = claimed_document(line.id)
+    return line.name if document is None else line.name + line.id.removeprefix(document)
 
 
 def _region(identity: str, block: Block, texts: list[TextLine], line: OcrLine) -> Any:

@@ -225,6 +225,16 @@ def test_an_hocr_element_without_a_box_is_a_faulty_region(title: str, fault: str
     assert fault in str(regions_of(FORMATS["hocr"], data)["word_1_1"].fault)
 
 
+def test_boxes_on_an_image_without_a_name_are_shares_of_its_page() -> None:
+    # as docTR writes it, also for the pages of a PDF
+    data = HOCR.replace(b'image "0001.png"; ', b"image; ")
+
+    (page,) = FORMATS["hocr"].pages(BytesIO(data), RegionOptions())
+    region = next(page.regions)
+
+    assert (page.image, region.unit, region.points) == ("", "rel", (20 / 600, 0.05, 200 / 600, 0.15))
+
+
 def test_html_without_pages_is_another_format_and_soup_is_damaged() -> None:
     with pytest.raises(OtherFormatError, match="no element of the class ocr_page"):
         regions_of(FORMATS["hocr"], b"<html><body/></html>")

@@ -195,6 +195,7 @@ PLACES = ["1.png", "book/1.png", "book/page/2.png", "img/3.png", "a.tif", "book/
         ("1.txt", "https://example.org/iiif/1.png", "1.png"),
         ("book/own.txt", "", "book/own.jpg"),
         ("none.txt", "", "none.png"),
+        ("book/1.png.txt", "", "book/1.png"),
         ("book/page/1.txt", "gone.png", "book/page/gone.png"),
         ("1.txt", "../../1.png", "1.png"),
         ("1.txt", "../../../etc/passwd", "passwd"),
@@ -224,6 +225,8 @@ def test_images_are_found_below_the_source_only(
         ("book.pdf", 7, page_id("book.pdf", 7), 7),
         ("a.tif", None, "a.tif", None),
         ("a.tif", 2, page_id("a.tif", 2), 2),
+        ("book.pdf#page=3", None, page_id("book.pdf", 3), 3),
+        ("book.pdf#page=0", None, "book.pdf#page=0", None),
     ],
 )
 def test_pages_of_documents_have_their_ids(
