@@ -19,23 +19,11 @@ from producer.cli.dry_run import DryRun, show_estimate
 from producer.cli.read import exit_code_of, print_json, report, wait_for
 from producer.cli.run import quieted, read_here
 from producer.cli.terminal import echo
+from producer.nightly.continuing import ATTEMPTS, Choices, check_continues, last_state, unfinished
 from producer.nightly.dates import night_of
 from producer.nightly.files import Nights
 from producer.nightly.lease import Lease
-from producer.nightly.night import (
-    ATTEMPTS,
-    Choices,
-    begin,
-    check_continues,
-    check_loss,
-    compare,
-    complete_empty,
-    conclude,
-    is_complete,
-    job_of,
-    last_state,
-    unfinished,
-)
+from producer.nightly.night import begin, check_loss, compare, complete_empty, conclude, is_complete, job_of
 from producer.nightly.records import Counts, Night, State
 from producer.planning.reuse import with_reuse
 from producer.planning.submit import settle_job, submit_job

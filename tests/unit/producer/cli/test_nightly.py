@@ -63,6 +63,25 @@ def test_a_dry_run_writes_nothing(nightly: Nightly, tmp_path: Path) -> None:
     assert not (tmp_path / "nights").exists()
 
 
+def test_an_earlier_night_that_is_not_complete_is_continued_first(
+    nightly: Nightly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("producer.cli.nightly.conclude", killed)
+        nightly("--date", "2026-11-20")
+
+    ended = nightly("--date", "2026-11-21")
+
+    assert ended.return_value == 0, ended.exception
+    assert "night 2026-11-20 is not complete: it is continued first" in ended.stderr
+    last = json.loads((tmp_path / "nights/nights/last.json").read_text())
+    assert (last["night"], last["source"]) == ("2026-11-21", str(tmp_path / "scans"))
+    assert nightly("--date", "2026-11-20").return_value == 0
+
+
 def test_nights_only_go_forward(nightly: Nightly, tmp_path: Path) -> None:
     nightly("--date", "2026-11-20")
     nightly("--date", "2026-11-21")

@@ -16,8 +16,9 @@ from contract.kinds.recognition import RecognitionParameters
 from contract.lines import DetectionLine, ErrorLine, Failure, RecognitionLine, encode_lines
 from contract.records import ChunkStatistics, Item
 from contract.storage import Storage
+from producer.nightly.continuing import Choices, last_state
 from producer.nightly.files import Nights
-from producer.nightly.night import Choices, begin, complete_empty, conclude, is_complete, job_of, last_state
+from producer.nightly.night import begin, complete_empty, conclude, is_complete, job_of
 from producer.nightly.records import Counts, State
 from producer.planning.plan import write_plan
 from producer.planning.submit import finished, settle_job

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from contract.storage import Storage
+from producer.nightly.continuing import Choices
 from producer.nightly.files import Nights
-from producer.nightly.night import Choices
 from tests.unit.producer.nightly.conftest import BROKEN, System
 
 NIGHTS = [f"2026-11-2{night}" for night in range(5)]

@@ -10,8 +10,8 @@ import pytest
 from contract.errors import ErrorCode, JobError, SourceError, UsageError
 from contract.job import Source
 from contract.storage import Storage
+from producer.nightly.continuing import Choices, check_continues, unfinished
 from producer.nightly.files import Nights
-from producer.nightly.night import Choices, check_continues, unfinished
 from tests.unit.conftest import MockBucket
 from tests.unit.producer.nightly.conftest import BROKEN, System
 
