@@ -60,7 +60,8 @@ def _box(page: Pixels, region: Region, padding: float) -> Pixels:
     box = (max(x_min, 0), max(y_min, 0), min(x_max, right), min(y_max, bottom))
     if region.unit == "rel":
         return _only(extract_crops(page, np.array([box])))
-    return _only(extract_crops(page, np.array([[round(side) for side in box]], np.int64)))
+    left, top, past_right, past_bottom = map(round, box)
+    return np.ascontiguousarray(page[top:past_bottom, left:past_right])
 
 
 def _polygon(page: Pixels, region: Region, padding: float) -> Pixels:
