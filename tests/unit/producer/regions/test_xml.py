@@ -229,7 +229,7 @@ def test_boxes_on_an_image_without_a_name_are_shares_of_its_page() -> None:
     # as docTR writes it, also for the pages of a PDF
     data = HOCR.replace(b'image "0001.png"; ', b"image; ")
 
-    (page,) = FORMATS["hocr"].pages(BytesIO(data), RegionOptions())
+    page = next(FORMATS["hocr"].pages(BytesIO(data), RegionOptions()))
     region = next(page.regions)
 
     assert (page.image, region.unit, region.points) == ("", "rel", (20 / 600, 0.05, 200 / 600, 0.15))
