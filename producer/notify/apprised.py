@@ -1,6 +1,5 @@
 """Mail and chat through apprise: mailtos://, slack://, msteams:// and what else it knows."""
 
-import importlib
 from typing import Any
 
 from contract.errors import UsageError
@@ -25,6 +24,7 @@ CHANNEL = AppriseChannel()
 
 def _apprise() -> Any:
     try:
-        return importlib.import_module("apprise")
+        import apprise
     except ImportError as error:
         raise UsageError("mail and chat need the extra: pip install 'trace-ocr-batch[notify]'") from error
+    return apprise

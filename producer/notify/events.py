@@ -12,6 +12,7 @@ from contract.job_status import RequestCounts
 from contract.settings import Settings
 from contract.states import State
 from contract.workspace import Workspace
+from producer.notify import OPEN, scheme_of
 from producer.notify.base import Message
 from producer.results.judgement import quality_low
 
@@ -56,8 +57,12 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def receivers(job: Job, settings: Settings) -> dict[str, str]:
-    """Return the URLs that a job's events go to, by receiver: its own, or those of the settings."""
-    return {receiver_of(url): url for url in job.notify or settings.notify}
+    """Return the URLs that a job's events go to, by receiver: its own webhooks, or those of the settings.
+
+    Only settings may name other channels: a job.json must not use the credentials of this system.
+    """
+    own = [url for url in job.notify if scheme_of(url) in OPEN]
+    return {receiver_of(url): url for url in own or settings.notify}
 
 
 def receiver_of(url: str) -> str:

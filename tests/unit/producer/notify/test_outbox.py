@@ -263,6 +263,18 @@ def test_neither_logs_nor_files_show_a_receivers_token(
     assert "secret" not in f"{logs} {events}"
 
 
+def test_a_job_record_cannot_name_a_channel_that_uses_this_systems_credentials(
+    complete: Job, workspace: Workspace, make: Callable[[], Notifier], receivers: Receivers
+) -> None:
+    forged = workspace.update_job(lambda job: job.model_copy(update={"notify": ("sns://arn:x", URL)}))
+    notifier = make()
+
+    notifier.announce_end(forged, workspace)
+    notifier.settle(workspace.root, 5)
+
+    assert [url for url, _ in receivers.sent] == [URL]
+
+
 def test_a_storage_that_fails_delays_it(
     complete: Job,
     workspace: Workspace,
