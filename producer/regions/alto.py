@@ -18,7 +18,8 @@ from producer.regions.base import (
     is_pdf,
 )
 from producer.regions.outlines import Size, corners_in, corners_of_box, number, outline, upright
-from producer.regions.xml import Copy, Event, Vocabulary, attribute, events, opened, without
+from producer.regions.xml import Event, Vocabulary, events
+from producer.regions.xml_copy import Copy, attribute, opened, without
 
 VOCABULARY = Vocabulary(
     title="ALTO",

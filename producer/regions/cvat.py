@@ -14,7 +14,8 @@ from contract.records import SHOWN
 from contract.region import BOX_NUMBERS, Level, Region, box_of, polygon_of
 from producer.regions.base import PageRegions, Readable, RegionOptions, RegionText, Texts, Writable
 from producer.regions.outlines import outline
-from producer.regions.xml import Copy, Event, Vocabulary, escaped, events
+from producer.regions.xml import Event, Vocabulary, events
+from producer.regions.xml_copy import Copy, escaped
 
 VOCABULARY = Vocabulary("CVAT", "annotations", frozenset({""}), "1.1 for images")
 

@@ -21,7 +21,8 @@ from producer.regions.base import (
     is_pdf,
 )
 from producer.regions.outlines import Size, number, outline
-from producer.regions.xml import Copy, Event, Vocabulary, attribute, escaped, events, opened
+from producer.regions.xml import Event, Vocabulary, events
+from producer.regions.xml_copy import Copy, attribute, escaped, opened
 
 VOCABULARY = Vocabulary(
     title="hOCR",

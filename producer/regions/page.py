@@ -18,7 +18,8 @@ from producer.regions.base import (
     is_pdf,
 )
 from producer.regions.outlines import Size, corners_in, number, outline, upright
-from producer.regions.xml import Copy, Event, Vocabulary, attribute, escaped, events, opened
+from producer.regions.xml import Event, Vocabulary, events
+from producer.regions.xml_copy import Copy, attribute, escaped, opened
 
 VERSIONS = ("2013-07-15", "2016-07-15", "2017-07-15", "2018-07-15", "2019-07-15")
 

@@ -17,7 +17,8 @@ from contract.storage import Storage, absolute, is_remote, supported_uris
 from contract.storage.roots import AllowedRoots
 from producer.regions import FORMATS
 from producer.regions.base import OtherFormatError, PageRegions
-from producer.regions.files import AHEAD, MARK, Images, Locate, RegionFile, fetched_ahead, files_of, pages_of
+from producer.regions.files import AHEAD, Locate, RegionFile, fetched_ahead, files_of, pages_of
+from producer.regions.images import MARK, Images
 from producer.sources.base import Listing, has_extension
 from producer.sources.fingerprints import fingerprinter
 from producer.sources.sampling import sampled

@@ -20,7 +20,6 @@ from contract.storage import COPY_BYTES
 from contract.workspace import Workspace, intact
 from producer.regions.base import OtherFormatError, PageRegions, RegionText
 from producer.regions.files import (
-    Images,
     Locate,
     RegionFile,
     files_of,
@@ -28,6 +27,7 @@ from producer.regions.files import (
     opened,
     options_of,
 )
+from producer.regions.images import Images
 from producer.results.sinks.base import Access, MergedLine, SinkContext, Write
 from producer.results.sinks.documents import export_uri
 

@@ -16,7 +16,8 @@ from contract.records import MAX_TEXT, Item, decode_item
 from contract.region import MAX_NAME, Region
 from contract.storage import Storage
 from producer.regions.base import OtherFormatError, PageRegions, Readable, RegionOptions
-from producer.regions.files import AHEAD, AHEAD_BYTES, Images, RegionFile
+from producer.regions.files import AHEAD, AHEAD_BYTES, RegionFile
+from producer.regions.images import Images
 from producer.sources import identify_source
 from producer.sources.base import Listing
 from producer.sources.regions import check_regions, identify_regions, list_regions
