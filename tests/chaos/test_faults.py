@@ -55,7 +55,7 @@ def test_poisoned_images_cost_themselves_alone(scene: Scene, tmp_path: Path, rec
         with (scene.source / name).open("ab") as file:
             file.write(f"poison:{poison}".encode())
     scene.start_worker(
-        FAULTS="poison", TRACE_OCR_STALL_SECONDS="4", TRACE_OCR_DECODE_SECONDS="2",
+        FAULTS="poison", TRACE_OCR_STALL_SECONDS="12", TRACE_OCR_DECODE_SECONDS="6",
         TRACE_OCR_DECODE_THREADS="1",
     )  # fmt: skip
     scene.start_control()
