@@ -83,7 +83,7 @@ class RuntimeOptions:
     """
 
     runtime: Literal["auto", "torch", "onnx"] = "auto"
-    precision: Literal["float32", "tf32", "float16"] = "float32"
+    precision: Literal["float32", "tf32", "float16"] = "tf32"
     torch_compile: bool = False
 
 
@@ -106,8 +106,8 @@ class TorchRuntime:
     """The model as docTR built it.
 
     On a CPU it computes the same bits as docTR. On a GPU convolutions use the channels-last layout, which is
-    faster, and differs in the last bits, as any two GPUs do. torch would also round what they multiply to
-    TF32, which moved a confidence by 0.04; here that is the precision `tf32`, which holds for the process.
+    faster, and differs in the last bits, as any two GPUs do. By default torch also rounds what they multiply
+    to TF32, which moved a confidence by 0.04; the precision `float32` does without, for the whole process.
 
     Args:
         options: tf32, float16 and torch.compile may change a string; the precision is only used on GPUs
