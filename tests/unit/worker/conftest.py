@@ -197,11 +197,14 @@ class FakeDecoders:
 
     def __init__(self) -> None:
         self.decoded = 0
+        # As in a child process, one page at a time: pdfium is not thread-safe.
+        self._one = threading.Lock()
         self._pages = PageReader(10_000_000)
 
     @contextlib.contextmanager
     def lent(self) -> Iterator["FakeDecoders"]:
-        yield self
+        with self._one:
+            yield self
 
     def decode(self, request: Request, data: bytes = b"") -> DecodedImage:
         self.decoded += 1
