@@ -195,12 +195,14 @@ class JobFilter:
     tags: tuple[str, ...] = ()
     created_from: float | None = None
     created_before: float | None = None
+    tenant: str | None = None
 
     def accepts(self, status: JobStatus) -> bool:
         """Return whether a job is shown."""
         return (
             self.status in (None, status.status)
             and self.kind in (None, status.kind)
+            and self.tenant in (None, status.tenant)
             and set(self.tags) <= set(status.tags)
             and self.accepts_time(status.created_at)
         )

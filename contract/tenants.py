@@ -7,6 +7,9 @@ from dataclasses import dataclass
 MAX_WEIGHT = 1_000
 """Highest weight of a tenant; with more, a light one would wait for a thousand chunks of a heavy one."""
 
+MAX_NAME = 64
+"""Most characters of a tenant's name, as of a tag."""
+
 _ENTRY = re.compile(
     r"(?P<name>[A-Za-z0-9._-]{1,64}):(?P<weight>[0-9]{1,4})(:(?P<running>[0-9]{0,9})(:(?P<items>[0-9]{0,12}))?)?"
 )

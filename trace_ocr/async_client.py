@@ -129,9 +129,10 @@ class AsyncClient:
         tags: Iterable[str] = (),
         created_from: datetime | None = None,
         created_before: datetime | None = None,
+        tenant: str | None = None,
     ) -> AsyncIterator[JobStatus]:
         """Yield the status of each job, newest first; see `Client.jobs`."""
-        wanted = {"created_from": created_from, "created_before": created_before}
+        wanted = {"created_from": created_from, "created_before": created_before, "tenant": tenant}
         listing = jobs.Listing(self._api, {"status": status, "kind": kind, "tag": tags, **wanted})
         while listing.more:
             for found in await self._connection.run(listing.page()):

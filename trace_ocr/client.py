@@ -171,6 +171,7 @@ class Client:
         tags: Iterable[str] = (),
         created_from: datetime | None = None,
         created_before: datetime | None = None,
+        tenant: str | None = None,
     ) -> Iterator[JobStatus]:
         """Yield the status of each job, newest first, asking for further pages as they are needed.
 
@@ -180,8 +181,9 @@ class Client:
             tags: only jobs that have all of these
             created_from, created_before: only jobs that were created then or later, or before; local time if
                 they have no zone
+            tenant: only jobs of this tenant
         """
-        wanted = {"created_from": created_from, "created_before": created_before}
+        wanted = {"created_from": created_from, "created_before": created_before, "tenant": tenant}
         listing = jobs.Listing(self._api, {"status": status, "kind": kind, "tag": tags, **wanted})
         while listing.more:
             yield from self._connection.run(listing.page())

@@ -49,6 +49,7 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> float |
 @click.option(
     "--created-before", callback=_moment, help="Only jobs created before; UTC, unless it has a zone."
 )
+@click.option("--tenant", help="Only jobs of this tenant.")
 @options.as_json
 @options.with_settings(*options.WATCHING)
 def status(
@@ -57,6 +58,7 @@ def status(
     tags: tuple[str, ...],
     created_from: float | None,
     created_before: float | None,
+    tenant: str | None,
     json_output: bool,
 ) -> ExitCode:
     """Show one job, or all jobs in Redis."""
@@ -65,7 +67,7 @@ def status(
         found = _look(session, job)
         print_json(found) if json_output else render.print_job(console, found)
         return _quality(session, found, console if not json_output else None)
-    wanted = JobFilter(tags=tags, created_from=created_from, created_before=created_before)
+    wanted = JobFilter(tags=tags, created_from=created_from, created_before=created_before, tenant=tenant)
     known = (session.ledger.load(identity) for identity in session.ledger.jobs())
     statuses = [found for progress in known if progress and wanted.accepts(found := status_of(progress))]
     print_json(statuses) if json_output else render.print_jobs(console, statuses)

@@ -16,6 +16,7 @@ from contract.job import MAX_TAGS, STANDARD_INPUT, Job, Tag
 from contract.job_status import JOB_ID, JobFilter, JobStatus
 from contract.kinds import KindName
 from contract.states import Action, State
+from contract.tenants import MAX_NAME
 from contract.tracing import span
 from contract.workspace import Workspace
 from producer.api.dry_run import estimate_of
@@ -102,12 +103,13 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         tag: Annotated[tuple[Tag, ...], Query(max_length=MAX_TAGS)] = (),
         created_from: datetime | None = None,
         created_before: datetime | None = None,
+        tenant: Annotated[str | None, Query(max_length=MAX_NAME)] = None,
     ) -> JobList:
         """List jobs, newest first; `after` is the `last_id` of the previous listing.
 
         A job must have every `tag`. Times are ISO 8601, in UTC unless they say another zone, or Unix seconds.
         """
-        wanted = JobFilter(status, kind, tag, _seconds(created_from), _seconds(created_before))
+        wanted = JobFilter(status, kind, tag, _seconds(created_from), _seconds(created_before), tenant)
         page: Page = jobs.page(limit, after, wanted)
         return JobList(data=page.data, has_more=page.has_more, last_id=page.last_id)
 

@@ -119,11 +119,12 @@ def test_jobs_asks_for_page_after_page_also_past_an_empty_one(serve: Serve) -> N
 def test_jobs_are_asked_for_by_tags_and_time(serve: Serve) -> None:
     server = serve(httpx.Response(200, json={"data": []}))
 
-    list(server.client().jobs(tags=("night", "eu"), created_from=datetime(2026, 11, 25, tzinfo=UTC)))
+    began = datetime(2026, 11, 25, tzinfo=UTC)
+    list(server.client().jobs(tags=("night", "eu"), created_from=began, tenant="labs"))
 
     asked = server.requests[0].url.params
     assert asked.get_list("tag") == ["night", "eu"]
-    assert asked["created_from"] == "2026-11-25T00:00:00+00:00"
+    assert (asked["created_from"], asked["tenant"]) == ("2026-11-25T00:00:00+00:00", "labs")
 
 
 def test_jobs_asks_for_no_page_that_nobody_wants(serve: Serve) -> None:

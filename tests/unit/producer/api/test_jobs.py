@@ -330,6 +330,8 @@ class TestLooking:
         assert found(tag=["night", "eu"]) == ["crops-1"]
         assert found(created_from="1970-01-01T00:01Z") == ["crops-1"]
         assert found(created_before=9) == []
+        assert found(tenant="default") == ["crops-1", "other"]
+        assert found(tenant="labs") == []
         assert found(created_before="1970-01-01T01:00:10+01:00") == ["other"]
 
     def test_a_later_submission_may_change_the_callers_words(

@@ -589,4 +589,6 @@ def test_status_shows_the_jobs_with_a_tag_and_of_a_time(trace_ocr: Any, crops: C
     assert found("--tag", "more", "--tag", "two") == {"two"}
     assert found("--tag", "all", "--created-from", "2020-01-01") == {"one", "two"}
     assert found("--created-before", "2020-01-01T00:00+01:00") == set()
+    assert found("--tenant", "labs") == set()
+    assert found("--tenant", "default") == {"one", "two"}
     assert trace_ocr("status", "--created-from", "yesterday").code == 2
