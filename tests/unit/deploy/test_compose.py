@@ -150,7 +150,7 @@ def test_only_what_people_look_at_is_published_and_to_this_machine_alone(service
 
 def test_redis_and_storage_are_on_the_inner_network_alone(services: dict[str, Any]) -> None:
     assert compose(SECRETS)["networks"]["inside"] == {"internal": True}
-    for name in ("redis", "storage", "control", "prometheus"):
+    for name in ("redis", "storage", "prometheus"):
         assert services[name]["networks"] == ["inside"]
 
 

@@ -30,7 +30,7 @@ PODS = pods()
 OF_CRDS = {"ScaledObject"}
 """Kinds that Kubernetes itself does not know."""
 
-NUMBER_OF_OBJECTS = 26
+NUMBER_OF_OBJECTS = 27
 """Manifests there are, those of the example Secrets with them: so that none is forgotten in silence."""
 
 
@@ -157,7 +157,7 @@ def test_passwords_go_to_those_that_need_them() -> None:
 
     assert given == {
         "api": {"trace-ocr-api", "trace-ocr-storage"},
-        "control": {"trace-ocr-storage"},
+        "control": {"trace-ocr-notify", "trace-ocr-storage"},
         "flower": {"trace-ocr-flower"},
         "nightly": {"trace-ocr-storage"},
         "redis": set(),
