@@ -5,7 +5,11 @@ import signal
 
 import pytest
 
+from contract.broker.app import queue_for
+from contract.kinds import KINDS
 from tests.chaos.scene import Scene
+
+URGENT_QUEUES = [queue_for("trace-ocr", kind, urgent=True) for kind in KINDS]
 
 
 def chunks_started(scene: Scene) -> list[str]:
@@ -36,6 +40,8 @@ def test_urgent_job_behind_a_long_one_starts_within_one_chunk(scene: Scene) -> N
         *scene.job.options,
     )
     assert scene.run(*urgent, "--urgent").returncode == 0
+    # Control feeds the queue four times a second, in which a worker may begin several short chunks.
+    scene.wait_until(lambda: any(map(scene.redis.client.llen, URGENT_QUEUES)))
     scene.signal_worker(signal.SIGCONT)
 
     assert scene.run("watch", "urgent").returncode == 0

@@ -76,7 +76,9 @@ def full_disk() -> None:
     real, failed = os.link, []
 
     def link(source, target, **options):  # type: ignore[no-untyped-def]
-        if "/parts/" in str(target) and len(failed) < FULL_DISK_WRITES:
+        # The product names files within an open folder.
+        folder = Path(f"/proc/self/fd/{options['dst_dir_fd']}").readlink()
+        if folder.name == "parts" and len(failed) < FULL_DISK_WRITES:
             failed.append(target)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(source, target, **options)
