@@ -113,7 +113,7 @@ def _download(url: str, architecture: str, store: ModelStore | None) -> Path:
     except (OSError, ValueError) as error:
         files = f"{architecture}.pt and {architecture}.json"
         advice = (
-            f"the model store {store.root} has no {files}: put them there"
+            f"the model store {store.root} (TRACE_OCR_MODEL_STORE) has no {files}: put them there"
             if store
             else f"no model store is set: set TRACE_OCR_MODEL_STORE to a folder or s3:// prefix with {files}"
         )
