@@ -30,11 +30,12 @@ def test_workers_are_listed(http_client: httpx.Client) -> None:
 
 
 def test_a_worker_that_serves_touches_its_file(service: Service) -> None:
-    files = list(Path(service.environment["TRACE_OCR_READY_FOLDER"]).iterdir())
+    files = Path(service.environment["TRACE_OCR_READY_FOLDER"]).iterdir()
 
-    assert [Path(f"/proc/{file.name}/cmdline").read_bytes().split(b"\0")[1:4] for file in files] == [
-        [b"-P", b"-m", b"worker"]
-    ]
+    # A worker that another test has killed leaves its file, which then grows old.
+    running = [Path("/proc", file.name, "cmdline") for file in files if Path("/proc", file.name).exists()]
+    assert running
+    assert all(program.read_bytes().split(b"\0")[1:4] == [b"-P", b"-m", b"worker"] for program in running)
 
 
 @pytest.fixture(scope="module")
