@@ -37,6 +37,9 @@ COUNTERS = 32
 SUCCESS = "_SUCCESS"
 """The name of the completion marker, as of Spark and Hadoop."""
 
+RESERVED = ".trace-ocr"
+"""Folder below an allowed root that the product keeps for itself."""
+
 FOLDERS = ("chunks", "parts", "statistics", "page_exports")
 """Folders with one file per chunk."""
 

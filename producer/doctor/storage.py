@@ -8,10 +8,8 @@ from pathlib import Path
 from contract.errors import TraceOcrError
 from contract.storage import Storage, is_remote, join
 from contract.storage.roots import AllowedRoots
+from contract.workspace import RESERVED
 from producer.doctor.finding import Finding, bad, good
-
-FOLDER = ".trace-ocr"
-"""The folder below a root that the product keeps for itself."""
 
 CONTENT = b"trace-ocr doctor"
 
@@ -37,7 +35,7 @@ def _check_root(root: str, storage: Storage, *, write: bool) -> Finding:
     next(iter(store.names(root)), None)
     if not write:
         return good(check, "can be listed")
-    uri = join(join(root, FOLDER), f"doctor-{secrets.token_hex(8)}")
+    uri = join(root, RESERVED, f"doctor-{secrets.token_hex(8)}")
     try:
         first, second = store.create(uri, CONTENT), store.create(uri, CONTENT)
         read = store.read(uri, len(CONTENT))

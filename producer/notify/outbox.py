@@ -16,13 +16,13 @@ from contract.job import Job
 from contract.settings import Settings
 from contract.storage import Storage, join
 from contract.storage.roots import AllowedRoots
-from contract.workspace import MAX_JSON_BYTES, Workspace, intact, open_workspace
+from contract.workspace import MAX_JSON_BYTES, RESERVED, Workspace, intact, open_workspace
 from producer.notify import channel_of
 from producer.notify.base import ReceiverGoneError, host_of
 from producer.notify.events import DAY, Delivery, Event, receivers
 
 FOLDER = "outbox"
-PENDING = (".trace-ocr", "outbox")
+PENDING = (RESERVED, "outbox")
 
 PAUSES = (5, 30, 120, 600, 1800, 3600, 7200, *(14_400,) * 5)
 """Seconds between tries: 24 hours together."""

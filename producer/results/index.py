@@ -14,9 +14,9 @@ from contract.errors import JobError, OutsideAllowedRootsError
 from contract.job import Job
 from contract.storage import Storage, join
 from contract.storage.roots import AllowedRoots
-from contract.workspace import Workspace, intact, open_workspace
+from contract.workspace import RESERVED, Workspace, intact, open_workspace
 
-FOLDER = (".trace-ocr", "jobs")
+FOLDER = (RESERVED, "jobs")
 
 MAX_ENTRY_BYTES = 1 << 16
 """Size limit of one entry in bytes: a URI of 4,096 characters, escaped."""

@@ -11,6 +11,7 @@ from contract.broker.reports import ProcessReport, Reports
 from contract.errors import TraceOcrError
 from contract.storage import Storage, is_remote, join
 from contract.storage.roots import AllowedRoots
+from contract.workspace import RESERVED
 
 STUCK_SECONDS = 120.0
 """A running chunk without progress for this many seconds counts as stuck: its device hangs, or its model is
@@ -51,7 +52,7 @@ def _problems(roots: AllowedRoots, storage: Storage) -> Iterator[str]:
     for root in roots:
         try:
             if is_remote(root):
-                storage.at(root).exists(join(root, ".trace-ocr"))
+                storage.at(root).exists(join(root, RESERVED))
             elif not Path(root).is_dir():
                 yield f"{root} is not a folder on this machine"
         except TraceOcrError as error:

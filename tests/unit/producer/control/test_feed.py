@@ -11,25 +11,11 @@ from contract.broker.ledger import Ledger
 from contract.errors import BrokerError
 from contract.job import Job
 from contract.records import PartOutcome
-from contract.settings import Settings
-from contract.storage import Storage
 from contract.tenants import Tenant
 from contract.workspace import Workspace
 from producer.control.feed import LEAST, Feeder
 from producer.control.steer import pause_job
 from producer.planning.submit import Dispatcher
-
-
-@pytest.fixture
-def feeder(
-    fake_redis: fakeredis.FakeRedis,
-    ledger: Ledger,
-    storage: Storage,
-    dispatcher: Dispatcher,
-    settings: Settings,
-) -> Feeder:
-    """A feeder while no worker is alive."""
-    return Feeder(fake_redis, ledger, storage, dispatcher, settings, lambda: 0)
 
 
 @pytest.fixture

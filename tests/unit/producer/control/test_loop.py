@@ -44,18 +44,6 @@ def control(make_control: Any) -> Control:
 
 
 @pytest.fixture
-def feeder(
-    fake_redis: fakeredis.FakeRedis,
-    ledger: Ledger,
-    storage: Storage,
-    dispatcher: Dispatcher,
-    settings: Settings,
-) -> Feeder:
-    """The feeder of a control process, while no worker is alive."""
-    return Feeder(fake_redis, ledger, storage, dispatcher, settings, lambda: 0)
-
-
-@pytest.fixture
 def running(planned: Job, workspace: Workspace, ledger: Ledger) -> Job:
     """Given a planned job that the ledger knows, with all chunks sent."""
     ledger.open(planned.id, workspace.root, planned.kind, planned.source.uri, planned.created_at)
