@@ -10,16 +10,16 @@ from contract.redaction import redacted
 from contract.settings import (
     CONFIG_VARIABLE,
     DEFAULT_CONFIG,
+    HIDDEN,
     PREFIX,
-    SECRETS,
     Settings,
     load_settings,
     variable_of,
 )
 from producer.doctor.finding import Finding, doubtful, good
 
-HIDDEN = "(set)"
-"""What is shown instead of a secret."""
+UNSEEN = "(set)"
+"""What is shown instead of a value that may hold a secret."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def _names_in(path: Path) -> frozenset[str]:
 
 
 def _shown(name: str, value: object) -> str:
-    if name in SECRETS and value:
-        return HIDDEN
+    if name in HIDDEN and value:
+        return UNSEEN
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
     return "none" if value is None else redacted(str(value))

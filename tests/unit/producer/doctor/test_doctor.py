@@ -19,7 +19,7 @@ from producer.doctor.finding import Finding, Verdict
 from producer.doctor.machine import check_devices
 from producer.doctor.models import check_models
 from producer.doctor.report import exit_code, findings
-from producer.doctor.settings import HIDDEN, check_settings, settings_in_force
+from producer.doctor.settings import UNSEEN, check_settings, settings_in_force
 from producer.doctor.storage import check_roots
 from producer.session import Session
 from tests.unit.conftest import MockBucket
@@ -179,13 +179,18 @@ class TestSettings:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "trace-ocr.toml").write_text('namespace = "night"\nchunk_size = 7\n')
-        environment = {"TRACE_OCR_REDIS_URL": "redis://:hunter2@host/0", "TRACE_OCR_CHUNK_SIZE": "9"}
+        environment = {
+            "TRACE_OCR_REDIS_URL": "redis://:hunter2@host/0",
+            "TRACE_OCR_NOTIFY": "https://hooks.example.org/services/hunter2",
+            "TRACE_OCR_CHUNK_SIZE": "9",
+        }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
 
         shown = {one.name: (one.value, one.origin) for one in settings_in_force(Settings(), environment)}
 
-        assert shown["redis_url"] == (HIDDEN, "environment")
+        assert shown["redis_url"] == (UNSEEN, "environment")
+        assert shown["notify"] == (UNSEEN, "environment")
         assert shown["namespace"] == ("night", "trace-ocr.toml")
         assert shown["chunk_size"] == ("9", "environment")
         assert shown["devices"] == ("auto", "default")
