@@ -27,6 +27,8 @@ class ErrorCode(StrEnum):
     ARCHIVED = "archived"
     STORAGE_REFUSED = "storage_refused"
     STORAGE_FAILED = "storage_failed"
+    SOURCE_CHANGED = "source_changed"
+    DAMAGED_SHARD = "damaged_shard"
     EMPTY_FILE = "empty_file"
     TOO_MANY_BYTES = "too_many_bytes"
     NOT_AN_IMAGE = "not_an_image"

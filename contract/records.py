@@ -36,12 +36,27 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
+class Member(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """Where an item's file lies within a shard, a file that holds many.
+
+    `format` names a module of `contract.shards`, which says what the numbers of `at` are: for tar, the offset
+    and the length in bytes. `name` is the member's name in the shard. `version` is the shard's, when the job
+    was planned: a worker reads no other version.
+    """
+
+    format: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}$")]
+    name: Label
+    at: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
+    version: Annotated[str, msgspec.Meta(max_length=MAX_FINGERPRINT)] = ""
+
+
 class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One image to read: `id` is what users join on, `uri` is where its bytes are.
+    """One image to read: `id` is what users join on, `uri` is where its bytes are: in all, or in a `member`.
 
     `page` is the page of a document, counted from 1; `region` the part of the image or page that is read.
     `fingerprint` changes with the file's content; only jobs whose source asks for it have it. `reused` is the
-    line, as JSON, that an earlier job has read of the same content: this one takes it over.
+    line, as JSON, that an earlier job has read of the same content: this one takes it over. `metadata` is a
+    JSON object of the source's further columns, which the line repeats.
     """
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT + MAX_PAGE_TEXT + MAX_REGION_TEXT)]
@@ -51,6 +66,8 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     region: Region | None = None
     fingerprint: Annotated[str, msgspec.Meta(max_length=MAX_FINGERPRINT)] | None = None
     reused: str | None = None
+    member: Member | None = None
+    metadata: msgspec.Raw | None = None
 
 
 class PartOutcome(msgspec.Struct, frozen=True):
