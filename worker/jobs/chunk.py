@@ -1,44 +1,32 @@
 """One chunk: from its message to its part and its mark in the ledger. Plain functions, no Celery."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import structlog
 
 from contract.broker.ledger import UNKNOWN
 from contract.broker.restore import enter_job
-from contract.documents import HEAD_BYTES, Content, content_of, content_of_file, is_document
 from contract.errors import (
-    ErrorCode,
-    FileUnavailableError,
-    ItemError,
     JobError,
     MessageError,
     OutsideAllowedRootsError,
-    StorageBusyError,
     StorageError,
-    StorageUnavailableError,
 )
 from contract.job import Job, roots_of
 from contract.kinds import KINDS
-from contract.records import ChunkMessage, Item
-from contract.storage import Storage, answers, is_remote
+from contract.records import ChunkMessage
+from contract.storage import is_remote
 from contract.storage.roots import AllowedRoots
 from contract.tracing import job_span
 from contract.workspace import Workspace, open_workspace
-from worker.images.decode import File, fetch
-from worker.images.documents import DocumentFiles
+from worker.images.fetching import ItemFiles
 from worker.jobs.context import WorkerContext
 from worker.jobs.exports import write_exports
 from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.parts import summarise, write_part
 from worker.jobs.reuse import read_or_reused
 from worker.kinds import make_pipeline
-
-STORAGE_ATTEMPTS = 3
-"""Runs of a chunk in which storage may fail on a file before its item fails. Between two runs the reconciler
-looks twice, and each S3 request has some ten seconds of retries."""
 
 
 def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[], None]) -> dict[str, object]:
@@ -136,64 +124,17 @@ def _read_and_write(
         context.metrics.readings(job.kind, lines)
 
 
-@contextlib.contextmanager
-def _files(job: Job, context: WorkerContext, attempt: int) -> Iterator[Callable[[Item], File]]:
-    """Yield a function that fetches an item's file; removes copies of documents at the end."""
-    settings, roots = context.settings, _roots_of(job, context.roots)
-    of_pages = KINDS[job.kind].unit == "page"
-    with DocumentFiles(context.storage, roots, settings.max_document_bytes) as documents:
-
-        def fetch_file(item: Item) -> File:
-            pages = of_pages or item.region is not None
-            try:
-                if pages and _is_document(item, documents):
-                    return documents.path(item.uri)
-                data = fetch(item.uri, context.storage, roots, settings.max_bytes)
-                # Its pages were not counted, and its name does not say that it has some.
-                content = content_of(data[:HEAD_BYTES], item.uri) if pages else Content.IMAGE
-                many = content is Content.PDF or (content is Content.TIFF and item.page)
-                return documents.path(item.uri) if many else data
-            except StorageUnavailableError:
-                with _bounded(item.uri, context.storage, attempt):
-                    raise
-
-        yield fetch_file
-
-
-def _is_document(item: Item, documents: DocumentFiles) -> bool:
-    """Return whether an item is a page, or a document by its name whose pages could not be counted.
-
-    Nobody has counted the pages of a region's file: it may be an image.
-    """
-    if item.region is None and item.page:
-        return True
-    if not is_document(item.uri):
-        return False
-    return content_of_file(documents.path(item.uri)) is not Content.IMAGE
-
-
-@contextlib.contextmanager
-def _bounded(uri: str, storage: Storage, attempt: int) -> Iterator[None]:
-    """End the runs that a single file costs its chunk, if storage fails on it and answers otherwise.
-
-    Raises:
-        ItemError: this is the last of STORAGE_ATTEMPTS runs
-        FileUnavailableError: the chunk must be read again, and this run counts
-        StorageUnavailableError: storage as a whole is away or overloaded
-    """
-    try:
-        yield
-    except StorageBusyError:
-        raise
-    except StorageUnavailableError as error:
-        if not answers(storage.at(uri), uri):
-            raise
-        if attempt < STORAGE_ATTEMPTS:
-            raise FileUnavailableError(f"{error} (run {attempt} of {STORAGE_ATTEMPTS})") from error
-        raise ItemError(
-            ErrorCode.STORAGE_FAILED,
-            f"{error}, in {attempt} runs, while the storage answers: check the disk or the object",
-        ) from error
+def _files(job: Job, context: WorkerContext, attempt: int) -> ItemFiles:
+    """Return the files of a job's items."""
+    settings = context.settings
+    return ItemFiles(
+        context.storage,
+        _roots_of(job, context.roots),
+        pages=KINDS[job.kind].unit == "page",
+        attempt=attempt,
+        max_bytes=settings.max_bytes,
+        max_document_bytes=settings.max_document_bytes,
+    )
 
 
 def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:

@@ -28,7 +28,8 @@ from contract.records import ChunkMessage, Item
 from contract.storage.local import LocalStore
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
-from worker.jobs.chunk import STORAGE_ATTEMPTS, WorkerContext, read_chunk
+from worker.images.fetching import STORAGE_ATTEMPTS
+from worker.jobs.chunk import WorkerContext, read_chunk
 
 
 def renew() -> None:
@@ -360,7 +361,7 @@ class TestStorageFails:
 
         away.update((f"{job.source.uri}/20.png", job.source.uri))
         if busy:
-            monkeypatch.setattr("worker.jobs.chunk.fetch", ask_for_less)
+            monkeypatch.setattr("worker.images.fetching.fetch", ask_for_less)
 
         for _ in range(2 * STORAGE_ATTEMPTS):
             with pytest.raises(StorageUnavailableError) as raised:
@@ -399,7 +400,7 @@ class TestStorageFails:
         def refuse(*_: object) -> None:
             raise CredentialsError("S3 does not accept the credentials")
 
-        monkeypatch.setattr("worker.jobs.chunk.fetch", refuse)
+        monkeypatch.setattr("worker.images.fetching.fetch", refuse)
 
         with pytest.raises(CredentialsError):
             read_chunk(message, context, renew)

@@ -18,7 +18,7 @@ from contract.records import ChunkMessage, Item
 from contract.region import Region, region_of
 from contract.workspace import Workspace
 from tests.unit.worker.conftest import FakeDecoders
-from worker.jobs import chunk as chunks
+from worker.images import fetching
 from worker.jobs.chunk import WorkerContext, read_chunk
 
 SIDE = 20
@@ -74,13 +74,13 @@ def read(job: Job, workspace: Workspace, ledger: Ledger, context: WorkerContext)
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the images that were fetched."""
     names: list[str] = []
-    fetch = chunks.fetch
+    fetch = fetching.fetch
 
     def counted(uri: str, *others: Any) -> bytes:
         names.append(uri.rpartition("/")[2])
         return fetch(uri, *others)
 
-    monkeypatch.setattr(chunks, "fetch", counted)
+    monkeypatch.setattr(fetching, "fetch", counted)
     return names
 
 
