@@ -193,6 +193,7 @@ class Job(BaseModel):
     `planned_by` says which process lists the source: the submitting command, or control for jobs over HTTP.
     `roots` are those of the API key that submitted the job, if it has any: no item outside them is read.
     `tags` and `metadata` are the caller's; a job that is submitted again takes new ones, if there are any.
+    `exports` are all formats besides JSONL: those of results, and those of documents or regions.
     `tenant`, `priority` and `deadline` decide when its chunks are sent; docs/operations.md says how.
     """
 

@@ -6,7 +6,7 @@ are not assumed to be straight. Scores are in 0..1 and not rounded.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -80,10 +80,13 @@ class CompareLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     angle: int | None = None
 
 
-class Estimate(msgspec.Struct, frozen=True, gc=False):
+V = TypeVar("V", float, str)
+
+
+class Estimate(msgspec.Struct, Generic[V], frozen=True, gc=False):
     """An orientation in degrees, or a language, with its confidence; None if not requested."""
 
-    value: float | str | None = None
+    value: V | None = None
     confidence: float | None = None
 
 
@@ -94,7 +97,7 @@ class Word(msgspec.Struct, frozen=True, gc=False):
     geometry: Geometry
     detection_score: float
     confidence: float
-    text_orientation: Estimate
+    text_orientation: Estimate[float]
 
 
 class TextLine(msgspec.Struct, frozen=True):
@@ -132,8 +135,8 @@ class OcrLine(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     name: str
     page: int
-    orientation: Estimate
-    language: Estimate
+    orientation: Estimate[float]
+    language: Estimate[str]
     dimensions: tuple[int, int]
     pages: tuple[PageText]
     label: str | None = None
@@ -157,8 +160,8 @@ class KieLine(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     name: str
     page: int
-    orientation: Estimate
-    language: Estimate
+    orientation: Estimate[float]
+    language: Estimate[str]
     dimensions: tuple[int, int]
     extracted_fields: tuple[Field, ...]
     label: str | None = None

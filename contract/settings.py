@@ -55,7 +55,15 @@ SECRETS = frozenset({"redis_url", "flower_basic_auth", "api_keys", "notify_secre
 HIDDEN = SECRETS | {"notify"}
 """Settings whose values error messages never repeat."""
 
-_LISTS = ("allowed_roots", "preload", "api_keys", "api_cors_origins", "api_allowed_hosts", "exports")
+_LISTS = (
+    "allowed_roots",
+    "preload",
+    "api_keys",
+    "api_cors_origins",
+    "api_allowed_hosts",
+    "exports",
+    "results",
+)
 
 SHOWN = 200
 """Maximum characters of a refused value that its error message repeats."""
@@ -132,6 +140,11 @@ class Settings(BaseSettings, JobDefaults):
         (),
         description="comma-separated formats besides JSONL: txt, hocr, pdf, alto, page (ocr jobs only), "
         "write_back (jobs with --regions)",
+    )
+    results: tuple[Export, ...] = Field(
+        ("jsonl",),
+        description="comma-separated formats of results and errors: jsonl, which is always written, parquet, "
+        "csv (jobs of crops only)",
     )
     tags: Tags = Field((), description="comma-separated words that jobs are filtered by")
     metadata: Metadata = Field(
@@ -340,6 +353,7 @@ class Settings(BaseSettings, JobDefaults):
         "api_cors_origins",
         "api_allowed_hosts",
         "exports",
+        "results",
         "tags",
         "validators",
         "fail_if",

@@ -49,8 +49,8 @@ class OcrResult(msgspec.Struct, frozen=True):
 
     name: str
     page: int
-    orientation: Estimate
-    language: Estimate
+    orientation: Estimate[float]
+    language: Estimate[str]
     dimensions: tuple[int, int]
     pages: tuple[PageText]
     note: str | None = None
@@ -70,8 +70,8 @@ class KieResult(msgspec.Struct, frozen=True):
 
     name: str
     page: int
-    orientation: Estimate
-    language: Estimate
+    orientation: Estimate[float]
+    language: Estimate[str]
     dimensions: tuple[int, int]
     extracted_fields: tuple[Field, ...]
     note: str | None = None

@@ -50,7 +50,7 @@ from producer.planning.submit import request_job, settle_job
 from producer.regions import FORMATS
 from producer.results.checking import checks_of
 from producer.results.evaluation.truth import check_truth
-from producer.results.sinks import Format, formats_of
+from producer.results.sinks import Format, ResultsFormat, formats_of, joined
 from producer.sources import identify_source
 from producer.sources.regions import check_regions, identify_regions
 
@@ -141,7 +141,12 @@ class JobRequest(GivenParameters):
     reuse: Uri | None = Field(
         None, description="workspace of a finished job whose lines of the same content are taken over"
     )
-    exports: tuple[Format, ...] | None = Field(None, description="formats to write in addition to JSONL")
+    exports: tuple[Format, ...] | None = Field(
+        None, description="formats to write of each document, or back into the files of regions"
+    )
+    results: tuple[ResultsFormat, ...] | None = Field(
+        None, description="formats of results and errors: jsonl, which is always written, parquet, csv"
+    )
     min_confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | Uri | None = Field(
         None,
         description="write readings below it to review.jsonl too: 0 to 1, or the workspace of a comparison, "
@@ -305,11 +310,7 @@ class Submission:
             id=request.job_id or new_job_id(found.uri),
             kind=request.kind,
             parameters=parameters,
-            exports=(
-                formats_of(self.settings.exports, request.kind)
-                if request.exports is None
-                else request.exports
-            ),
+            exports=self._formats(request),
             source=found,
             chunk_size=request.chunk_size or self.settings.chunk_size_of(request.kind),
             urgent=request.urgent,
@@ -331,6 +332,14 @@ class Submission:
         if request.reuse is None:
             return wanted
         return with_reuse(wanted, open_workspace(request.reuse, self.jobs.storage, jobs.readable))
+
+    def _formats(self, request: JobRequest) -> tuple[str, ...]:
+        exports, results = request.exports, request.results
+        if exports is None:
+            exports = formats_of(self.settings.exports, request.kind)
+        if results is None:
+            results = formats_of(self.settings.results, request.kind, "results")
+        return joined(exports, results)
 
     def _source(self, request: JobRequest, jobs: Jobs) -> Source:
         regions = identify_regions(request.regions, request.level, request.categories)

@@ -26,7 +26,7 @@ from producer.planning.submit import settle_job
 from producer.regions import FORMATS
 from producer.results.checking import checks_of
 from producer.results.evaluation.truth import check_truth
-from producer.results.sinks import WRITE_BACK, check_formats, formats_of
+from producer.results.sinks import WRITE_BACK, check_formats, formats_of, joined
 from producer.session import Session
 from producer.sources import identify_source
 from producer.sources.regions import check_regions, identify_regions
@@ -152,7 +152,7 @@ def described(
         id=job_id or new_job_id(found.uri),
         kind=kind,
         parameters=parameters,
-        exports=formats_of(settings.exports, kind),
+        exports=joined(formats_of(settings.exports, kind), formats_of(settings.results, kind, "results")),
         source=found,
         chunk_size=settings.chunk_size_of(kind),
         urgent=urgent,

@@ -21,6 +21,7 @@ CHECKS = ("min_confidence", "expect", "validators", "fail_if")
 JOB = (
     *job_parameters(),
     "exports",
+    "results",
     "chunk_size",
     "sample",
     "seed",
@@ -157,6 +158,8 @@ def _check_kind(settings: Settings, kind: str, flags: dict[str, Any]) -> None:
     check_suited(given, kind)
     if "exports" in given:
         check_formats(settings.exports, kind)
+    if "results" in given:
+        check_formats(settings.results, kind, "results")
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[F], F]:

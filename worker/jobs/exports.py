@@ -217,5 +217,5 @@ def _box(geometry: Geometry) -> Any:
     return corners if len(corners) == 2 else np.array(corners, np.float32)
 
 
-def _pair(estimate: Estimate) -> dict[str, Any]:
+def _pair(estimate: Estimate[Any]) -> dict[str, Any]:
     return {"value": estimate.value, "confidence": estimate.confidence}

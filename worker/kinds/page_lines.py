@@ -76,7 +76,7 @@ def _flat(geometry: Iterable[Iterable[float]]) -> Geometry:
     return tuple(float(value) for point in geometry for value in point)
 
 
-def _estimate(given: Mapping[str, Any] | None) -> Estimate:
+def _estimate(given: Mapping[str, Any] | None) -> Estimate[Any]:
     """Return docTR's value and confidence; None for both if not requested."""
     given = given or {}
     return Estimate(given.get("value"), given.get("confidence"))

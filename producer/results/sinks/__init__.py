@@ -3,16 +3,20 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, cast
 
 from contract.errors import JobError, UsageError
 from contract.job import Job
 from contract.registry import Registry
 from contract.workspace import Workspace
-from producer.results.sinks.base import Sink
+from producer.results.sinks.base import LineSink, Sink
 
 JSONL = "jsonl"
 """The format that every job writes: `results.jsonl` and `errors.jsonl`."""
+
+RESULTS = (JSONL, "parquet", "csv")
+"""Formats of the results and errors themselves; every job writes the first one."""
 
 REVIEW = "review"
 """The format that every job with checks of its readings writes."""
@@ -30,17 +34,18 @@ OWN: dict[str, Callable[[Job], bool]] = {
 SINKS: Registry[Sink] = Registry(
     "producer.results.sinks",
     "SINK",
-    (JSONL, *OWN, "txt", "hocr", "pdf", "alto", "page", WRITE_BACK),
+    (*RESULTS, *OWN, "txt", "hocr", "pdf", "alto", "page", WRITE_BACK),
 )
 
-FORMATS = tuple(name for name in SINKS if name not in (JSONL, *OWN))
+FORMATS = tuple(name for name in SINKS if name not in (*RESULTS, *OWN))
 """Formats that a job may request with `exports`."""
 
 if TYPE_CHECKING:
     Format = str
+    ResultsFormat = str
 else:
-    Format = Literal[FORMATS]
-"""Type of a format's name in requests, so that pydantic and OpenAPI have the closed list."""
+    Format, ResultsFormat = Literal[FORMATS], Literal[RESULTS]
+"""Types of a format's name in requests, so that pydantic and OpenAPI have the closed lists."""
 
 
 def sinks_of(job: Job) -> list[Sink]:
@@ -49,11 +54,11 @@ def sinks_of(job: Job) -> list[Sink]:
     Raises:
         JobError: the job requests a format that this version does not know
     """
-    unknown = [name for name in job.exports if name not in FORMATS]
+    unknown = [name for name in job.exports if name not in (*FORMATS, *RESULTS)]
     if unknown:
         raise JobError(
             f"job {job.id} exports {', '.join(unknown)}, which this version does not know: it knows "
-            f"{', '.join(FORMATS)}; use the version that it was submitted with"
+            f"{', '.join((*FORMATS, *RESULTS))}; use the version that it was submitted with"
         )
     return [SINKS[name] for name in (JSONL, *_own(job), *job.exports)]
 
@@ -72,9 +77,31 @@ def sweep_formats(files: Mapping[str, set[str]], workspace: Workspace) -> int:
     return sum(workspace.store.sweep(folder, names.__contains__) for folder, names in files.items())
 
 
+def line_sink(name: str) -> LineSink:
+    """Return the sink of one of RESULTS."""
+    return cast("LineSink", SINKS[name])
+
+
+def results_of(job: Job) -> tuple[str, ...]:
+    """Return the formats in which a job writes its results."""
+    return tuple(name for name in RESULTS if name == JSONL or name in job.exports)
+
+
+def joined(exports: Iterable[str], results: Iterable[str]) -> tuple[str, ...]:
+    """Return what job.json keeps as `exports`: all formats but JSONL, which every job writes.
+
+    Args:
+        exports: formats of the job's documents or regions
+        results: formats of its results and errors
+    """
+    wanted = set(results)
+    return (*exports, *(name for name in RESULTS[1:] if name in wanted))
+
+
 def check_exports(job: Job) -> None:
     """Raise UsageError if a job requests an unknown format, or one that its parameters rule out."""
-    check_formats(job.exports, job.kind)
+    check_formats((name for name in job.exports if name not in RESULTS), job.kind)
+    check_formats(results_of(job), job.kind, "results")
     for name in (*_own(job), *job.exports):
         SINKS[name].check(job)
     if not job.checks.review and any(rule.measure == REVIEW for rule in job.checks.rules):
@@ -85,18 +112,25 @@ def _own(job: Job) -> Iterator[str]:
     return (name for name, applies in OWN.items() if applies(job))
 
 
-def check_formats(exports: Iterable[str], kind: str) -> None:
+Option = Literal["exports", "results"]
+"""The two options that request formats."""
+
+CHOICES: Mapping[Option, tuple[str, ...]] = MappingProxyType({"exports": FORMATS, "results": RESULTS})
+
+
+def check_formats(names: Iterable[str], kind: str, option: Option = "exports") -> None:
     """Raise UsageError for a format that jobs of a kind cannot write."""
-    for name in exports:
-        if name not in FORMATS:
-            raise UsageError(f"exports: {name!r} is not a format: choose from {', '.join(FORMATS)}")
+    for name in names:
+        if name not in CHOICES[option]:
+            raise UsageError(f"{option}: {name!r} is not a format: choose from {', '.join(CHOICES[option])}")
         kinds = SINKS[name].kinds
         if kinds is not None and kind not in kinds:
             raise UsageError(
-                f"exports: {kind} jobs cannot write {name}, {' and '.join(sorted(kinds))} jobs can"
+                f"{option}: {kind} jobs cannot write {name}, {' and '.join(sorted(kinds))} jobs can"
             )
 
 
-def formats_of(exports: Iterable[str], kind: str) -> tuple[str, ...]:
-    """Return the deployment's exports that jobs of a kind can write; unknown names stay, to be reported."""
-    return tuple(name for name in exports if name not in FORMATS or kind in (SINKS[name].kinds or (kind,)))
+def formats_of(names: Iterable[str], kind: str, option: Option = "exports") -> tuple[str, ...]:
+    """Return the deployment's formats that jobs of a kind can write; unknown names stay, to be reported."""
+    known = CHOICES[option]
+    return tuple(name for name in names if name not in known or kind in (SINKS[name].kinds or (kind,)))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -34,6 +34,9 @@ class MergedLine(msgspec.Struct, frozen=True, gc=False):
 
 
 Write = Callable[[MergedLine], None]
+
+Lines = Literal["results", "errors"]
+"""The two kinds of lines that a job ends in."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +107,14 @@ class Sink(Protocol):
 
     def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:
         """Yield the URI of every file that it writes for a job; the job's parts must exist."""
+
+
+class LineSink(Sink, Protocol):
+    """A format of the results and errors themselves."""
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """Its names over HTTP, the usual one first."""
+
+    def files(self, job: Job, workspace: Workspace, lines: Lines) -> list[str]:
+        """Return the URIs of its files of results or of errors, in source order."""

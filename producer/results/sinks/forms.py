@@ -18,6 +18,7 @@ from contract.storage.streams import TranslatedStream
 from contract.workspace import Workspace
 from producer.results.cells import cell
 from producer.results.sinks.base import MergedLine, SinkContext, Write
+from producer.results.sinks.parquet import PARQUET, Opener, opener
 
 
 class FormLine(msgspec.Struct):
@@ -30,7 +31,7 @@ class FormLine(msgspec.Struct):
 
 
 class Forms:
-    """Writes `exports/forms.jsonl` and `exports/forms.csv`."""
+    """Writes `exports/forms.jsonl` and `.csv`, and `.parquet` if the job wants Parquet."""
 
     kinds = frozenset({"recognition"})
 
@@ -40,18 +41,23 @@ class Forms:
     @contextlib.contextmanager
     def open(self, context: SinkContext) -> Iterator[Write]:
         """Yield a function that adds a region to its page."""
-        lines, table = self.paths(context.job, context.workspace)
+        lines, table, *columns = self.paths(context.job, context.workspace)
+        opened = opener(context) if columns else None
         store = context.workspace.store
         with store.writer(lines) as target, store.writer(table) as rows, tempfile.TemporaryFile() as spool:
             forms = _Pages(context, target, spool)
             yield forms.add
             forms.end()
             _write_table(spool, forms.names, rows)
+            if opened:
+                _write_columns(spool, tuple(forms.names), columns[0], opened)
 
-    def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:  # noqa: ARG002 - of the interface
-        """Yield the URIs of both files."""
+    def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:
+        """Yield the URIs of the files."""
         yield workspace.path("exports", "forms.jsonl")
         yield workspace.path("exports", "forms.csv")
+        if PARQUET in job.exports:
+            yield workspace.path("exports", "forms.parquet")
 
 
 SINK = Forms()
@@ -110,6 +116,17 @@ def _write_table(spool: IO[bytes], names: dict[str, None], target: TranslatedStr
         text.seek(0)
         text.truncate()
     target.write(text.getvalue().encode())
+
+
+def _write_columns(spool: IO[bytes], names: tuple[str, ...], uri: str, opened: Opener) -> None:
+    """Write the columns: of each page its id, a text for each region, and their confidences and errors."""
+    # Here: it needs pyarrow, which only jobs that want Parquet do.
+    from producer.results.form_columns import FormTable
+
+    spool.seek(0)
+    with opened(uri, FormTable(names)) as rows:
+        for line in spool:
+            rows.add(line)
 
 
 def _shown(errors: dict[str, ErrorCode], names: int) -> str:

@@ -7,7 +7,7 @@ from contract.job import Job
 from contract.storage.streams import TranslatedStream
 from contract.workspace import Workspace
 from producer.results.line_index import Marker, store_index
-from producer.results.sinks.base import MergedLine, SinkContext, Write
+from producer.results.sinks.base import Lines, MergedLine, SinkContext, Write
 
 FLUSHED = 1 << 16
 """Bytes of lines that are written at once: with one call per line, they take half of a merge's time."""
@@ -44,6 +44,7 @@ class JsonLines:
     """The lines that every job writes."""
 
     kinds = None
+    media_types = ("application/jsonl", "application/x-ndjson")
 
     def check(self, job: Job) -> None:
         """Accept every job."""
@@ -73,6 +74,10 @@ class JsonLines:
         """Yield the URIs of both files and their indexes."""
         for uri in (workspace.results, workspace.errors):
             yield from (uri, workspace.line_index(uri))
+
+    def files(self, job: Job, workspace: Workspace, lines: Lines) -> list[str]:  # noqa: ARG002 - of the interface
+        """Return the URI of the file of results or of errors."""
+        return [workspace.results if lines == "results" else workspace.errors]
 
 
 SINK = JsonLines()

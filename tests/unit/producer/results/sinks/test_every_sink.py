@@ -32,7 +32,7 @@ from contract.region import region_of
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
-from producer.results.sinks import FORMATS, JSONL, REVIEW, SINKS, sinks_of
+from producer.results.sinks import FORMATS, JSONL, RESULTS, REVIEW, SINKS, sinks_of
 from producer.results.sinks.base import Access, MergedLine, Sink, SinkContext
 
 ITEMS = [Item(f"b.pdf#page={page}", "/scans/b.pdf", page=page) for page in (1, 2)] + [
@@ -141,7 +141,7 @@ def job(name: str, kind: str, source: Source) -> Job:
         id="job-1",
         kind=kind,
         parameters=KINDS[kind].parameters(),
-        exports=(name,) if name in FORMATS else (),
+        exports=(name,) if name in (*FORMATS, *RESULTS[1:]) else (),
         checks=Checks(min_confidence=0.9 if name == REVIEW else None),
         source=source,
         chunk_size=3,
@@ -218,7 +218,7 @@ def test_a_job_without_results_gets_no_broken_file(
     data = b"".join(written(sink, job, workspace).values())
     if name == "comparison":
         assert b'"read": 0' in data
-    elif name in REGION_SINKS:
+    elif name in (*REGION_SINKS, *RESULTS[1:]):
         assert data
         assert b"text" not in data
     else:
@@ -226,8 +226,8 @@ def test_a_job_without_results_gets_no_broken_file(
 
 
 def test_a_job_of_a_newer_version_is_refused_with_what_is_known(job: Job) -> None:
-    with pytest.raises(JobError, match="exports parquet, which this version does not know: it knows txt"):
-        sinks_of(job.model_copy(update={"exports": ("parquet",)}))
+    with pytest.raises(JobError, match="exports orc, which this version does not know: it knows txt"):
+        sinks_of(job.model_copy(update={"exports": ("orc",)}))
 
 
 def test_it_accepts_a_job_with_default_parameters(sink: Sink, job: Job) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from contract.errors import ErrorCode
@@ -44,7 +45,8 @@ def written(job: Job, workspace: Workspace, *lines: tuple[Item, MergedLine]) -> 
     with SINK.open(SinkContext(job, workspace)) as write:
         for _, line in lines:
             write(line)
-    forms, table = (workspace.store.read(uri, 1 << 20).decode() for uri in SINK.paths(job, workspace))
+    uris = list(SINK.paths(job, workspace))
+    forms, table = (workspace.store.read(uri, 1 << 20).decode() for uri in uris[:2])
     return [json.loads(line) for line in forms.splitlines()], table.splitlines()
 
 
@@ -114,6 +116,44 @@ def test_no_cell_is_a_formula_and_numbers_stay(value: str, cell: str, job: Job, 
 
     assert table[1] == f"a.png,{cell},0.5000,"
     assert forms[0]["values"] == {"total": value}
+
+
+def test_a_job_with_parquet_gets_a_column_for_each_region(job: Job, workspace: Workspace) -> None:
+    job = job.model_copy(update={"exports": ("parquet",)})
+    total, own, late = item("a.png", "total"), item("a.png", "id"), item("b.png", "2nd, page")
+
+    written(
+        job,
+        workspace,
+        (total, read(total, "1")),
+        (own, failed(own, ErrorCode.BAD_REGION)),
+        (late, read(late, "")),
+    )
+
+    assert pq.read_table(workspace.path("exports", "forms.parquet")).to_pylist() == [
+        {
+            "id": "a.png",
+            "total": "1",
+            "id_": None,
+            "2nd, page": None,
+            "confidences": {"total": 0.5, "id": None, "2nd, page": None},
+            "errors": {"total": None, "id": "bad_region", "2nd, page": None},
+        },
+        {
+            "id": "b.png",
+            "total": None,
+            "id_": None,
+            "2nd, page": "",
+            "confidences": {"total": None, "id": None, "2nd, page": 0.5},
+            "errors": {"total": None, "id": None, "2nd, page": None},
+        },
+    ]
+
+
+def test_parquet_of_a_job_without_pages_has_no_regions(job: Job, workspace: Workspace) -> None:
+    written(job.model_copy(update={"exports": ("parquet",)}), workspace)
+
+    assert pq.read_table(workspace.path("exports", "forms.parquet")).to_pydict() == {"id": []}
 
 
 def test_every_recognition_job_with_a_template_writes_its_forms(job: Job) -> None:
