@@ -18,6 +18,8 @@
 --   job:<id>:reserved    string       the workspace that the id is kept for, until the job is opened; expires
 --   job:<id>:done        bitmap       bit n is set once chunk n's part is durable
 --   job:<id>:attempts    hash         chunk -> runs begun, removed when the chunk is done
+--   job:<id>:unread      hash         chunk -> runs in a row that left no trace after they began: their process died
+--                                     before it had read an item; removed when an item is read, or the run is handed back
 --   job:<id>:running     hash         chunk -> "<items read> <unix seconds> <worker>", removed when the chunk is done
 --   job:<id>:rate        list         "<unix seconds> <items> <worker>" of the newest marks, newest first
 --   job:<id>:stages      hash         stage -> seconds, summed over chunks
@@ -40,7 +42,7 @@ local prefix = KEYS[1]
 local record = prefix .. "job:" .. job
 local RATE_LENGTH = 64  -- marks kept for the throughput: about a minute at one mark a second
 local ERRORS_LENGTH = 20  -- failed items kept for display; errors.jsonl has them all
-local PARTS = { ":done", ":attempts", ":running", ":rate", ":stages", ":errors" }
+local PARTS = { ":done", ":attempts", ":unread", ":running", ":rate", ":stages", ":errors" }
 
 local function status() return redis.call("HGET", record, "status") end
 
@@ -205,22 +207,26 @@ function transitions.feed()
   return chunks
 end
 
--- ARGV: chunk, worker. Returns {status, attempt}; attempt 0 means that the chunk is done already, -1 that the
+-- ARGV: chunk, worker. Returns {status, attempt, unread}; attempt 0 means that the chunk is done already, -1 that the
 -- job does not run now. A job that Redis lost is "unknown": the worker registers it again from its workspace.
 function transitions.begin()
   local chunk, current = ARGV[4], status()
-  if not current then return { "unknown", -1 } end
-  if redis.call("GETBIT", record .. ":done", chunk) == 1 then return { current, 0 } end
-  if not CLAIMABLE[current] then return { current, -1 } end
+  if not current then return { "unknown", -1, 0 } end
+  if redis.call("GETBIT", record .. ":done", chunk) == 1 then return { current, 0, 0 } end
+  if not CLAIMABLE[current] then return { current, -1, 0 } end
+  local before = redis.call("HGET", record .. ":running", chunk)
+  if before and string.sub(before, 1, 2) == "0 " then redis.call("HINCRBY", record .. ":unread", chunk, 1) end
   redis.call("HSET", record .. ":running", chunk, "0 " .. now .. " " .. ARGV[5])
   redis.call("HSET", record, "updated_at", now)
-  return { current, redis.call("HINCRBY", record .. ":attempts", chunk, 1) }
+  local unread = tonumber(redis.call("HGET", record .. ":unread", chunk) or "0")
+  return { current, redis.call("HINCRBY", record .. ":attempts", chunk, 1), unread }
 end
 
 -- ARGV: chunk, items read, worker. A running chunk's progress, which is also its heartbeat.
 function transitions.progress()
   if redis.call("HEXISTS", record .. ":running", ARGV[4]) == 0 then return 0 end
   redis.call("HSET", record .. ":running", ARGV[4], ARGV[5] .. " " .. now .. " " .. ARGV[6])
+  if ARGV[5] ~= "0" then redis.call("HDEL", record .. ":unread", ARGV[4]) end
   redis.call("HSET", record, "updated_at", now)
   return 1
 end
@@ -229,6 +235,7 @@ end
 function transitions.hand_back()
   if redis.call("HEXISTS", record .. ":running", ARGV[4]) == 0 then return 0 end
   redis.call("HDEL", record .. ":running", ARGV[4])
+  redis.call("HDEL", record .. ":unread", ARGV[4])
   return redis.call("HINCRBY", record .. ":attempts", ARGV[4], -1)
 end
 
@@ -238,8 +245,7 @@ end
 function transitions.mark()
   local chunk = ARGV[4]
   if not status() or ENDED[status()] then return { 0, 0 } end
-  redis.call("HDEL", record .. ":running", chunk)
-  redis.call("HDEL", record .. ":attempts", chunk)
+  for _, part in ipairs({ ":running", ":attempts", ":unread" }) do redis.call("HDEL", record .. part, chunk) end
   if redis.call("SETBIT", record .. ":done", chunk, 1) == 1 then return { 0, 0 } end
   redis.call("HINCRBY", record, "chunks_done", 1)
   redis.call("HINCRBY", record, "completed", ARGV[5])

@@ -38,11 +38,13 @@ class Begin:
     """The ledger's answer to a worker that starts a chunk.
 
     `attempt` counts from 1. 0 means that the chunk is done; -1 that the job does not run now or, with the
-    status `unknown`, that Redis has lost it.
+    status `unknown`, that Redis has lost it. `unread` runs before this one, in a row, ended without a trace
+    before an item was read: their processes died.
     """
 
     status: str
     attempt: int
+    unread: int = 0
 
 
 class Ledger:
@@ -122,8 +124,8 @@ class Ledger:
 
     def begin(self, job: str, chunk: int, worker: str) -> Begin:
         """Record that a worker starts a chunk."""
-        status, attempt = self._run("begin", job, chunk, worker)
-        return Begin(status, int(attempt))
+        status, attempt, unread = self._run("begin", job, chunk, worker)
+        return Begin(status, int(attempt), int(unread))
 
     def progress(self, job: str, chunk: int, items: int, worker: str) -> None:
         """Record how many items of a running chunk are read."""

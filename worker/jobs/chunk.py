@@ -28,6 +28,9 @@ from worker.jobs.parts import summarise, write_part
 from worker.jobs.reuse import read_or_reused
 from worker.kinds import make_pipeline
 
+UNREAD_RUNS = 5
+"""Runs of a chunk in a row whose process died before it had read an item, after which the job fails: not the
+images are the cause, since none was read, and each further run would end like them."""
 
 def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[], None]) -> dict[str, object]:
     """Read one chunk, write its part and mark it; return what Flower shows of it.
@@ -54,6 +57,12 @@ def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[]
         return {"skipped": f"job is {begin.status}"}
     if begin.attempt == 0 or workspace.store.exists(workspace.part(message.chunk)):
         return _mark(workspace, job, message.chunk, context)
+    if begin.unread >= UNREAD_RUNS:
+        raise JobError(
+            f"the worker's process died {begin.unread} times before it had read an item of chunk "
+            f"{message.chunk}: its log says with which status. If it was killed (status -9), its machine or "
+            "container has too little memory for the job's models: give it more, or use smaller batches"
+        )
     log = structlog.get_logger().bind(job=job.id, chunk=message.chunk, worker=context.name)
     log.info("chunk_started", attempt=begin.attempt)
     started = time.perf_counter()

@@ -29,7 +29,7 @@ from contract.storage.local import LocalStore
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
 from worker.images.fetching import STORAGE_ATTEMPTS
-from worker.jobs.chunk import WorkerContext, read_chunk
+from worker.jobs.chunk import UNREAD_RUNS, WorkerContext, read_chunk
 
 
 def renew() -> None:
@@ -354,6 +354,7 @@ class TestStorageFails:
         job: Job,
         away: set[str],
         busy: bool,
+        ledger: Ledger,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def ask_for_less(*_: object) -> bytes:
@@ -367,6 +368,8 @@ class TestStorageFails:
             with pytest.raises(StorageUnavailableError) as raised:
                 read_chunk(message, context, renew)
             assert not isinstance(raised.value, FileUnavailableError)
+            # As `run_message` does.
+            ledger.hand_back(message.job, message.chunk)
 
     @pytest.mark.parametrize(
         ("error", "code"),
@@ -428,3 +431,29 @@ class TestNotDone:
 
         with pytest.raises(ModelUnavailableError):
             read_chunk(message, context, renew)
+
+
+class TestAProcessThatDiesBeforeItReads:
+    def test_the_job_fails_after_some_runs_and_says_what_to_look_at(
+        self, message: ChunkMessage, context: WorkerContext, ledger: Ledger
+    ) -> None:
+        # Given runs that began, and were killed while their models were loaded
+        for _ in range(UNREAD_RUNS):
+            ledger.begin(message.job, message.chunk, context.name)
+
+        # When a further process takes the chunk, then it fails the job instead of dying like them
+        with pytest.raises(JobError, match=r"died 5 times before .* chunk 0.*status -9.*memory"):
+            read_chunk(message, context, renew)
+
+    @pytest.mark.parametrize("sign_of_life", ["progress", "hand_back"])
+    def test_a_run_that_read_an_item_or_was_handed_back_begins_the_count_again(
+        self, sign_of_life: str, message: ChunkMessage, context: WorkerContext, ledger: Ledger
+    ) -> None:
+        for _ in range(UNREAD_RUNS):
+            ledger.begin(message.job, message.chunk, context.name)
+        if sign_of_life == "progress":
+            ledger.progress(message.job, message.chunk, 1, context.name)
+        else:
+            ledger.hand_back(message.job, message.chunk)
+
+        assert read_chunk(message, context, renew)["ok"] == 2
