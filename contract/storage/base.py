@@ -3,13 +3,13 @@
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
 from contract.errors import StorageError, StorageUnavailableError
+from contract.scratch import scratch_folder
 from contract.storage.streams import TranslatedStream
 
 if TYPE_CHECKING:
@@ -153,10 +153,10 @@ def temporary_copy(store: Store, uri: str) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         with store.reader(uri) as source:
             try:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trace-ocr-"))
-                # Resolved: no link on a document's path is followed when it is opened.
+                # Without links: none on a document's path is followed when it is opened.
+                folder = stack.enter_context(scratch_folder())
                 extension = os.path.splitext(uri)[1]  # noqa: PTH122 - a URI is no path
-                path = Path(folder).resolve() / f"copy{extension}"
+                path = folder / f"copy{extension}"
                 with path.open("wb") as file:
                     shutil.copyfileobj(cast("IO[bytes]", source), file, COPY_BYTES)
             except OSError as error:

@@ -19,6 +19,7 @@ from contract.errors import (
     TraceOcrError,
 )
 from contract.job import Job
+from contract.scratch import sweep_scratch
 from contract.settings import Settings
 from contract.states import ENDED, RUNNING, State
 from contract.storage import Storage
@@ -69,6 +70,7 @@ class Control:
 
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop` is set; log outages of Redis and storage and wait until they end."""
+        sweep_scratch()
         next_look = 0.0
         while not stop.is_set():
             try:

@@ -5,7 +5,6 @@ import importlib
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import redis
 
 from contract.child_processes import die_with_parent
 from contract.errors import BrokerError
+from contract.scratch import scratch_folder
 
 OLDEST_SERVER = (6, 2)
 """Kombu uses ZRANGE ... BYSCORE REV, which Redis supports since 6.2."""
@@ -56,7 +56,7 @@ def embedded_broker() -> Iterator[str]:
     """
     server = find_server()
     # /tmp and not TMPDIR: a socket's path is limited to 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="trace-ocr-", dir="/tmp") as folder:
+    with scratch_folder("/tmp") as folder:  # noqa: S108 - a folder of its own there
         process = subprocess.Popen(
             _command(server, folder),
             stdin=subprocess.DEVNULL,
@@ -66,7 +66,7 @@ def embedded_broker() -> Iterator[str]:
         )
         try:
             url = f"unix://{folder}/redis.sock"
-            _wait_for_answer(url, process, Path(folder, "redis.log"))
+            _wait_for_answer(url, process, folder / "redis.log")
             yield url
         finally:
             # Nothing of it is kept, so it need not end in order.
@@ -74,12 +74,12 @@ def embedded_broker() -> Iterator[str]:
             process.wait()
 
 
-def _command(server: Path, folder: str) -> list[str]:
+def _command(server: Path, folder: Path) -> list[str]:
     settings = {
         "port": "0",
         "unixsocket": f"{folder}/redis.sock",
         "unixsocketperm": "700",
-        "dir": folder,
+        "dir": str(folder),
         "logfile": f"{folder}/redis.log",
         "save": "",
         "appendonly": "no",

@@ -1,14 +1,13 @@
 """Read a few items on this machine to learn how fast the others will be read; nothing of it is kept."""
 
 import io
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from contract.errors import TraceOcrError
 from contract.job import Job, new_job_id
 from contract.lines import encode_lines
 from contract.records import Item
+from contract.scratch import scratch_folder
 from contract.settings import Settings
 from contract.states import State
 from contract.workspace import open_workspace
@@ -30,8 +29,8 @@ def probe(
     Raises:
         TraceOcrError: the items could not be read
     """
-    with tempfile.TemporaryDirectory(prefix="trace-ocr-probe-") as folder:
-        chosen = Path(folder).resolve() / "items.jsonl"
+    with scratch_folder() as folder:
+        chosen = folder / "items.jsonl"
         chosen.write_bytes(encode_lines(items))
         workspace = open_workspace(str(chosen.parent / "out"), Session(settings).storage)
         source = job.source.model_copy(update={"chosen": str(chosen), "sample": None})

@@ -2,11 +2,12 @@
 
 import heapq
 import json
-import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
+
+from contract.scratch import scratch_folder
 
 SORT_IN_MEMORY = 100_000
 """Names of one folder sorted in memory, about 10 MB; a larger folder is sorted in runs on disk."""
@@ -22,10 +23,10 @@ def sort_in_runs(names: Iterable[T], run_length: int = SORT_IN_MEMORY) -> Iterat
     if len(run) < run_length:
         yield from run
         return
-    with tempfile.TemporaryDirectory(prefix="trace-ocr-sort-") as folder:
+    with scratch_folder() as folder:
         paths: list[Path] = []
         while run:
-            paths.append(Path(folder, str(len(paths))))
+            paths.append(folder / str(len(paths)))
             with paths[-1].open("w", encoding="ascii") as file:
                 file.writelines(json.dumps(name) + "\n" for name in run)
             run = sorted(islice(source, run_length))

@@ -106,6 +106,7 @@ def supervise(devices: list[str], stop: threading.Event, hurry: threading.Event)
     children = [_start(device) for device in devices]
     try:
         _configure_logging()
+        _sweep()
         while not stop.wait(POLL_SECONDS):
             for child in children:
                 _look_after(child)
@@ -137,6 +138,12 @@ def _configure_logging() -> None:
     from contract.settings import load_settings
 
     configure_logging(load_settings())
+
+
+def _sweep() -> None:
+    from contract.scratch import sweep_scratch
+
+    sweep_scratch()
 
 
 def _logger() -> Any:
@@ -176,9 +183,9 @@ def _look_after(child: Child) -> None:
         _count_death(child, early=now - child.started < STEADY_SECONDS)
         wait = min(LAST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** (child.early_deaths - 1))
         child.restart_at = now + wait
-        _logger().warning(
-            "worker_died", device=child.device, status=child.process.returncode, restart_in_seconds=wait
-        )
+        status = child.process.returncode
+        cause = {"cause": "killed: out of memory?"} if status == -signal.SIGKILL else {}
+        _logger().warning("worker_died", device=child.device, status=status, restart_in_seconds=wait, **cause)
     elif now >= child.restart_at:
         fresh = _start(child.device)
         child.process, child.started, child.restart_at = fresh.process, fresh.started, None

@@ -5,10 +5,8 @@ since the part marks the chunk as done; the merge joins the pages of a document.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 from xml.etree import ElementTree
@@ -25,6 +23,7 @@ from contract.lines import Estimate, Geometry, OcrLine, PageExport, encode_lines
 from contract.lines import Line as ItemLine
 from contract.printable import for_xml, printable
 from contract.records import Item
+from contract.scratch import scratch_folder
 from contract.workspace import Workspace
 from worker.images.decode import DecodedImage
 from worker.pipeline.run import ChunkRun, Pipeline
@@ -142,7 +141,7 @@ class SearchablePdf:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "SearchablePdf":
-        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="trace-ocr-")))
+        self._folder = self._stack.enter_context(scratch_folder())
         self._document = self._stack.enter_context(pikepdf.new())
         return self
 

@@ -1,7 +1,6 @@
 """Uploads: from the queue to their answers. The same stages as a chunk, with Redis in place of storage."""
 
 import contextlib
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from contract.kinds.base import Kind, Parameters
 from contract.lines import ErrorLine, Line
 from contract.records import Item, Nudge
 from contract.region import Region
+from contract.scratch import scratch_folder
 from worker.images.decode import File
 from worker.jobs.context import WorkerContext
 from worker.jobs.senders import LOOK_SECONDS, AbandonedUploadsError, Senders
@@ -140,10 +140,10 @@ class _Reading:
         """Return one answer per upload; raises AbandonedUploadsError if no sender waits any more."""
         refusals: dict[int, Answer] = {}
         pages: list[_Page] = []
-        with tempfile.TemporaryDirectory(prefix="trace-ocr-upload-") as folder:
+        with scratch_folder() as folder:
             for index, upload in enumerate(self._uploads):
                 try:
-                    pages += self._pages(index, upload, Path(folder).resolve())
+                    pages += self._pages(index, upload, folder)
                 except ItemError as error:
                     refusals[index] = _refusal(upload, error.message)
             lines = [line for portion in self._portions(pages) for line in self._lines(portion)]

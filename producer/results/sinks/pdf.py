@@ -2,14 +2,13 @@
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any, cast
 
 import pikepdf
 
 from contract.errors import UsageError
+from contract.scratch import scratch_folder
 from contract.storage import COPY_BYTES
 from contract.storage.opening import pinned
 from producer.results.sinks.base import SinkContext
@@ -21,7 +20,7 @@ from producer.results.sinks.page_exports import Exported
 def _open(uri: str, context: SinkContext) -> Iterator[AddPage[Exported]]:
     workspace = context.workspace
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trace-ocr-")))
+        folder = stack.enter_context(scratch_folder())
         # Pages' bytes stay in the chunks' PDFs until the document is saved.
         sources: dict[int, pikepdf.Pdf] = {}
         document = stack.enter_context(pikepdf.new())

@@ -394,7 +394,7 @@ def test_only_what_is_longer_than_a_run_goes_to_disk(
     names = sort_in_runs((str(n) for n in range(count)), run_length=10)
     next(names)
 
-    assert len(list(tmp_path.glob("trace-ocr-sort-*/*"))) == spilled
+    assert len(list(tmp_path.glob("trace-ocr-*/*"))) == spilled
     list(names)
     assert list(tmp_path.iterdir()) == []
 
