@@ -43,7 +43,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "vgg": partial(end_to_end, VGG, count=2_056 if full else 1_028, rounds=rounds if full else 2),
         "pages": partial(pages, copies=8 if full else 3, rounds=rounds, memory=full),
         "compare": partial(compare, copies=8 if full else 4, rounds=rounds),
-        "regions": partial(regions, pages=500 if full else 50, rounds=rounds),
+        "regions": partial(regions, pages=500 if full else 50, rounds=3),
         "gpu": partial(gpu, crops=16_448 if full else 8_224, rounds=rounds),
     }
 

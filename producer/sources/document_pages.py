@@ -1,5 +1,7 @@
 """Step 1 of page jobs: split documents into pages, counted ahead and in order, without rendering them."""
 
+import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,6 +37,9 @@ PROCESSES = 4
 ATTEMPTS = 3
 """Tries of one document while storage fails on it; each try on S3 has retries of its own."""
 
+COPIED_BYTES = 1 << 30
+"""Bytes of documents that are copied to this machine at once, to count their pages; a larger one is alone."""
+
 COUNT_SECONDS = 60.0
 """Longest wait in seconds for one document's count, excluding its copy."""
 
@@ -52,6 +57,7 @@ class PageCounter:
 
     def __init__(self, storage: Storage, roots: AllowedRoots | None, max_bytes: int) -> None:
         self._storage, self._roots, self._max_bytes = storage, roots, max_bytes
+        self._copies = ByteBudget(COPIED_BYTES)
         self._children = ChildPool(
             lambda: ChildProcess("producer.sources.page_counting", COUNT_MEMORY), most=PROCESSES
         )
@@ -93,9 +99,10 @@ class PageCounter:
         store = self._storage.at(location)
         if not is_document(uri) and _is_image(store, location):
             return 0
-        if not 0 < store.size(location) <= self._max_bytes:
+        size = store.size(location)
+        if not 0 < size <= self._max_bytes:
             return None
-        with store.local_copy(location) as path:
+        with self._copies.taken(size if is_remote(location) else 0), store.local_copy(location) as path:
             return self.count_file(str(path))
 
     def count_file(self, path: str) -> int | None:
@@ -106,6 +113,32 @@ class PageCounter:
             except (ChildCrashedError, ChildTimedOutError) as error:
                 structlog.get_logger().warning("pages_not_counted", document=path, error=str(error))
                 return None
+
+
+class ByteBudget:
+    """Bytes that several threads share; a thread waits until what it needs is free.
+
+    Args:
+        most: bytes that are in use at once; who needs more than that has them alone
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._used = 0
+        self._freed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        """Use `size` bytes within the block."""
+        with self._freed:
+            self._freed.wait_for(lambda: not self._used or self._used + size <= self._most)
+            self._used += size
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._used -= size
+                self._freed.notify_all()
 
 
 def _is_image(store: Store, location: str) -> bool:

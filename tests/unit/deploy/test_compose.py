@@ -178,7 +178,8 @@ def test_every_file_that_is_mounted_exists_and_every_volume_and_network_is_decla
     services: dict[str, Any],
 ) -> None:
     document = compose(SECRETS)
-    mounts = [mount.split(":") for service in services.values() for mount in service.get("volumes", [])]
+    volumes = [volume for service in services.values() for volume in service.get("volumes", [])]
+    mounts = [volume.split(":") for volume in volumes if isinstance(volume, str)]
 
     assert len([source for source, *_ in mounts if source.startswith("./")]) == 4
     for source, _, *options in mounts:
@@ -191,6 +192,14 @@ def test_every_file_that_is_mounted_exists_and_every_volume_and_network_is_decla
         document["networks"]
     )
     assert {name for service in services.values() for name in service.get("depends_on", {})} <= set(services)
+
+
+def test_copies_of_documents_are_on_the_disk_and_not_in_memory(services: dict[str, Any]) -> None:
+    of_disk = {"type": "volume", "target": "/tmp"}
+    copying = {name for name, service in services.items() if of_disk in service.get("volumes", [])}
+
+    assert copying == {"control", "worker", "worker-gpu0", "worker-gpu1", "cli"}
+    assert not any(services[name]["tmpfs"] for name in copying)
 
 
 def test_prometheus_finds_its_key_and_its_target_where_its_configuration_says(

@@ -8,6 +8,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -31,7 +32,7 @@ from contract.storage import Storage
 from contract.storage.local import LocalStore
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing
-from producer.sources.document_pages import COUNTED_AHEAD, PageCounter, pages_of
+from producer.sources.document_pages import COUNTED_AHEAD, ByteBudget, PageCounter, pages_of
 from tests.unit.documents import encrypted_pdf, pdf, tiff
 from tests.unit.flavours import encoded
 
@@ -465,3 +466,28 @@ def test_a_region_is_no_page() -> None:
 
     with pytest.raises(SourceError, match=r"'a.png#r=1' is a region of a page, which recognition"):
         list(pages_by(counter, [Item("a.png#r=1", "/a.png", region=region_of([1, 2, 3, 4]))]))
+
+
+class TestByteBudget:
+    def test_copies_wait_for_each_other_and_one_that_is_too_large_has_all(self) -> None:
+        # Given a budget of which a first copy uses the most
+        budget, order = ByteBudget(100), list[str]()
+        entered, leave = threading.Event(), threading.Event()
+
+        def copy(name: str, size: int) -> None:
+            with budget.taken(size):
+                order.append(name)
+                entered.set()
+                leave.wait(10)
+
+        with ThreadPoolExecutor(2) as threads:
+            threads.submit(copy, "most of it", 80)
+            entered.wait(10)
+            # When another one, larger than the budget, asks for its bytes
+            second = threads.submit(copy, "too large", 1000)
+            # Then it has them only once the first one is done, and small ones go on meanwhile
+            with budget.taken(20):
+                assert order == ["most of it"]
+            leave.set()
+            second.result(10)
+        assert order == ["most of it", "too large"]
