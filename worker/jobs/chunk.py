@@ -32,6 +32,7 @@ UNREAD_RUNS = 5
 """Runs of a chunk in a row whose process died before it had read an item, after which the job fails: not the
 images are the cause, since none was read, and each further run would end like them."""
 
+
 def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[], None]) -> dict[str, object]:
     """Read one chunk, write its part and mark it; return what Flower shows of it.
 
