@@ -1,6 +1,6 @@
-"""Manifests: JSONL or CSV with `uri`, optional `id` and `label`, and the `region` of a page.
+"""Manifests: lines or rows with `uri`, optional `id` and `label`, and the `region` of a page.
 
-They are in storage or on standard input.
+JSONL and CSV are in storage or on standard input; Parquet and Arrow, which are read by seeking, in storage.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from typing import IO, Any
 import msgspec
 
 from contract.errors import SourceError, StorageError
+from contract.extras import require
 from contract.job import STANDARD_INPUT, Source
 from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, Item
@@ -24,7 +25,10 @@ from producer.sources.manifest_entry import ManifestEntry, entry_without_nan
 from producer.sources.manifest_stream import Readable, SourceStream, unpacked
 from producer.sources.seen_ids import RegionNumbers, SeenIds
 
-EXTENSIONS = (".jsonl", ".csv", ".jsonl.gz", ".csv.gz")
+COLUMNS = (".arrow", ".feather", ".parquet")
+"""Extensions of manifests in columns. A Parquet file may be a shard too: its source looks at its columns."""
+
+EXTENSIONS = (".jsonl", ".csv", ".jsonl.gz", ".csv.gz", ".arrow", ".feather")
 
 MAX_LINE_BYTES = 524_288
 """Size limit of one line in bytes: three texts of maximum length fit, and a polygon with ten times too many
@@ -44,14 +48,14 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 NumberedEntry = tuple[int, ManifestEntry]
-"""Line number, counted from 1, and entry."""
+"""Number of the line or row, counted from 1, and entry."""
 
 
 class Manifest:
     """A list of items, which may lie anywhere below the allowed roots."""
 
     def match(self, text: str) -> Source | None:
-        """Return the manifest that the text names: `-` for standard input, else a .jsonl or .csv file."""
+        """Return the manifest that the text names: `-` for standard input, else a file by its extension."""
         if text == STANDARD_INPUT:
             return Source(type="manifest", uri=text, confined=False)
         if not text.endswith(EXTENSIONS):
@@ -93,8 +97,9 @@ def read_manifest(
         SourceError: a line is malformed, or two lines have the same id; the message gives the line numbers
     """
     prefix = join(base, "")
-    with _opened(location or uri, storage, stdin) as stream, SeenIds() as seen, RegionNumbers() as numbers:
-        for block in _blocks(_entries(uri, stream, passed_over)):
+    found = _read(uri, location or uri, storage, stdin, passed_over)
+    with found as entries, SeenIds() as seen, RegionNumbers() as numbers:
+        for block in _blocks(entries):
             ids = [
                 entry.region_id(numbers) if entry.has_region else entry.id or entry.uri for _, entry in block
             ]
@@ -105,8 +110,8 @@ def read_manifest(
             for identity, (number, entry) in zip(ids, block, strict=True):
                 if number == failing:
                     raise SourceError(
-                        f"{_shown(uri)}: lines {repeated[number]} and {number} have the same id "
-                        f"{identity!r}: results are joined on ids, so give each line its own id"
+                        f"{_shown(uri)}: {_place(uri)}s {repeated[number]} and {number} have the same id "
+                        f"{identity!r}: results are joined on ids, so give each its own id"
                     )
                 yield _item(uri, number, entry, identity, prefix)
 
@@ -116,7 +121,9 @@ def _item(uri: str, number: int, entry: ManifestEntry, identity: str, prefix: st
     if not resolved.startswith("/") and "://" not in resolved:
         resolved = prefix + resolved.removeprefix("./")
     if len(resolved) > MAX_TEXT:
-        raise SourceError(f"{_shown(uri)} line {number}: the URI is longer than {MAX_TEXT:,} characters")
+        raise SourceError(
+            f"{_shown(uri)} {_place(uri)} {number}: the URI is longer than {MAX_TEXT:,} characters"
+        )
     if not entry.has_region:
         return Item(identity, resolved, label=entry.label)
     return Item(identity, resolved, entry.label, entry.page_number, entry.region_value())
@@ -148,6 +155,21 @@ def _fill(block: list[NumberedEntry], entries: Iterator[NumberedEntry], size: in
         if len(block) == before:
             return
         held += sum(len(entry.region) for _, entry in block[before:])
+
+
+@contextlib.contextmanager
+def _read(
+    uri: str, location: str, storage: Storage, stdin: IO[bytes], passed_over: Counter[str]
+) -> Iterator[Iterator[NumberedEntry]]:
+    """Open a manifest, and yield its entries with the numbers of their lines or rows."""
+    if uri.endswith(COLUMNS):
+        require("pyarrow", "columns", "manifests in columns", SourceError)
+        from producer.sources.manifest_columns import column_entries
+
+        yield column_entries(uri, location, storage)
+        return
+    with _opened(location, storage, stdin) as stream:
+        yield _entries(uri, stream, passed_over)
 
 
 @contextlib.contextmanager
@@ -292,3 +314,7 @@ def _decoded(uri: str, lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
 
 def _shown(uri: str) -> str:
     return "standard input" if uri == STANDARD_INPUT else uri
+
+
+def _place(uri: str) -> str:
+    return "row" if uri.endswith(COLUMNS) else "line"
