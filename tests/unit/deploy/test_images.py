@@ -74,7 +74,7 @@ def locked() -> dict[str, str]:
 
 
 def test_the_light_image_holds_no_torch_and_nothing_that_is_not_pinned() -> None:
-    light = closure(("api", "flower"))
+    light = closure(("api", "flower", "columns", "lmdb"))
 
     assert light >= {"fastapi", "uvicorn", "flower", "boto3", "celery"}
     assert light & HEAVY == set()
@@ -106,7 +106,7 @@ for module in sys.argv[2].split(","):
 
 def test_the_light_image_holds_all_that_its_commands_import() -> None:
     """Given that a library may be asked for only by an extra of another, which nobody named."""
-    there = ",".join({*closure(("api", "flower")), "trace-ocr-batch"})
+    there = ",".join({*closure(("api", "flower", "columns", "lmdb")), "trace-ocr-batch"})
     commands = ",".join(sorted({place.module for place in cli.places.values()}))
     modules = (
         f"{commands},producer.cli.failures,"
@@ -120,7 +120,7 @@ def test_the_light_image_holds_all_that_its_commands_import() -> None:
 
 
 def test_the_workers_images_hold_nothing_that_is_not_pinned() -> None:
-    heavy = closure(("worker", "onnx", "s3-fast"))
+    heavy = closure(("worker", "onnx", "s3-fast", "columns", "lmdb"))
 
     assert heavy >= {"torch", "numpy", "python-doctr"}
     assert heavy - set(locked()) == set()
@@ -129,9 +129,9 @@ def test_the_workers_images_hold_nothing_that_is_not_pinned() -> None:
 @pytest.mark.parametrize(
     ("stage", "extras"),
     [
-        ("producer", {"api", "flower"}),
-        ("worker-cpu", {"worker", "onnx", "s3-fast"}),
-        ("worker-cuda", {"worker", "s3-fast"}),
+        ("producer", {"api", "flower", "columns", "lmdb"}),
+        ("worker-cpu", {"worker", "onnx", "s3-fast", "columns", "lmdb"}),
+        ("worker-cuda", {"worker", "s3-fast", "columns", "lmdb"}),
     ],
 )
 def test_every_installation_takes_its_extras_in_the_locks_versions(stage: str, extras: set[str]) -> None:
