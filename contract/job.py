@@ -82,6 +82,38 @@ class Sample(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32)
 
 
+SEVERAL = "several"
+"""The type of a source that consists of others."""
+
+MAX_PARTS = 64
+"""Maximum sources of one job."""
+
+MAX_SOURCE = 4096
+"""Maximum characters of a source's URI; for several, of all their URIs as JSON."""
+
+MAX_GLOBS = 32
+"""Maximum globs that include files of a source, and that exclude some."""
+
+Glob = Annotated[str, Field(min_length=1, max_length=1024)]
+"""A glob over names of files, as `producer.sources.globs` reads it."""
+
+Globs = Annotated[tuple[Glob, ...], Field(max_length=MAX_GLOBS)]
+
+
+class Selection(BaseModel):
+    """Which of a source's items are read, by the names of their files relative to the source.
+
+    `include` are globs of which a name matches one, if there are any; `exclude` those of which it matches
+    none. `limit` is the number of items, the first ones that remain.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    include: Globs = ()
+    exclude: Globs = ()
+    limit: int | None = Field(None, ge=1)
+
+
 Changed = Literal["etag", "mtime+size", "sha256"]
 """What tells that a file has changed: the storage's own tag, its time and length, or the bytes themselves."""
 
@@ -111,21 +143,30 @@ class Regions(BaseModel):
 class Source(BaseModel):
     """Where the items come from; `uri` is an absolute path, a remote URI, or `-` for standard input.
 
-    `type` names a module of `producer.sources`. All items of a `confined` source are at or below its URI, so
+    `type` names a module of `producer.sources`. Several sources are one of type `several`, with the others as
+    `parts`; its URI is a JSON array of theirs. All items of a `confined` source are at or below its URI, so
     workers refuse a link that leads out of it. With `regions`, its items are regions of its pages. A `sample`
-    is taken of its items; a document is one, and so is a region. `changed` says which fingerprint its items
-    get, if any. `chosen` is a file of its items, which are read in place of all of them; it may be empty.
+    is taken of its items; a document is one, and so is a region. With a `selection`, only some of its items
+    are listed, and the sample is of those. `changed` says which fingerprint its items get, if any. `chosen`
+    is a file of its items, which are read in place of all of them; it may be empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: str = Field(pattern=r"^[a-z0-9_]{1,32}$")
-    uri: str = Field(min_length=1, max_length=4096)
+    uri: str = Field(min_length=1, max_length=MAX_SOURCE)
     confined: bool = True
+    parts: Annotated[tuple["Source", ...], Field(min_length=2, max_length=MAX_PARTS)] | None = None
+    selection: Selection | None = None
     sample: Sample | None = None
     changed: Changed | None = None
     chosen: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     regions: Regions | None = None
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """The URIs of its parts, or its own."""
+        return uris_in(self.uri)
 
     @property
     def has_template(self) -> bool:
@@ -140,6 +181,20 @@ class Source(BaseModel):
             kind = values.get("type")
             return {**values, "type": "prefix" if kind == "s3" else kind, "confined": kind != "manifest"}
         return values
+
+
+def uris_in(source: str) -> tuple[str, ...]:
+    """Return the URIs in that of a source: several are a JSON array, with which no other URI begins.
+
+    Raises:
+        JobError: it begins like an array, and is none
+    """
+    if not source.startswith("["):
+        return (source,)
+    try:
+        return msgspec.json.decode(source, type=tuple[str, ...])
+    except UNREADABLE as error:
+        raise JobError(f"the source {source[:100]!r} is no list of sources: {error}") from error
 
 
 class Plan(BaseModel):
@@ -271,6 +326,7 @@ class Job(BaseModel):
         return {
             "kind": self.kind,
             "source": self.source.uri,
+            "selection": self.source.selection,
             "sample": self.source.sample,
             "regions": self.source.regions,
             "chunk_size": self.chunk_size,
@@ -337,7 +393,7 @@ def roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
     Raises:
         OutsideAllowedRootsError: the source is outside the allowed roots
     """
-    narrowed = allowed.narrowed(job.source.uri) if job.source.confined else allowed
+    narrowed = allowed.narrowed(*job.source.uris) if job.source.confined else allowed
     return narrowed if job.roots is None else narrowed.within(job.roots)
 
 

@@ -31,7 +31,7 @@ from producer.planning.reuse import reusing
 from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
 from producer.results.status import NO_WORKER
-from producer.sources import list_source, root_of
+from producer.sources import all_roots_of, list_source
 from producer.sources.base import IMAGE_EXTENSIONS, PAGE_EXTENSIONS, Listing
 from producer.sources.document_pages import PageCounter, pages_of
 from producer.sources.regions import list_regions
@@ -118,9 +118,9 @@ class Session:
         The items of a confined source are below it, and the user has named that source.
         """
         if job.source.confined:
-            return AllowedRoots((job.source.uri,))
+            return AllowedRoots(job.source.uris)
         allowed = self.settings.allowed_roots
-        return AllowedRoots((root_of(job.source), *allowed)) if allowed else None
+        return AllowedRoots((*all_roots_of(job.source), *allowed)) if allowed else None
 
     def listing(self, job: Job, stdin: IO[bytes]) -> Listing:
         """Return the items of a job's source; for a page job, its pages; with regions, those of its pages.
@@ -144,7 +144,9 @@ class Session:
         readable = self._readable(job)
 
         def pages() -> Listing:
-            whole = job.source.model_copy(update={"sample": None})
+            # Limits and samples are of regions, globs of their pages.
+            selection = job.source.selection and job.source.selection.model_copy(update={"limit": None})
+            whole = job.source.model_copy(update={"sample": None, "selection": selection})
             files = list_source(whole, self.storage, stdin, PAGE_EXTENSIONS, self._located, readable)
             return self._pages(job, files)
 

@@ -94,7 +94,7 @@ class AsyncClient:
 
     async def submit(
         self,
-        source: jobs.Place,
+        source: jobs.Place | Iterable[jobs.Place],
         output: jobs.Place,
         *,
         kind: str | None = None,

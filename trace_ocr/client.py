@@ -117,7 +117,7 @@ class Client:
 
     def submit(
         self,
-        source: jobs.Place,
+        source: jobs.Place | Iterable[jobs.Place],
         output: jobs.Place,
         *,
         kind: str | None = None,
@@ -136,6 +136,7 @@ class Client:
         """Have a source planned and read into a workspace; both are places as the server sees them.
 
         Args:
+            source: one, or several whose items are read in their order
             kind: recognition, ocr, detection or kie; recognition by default
             exports: of ocr jobs, what is written for each document: txt, hocr, pdf, alto, page
             job_id: name of a new job, made by the server by default
@@ -147,7 +148,8 @@ class Client:
             level: region, line or word, if the format nests regions
             categories: names of the categories of regions to read, all by default
             idempotency_key: calls with the same key make one job; made for this call by default
-            **parameters: of the Trace OCR API, such as recognition_model
+            **parameters: of the Trace OCR API, such as recognition_model; and what else `POST /jobs` takes,
+                such as include and exclude (lists of globs), limit, sample, deadline
         """
         given = {"kind": kind, "job_id": job_id, "urgent": urgent, "chunk_size": chunk_size, **parameters}
         given |= jobs.words(tags, metadata)

@@ -51,7 +51,7 @@ def checked_id(job_id: str) -> str:
 
 def submitted(
     api: Api,
-    source: Place,
+    source: Place | Iterable[Place],
     output: Place,
     given: Mapping[str, object],
     exports: Iterable[str] | None,
@@ -62,7 +62,7 @@ def submitted(
     Args:
         given: further fields of the request; those that are None are left to the server
     """
-    body: dict[str, object] = {"source": os.fspath(source), "output": os.fspath(output)}
+    body: dict[str, object] = {"source": named(source), "output": os.fspath(output)}
     body |= {name: value for name, value in given.items() if value is not None}
     if exports is not None:
         body["exports"] = [exports] if isinstance(exports, str) else list(exports)
@@ -70,6 +70,13 @@ def submitted(
     headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
     job = yield from api.call(Request("POST", "jobs", {"json": body, "headers": headers}), _Identified)
     return checked_id(job.id)
+
+
+def named(source: Place | Iterable[Place]) -> str | list[str]:
+    """Return one source, or several, as the request has them."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return [os.fspath(one) for one in source]
 
 
 def words(tags: Iterable[str] | None, metadata: Mapping[str, str] | None) -> dict[str, object]:

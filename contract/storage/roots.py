@@ -22,9 +22,9 @@ class AllowedRoots:
     def __iter__(self) -> Iterator[str]:
         return iter(self._roots)
 
-    def narrowed(self, root: str) -> "AllowedRoots":
-        """Return the set that allows only a recorded root; raises OutsideAllowedRootsError as `recorded`."""
-        return self._copy((self.recorded(root),))
+    def narrowed(self, *roots: str) -> "AllowedRoots":
+        """Return the set that allows only recorded roots; raises OutsideAllowedRootsError as `recorded`."""
+        return self._copy(tuple(map(self.recorded, roots)))
 
     def within(self, roots: Iterable[str]) -> "AllowedRoots":
         """Return the set that allows what both this set and the given roots allow."""

@@ -11,7 +11,7 @@ from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
 from contract.broker.reports import Reports
 from contract.errors import OutsideAllowedRootsError, TraceOcrError, UnknownJobError
-from contract.job import STANDARD_INPUT
+from contract.job import STANDARD_INPUT, uris_in
 from contract.job_status import JobFilter, JobStatus
 from contract.states import Action
 from contract.storage import Storage
@@ -104,7 +104,7 @@ class Jobs:
             raise _unknown(job)
 
     def _may_see(self, source: str, workspace: str) -> bool:
-        return self.bounds is None or (self.bounds.contain(source) and self.bounds.contain(workspace))
+        return self.bounds is None or all(map(self.bounds.contain, (*uris_in(source), workspace)))
 
     def progress(self, job: str) -> Progress | None:
         """Return the ledger's record of a job; None while Redis is unavailable."""

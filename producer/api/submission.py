@@ -15,6 +15,7 @@ from contract.errors import IdTakenError, TraceOcrError, UsageError, WorkspaceCo
 from contract.job import (
     MAX_CATEGORIES,
     MAX_CHUNK_SIZE,
+    MAX_PARTS,
     MAX_PRIORITY,
     MAX_RECEIVERS,
     MAX_SAMPLE,
@@ -22,6 +23,7 @@ from contract.job import (
     AtDeadline,
     Category,
     Changed,
+    Globs,
     Job,
     Metadata,
     Source,
@@ -51,8 +53,9 @@ from producer.regions import FORMATS
 from producer.results.checking import checks_of
 from producer.results.evaluation.truth import check_truth
 from producer.results.sinks import Format, ResultsFormat, formats_of, joined
-from producer.sources import identify_source
+from producer.sources import identify_sources
 from producer.sources.regions import check_regions, identify_regions
+from producer.sources.selection import selection_of
 
 SURROGATES = "\ud800-\udfff"
 
@@ -98,9 +101,17 @@ class JobRequest(GivenParameters):
         DEFAULT_KIND, description="; ".join(f"{kind.name}: {kind.help}" for kind in KINDS.values())
     )
 
-    source: Uri = Field(
-        description="folder, s3:// prefix or manifest (.jsonl, .csv, .gz of either); an absolute path"
+    source: Uri | Annotated[tuple[Uri, ...], Field(min_length=1, max_length=MAX_PARTS)] = Field(
+        description="folder, s3:// prefix or manifest (.jsonl, .csv, .gz of either); an absolute path; or an "
+        "array of several, whose items are read in their order"
     )
+    include: Globs = Field(
+        (),
+        description="globs of the files that are read, by their names relative to the source, such as "
+        "`2026/**/*.png`; those without a slash match in any folder",
+    )
+    exclude: Globs = Field((), description="globs of the files that are not read")
+    limit: int | None = Field(None, ge=1, description="read only the first so many items of the source")
     regions: Uri | None = Field(
         None,
         description="FORMAT:PATH of the file, folder or s3:// prefix that describes regions of the source's "
@@ -173,6 +184,11 @@ class JobRequest(GivenParameters):
     ) = Field(None, description="webhooks that are told when the job ends, is late or is of low quality")
     tags: Tags | None = Field(None, description="words that jobs are filtered by")
     metadata: Metadata | None = Field(None, description="what is stored and shown with the job")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that the request names, in order."""
+        return (self.source,) if isinstance(self.source, str) else self.source
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -290,7 +306,7 @@ class Submission:
     def _wanted(self, request: JobRequest, jobs: Jobs, caller: ApiKey) -> Job:
         given = request.model_dump(include=set(job_parameters()), exclude_none=True)
         regions_path = (request.regions or "").partition(":")[2]
-        named = (request.source, request.output, request.reuse, given.get("truth"), regions_path)
+        named = (*request.sources, request.output, request.reuse, given.get("truth"), regions_path)
         for uri in filter(None, named):
             if not is_remote(uri) and not uri.startswith("/"):
                 raise UsageError(f"{uri!r} must be absolute: {supported_uris()} can be read")
@@ -307,7 +323,7 @@ class Submission:
         if "min_confidence" in checks:
             checks["min_confidence"] = str(checks["min_confidence"])
         wanted = Job(
-            id=request.job_id or new_job_id(found.uri),
+            id=request.job_id or new_job_id(found.uris[0]),
             kind=request.kind,
             parameters=parameters,
             exports=self._formats(request),
@@ -343,12 +359,13 @@ class Submission:
 
     def _source(self, request: JobRequest, jobs: Jobs) -> Source:
         regions = identify_regions(request.regions, request.level, request.categories)
-        source = identify_source(request.source)
+        source = identify_sources(request.sources)
         # Again: a link may have been put there since.
-        for uri in (source.uri, *([regions.uri] if regions else ())):
+        for uri in (*source.uris, *([regions.uri] if regions else ())):
             jobs.readable.recorded(uri)
         sample = self.settings.sample_of(request.sample, request.seed)
-        given = {"sample": sample, "regions": regions, "changed": request.changed}
+        selection = selection_of(request.include, request.exclude, request.limit)
+        given = {"selection": selection, "sample": sample, "regions": regions, "changed": request.changed}
         source = source.model_copy(update=given)
         check_regions(source, request.kind)
         return source

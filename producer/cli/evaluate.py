@@ -1,14 +1,16 @@
 """`trace-ocr evaluate` and `trace-ocr compare`: which model to trust, and at which threshold."""
 
+from dataclasses import replace
+
 import click
 
 from contract.errors import ExitCode
-from contract.job import Regions
 from contract.kinds.compare import CompareParameters
 from contract.settings import Settings
 from contract.storage import absolute
 from contract.workspace import Workspace, open_workspace
 from producer.cli import new_job, options, render
+from producer.cli.new_job import Asked
 from producer.cli.read import exit_code_of, print_json
 from producer.cli.run import run_to_end
 from producer.results.evaluation.files import HTML, Folder, load_report
@@ -35,10 +37,6 @@ def evaluate(settings: Settings, workspaces: tuple[str, ...], output: str, json_
 
 
 @options.command()
-@new_job.source
-@new_job.output
-@new_job.with_regions
-@new_job.job_id
 @options.as_json
 @options.with_settings(
     "models",
@@ -54,24 +52,18 @@ def evaluate(settings: Settings, workspaces: tuple[str, ...], output: str, json_
     *options.DELIVERY,
     "reconcile_seconds",
 )
-def compare(
-    settings: Settings,
-    source: str,
-    output: str,
-    job_id: str | None,
-    regions: Regions | None,
-    json_output: bool,
-) -> ExitCode:
-    """Read SOURCE with several --models on this machine, and report which one is right how often.
+@new_job.asking("sources", "output", "regions", *new_job.SELECTING, "job_id")
+def compare(settings: Settings, asked: Asked, json_output: bool) -> ExitCode:
+    """Read SOURCE... with several --models on this machine, and report which one is right how often.
 
     The report is written into the workspace. Running it again with another truth writes it again, without
     reading the crops again.
     """
     session = Session(settings)
-    workspace = open_workspace(output, session.storage)
+    workspace = open_workspace(asked.output, session.storage)
     job = workspace.load_job()
     complete = job is not None and workspace.is_complete(job.id)
-    workspace = run_to_end(settings, source, output, "compare", job_id, regions)
+    workspace = run_to_end(settings, replace(asked, kind="compare"))
     folder = Folder(workspace.root, workspace.store)
     report = _judge([workspace], folder, session) if complete else load_report(folder)
     _print(report, workspace.root, json_output)

@@ -5,12 +5,13 @@ import os
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import click
 
 from contract.errors import UsageError
-from contract.job import Changed, Job, Regions, new_job_id
+from contract.job import Changed, Job, Regions, Source, new_job_id
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS
 from contract.model_store import check_models
@@ -28,71 +29,146 @@ from producer.results.checking import checks_of
 from producer.results.evaluation.truth import check_truth
 from producer.results.sinks import WRITE_BACK, check_formats, formats_of, joined
 from producer.session import Session
-from producer.sources import identify_source
+from producer.sources import identify_sources
 from producer.sources.regions import check_regions, identify_regions
-
-
-def _only_source(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> str:
-    if len(given) > 1:
-        raise click.UsageError(
-            f"SOURCE is one folder, file, prefix or manifest, and {len(given):,} were given ({given[0]}, "
-            "...): give their folder, or a manifest that lists them"
-        )
-    return given[0]
-
-
-# Any number is accepted, since a shell turns *.png into that many, and refused in our own words.
-source = click.argument("source", nargs=-1, required=True, metavar="SOURCE", callback=_only_source)
-output = click.option("-o", "--output", required=True, help="The job's workspace: a folder or s3:// prefix.")
-kind = click.option(
-    "--kind",
-    type=click.Choice(tuple(KINDS)),
-    default=DEFAULT_KIND,
-    show_default=True,
-    help="; ".join(f"{one.name}: {one.help}" for one in KINDS.values()) + ".",
-)
-changed = click.option(
-    "--changed",
-    type=click.Choice(("etag", "mtime+size", "sha256")),
-    help="Record what tells that a file has changed, so that later jobs can reuse the lines of the others.",
-)
-reuse = click.option(
-    "--reuse",
-    metavar="WORKSPACE",
-    help="Take over the lines of a finished job for files with the same etag or sha256.",
-)
-job_id = click.option("--job-id", help="Id of a new job; default: made from the source's name.")
-
+from producer.sources.selection import selection_of
 
 F = Callable[..., Any]
 
 
-def with_regions(function: F) -> F:
-    """Give a command the flags of regions, and the regions that they name, or None, as an argument."""
+@dataclass(frozen=True)
+class Asked:
+    """What the arguments of a command ask for.
 
-    @functools.wraps(function)
-    def wrapped(regions: str | None, level: Level | None, categories: tuple[str, ...], **others: Any) -> Any:
-        return function(regions=identify_regions(regions, level, categories), **others)
+    Args:
+        sources: as the user names them, in order
+        output: the job's workspace
+        job_id: id of a new job
+        include, exclude: globs of the files that are read, and of those that are not
+        limit: number of items
+        changed: the fingerprint that items get
+        reuse: the workspace of the job whose lines are taken over
+    """
 
-    for option in (_CATEGORY, _LEVEL, _REGIONS):
-        wrapped = option(wrapped)
-    return wrapped
+    sources: tuple[str, ...]
+    output: str
+    kind: str = DEFAULT_KIND
+    job_id: str | None = None
+    regions: Regions | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    limit: int | None = None
+    changed: Changed | None = None
+    reuse: str | None = None
+    urgent: bool = False
 
 
-_REGIONS = click.option(
-    "--regions",
-    metavar="FORMAT:PATH",
-    help="Read the regions of SOURCE's pages that a file, folder or s3:// prefix describes. "
-    f"FORMAT is {', '.join(FORMATS)}.",
-)
-_LEVEL = click.option(
-    "--level",
-    type=click.Choice(get_args(Level)),
-    help="Which of the format's nested regions are read.  [default: the format's usual one]",
-)
-_CATEGORY = click.option(
-    "--category", "categories", multiple=True, help="Read only regions of this category; may be repeated."
-)
+def asking(*names: str, **helps: str) -> Callable[[F], F]:
+    """Give a command arguments of a job, named as in `Asked`, and what they ask for as its argument `asked`.
+
+    Args:
+        helps: the descriptions that differ from the usual ones
+    """
+    flags = [name for name in names if name != "regions"]
+    with_regions = "regions" in names
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def wrapped(*settings: Settings, **arguments: Any) -> Any:
+            given = {name: arguments.pop(name) for name in flags}
+            if with_regions:
+                described = (arguments.pop(name) for name in _REGIONS)
+                given["regions"] = identify_regions(*described)
+            return function(*settings, asked=Asked(**given), **arguments)
+
+        decorated: F = wrapped
+        for name in reversed((*flags, *(_REGIONS if with_regions else ()))):
+            decorated = _argument(name, helps.get(name))(decorated)
+        return decorated
+
+    return decorate
+
+
+def _argument(name: str, help_text: str | None) -> Callable[[F], F]:
+    if name == "sources":
+        return click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+    flags, options = _FLAGS[name]
+    return click.option(*flags, name, **{**options, **({"help": help_text} if help_text else {})})
+
+
+_REGIONS = ("regions", "level", "categories")
+
+_FLAGS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "output": (
+        ("-o", "--output"),
+        {"required": True, "help": "The job's workspace: a folder or s3:// prefix."},
+    ),
+    "kind": (
+        ("--kind",),
+        {
+            "type": click.Choice(tuple(KINDS)),
+            "default": DEFAULT_KIND,
+            "show_default": True,
+            "help": "; ".join(f"{one.name}: {one.help}" for one in KINDS.values()) + ".",
+        },
+    ),
+    "job_id": (("--job-id",), {"help": "Id of a new job; default: made from the source's name."}),
+    "regions": (
+        ("--regions",),
+        {
+            "metavar": "FORMAT:PATH",
+            "help": "Read the regions of SOURCE's pages that a file, folder or s3:// prefix describes. "
+            f"FORMAT is {', '.join(FORMATS)}.",
+        },
+    ),
+    "level": (
+        ("--level",),
+        {
+            "type": click.Choice(get_args(Level)),
+            "help": "Which of the format's nested regions are read.  [default: the format's usual one]",
+        },
+    ),
+    "categories": (
+        ("--category",),
+        {"multiple": True, "help": "Read only regions of this category; may be repeated."},
+    ),
+    "include": (
+        ("--include",),
+        {
+            "multiple": True,
+            "metavar": "GLOB",
+            "help": "Read only files whose names, relative to SOURCE, match: '2026/**/*.{png,jpg}'. Without "
+            "a slash, it matches in any folder. May be repeated.",
+        },
+    ),
+    "exclude": (
+        ("--exclude",),
+        {"multiple": True, "metavar": "GLOB", "help": "Leave files out that match; may be repeated."},
+    ),
+    "limit": (
+        ("--limit",),
+        {"type": click.IntRange(1), "metavar": "N", "help": "Read only the first N items; list no more."},
+    ),
+    "changed": (
+        ("--changed",),
+        {
+            "type": click.Choice(get_args(Changed)),
+            "help": "Record what tells that a file has changed, so that later jobs can reuse the lines of "
+            "the others.",
+        },
+    ),
+    "reuse": (
+        ("--reuse",),
+        {
+            "metavar": "WORKSPACE",
+            "help": "Take over the lines of a finished job for files with the same etag or sha256.",
+        },
+    ),
+    "urgent": (("--urgent",), {"is_flag": True, "help": "Overtake jobs that are not urgent."}),
+}
+
+SELECTING = ("include", "exclude", "limit")
+"""Arguments that say which items of a source are read."""
 
 
 _WRITE_BACK = click.option(
@@ -116,62 +192,66 @@ def with_write_back(function: F) -> F:
     return _WRITE_BACK(wrapped)
 
 
-def described(
-    session: Session,
-    source: str,
-    output: str,
-    kind: str,
-    job_id: str | None,
-    regions: Regions | None = None,
-    *,
-    urgent: bool,
-    changed: Changed | None = None,
-    reuse: str | None = None,
-) -> tuple[Job, Workspace]:
+def described(session: Session, asked: Asked) -> tuple[Job, Workspace]:
     """Return the job that the arguments describe, and its workspace; nothing is written.
 
-    Args:
-        changed: the fingerprint that its items get
-        reuse: the workspace of the job whose lines it takes over
-
     Raises:
-        UsageError: the source does not exist or cannot have the regions, or the job id or the deadline is not
-            valid
+        UsageError: a source does not exist or cannot have the regions, or the job id, a glob or the deadline
+            is not valid
         UnknownModelError: there is no such model
         TruthError: the truth of a comparison cannot be used
     """
-    if job_id and not re.fullmatch(JOB_ID, job_id):
-        raise UsageError(f"--job-id {job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
-    settings, now = session.settings, time.time()
-    found = identify_source(source).model_copy(update={"sample": settings.sample_of(), "regions": regions})
-    check_regions(found, kind)
-    parameters = settings.parameters_of(kind)
+    if asked.job_id and not re.fullmatch(JOB_ID, asked.job_id):
+        raise UsageError(f"--job-id {asked.job_id!r}: letters, digits, '.', '_' and '-' only, 64 at most")
+    settings = session.settings
+    source, parameters = _source(asked, settings), settings.parameters_of(asked.kind)
     check_models(parameters.wanted_models(), session.model_store)
     check_truth(parameters, session.storage)
     wanted = Job(
-        id=job_id or new_job_id(found.uri),
-        kind=kind,
+        id=asked.job_id or new_job_id(source.uris[0]),
+        kind=asked.kind,
         parameters=parameters,
-        exports=joined(formats_of(settings.exports, kind), formats_of(settings.results, kind, "results")),
-        source=found,
-        chunk_size=settings.chunk_size_of(kind),
-        urgent=urgent,
-        tenant=settings.tenant,
-        priority=settings.priority,
-        deadline=parse_deadline(settings.deadline, settings.timezone, now) if settings.deadline else None,
-        at_deadline=settings.at_deadline,
-        created_at=int(now),
+        exports=joined(
+            formats_of(settings.exports, asked.kind), formats_of(settings.results, asked.kind, "results")
+        ),
+        source=source,
+        chunk_size=settings.chunk_size_of(asked.kind),
+        urgent=asked.urgent,
         tags=settings.tags,
         metadata=settings.metadata,
-        checks=checks_of(settings, kind, parameters, session.storage),
+        checks=checks_of(settings, asked.kind, parameters, session.storage),
         notify=notified(settings.notify, settings),
         traceparent=_traceparent(),
+        **_turn(settings),
     )
-    if changed:
-        wanted = wanted.model_copy(update={"source": wanted.source.model_copy(update={"changed": changed})})
-    if reuse:
-        wanted = with_reuse(wanted, open_workspace(reuse, session.storage))
-    return wanted, open_workspace(output, session.storage)
+    if asked.reuse:
+        wanted = with_reuse(wanted, open_workspace(asked.reuse, session.storage))
+    return wanted, open_workspace(asked.output, session.storage)
+
+
+def _source(asked: Asked, settings: Settings) -> Source:
+    source = identify_sources(asked.sources).model_copy(
+        update={
+            "selection": selection_of(asked.include, asked.exclude, asked.limit),
+            "sample": settings.sample_of(),
+            "regions": asked.regions,
+            "changed": asked.changed,
+        }
+    )
+    check_regions(source, asked.kind)
+    return source
+
+
+def _turn(settings: Settings) -> dict[str, Any]:
+    """Return the fields of a job that say when its turn comes."""
+    now = time.time()
+    return {
+        "tenant": settings.tenant,
+        "priority": settings.priority,
+        "deadline": parse_deadline(settings.deadline, settings.timezone, now) if settings.deadline else None,
+        "at_deadline": settings.at_deadline,
+        "created_at": int(now),
+    }
 
 
 def _traceparent() -> str | None:
@@ -180,19 +260,7 @@ def _traceparent() -> str | None:
         return current_traceparent()
 
 
-def settle(
-    session: Session,
-    source: str,
-    output: str,
-    kind: str,
-    job_id: str | None,
-    ids: Ids | None,
-    regions: Regions | None,
-    *,
-    urgent: bool,
-    changed: Changed | None = None,
-    reuse: str | None = None,
-) -> tuple[Job, Workspace]:
+def settle(session: Session, asked: Asked, ids: Ids | None) -> tuple[Job, Workspace]:
     """Return the job that the arguments describe, or the existing job of its workspace.
 
     Args:
@@ -202,7 +270,5 @@ def settle(
         WorkspaceConflictError: the workspace belongs to another job
         UsageError, UnknownModelError, TruthError: as `described`
     """
-    wanted, workspace = described(
-        session, source, output, kind, job_id, regions, urgent=urgent, changed=changed, reuse=reuse
-    )
-    return settle_job(wanted, workspace, ids, session.roots, job_id), workspace
+    wanted, workspace = described(session, asked)
+    return settle_job(wanted, workspace, ids, session.roots, asked.job_id), workspace

@@ -3,19 +3,20 @@
 import datetime
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 import msgspec
 
 from contract.errors import ExitCode, UsageError
-from contract.job import STANDARD_INPUT, Changed, Job, Regions
+from contract.job import STANDARD_INPUT, Job
 from contract.settings import Settings
 from contract.storage import absolute, join
 from contract.workspace import open_workspace
 from producer.cli import dry_run, new_job, options
 from producer.cli.dry_run import DryRun, show_estimate
+from producer.cli.new_job import Asked
 from producer.cli.read import exit_code_of, print_json, report, wait_for
 from producer.cli.run import quieted, read_here
 from producer.cli.terminal import echo
@@ -40,19 +41,7 @@ JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
 
 
 @options.command()
-@new_job.source
-@click.option(
-    "-o", "--output", required=True, help="Folder or s3:// prefix of all nights; each gets a workspace below."
-)
-@new_job.kind
 @click.option("--date", "night", help="The night, as YYYY-MM-DD; today by default.", metavar="DATE")
-@click.option(
-    "--changed",
-    type=click.Choice(("etag", "mtime+size", "sha256")),
-    help="What tells that a file has changed; default: etag on S3, else mtime+size. sha256 reads each file.",
-)
-@new_job.reuse
-@new_job.with_regions
 @click.option(
     "--on-delete",
     type=click.Choice(("keep", "tombstone")),
@@ -73,7 +62,6 @@ JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
     help="Nights in which an item that fails is read.",
     metavar="N",
 )
-@click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
 @click.option("--here", is_flag=True, help="Read on this machine, as `run`, although a Redis is set.")
 @options.as_json
 @dry_run.options
@@ -87,17 +75,25 @@ JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
     *options.SENDING,
     "reconcile_seconds",
 )
+@new_job.asking(
+    "sources",
+    "output",
+    "kind",
+    "regions",
+    "include",
+    "exclude",
+    "changed",
+    "reuse",
+    "urgent",
+    output="Folder or s3:// prefix of all nights; each gets a workspace below.",
+    changed="What tells that a file has changed; default: etag on S3, else mtime+size. sha256 reads each "
+    "file.",
+)
 def nightly(
     settings: Settings,
-    source: str,
-    output: str,
-    kind: str,
+    asked: Asked,
     night: str | None,
-    changed: Changed | None,
-    reuse: str | None,
-    regions: Regions | None,
     json_output: bool,
-    urgent: bool,
     here: bool,
     dry_run: DryRun | None,
     **choices: Any,
@@ -111,36 +107,26 @@ def nightly(
     allow_shrink = choices.pop("allow_shrink")
     command = _Command(
         Session(quieted(settings)),
-        source,
-        kind,
+        asked,
         Choices(**choices, may_shrink=allow_shrink),
-        changed,
-        urgent=urgent,
         here=here or not settings.redis_url,
-        reuse=reuse,
-        regions=regions,
     )
     night = night_of(night, settings.timezone, datetime.datetime.now(datetime.UTC))
     if dry_run:
-        return command.show(dry_run, output, night, json_output=json_output)
-    return command.run(output, night, json_output=json_output)
+        return command.show(dry_run, night, json_output=json_output)
+    return command.run(night, json_output=json_output)
 
 
 @dataclass(frozen=True)
 class _Command:
     session: Session
-    source: str
-    kind: str
+    asked: Asked
     choices: Choices
-    changed: Changed | None
-    urgent: bool
     here: bool
-    reuse: str | None
-    regions: Regions | None
 
-    def run(self, output: str, night: str, *, json_output: bool) -> ExitCode:
+    def run(self, night: str, *, json_output: bool) -> ExitCode:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        nights = self._nights(output)
+        nights = self._nights()
         wanted = self._wanted(join(nights.root, night))
 
         def waiting(holder: str) -> None:
@@ -157,9 +143,9 @@ class _Command:
                 self._completed(*self._begun(night, wanted, nights, last), nights, last, lease)
         return _report(night, nights, json_output=json_output)
 
-    def show(self, asked: DryRun, output: str, night: str, *, json_output: bool) -> ExitCode:
+    def show(self, dry_run: DryRun, night: str, *, json_output: bool) -> ExitCode:
         """Print what a night would read; write nothing."""
-        session, nights = self.session, self._nights(output)
+        session, nights = self.session, self._nights()
         wanted, workspace = self._wanted(join(nights.root, night)), nights.workspace(night)
         last = last_state(nights, self.choices)
         if last and night <= last.night:
@@ -177,17 +163,17 @@ class _Command:
             items = (item for _, chosen in found for item in chosen)
             listing = session.planned(wanted, Listing(items, files.passed_over))
         shown = show_estimate(
-            asked, wanted, workspace, session, json_output=json_output, listing=listing, counts=counts
+            dry_run, wanted, workspace, session, json_output=json_output, listing=listing, counts=counts
         )
         check_loss(counts, last, self.choices)
         if not json_output:
             echo(_words(counts), err=True)
         return shown
 
-    def _nights(self, output: str) -> Nights:
-        if self.source == STANDARD_INPUT:
+    def _nights(self) -> Nights:
+        if STANDARD_INPUT in self.asked.sources:
             raise UsageError("standard input cannot be compared with the night before: give a file")
-        root = absolute(output)
+        root = absolute(self.asked.output)
         return Nights(root, self.session.storage.at(root))
 
     def _begun(self, night: str, wanted: Job, nights: Nights, last: State | None) -> tuple[Night, Job]:
@@ -209,13 +195,12 @@ class _Command:
         return conclude(night, job, nights, last, lease.check)
 
     def _wanted(self, workspace: str) -> Job:
-        job, _ = new_job.described(
-            self.session, self.source, workspace, self.kind, None, self.regions, urgent=self.urgent
-        )
-        changed = self.changed or default_changed(job.source)
+        job, _ = new_job.described(self.session, replace(self.asked, output=workspace, reuse=None))
+        changed = job.source.changed or default_changed(job.source)
         source = job.source.model_copy(update={"changed": changed, "sample": None})
         job = job.model_copy(update={"source": source})
-        return with_reuse(job, open_workspace(self.reuse, self.session.storage)) if self.reuse else job
+        reuse = self.asked.reuse
+        return with_reuse(job, open_workspace(reuse, self.session.storage)) if reuse else job
 
     def _weights(self, job: Job) -> list[tuple[str, str]]:
         """Return the models of the model store that a job wants, each with its checkpoint's SHA-256."""

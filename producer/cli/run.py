@@ -8,14 +8,14 @@ import click
 
 from contract.broker.ledger import Ledger
 from contract.errors import ExitCode, InterruptedRunError, TraceOcrError
-from contract.job import Changed, Job, Regions
+from contract.job import Job
 from contract.logs import configure_logging
 from contract.settings import Settings
 from contract.states import State
 from contract.workspace import Workspace
 from producer.cli import dry_run, new_job, options, render
 from producer.cli.dry_run import DryRun, show_estimate
-from producer.cli.new_job import settle
+from producer.cli.new_job import Asked, settle
 from producer.cli.read import report
 from producer.cli.terminal import echo
 from producer.local.run import namespace_of, run_job
@@ -24,13 +24,6 @@ from producer.session import Session
 
 
 @options.command()
-@new_job.source
-@new_job.output
-@new_job.kind
-@new_job.with_regions
-@new_job.job_id
-@new_job.changed
-@new_job.reuse
 @click.option("--head", "head", default=0, help="Also print the first N results.", metavar="N")
 @options.as_json
 @dry_run.options
@@ -44,44 +37,27 @@ from producer.session import Session
     "reconcile_seconds",
 )
 @new_job.with_write_back
+@new_job.asking("sources", "output", "kind", "regions", *new_job.SELECTING, "job_id", "changed", "reuse")
 def run(
     settings: Settings,
-    source: str,
-    output: str,
-    kind: str,
-    job_id: str | None,
-    regions: Regions | None,
-    changed: Changed | None,
-    reuse: str | None,
+    asked: Asked,
     head: int,
     json_output: bool,
     dry_run: DryRun | None,
 ) -> ExitCode:
-    """Read SOURCE (folder, file, s3:// prefix, manifest or -) on this machine; exit when the job ends.
+    """Read SOURCE... (folder, file, s3:// prefix, manifest or -) on this machine; exit when the job ends.
 
     No Redis is needed: without TRACE_OCR_REDIS_URL, the command starts its own. Running it again with the
     same workspace continues the job.
     """
     if dry_run:
         session = Session(quieted(settings))
-        job, workspace = new_job.described(
-            session, source, output, kind, job_id, regions, urgent=False, changed=changed, reuse=reuse
-        )
+        job, workspace = new_job.described(session, asked)
         return show_estimate(dry_run, job, workspace, session, json_output=json_output)
-    workspace = run_to_end(settings, source, output, kind, job_id, regions, changed, reuse)
-    return report(workspace, head, json_output)
+    return report(run_to_end(settings, asked), head, json_output)
 
 
-def run_to_end(
-    settings: Settings,
-    source: str,
-    output: str,
-    kind: str,
-    job_id: str | None,
-    regions: Regions | None,
-    changed: Changed | None = None,
-    reuse: str | None = None,
-) -> Workspace:
+def run_to_end(settings: Settings, asked: Asked) -> Workspace:
     """Run a job on this machine and show its progress; return its workspace.
 
     Exits if the user stops it.
@@ -91,10 +67,7 @@ def run_to_end(
     """
     settings = quieted(settings)
     session = Session(settings)
-    ids = _ids(session, job_id)
-    job, workspace = settle(
-        session, source, output, kind, job_id, ids, regions, urgent=False, changed=changed, reuse=reuse
-    )
+    job, workspace = settle(session, asked, _ids(session, asked.job_id))
     read_here(settings, job, workspace)
     return workspace
 

@@ -5,11 +5,10 @@ import sys
 import click
 
 from contract.errors import ExitCode
-from contract.job import Changed, Regions
 from contract.settings import Settings
 from producer.cli import dry_run, new_job, options
 from producer.cli.dry_run import DryRun, show_estimate
-from producer.cli.new_job import settle
+from producer.cli.new_job import Asked, settle
 from producer.cli.read import print_json, report, wait_for
 from producer.cli.terminal import echo
 from producer.planning.submit import submit_job
@@ -18,59 +17,34 @@ from producer.session import Session
 
 
 @options.command()
-@new_job.source
-@new_job.output
-@new_job.kind
-@new_job.with_regions
-@new_job.job_id
-@new_job.changed
-@new_job.reuse
-@click.option("--urgent", is_flag=True, help="Overtake jobs that are not urgent.")
 @click.option("--wait", is_flag=True, help="Wait until the job has ended; the exit status tells how.")
 @options.as_json
 @dry_run.options
 @options.with_settings(*options.JOB, *options.TURN, "model_store", "max_document_bytes", *options.WATCHING)
 @new_job.with_write_back
+@new_job.asking(
+    "sources", "output", "kind", "regions", *new_job.SELECTING, "job_id", "changed", "reuse", "urgent"
+)
 def submit(
     settings: Settings,
-    source: str,
-    output: str,
-    kind: str,
-    job_id: str | None,
-    regions: Regions | None,
-    changed: Changed | None,
-    reuse: str | None,
-    urgent: bool,
+    asked: Asked,
     wait: bool,
     json_output: bool,
     dry_run: DryRun | None,
 ) -> ExitCode:
-    """Plan SOURCE into a workspace and queue it for the workers; print the job's id.
+    """Plan the items of SOURCE... into a workspace and queue it for the workers; print the job's id.
 
     Submitting again with the same workspace continues the job.
     """
     session = Session(settings)
     if dry_run:
-        wanted, workspace = new_job.described(
-            session, source, output, kind, job_id, regions, urgent=urgent, changed=changed, reuse=reuse
-        )
+        wanted, workspace = new_job.described(session, asked)
         return show_estimate(dry_run, wanted, workspace, session, json_output=json_output)
     settings.broker_url()
-    if WRITE_BACK in settings.exports and regions and settings.allowed_roots:
+    if WRITE_BACK in settings.exports and asked.regions and settings.allowed_roots:
         # Control reads the files again when it merges, in days maybe.
-        session.roots.check(regions.uri)
-    job, workspace = settle(
-        session,
-        source,
-        output,
-        kind,
-        job_id,
-        session.ids,
-        regions,
-        urgent=urgent,
-        changed=changed,
-        reuse=reuse,
-    )
+        session.roots.check(asked.regions.uri)
+    job, workspace = settle(session, asked, session.ids)
     if not workspace.is_complete(job.id):
         session.index.note(job, workspace)
         listing = session.listing(job, sys.stdin.buffer)

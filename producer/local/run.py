@@ -24,7 +24,7 @@ from producer.notify.notifier import Notifier
 from producer.planning.submit import submit_job
 from producer.results.status import status_of
 from producer.session import Session
-from producer.sources import root_of
+from producer.sources import all_roots_of
 
 LOOK_SECONDS = 0.1
 """Seconds between two checks of the job's progress, and longest wait for its control loop to end."""
@@ -87,7 +87,7 @@ def _settings_for(job: Job, workspace: Workspace, settings: Settings) -> Iterato
     """
     described = (job.source.regions.uri,) if job.source.regions else ()
     reused = (job.reuse.workspace,) if job.reuse else ()
-    inputs = (root_of(job.source), *described, *reused, *job.parameters.inputs())
+    inputs = (*all_roots_of(job.source), *described, *reused, *job.parameters.inputs())
     roots = (*inputs, workspace.root, *settings.allowed_roots)
     update = {
         "namespace": namespace_of(settings, job.id),

@@ -91,8 +91,11 @@ def _changes(job: Job, models: list[tuple[str, str]], last: State) -> list[str]:
 
 
 def parameters_of(job: Job) -> dict[str, Any]:
-    """Return the parameters that decide the content of a job's lines, as JSON holds them."""
+    """Return what decides the content of a job's lines, and which files it reads, as JSON holds it."""
     identity = KINDS[job.kind].identity(job.parameters)
+    selection = job.source.selection
+    if selection:
+        identity = {**identity, "include": selection.include, "exclude": selection.exclude}
     return msgspec.json.decode(msgspec.json.encode(identity), type=dict[str, Any])
 
 

@@ -110,7 +110,7 @@ def _check_place(job: Job, workspace: Workspace, roots: list[str]) -> None:
     place = workspace.root
     if place in roots:
         raise _refusal(workspace, "it is an allowed root itself")
-    if job.source.uri != STANDARD_INPUT and place == absolute(job.source.uri):
+    if place in (absolute(uri) for uri in job.source.uris if uri != STANDARD_INPUT):
         raise _refusal(workspace, "it is the source itself")
     if job.source.regions and place == absolute(job.source.regions.uri):
         raise _refusal(workspace, "it is the folder of the regions")

@@ -1,12 +1,14 @@
 """Sources of items: one module per source type."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from contract.errors import SourceError, UsageError
 from contract.job import Source
-from contract.records import SHOWN
+from contract.records import SHOWN, Item
 from contract.registry import Registry
 from contract.storage import Storage, absolute, is_remote, supported_uris
 from contract.storage.roots import AllowedRoots
@@ -14,11 +16,23 @@ from producer.sources.base import IMAGE_EXTENSIONS, Listing, SourceContext, Sour
 from producer.sources.chosen import chosen_items
 from producer.sources.fingerprints import fingerprinted
 from producer.sources.sampling import sampled
+from producer.sources.selection import matching
+from producer.sources.several import combined, joined
 
 SOURCES: Registry[SourceType] = Registry(
     "producer.sources", "SOURCE", ("manifest", "file", "prefix", "folder")
 )
 """Source types, in the order in which they are tried on a SOURCE argument."""
+
+
+def identify_sources(texts: Sequence[str]) -> Source:
+    """Return the source that the user's SOURCE arguments name; several are one of type `several`.
+
+    Raises:
+        UsageError: no source type matches one of them, or they cannot be read together
+    """
+    found = [identify_source(text) for text in texts]
+    return found[0] if len(found) == 1 else combined(found)
 
 
 def identify_source(text: str) -> Source:
@@ -56,6 +70,11 @@ def root_of(source: Source) -> str:
     return _type_of(source).root(source.uri)
 
 
+def all_roots_of(source: Source) -> tuple[str, ...]:
+    """Return the roots of a source's parts, or its own."""
+    return tuple(root_of(part) for part in source.parts or (source,))
+
+
 def list_source(
     source: Source,
     storage: Storage,
@@ -77,12 +96,41 @@ def list_source(
     context = SourceContext(storage, stdin, extensions, locate=locate, changed=source.changed)
     if source.chosen:
         return Listing(chosen_items(source.chosen, storage), context.passed_over)
-    items = _type_of(source).items(source.uri, context)
-    if source.changed:
-        items = fingerprinted(items, source.changed, storage, roots)
+    items = (
+        joined(source.parts, lambda part: _named(part, source, context), root_of)
+        if source.parts
+        else _named(source, source, context)
+    )
+    return Listing(narrowed(items, source, storage, context.passed_over, roots), context.passed_over)
+
+
+def narrowed(
+    items: Iterator[Item],
+    source: Source,
+    storage: Storage,
+    passed_over: Counter[str],
+    roots: AllowedRoots | None,
+) -> Iterator[Item]:
+    """Yield those of a source's items, in order, that its limit and its sample leave, with fingerprints.
+
+    Nothing is listed after the limit; arguments and errors are those of `list_source`.
+    """
+    if source.selection:
+        items = islice(items, source.selection.limit)
     if source.sample:
-        items = sampled(items, source.sample, context.passed_over)
-    return Listing(items, context.passed_over)
+        items = sampled(items, source.sample, passed_over)
+    if source.changed:
+        # Last: only what is read needs a fingerprint.
+        items = fingerprinted(items, source.changed, storage, roots)
+    return items
+
+
+def _named(part: Source, source: Source, context: SourceContext) -> Iterator[Item]:
+    """Return the items of a source, or of a part of it, whose names its globs choose."""
+    items = _type_of(part).items(part.uri, context)
+    if source.selection is None:
+        return items
+    return matching(items, source.selection, root_of(part), context.passed_over)
 
 
 def _type_of(source: Source) -> SourceType:

@@ -26,7 +26,7 @@ BLOCK = 1_024
 
 def default_changed(source: Source) -> Changed:
     """Return the fingerprint that costs least for a source."""
-    return "etag" if is_remote(source.uri) else "mtime+size"
+    return "etag" if all(map(is_remote, source.uris)) else "mtime+size"
 
 
 def fingerprint_of(version: Version, changed: Changed) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from contract.errors import SourceError, UsageError
-from contract.job import Regions, Source
+from contract.job import SEVERAL, Regions, Source
 from contract.kinds import KINDS
 from contract.records import SHOWN, Item
 from contract.region import Level, Region, region_id
@@ -19,10 +19,10 @@ from producer.regions import FORMATS
 from producer.regions.base import OtherFormatError, PageRegions
 from producer.regions.files import AHEAD, Locate, RegionFile, fetched_ahead, files_of, pages_of
 from producer.regions.images import MARK, Images
+from producer.sources import narrowed, root_of
 from producer.sources.base import Listing, has_extension
-from producer.sources.fingerprints import fingerprinter
-from producer.sources.sampling import sampled
 from producer.sources.seen_ids import PageFiles
+from producer.sources.selection import matching
 
 MAX_TEMPLATE = 10_000
 """Maximum regions of a template: they are held in memory and laid over every page."""
@@ -61,9 +61,10 @@ def check_regions(source: Source, kind: str) -> None:
     if KINDS[kind].unit != "crop":
         kinds = " and ".join(name for name, one in KINDS.items() if one.unit == "crop")
         raise UsageError(f"{kind} jobs find the regions of pages themselves: {kinds} jobs take given ones")
-    if source.type == "manifest" and not source.has_template:
+    if source.type in ("manifest", SEVERAL) and not source.has_template:
+        what = "a manifest" if source.type == "manifest" else "several sources"
         raise UsageError(
-            f"{source.uri} is a manifest: with regions of the format {source.regions.format}, SOURCE is the "
+            f"{source.uri} is {what}: with regions of the format {source.regions.format}, SOURCE is the "
             "folder, prefix or file of the images that they name"
         )
 
@@ -81,15 +82,15 @@ def list_regions(
         SourceError: a file cannot be read or is damaged, or two of them describe the same page
     """
     assert source.regions is not None
-    described = _Described(source, source.regions, storage, locate, roots)
+    described = _Described(source, source.regions, storage, locate)
     if source.has_template:
         listing = pages()
         passed_over, items = listing.passed_over, described.over(listing)
     else:
         passed_over, items = described.passed_over, described.items()
-    if source.sample:
-        items = sampled(items, source.sample, passed_over)
-    return Listing(items, passed_over)
+        if source.selection:
+            items = matching(items, source.selection, root_of(source), passed_over)
+    return Listing(narrowed(items, source, storage, passed_over, roots), passed_over)
 
 
 class _Described:
@@ -101,11 +102,9 @@ class _Described:
         regions: Regions,
         storage: Storage,
         locate: Locate,
-        roots: AllowedRoots | None,
     ) -> None:
         self._source, self._regions = source, regions
         self._storage, self._locate = storage, locate
-        self._look = fingerprinter(source.changed, storage, roots) if source.changed else None
         self.passed_over: Counter[str] = Counter()
 
     def items(self) -> Iterator[Item]:
@@ -123,8 +122,7 @@ class _Described:
                         f"{first} and {file.uri} describe the same page {image.id!r}: results are joined on "
                         "ids, so describe each page once"
                     )
-                whole = Item(image.id, image.uri, page=image.page)
-                yield from _items(self._look(whole) if self._look else whole, page.regions)
+                yield from _items(Item(image.id, image.uri, page=image.page), page.regions)
 
     def over(self, listing: Listing) -> Iterator[Item]:
         """Yield the regions of the template for each page of a listing."""

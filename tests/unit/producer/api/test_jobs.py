@@ -152,6 +152,11 @@ class TestSubmitting:
         [
             ("source", "/etc", 403),
             ("output", "/etc/out", 403),
+            ("source", ["/etc", "/etc"], 403),
+            ("source", [], 422),
+            ("include", ["[z-a]"], 400),
+            ("include", ["*"] * 33, 422),
+            ("limit", 0, 422),
             ("source", "s3://elsewhere/", 403),
             ("source", "crops", 400),
             ("source", "-", 400),
@@ -842,6 +847,20 @@ def test_a_dry_run_says_what_would_be_read_and_writes_nothing(
     assert found["bytes"] == sum(path.stat().st_size for path in Path(body["source"]).glob("[123]*"))
     assert not Path(body["output"]).exists()
     assert not list(services.client.scan_iter("*crops-1*"))
+
+
+def test_a_dry_run_lists_what_the_job_would_read_of_several_sources(
+    client: TestClient, body: dict[str, Any]
+) -> None:
+    one = f"{body['source']}/1.png"
+    body |= {"source": [body["source"], one], "include": ["*.png"], "exclude": ["2.*"], "limit": 5}
+
+    doubled = client.post("/jobs?dry_run=true", json=body)
+    found = client.post("/jobs?dry_run=true", json={**body, "source": body["source"][:1]}).json()
+
+    assert doubled.status_code == 400
+    assert "two items of these sources have the id '1.png'" in doubled.text
+    assert (found["items"], found["passed_over"]) == (1, {"excluded": 1, "not_included": 1})
 
 
 def test_a_dry_run_is_refused_as_the_job_would_be(client: TestClient, body: dict[str, Any]) -> None:

@@ -86,7 +86,7 @@ def merged(planned: Job, workspace: Workspace, write_part: Any) -> Job:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["submit"], "Missing argument 'SOURCE'"),
+        (["submit"], "Missing argument 'SOURCE...'"),
         (["submit", "crops"], "Missing option '-o'"),
         (["fly"], "No such command 'fly'"),
         (["run", "crops", "-o", "out", "--colour", "red"], "No such option '--colour'"),
@@ -100,11 +100,11 @@ def merged(planned: Job, workspace: Workspace, write_part: Any) -> Job:
         ([*OCR, "--exports", "hocr", "--no-assume-straight-pages"], "hocr and pdf hold straight boxes only"),
         ([*OCR, "--exports", "pdf", "--straighten-pages"], "pdf shows the original pages"),
         (["run", "crops", "-o", "out", "--exports", "txt"], "recognition jobs cannot write txt"),
-        (
-            ["run", "a.png", "b.png", "c.png", "-o", "out"],
-            "SOURCE is one folder, file, prefix or manifest, and 3",
-        ),
-        (["submit", "a.png", "b.png", "-o", "out"], "give their folder, or a manifest that lists them"),
+        (["run", "crops", "gone.png", "-o", "out"], "there is no folder, file or manifest gone.png"),
+        (["run", *["crops"] * 65, "-o", "out"], "give at most 64"),
+        (["run", "crops", "-", "-o", "out"], "standard input cannot be one of several sources"),
+        (["run", "crops", "-o", "out", "--include", "[z-a]"], "globs are malformed or too many: [z-a]"),
+        (["run", "crops", "-o", "out", "--exclude", "{1..2000}.png"], "more than 1,000 globs"),
         (["run", "gone\x1b[2J\u202e.png", "-o", "out"], r"manifest gone\x1b[2J\u202e.png"),
         (["status", "a", "b\x1b[2J"], r"(b\x1b[2J)"),
         (["status", "nowhere"], "neither a job that Redis knows nor a workspace"),

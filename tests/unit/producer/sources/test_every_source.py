@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from contract.errors import InterruptedRunError, SourceError
-from contract.job import Source
+from contract.job import Sample, Selection, Source
 from contract.storage import Storage
-from producer.sources import SOURCES, identify_source, list_source, root_of
+from producer.sources import SOURCES, identify_source, identify_sources, list_source, root_of
 from producer.sources.base import Listing
 
 NAMES = ("b/2.png", "a.png", "ü.jpg")
@@ -84,6 +84,49 @@ def test_it_ends_where_planning_is_stopped(source: Source, storage: Storage) -> 
 
     with pytest.raises(InterruptedRunError):
         list(listed(source, storage).until(stop))
+
+
+@pytest.mark.parametrize(
+    ("selection", "reason"),
+    [({"include": ["other/**", "a*.tiff"]}, "not_included"), ({"exclude": ["**"]}, "excluded")],
+)
+def test_globs_leave_items_out_and_count_them(
+    selection: dict[str, list[str]], reason: str, source: Source, storage: Storage
+) -> None:
+    whole = list(listed(source, storage))
+
+    listing = listed(source.model_copy(update={"selection": Selection.model_validate(selection)}), storage)
+
+    assert list(listing) == []
+    assert listing.passed_over[reason] == len(whole)
+
+
+@pytest.mark.parametrize("update", [{"selection": Selection(limit=1)}, {"sample": Sample(items=1, seed=7)}])
+def test_a_limit_and_a_sample_are_of_its_items(
+    update: dict[str, object], source: Source, storage: Storage
+) -> None:
+    whole = list(listed(source, storage))
+
+    found = list(listed(source.model_copy(update=update), storage))
+
+    assert len(found) == 1
+    assert found == whole[:1] if "selection" in update else found[0] in whole
+
+
+def test_it_may_be_one_of_several_sources(
+    name: str, source: Source, makers: dict[str, Callable[[], str]], storage: Storage, tmp_path: Path
+) -> None:
+    other = tmp_path / "others" / "z.png"
+    other.parent.mkdir()
+    other.touch()
+
+    both = identify_sources([makers[name](), str(other.parent)])
+
+    alone, items = list(listed(source, storage)), list(listed(both, storage))
+    assert [item.uri for item in items] == [*(item.uri for item in alone), str(other)]
+    assert all(item.id.endswith(one.id) for item, one in zip(items, alone, strict=False))
+    assert both.confined is source.confined
+    assert Source.model_validate_json(both.model_dump_json(exclude_none=True)) == both
 
 
 def test_a_type_of_a_newer_version_is_an_error_that_names_those_that_are_known(storage: Storage) -> None:

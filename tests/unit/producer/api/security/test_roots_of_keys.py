@@ -92,6 +92,32 @@ def test_a_job_below_the_roots_is_submitted_seen_and_steered(
     assert {job["id"] for job in client.get("/jobs").json()["data"]} == {"ours", "crops-1"}
 
 
+@pytest.mark.parametrize("flushed", [False, True], ids=["Redis", "Redis empty"])
+def test_a_job_of_several_sources_is_seen_if_all_of_them_lie_below_the_roots(
+    flushed: bool,
+    bounded: TestClient,
+    client: TestClient,
+    body: dict[str, Any],
+    ours: Path,
+    services: Services,
+) -> None:
+    for name in ("a", "b"):
+        (ours / name).mkdir()
+        (ours / name / "1.png").write_bytes(PIXEL)
+    inside, across = [str(ours / "a"), str(ours / "b")], [str(ours / "a"), body["source"]]
+
+    made = bounded.post("/jobs", json={"source": inside, "output": str(ours / "out"), "job_id": "ours"})
+    refused = bounded.post("/jobs", json={"source": across, "output": str(ours / "x")})
+    client.post("/jobs", json={"source": across, "output": str(ours / "theirs"), "job_id": "theirs"})
+    if flushed:
+        services.client.flushall()
+
+    assert (made.status_code, refused.status_code) == (202, 403)
+    assert bounded.get("/jobs/ours").json()["source"] == json.dumps(inside, separators=(",", ":"))
+    assert bounded.get("/jobs/theirs").status_code == 404
+    assert [job["id"] for job in bounded.get("/jobs").json()["data"]] == ["ours"]
+
+
 @pytest.mark.parametrize("field", ["source", "output"])
 @pytest.mark.parametrize("place", ["", "ours-beside", "ours/../theirs", "missing", "link"])
 def test_neither_source_nor_output_may_lie_elsewhere(
