@@ -10,7 +10,7 @@ import msgspec
 from contract.job import DEFAULT_TENANT
 from contract.job_status import FailedItem, Mark, Running
 from contract.lines import UNREADABLE
-from contract.states import State
+from contract.states import ENDED, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def parse_progress(
         updated_at=float(record.get("updated_at", 0)),
         error=record.get("error", ""),
         timestamps={name: float(value) for name, value in record.items() if name.endswith("_at")},
-        running=tuple(sorted((_running(*pair) for pair in running.items()), key=lambda run: run.chunk)),
+        running=() if record["status"] in ENDED else _in_hand(running),
         items_per_second=_rate(marks, now),
         marks=tuple(reversed(marks)),
         stage_seconds={stage: float(seconds) for stage, seconds in stages.items()},
@@ -98,6 +98,10 @@ def parse_progress(
         tags=tuple(words.get("tags", ())),
         metadata=words.get("metadata", {}),
     )
+
+
+def _in_hand(running: dict[str, str]) -> tuple[Running, ...]:
+    return tuple(sorted((_running(*pair) for pair in running.items()), key=lambda run: run.chunk))
 
 
 def _running(chunk: str, value: str) -> Running:

@@ -1,6 +1,7 @@
 """The worker's Celery tasks, and the one place that turns an error into retry, drop or job failure."""
 
 import contextlib
+import getpass
 import os
 import signal
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from redis import Redis, RedisError
 
 from contract.broker.app import UPLOADS_TASK, task_for
 from contract.errors import (
+    AccessDeniedError,
+    CredentialsError,
     FileUnavailableError,
     InterruptedChunkError,
     JobError,
@@ -71,8 +74,8 @@ def run_message(
     - malformed or forbidden: dropped with a log line
     - the worker is stopping: back to the queue; the run does not count
     - the worker cannot run any chunk: back to the queue, and the process ends, so that it takes no more
-    - the job cannot run, or a link is in the way of its files: the job fails with the message, and its other
-      chunks are skipped
+    - the job cannot run, its workspace may not be read or written, or a link is in the way of its files: the
+      job fails with the message, and its other chunks are skipped
     - storage or Redis away: dropped for re-send by the reconciler; the run does not count
     - storage fails on one file: the same, but the run counts, until that file's item fails
     - any other error: dropped for re-send, up to MAX_ATTEMPTS runs; then the job fails
@@ -80,7 +83,6 @@ def run_message(
     Raises:
         Reject: the message is dropped for re-send (requeue=False) or put back (requeue=True)
     """
-    log = structlog.get_logger().bind(worker=context.name)
     try:
         message = _parse(args, payload, ChunkMessage)
         shown = read_chunk(message, context, renew)
@@ -88,15 +90,12 @@ def run_message(
         return shown
     except MessageError as error:
         return _drop(kind, error, context)
-    except (JobError, NotAFileError) as error:
-        context.metrics.chunk(kind, "job_failed")
-        _fail_job(message, context, str(error))
-        log.error("job_failed", job=message.job, chunk=message.chunk, error=str(error))
-        return {"job_failed": str(error)}
+    except CredentialsError as error:
+        raise _rejected(kind, error, message, context) from error
+    except (JobError, NotAFileError, AccessDeniedError) as error:
+        return _job_failed(kind, error, message, context)
     except Exception as error:
-        requeue = _requeue_after(error, message, context, log.bind(job=message.job, chunk=message.chunk))
-        context.metrics.chunk(kind, "handed_back" if requeue else "dropped_for_resend")
-        raise Reject(str(error), requeue=requeue) from error
+        raise _rejected(kind, error, message, context) from error
 
 
 def run_nudge(args: tuple[Any, ...], payload: dict[str, Any], context: WorkerContext) -> dict[str, object]:
@@ -136,6 +135,35 @@ def _drop(kind: str, error: MessageError, context: WorkerContext) -> dict[str, o
     context.metrics.chunk(kind, "dropped")
     structlog.get_logger().error("message_dropped", worker=context.name, error=str(error))
     return {"dropped": str(error)}
+
+
+def _job_failed(
+    kind: str, error: Exception, message: ChunkMessage, context: WorkerContext
+) -> dict[str, object]:
+    reason = str(error)
+    if isinstance(error, AccessDeniedError):
+        # Of an item it would be the item's error.
+        reason += f": the workspace must be readable and writable for the workers, which run as {_user()}"
+    context.metrics.chunk(kind, "job_failed")
+    _fail_job(message, context, reason)
+    structlog.get_logger().error(
+        "job_failed", worker=context.name, job=message.job, chunk=message.chunk, error=reason
+    )
+    return {"job_failed": reason}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _rejected(kind: str, error: Exception, message: ChunkMessage, context: WorkerContext) -> Reject:
+    log = structlog.get_logger().bind(worker=context.name, job=message.job, chunk=message.chunk)
+    requeue = _requeue_after(error, message, context, log)
+    context.metrics.chunk(kind, "handed_back" if requeue else "dropped_for_resend")
+    return Reject(str(error), requeue=requeue)
 
 
 def _retire(error: Exception, context: WorkerContext, log: structlog.stdlib.BoundLogger) -> None:

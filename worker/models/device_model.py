@@ -49,6 +49,8 @@ class DeviceModel(ABC, Generic[Y]):
             UnfitWorkerError: a single sample does not fit into memory, or the device has failed
         """
         self.read(np.zeros((1, *self.input_shape), np.uint8))
+        # A model that could not be compiled runs as it is.
+        self.identity["runtime"] = self._runtime.name
 
     def read(self, batch: Pixels) -> list[Y]:
         """Return the model's output for each sample; splits the batch if the device's memory is too small.

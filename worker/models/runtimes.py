@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from contract.errors import SettingsError
 from contract.model_store import doctr_cache
+from contract.records import SHOWN
 from contract.telemetry import switch_off_telemetry
 from worker.kernels.normalise import Normaliser
 from worker.kernels.pixels import Pixels
@@ -127,9 +128,10 @@ class TorchRuntime:
         self._logits = logits
         if logits:
             model.exportable = True
+        self._compiled: Any = None
         if options.torch_compile:
             # Only a chunk's last batch has another size: dynamic avoids compiling for each size.
-            self._model = torch.compile(self._model, dynamic=True)
+            self._compiled = torch.compile(self._model, dynamic=True)
             self.name = "torch.compile"
 
     def forward(self, batch: Pixels) -> Output:
@@ -138,8 +140,25 @@ class TorchRuntime:
         with torch.inference_mode(), torch.autocast(self._device.type, torch.float16, enabled=half):
             values = self._normalise(batch, self._layout)
             if self._logits:
-                return self._model(values)["logits"].float()
-            return self._model(values, return_preds=True)["preds"]
+                return self._run(values)["logits"].float()
+            return self._run(values, return_preds=True)["preds"]
+
+    def _run(self, values: torch.Tensor, **options: bool) -> Any:
+        if self._compiled is None:
+            return self._model(values, **options)
+        try:
+            return self._compiled(values, **options)
+        except (torch.OutOfMemoryError, torch.AcceleratorError):
+            raise
+        # Any exception: compilers fail in many ways, and the model reads the same without one.
+        except Exception as error:
+            self._compiled, self.name = None, TorchRuntime.name
+            structlog.get_logger().warning(
+                "torch_compile_not_used",
+                error=f"{type(error).__name__}: {str(error)[:SHOWN]}",
+                advice="it needs a C compiler and a folder for temporary files that programs may run in",
+            )
+        return self._model(values, **options)
 
 
 class OnnxRuntime:

@@ -9,6 +9,8 @@ from celery.exceptions import Reject
 
 from contract.broker.ledger import Ledger
 from contract.errors import (
+    AccessDeniedError,
+    CredentialsError,
     FileUnavailableError,
     InterruptedChunkError,
     JobError,
@@ -224,6 +226,24 @@ class TestJobFails:
         halt = workspace.load_halt()
         assert halt is not None
         assert (halt.status, halt.message) == ("failed", str(error))
+
+    def test_at_once_if_the_workspace_is_someone_elses(
+        self, deliver: Deliver, ends_with: Callable[[Exception], None], ledger: Ledger, message: ChunkMessage
+    ) -> None:
+        ends_with(AccessDeniedError("/results/parts: Permission denied"))
+
+        assert "must be readable and writable for the workers, which run as" in str(deliver())
+        assert status_of(ledger, message) == "failed"
+
+    def test_not_if_the_credentials_have_expired(
+        self, deliver: Deliver, ends_with: Callable[[Exception], None], ledger: Ledger, message: ChunkMessage
+    ) -> None:
+        ends_with(CredentialsError("ExpiredToken"))
+
+        with pytest.raises(Reject):
+            deliver()
+
+        assert status_of(ledger, message) == "in_progress"
 
     def test_its_other_chunks_are_skipped(self, deliver: Deliver, recognisers: Any) -> None:
         recognisers.error = ModelUnavailableError("no weights")

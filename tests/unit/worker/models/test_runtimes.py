@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from doctr.models import recognition
+from structlog.testing import capture_logs
 
 from contract.errors import SettingsError
 from worker.images.decode import decode_crop
@@ -98,6 +99,24 @@ class TestTorch:
 
         assert recogniser.identity["runtime"] == "torch.compile"
         assert recogniser.read(batch) == expected
+
+    def test_a_machine_that_cannot_compile_reads_without(
+        self, trained: Any, batch: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_compiler(*_: object, **__: object) -> None:
+            raise RuntimeError("Failed to find C compiler")
+
+        monkeypatch.setattr(torch, "compile", lambda *_, **__: no_compiler)
+        recogniser = Recogniser(trained, CPU, IDENTITY, RuntimeOptions("auto", torch_compile=True))
+
+        with capture_logs() as logs:
+            recogniser.warm_up()
+
+        assert [(log["event"], log["error"]) for log in logs] == [
+            ("torch_compile_not_used", "RuntimeError: Failed to find C compiler")
+        ]
+        assert recogniser.identity["runtime"] == "torch"
+        assert recogniser.read(batch) == Recogniser(trained, CPU, IDENTITY, TORCH).read(batch)
 
 
 class TestChoice:
