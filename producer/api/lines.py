@@ -16,6 +16,9 @@ BLOCK = 1 << 18
 
 MEDIA_TYPE = "application/jsonl"
 
+COMPRESSED = frozenset({"application/vnd.apache.parquet"})
+"""Media types of files that are compressed already."""
+
 MAX_LINES = 2**40
 """Maximum `offset` and `limit`: more lines than any job has, and within the range of `split`."""
 
@@ -34,19 +37,27 @@ class Selection:
     limit: Annotated[int | None, Query(ge=1, le=MAX_LINES, description="maximum number of lines")] = None
 
 
-def lines_response(workspace: Workspace, uri: str, asked: Selection) -> Response:
-    """Return a response that streams a file's lines; 416 for a range that cannot be satisfied."""
+def file_response(
+    workspace: Workspace, uri: str, asked: Selection, media_type: str = MEDIA_TYPE, variant: str = ""
+) -> Response:
+    """Return a response that streams a file; 416 for a range that cannot be satisfied.
+
+    Args:
+        variant: what tells its ETag from those of the same lines in other formats and files
+    """
     # First, so that a missing file is an error and not an empty stream.
     size = workspace.store.size(uri)
     if asked.offset or asked.limit is not None:
         line, start = mark_before(workspace, uri, asked.offset, size)
         wanted = _lines(workspace, uri, start, asked.offset - line, asked.limit)
-        return StreamingResponse(wanted, media_type=MEDIA_TYPE)
-    headers = {"accept-ranges": "bytes", "etag": _etag(workspace, size)}
+        return StreamingResponse(wanted, media_type=media_type)
+    headers = {"accept-ranges": "bytes", "etag": _etag(workspace, size, variant)}
     bounds = _bounds(asked.range, size) if asked.if_range in (None, headers["etag"]) else None
     if bounds is None:
         headers["content-length"] = str(size)
-        return StreamingResponse(_blocks(workspace, uri, 0, size), 200, headers, MEDIA_TYPE)
+        if media_type in COMPRESSED:
+            headers["content-encoding"] = "identity"
+        return StreamingResponse(_blocks(workspace, uri, 0, size), 200, headers, media_type)
     start, end = bounds
     if start >= end:
         refusal = {"detail": f"the file has {size:,} bytes"}
@@ -57,13 +68,13 @@ def lines_response(workspace: Workspace, uri: str, asked: Selection) -> Response
         # Positions count bytes of the file itself, so this answer must not be compressed.
         "content-encoding": "identity",
     }
-    return StreamingResponse(_blocks(workspace, uri, start, end), 206, headers, MEDIA_TYPE)
+    return StreamingResponse(_blocks(workspace, uri, start, end), 206, headers, media_type)
 
 
-def _etag(workspace: Workspace, size: int) -> str:
+def _etag(workspace: Workspace, size: int, variant: str) -> str:
     """Return an ETag that changes when the file is merged again, as after retry-errors."""
     summary = workspace.load_summary() or {}
-    return f'"{size:x}-{summary.get("completed_at", 0):x}-{summary.get("retries", 0)}"'
+    return f'"{variant}{size:x}-{summary.get("completed_at", 0):x}-{summary.get("retries", 0)}"'
 
 
 def _bounds(byte_range: str | None, size: int) -> tuple[int, int] | None:

@@ -23,9 +23,9 @@ SECTIONS = {
     "Look": {
         "status": Place("producer.cli.read", "status", "Show one job, or all of them."),
         "watch": Place("producer.cli.read", "watch", "Show a job's progress until it ends."),
-        "results": Place("producer.cli.read", "results", "Print a finished job's results."),
-        "errors": Place("producer.cli.read", "errors", "Print a finished job's failed items."),
-        "review": Place("producer.cli.read", "review", "Print a finished job's readings in doubt."),
+        "results": Place("producer.cli.lines", "results", "Print a finished job's results."),
+        "errors": Place("producer.cli.lines", "errors", "Print a finished job's failed items."),
+        "review": Place("producer.cli.lines", "review", "Print a finished job's readings in doubt."),
         "view": Place("producer.cli.view", "view", "Draw an item's page with its boxes and words."),
         "evaluate": Place("producer.cli.evaluate", "evaluate", "Compare finished workspaces."),
         "doctor": Place("producer.cli.doctor", "doctor", "Check settings, Redis, storage, models, devices."),

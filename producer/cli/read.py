@@ -1,6 +1,5 @@
-"""Commands that read: status, watch, results, errors."""
+"""Commands that look at a job: status, watch."""
 
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from contract.errors import ExitCode, TraceOcrError, UsageError
+from contract.errors import ExitCode, TraceOcrError
 from contract.job import Job
 from contract.job_status import JobFilter, JobStatus
 from contract.settings import Settings
@@ -18,7 +17,7 @@ from contract.states import State
 from contract.workspace import Workspace, open_workspace
 from producer.cli import options, render
 from producer.cli.render import make_console
-from producer.cli.terminal import copy_json_lines, echo_json
+from producer.cli.terminal import echo_json
 from producer.results.judgement import quality_low
 from producer.results.status import find_status, find_workspace, first_lines, status_of
 from producer.session import Session
@@ -85,42 +84,12 @@ def watch(settings: Settings, job: str, json_output: bool) -> ExitCode:
     return report(find_workspace(job, session.ledger_if_set, session.storage, session.index), 0, json_output)
 
 
-@options.command()
-@options.job_or_workspace
-@options.with_settings(*options.WATCHING)
-def results(settings: Settings, job: str) -> ExitCode:
-    """Print a finished job's results, one JSON line per item, in source order."""
-    return _print_merged(settings, job, lambda workspace: workspace.results)
-
-
-@options.command()
-@options.job_or_workspace
-@options.with_settings(*options.WATCHING)
-def errors(settings: Settings, job: str) -> ExitCode:
-    """Print a finished job's failed items, one JSON line each, in source order."""
-    return _print_merged(settings, job, lambda workspace: workspace.errors)
-
-
 def wait_for(session: Session, job: str) -> None:
     """Show a job's progress until it ends; raises TraceOcrError if it did not complete."""
     with render.progress_shown(make_console(stderr=True)) as show:
         found = _wait(lambda: _look(session, job), show)
     if found.status is not State.COMPLETED:
         raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
-
-
-@options.command()
-@options.job_or_workspace
-@options.with_settings(*options.WATCHING)
-def review(settings: Settings, job: str) -> ExitCode:
-    """Print a finished job's readings in doubt, one JSON line per item, in source order."""
-
-    def which(workspace: Workspace) -> str:
-        if not workspace.require_job().checks.review:
-            raise UsageError(f"{job} has no min_confidence, expect or validators: nothing of it was reviewed")
-        return workspace.review
-
-    return _print_merged(settings, job, which)
 
 
 def report(workspace: Workspace, head: int, json_output: bool) -> ExitCode:
@@ -172,14 +141,3 @@ def _wait(look: Callable[[], JobStatus], show: render.ShowStatus) -> JobStatus:
         if found.ended:
             return found
         time.sleep(WATCH_SECONDS)
-
-
-def _print_merged(settings: Settings, name: str, which: Callable[[Workspace], str]) -> ExitCode:
-    session = Session(settings)
-    workspace = find_workspace(name, session.ledger_if_set, session.storage, session.index)
-    if not workspace.is_complete(workspace.require_job().id):
-        found = find_status(name, session.ledger_if_set, session.storage, session.index)
-        raise TraceOcrError(f"job {found.id} is {found.status}: its lines are merged on completion")
-    with workspace.store.reader(which(workspace)) as stream:
-        copy_json_lines(stream, sys.stdout.buffer)
-    return ExitCode.OK

@@ -1,6 +1,7 @@
 """`trace-ocr run`: one machine, nothing installed, the bundled sample."""
 
 import csv
+import io
 import json
 import re
 import signal
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from lxml import etree
 
@@ -238,6 +240,8 @@ def piped(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Piped:
                 "--json",
                 "--devices",
                 "cpu",
+                "--results",
+                "parquet,csv",
                 *models,
                 "--allowed-roots",
                 roots,
@@ -266,6 +270,22 @@ def test_results_and_errors_are_printed_from_the_workspace_without_redis(
 
     assert results.stdout.encode() == (piped.out / "results.jsonl").read_bytes()
     assert [json.loads(line)["error"]["code"] for line in errors.stdout.splitlines()] == ["truncated"]
+
+
+def test_results_are_given_out_in_each_format_that_was_asked_for(
+    piped: Piped, trace_ocr: Run, tmp_path: Path
+) -> None:
+    table = trace_ocr("results", str(piped.out), "--format", "csv")
+    trace_ocr("results", str(piped.out), "--format", "parquet", "-o", str(tmp_path / "lines.parquet"))
+    trace_ocr("errors", str(piped.out), "--format", "parquet", "-o", f"{tmp_path}/")
+
+    read = lines(piped.out / "results.jsonl")
+    assert [row["value"] for row in csv.DictReader(io.StringIO(table.stdout))] == [
+        one["value"] for one in read
+    ]
+    columns = pq.read_table(tmp_path / "lines.parquet").to_pylist()
+    assert [{name: one for name, one in row.items() if one is not None} for row in columns] == read
+    assert pq.read_table(tmp_path / "errors.parquet")["error"].to_pylist()[0]["code"] == "truncated"
 
 
 def test_running_again_reads_nothing_again(piped: Piped) -> None:

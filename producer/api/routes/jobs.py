@@ -20,8 +20,9 @@ from contract.tenants import MAX_NAME
 from contract.tracing import span
 from contract.workspace import Workspace
 from producer.api.dry_run import estimate_of
+from producer.api.formats import Choice, lines_response, media_types
 from producer.api.jobs import Jobs, Page
-from producer.api.lines import Selection, lines_response
+from producer.api.lines import Selection, file_response
 from producer.api.negotiation import preferred
 from producer.api.routes.job_paths import JobId, jobs_of
 from producer.api.routes.problems import problems
@@ -174,7 +175,7 @@ def _add_quality(router: APIRouter, services: Services) -> None:
         job = workspace.require_job()
         if not job.checks.review:
             raise HTTPException(404, f"job {job.id} has no min_confidence, expect or validators")
-        return lines_response(workspace, workspace.review, asked)
+        return file_response(workspace, workspace.review, asked)
 
     @router.get("/{job_id}/summary", dependencies=may_read)
     def get_summary(workspace: Annotated[Workspace, Depends(merged)]) -> dict[str, Any]:
@@ -187,19 +188,29 @@ def _add_files(router: APIRouter, services: Services) -> None:
 
     merged = _merged_of(services)
 
-    @router.get("/{job_id}/results", dependencies=may_read, responses=STREAMED, response_class=Response)
-    def get_results(
-        workspace: Annotated[Workspace, Depends(merged)], asked: Annotated[Selection, Depends()]
-    ) -> Response:
-        """Stream a complete job's results, in source order."""
-        return lines_response(workspace, workspace.results, asked)
+    content: dict[str, Any] = {"content": {media_type: {} for media_type in media_types()}}
+    answers = {**STREAMED, 200: content, 206: content, **problems(400, 406)}
 
-    @router.get("/{job_id}/errors", dependencies=may_read, responses=STREAMED, response_class=Response)
-    def get_errors(
-        workspace: Annotated[Workspace, Depends(merged)], asked: Annotated[Selection, Depends()]
+    @router.get("/{job_id}/results", dependencies=may_read, responses=answers, response_class=Response)
+    def get_results(
+        workspace: Annotated[Workspace, Depends(merged)],
+        choice: Annotated[Choice, Depends()],
+        asked: Annotated[Selection, Depends()],
     ) -> Response:
-        """Stream a complete job's failed items, in source order."""
-        return lines_response(workspace, workspace.errors, asked)
+        """Stream a complete job's results, in source order, as JSONL or another format that it has written.
+
+        A large job has several files of Parquet: `file` counts them from 0, and `Link` names the next one.
+        """
+        return lines_response(workspace, "results", choice, asked)
+
+    @router.get("/{job_id}/errors", dependencies=may_read, responses=answers, response_class=Response)
+    def get_errors(
+        workspace: Annotated[Workspace, Depends(merged)],
+        choice: Annotated[Choice, Depends()],
+        asked: Annotated[Selection, Depends()],
+    ) -> Response:
+        """Stream a complete job's failed items, in source order, in the formats of its results."""
+        return lines_response(workspace, "errors", choice, asked)
 
     @router.get("/{job_id}/report", dependencies=may_read, responses=REPORT, response_class=Response)
     def get_report(

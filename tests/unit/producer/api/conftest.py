@@ -125,6 +125,12 @@ def body(crops: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
+def columns(body: dict[str, Any]) -> None:
+    """Given that the request asks for all formats of results."""
+    body["results"] = ["jsonl", "parquet", "csv"]
+
+
+@pytest.fixture
 def plan(services: Services, dispatcher: Dispatcher) -> Callable[[], None]:
     """Plan a submission, as control does."""
 

@@ -26,6 +26,7 @@ from producer.api.app import make_app
 from producer.api.security.keys import load_keyring, new_key
 from producer.api.services import Services
 from producer.results.merge import merge
+from producer.results.sinks import parquet
 from tests.unit.producer.api.conftest import KEY, PIXEL, process, read_crops
 from tests.unit.producer.conftest import FakeQueue
 
@@ -542,6 +543,78 @@ class TestFiles:
         assert [json.loads(line)["value"] for line in results.text.splitlines()] == ["one", "three"]
         assert [json.loads(line)["id"] for line in errors.text.splitlines()] == ["2.png"]
         assert results.headers["content-type"] == "application/jsonl"
+
+    @pytest.mark.parametrize(
+        ("accept", "name", "media_type"),
+        [
+            ("application/vnd.apache.parquet", "results.parquet", "application/vnd.apache.parquet"),
+            ("text/csv", "results.csv", "text/csv; charset=utf-8"),
+            ("application/x-ndjson", "results.jsonl", "application/x-ndjson"),
+            ("text/html, */*;q=0.8", "results.jsonl", "application/jsonl"),
+            # Nobody is refused who was not before there were several formats.
+            ("image/png", "results.jsonl", "application/jsonl"),
+        ],
+    )
+    def test_a_job_is_answered_in_the_accepted_format_that_it_wrote(
+        self, accept: str, name: str, media_type: str, client: TestClient, columns: None, complete: Workspace
+    ) -> None:
+        answer = client.get("/jobs/crops-1/results", headers={"accept": accept})
+
+        assert answer.content == Path(complete.root, name).read_bytes()
+        assert answer.headers["content-type"] == media_type
+        assert answer.headers["vary"].startswith("accept")
+
+    def test_ranges_and_etags_are_of_the_format(
+        self, client: TestClient, columns: None, complete: Workspace
+    ) -> None:
+        whole = {one: client.get(f"/jobs/crops-1/errors?format={one}") for one in ("jsonl", "parquet", "csv")}
+        last = client.get("/jobs/crops-1/errors?format=parquet", headers={"range": "bytes=-4"})
+
+        assert (last.status_code, last.content) == (206, b"PAR1")
+        assert len({answer.headers["etag"] for answer in whole.values()}) == len(whole)
+        assert last.headers["etag"] == whole["parquet"].headers["etag"]
+
+    @pytest.mark.parametrize("asked", [{"headers": {"accept": "text/csv"}}, {"params": {"format": "csv"}}])
+    def test_a_format_that_the_job_did_not_write_is_refused_with_how_to_ask_for_it(
+        self, asked: dict[str, Any], client: TestClient, complete: Workspace
+    ) -> None:
+        answer = client.get("/jobs/crops-1/results", **asked)
+
+        assert answer.status_code == 406
+        assert "wrote its results as jsonl, not as csv: name csv in `results`" in answer.text
+
+    def test_lines_of_parquet_are_not_counted(
+        self, client: TestClient, columns: None, complete: Workspace
+    ) -> None:
+        answer = client.get("/jobs/crops-1/results?format=parquet&limit=1")
+
+        assert answer.status_code == 400
+        assert "offset and limit count lines of JSONL" in answer.text
+
+    def test_several_files_are_numbered_and_name_the_next_one(
+        self,
+        client: TestClient,
+        columns: None,
+        monkeypatch: pytest.MonkeyPatch,
+        request: pytest.FixtureRequest,
+    ) -> None:
+        monkeypatch.setitem(parquet.FILE_ITEMS, "crop", 2)
+        request.getfixturevalue("complete")
+        url = "/jobs/crops-1/results?format=parquet"
+
+        first, second = (client.get(f"{url}&file={number}") for number in (0, 1))
+
+        assert first.headers["link"] == '<?format=parquet&file=1>; rel="next"'
+        assert "link" not in second.headers
+        assert first.content != second.content
+        assert "ask for file=0 to file=1" in client.get(url).text
+        assert client.get(f"{url}&file=2").status_code == 400
+
+    def test_csv_of_pages_is_refused(self, client: TestClient, body: dict[str, Any]) -> None:
+        answer = client.post("/jobs", json={**body, "kind": "ocr", "results": ["csv"]})
+
+        assert answer.status_code == 400
+        assert "results: ocr jobs cannot write csv, compare and recognition jobs can" in answer.text
 
     @pytest.mark.parametrize(
         ("header", "status", "part"),
