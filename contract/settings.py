@@ -204,6 +204,9 @@ class Settings(BaseSettings, JobDefaults):
     fetch_threads: int = Field(
         32, ge=1, le=1024, description="objects that one process fetches from S3 at once"
     )
+    list_threads: int = Field(
+        32, ge=1, le=256, description="pages of one listing that a process asks S3 for at once"
+    )
     max_bytes: int = Field(64 * 2**20, ge=1, description="maximum bytes of one image file")
     max_document_bytes: int = Field(
         2 << 30, ge=1, description="maximum bytes of one document, a PDF or multi-page TIFF"

@@ -35,6 +35,7 @@ from contract.errors import (
     UnsupportedUriError,
 )
 from contract.storage.base import OnRequest, Store, Version, temporary_copy
+from contract.storage.s3_listing import Listed, S3Listing
 from contract.storage.streams import TranslatedStream
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def make_client(settings: "Settings") -> "S3Client":
             s3={"addressing_style": "path" if settings.s3_path_style else "auto"},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
-            max_pool_connections=settings.fetch_threads + OTHER_CONNECTIONS,
+            max_pool_connections=settings.fetch_threads + settings.list_threads + OTHER_CONNECTIONS,
             user_agent=USER_AGENT,
             # S3-compatible storage rejects the newer checksum trailers unless an operation requires them.
             request_checksum_calculation="when_required",
@@ -131,11 +132,13 @@ class S3Store:
     Args:
         client: boto3's client
         fast: tried first for whole objects
+        listers: pages of one listing asked for at once, at most
     """
 
-    def __init__(self, client: "S3Client", fast: "FastReader | None" = None) -> None:
+    def __init__(self, client: "S3Client", fast: "FastReader | None" = None, listers: int = 1) -> None:
         self._client = client
         self._fast = fast
+        self._listing = S3Listing(client, listers)
 
     def read(self, uri: str, limit: int) -> bytes:
         """Return the whole object; a body cut off in transit is fetched again."""
@@ -245,16 +248,18 @@ class S3Store:
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of the objects directly under the prefix, in key order."""
         base = folder.rstrip("/") + "/"
-        for uri, _ in self._listed(base, delimiter="/"):
-            yield uri[len(base) :]
+        return (uri[len(base) :] for uri, _ in self._listed(base, delimiter="/"))
 
     def objects(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Yield (URI, size in bytes) of every object under the prefix, in key order, listed in batches."""
-        return ((uri, int(entry["Size"])) for uri, entry in self._listed_below(folder))
+        """Yield (URI, size in bytes) of every object under the prefix, in key order, in flat memory."""
+        return ((uri, found.size) for uri, found in self._listed_below(folder))
 
     def versions(self, folder: str) -> Iterator[tuple[str, Version]]:
         """Yield (URI, version) of every object under the prefix; listings hold all of it."""
-        return ((uri, _version(entry, entry["Size"])) for uri, entry in self._listed_below(folder))
+        return (
+            (uri, Version(found.size, found.modified, found.etag))
+            for uri, found in self._listed_below(folder)
+        )
 
     def version(self, uri: str) -> Version:
         """Return the object's version, with a HEAD request."""
@@ -263,18 +268,14 @@ class S3Store:
             answer = self._client.head_object(Bucket=bucket, Key=key)
         return _version(answer, answer["ContentLength"])
 
-    def _listed_below(self, folder: str) -> Iterator[tuple[str, Any]]:
+    def _listed_below(self, folder: str) -> Iterator[tuple[str, Listed]]:
         return self._listed(folder if folder.endswith("/") else folder + "/", delimiter="")
 
-    def _listed(self, prefix: str, delimiter: str) -> Iterator[tuple[str, Any]]:
+    def _listed(self, prefix: str, delimiter: str) -> Iterator[tuple[str, Listed]]:
         bucket, key = split(prefix)
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=key, Delimiter=delimiter
-        )
-        with _translated(prefix):
-            for page in pages:
-                for entry in page.get("Contents", []):
-                    yield f"s3://{bucket}/{entry['Key']}", entry
+        with _translated(prefix), contextlib.closing(self._listing.below(bucket, key, delimiter)) as found:
+            for entry in found:
+                yield f"s3://{bucket}/{entry.key}", entry
 
     def sweep(self, folder: str, ours: Callable[[str], bool]) -> int:
         """Abort the multipart uploads of writers that died: their hidden parts are stored and billed."""
@@ -342,7 +343,7 @@ class S3Backend:
         client = make_client(settings)
         if on_request:
             observe(client, on_request)
-        return S3Store(client, fast_reader(client, on_request))
+        return S3Store(client, fast_reader(client, on_request), settings.list_threads)
 
 
 BACKEND = S3Backend()

@@ -24,7 +24,7 @@ from contract.errors import (
     UnsupportedUriError,
 )
 from contract.settings import Settings
-from contract.storage import Storage
+from contract.storage import Storage, Version
 from contract.storage.s3 import ATTEMPTS, S3Store, make_client, observe, split
 
 URI = "s3://bucket/a.png"
@@ -272,6 +272,76 @@ def test_objects_come_page_by_page(answers: Stubber, store: S3Store) -> None:
     found = list(store.objects("s3://bucket/crops/"))
 
     assert found == [("s3://bucket/crops/1.png", 1), ("s3://bucket/crops/2.png", 2)]
+
+
+STRANGE = ("a b+c%20.png", "ü/漢字.png", "x&<y>.png", "folder/", "q?=#.png", "z/\U0001f600.png", "tab\t.png")
+
+
+def test_many_listers_find_what_botocore_reads(s3_bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")
+    keys = [*(f"crops/{name}" for name in STRANGE), *(f"crops/{number:05}.png" for number in range(40))]
+    for key in [*keys, "crops", "crops-2/a.png"]:
+        s3_bucket.put(key, key.encode())
+    read = [
+        entry
+        for page in s3_bucket.client.get_paginator("list_objects_v2").paginate(
+            Bucket="bucket", Prefix="crops/"
+        )
+        for entry in page["Contents"]
+    ]
+
+    store = S3Store(s3_bucket.client, listers=6)
+
+    assert [entry["Key"] for entry in read] == sorted(keys)
+    assert list(store.objects("s3://bucket/crops")) == [
+        (f"s3://bucket/{entry['Key']}", entry["Size"]) for entry in read
+    ]
+    assert [version for _, version in store.versions("s3://bucket/crops")] == [
+        Version(entry["Size"], int(entry["LastModified"].timestamp()) * 10**9, entry["ETag"])
+        for entry in read
+    ]
+    assert list(store.names("s3://bucket/crops")) == sorted(
+        key.removeprefix("crops/") for key in keys if "/" not in key.removeprefix("crops/")
+    )
+
+
+def test_an_error_on_a_later_page_is_told_in_our_words(
+    s3_bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "1")
+    for number in range(3):
+        s3_bucket.put(f"crops/{number}.png")
+    real = s3_bucket.client.list_objects_v2
+
+    def first_only(**asked: Any) -> Any:
+        if "ContinuationToken" in asked or "StartAfter" in asked:
+            raise ClientError({"Error": {"Code": "ExpiredToken"}}, "ListObjectsV2")
+        return real(**asked)
+
+    monkeypatch.setattr(s3_bucket.client, "list_objects_v2", first_only)
+    found = S3Store(s3_bucket.client, listers=4).objects("s3://bucket/crops")
+
+    assert next(found) == ("s3://bucket/crops/0.png", 1)
+    with pytest.raises(CredentialsError, match="ExpiredToken"):
+        next(found)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<ListBucketResult><Contents><Key>a.png</Key><Size>3</Size></Contents></ListBucketResult>",
+        b"<ListBucketResult><Contents><Key>a.png</Key><Size>3</Size><ETag>x</ETag>"
+        b"<LastModified>2026-11-22T08:00:00.000Z</LastModified></Contents></ListBucketResult>",
+    ],
+    ids=["without times", "without a namespace"],
+)
+def test_the_listings_of_s3_compatible_storage_are_read(
+    body: bytes, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = SimpleNamespace(stream=lambda **_: iter([body]))
+    monkeypatch.setattr(client._endpoint.http_session, "send", lambda _: AWSResponse(URI, 200, {}, raw))
+
+    assert list(S3Store(client).objects("s3://bucket/")) == [("s3://bucket/a.png", 3)]
 
 
 @pytest.mark.parametrize(
