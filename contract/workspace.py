@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from contract.chunk_set import ChunkSet
 from contract.errors import (
     JobError,
     ObjectMissingError,
@@ -39,6 +40,13 @@ SUCCESS = "_SUCCESS"
 
 RESERVED = ".trace-ocr"
 """Folder below an allowed root that the product keeps for itself."""
+
+LETTERS = "ab"
+"""What the names of chunks begin with whose number has seven or eight digits. Letters sort after digits, and
+the numbers of each length by themselves, so that the names of all chunks sort as their numbers do."""
+
+NUMBER = "[0-9]{6}|a[1-9][0-9]{6}|b[1-9][0-9]{7}"
+"""The name of a chunk, without its extension, as a regular expression."""
 
 FOLDERS = ("chunks", "parts", "statistics", "page_exports")
 """Folders with one file per chunk."""
@@ -136,23 +144,23 @@ class Workspace:
 
     def chunk(self, number: int) -> str:
         """Return the URI of the items of one chunk."""
-        return self.path("chunks", f"{number:06d}.jsonl")
+        return self.path("chunks", f"{name_of(number)}.jsonl")
 
     def part(self, number: int) -> str:
         """Return the URI of one chunk's part: a line for each of its items."""
-        return self.path("parts", f"{number:06d}.jsonl")
+        return self.path("parts", f"{name_of(number)}.jsonl")
 
     def statistics(self, number: int) -> str:
         """Return the URI of one chunk's statistics."""
-        return self.path("statistics", f"{number:06d}.json")
+        return self.path("statistics", f"{name_of(number)}.json")
 
     def page_exports(self, number: int) -> str:
         """Return the URI of one chunk's page exports: a line for each page that was read."""
-        return self.path("page_exports", f"{number:06d}.jsonl")
+        return self.path("page_exports", f"{name_of(number)}.jsonl")
 
     def page_pdfs(self, number: int) -> str:
         """Return the URI of one chunk's pages as one PDF."""
-        return self.path("page_exports", f"{number:06d}.pdf")
+        return self.path("page_exports", f"{name_of(number)}.pdf")
 
     def load_job(self) -> Job | None:
         """Return the job, or None if there is none; raises JobError if its record is damaged."""
@@ -209,7 +217,7 @@ class Workspace:
 
     def sweep(self) -> int:
         """Remove unfinished writes of killed processes, once all parts exist; return how many there were."""
-        numbered = sum(self.store.sweep(self.path(folder), _is_numbered) for folder in FOLDERS)
+        numbered = sum(self.store.sweep(self.path(folder), _is_chunks) for folder in FOLDERS)
         return numbered + self.store.sweep(self.root, FILES.__contains__)
 
     def outcome(self, number: int) -> PartOutcome:
@@ -224,13 +232,20 @@ class Workspace:
         with ThreadPoolExecutor(COUNTERS, thread_name_prefix="count") as threads:
             return dict(zip(ordered, threads.map(self.outcome, ordered), strict=True))
 
-    def chunk_numbers(self) -> set[int]:
+    def chunk_numbers(self) -> ChunkSet:
         """Return the numbers of the chunks planned so far."""
         return _numbers(self.store.names(self.path("chunks")))
 
-    def part_numbers(self) -> set[int]:
+    def part_numbers(self) -> ChunkSet:
         """Return the numbers of the chunks whose part is durable."""
         return _numbers(self.store.names(self.path("parts")))
+
+    def with_part(self, numbers: Iterable[int]) -> set[int]:
+        """Return those of a few chunks whose part is durable; asks for each part, COUNTERS at a time."""
+        asked = list(numbers)
+        with ThreadPoolExecutor(COUNTERS, thread_name_prefix="exists") as threads:
+            found = threads.map(self.store.exists, map(self.part, asked))
+            return {number for number, there in zip(asked, found, strict=True) if there}
 
     def lines(self, uri: str) -> list[bytes]:
         """Return the lines of a chunk or a part, without their newlines."""
@@ -321,10 +336,25 @@ def intact(uri: str) -> Iterator[None]:
         raise JobError(f"{uri} is damaged ({error}): delete it and submit the job again") from error
 
 
-def _is_numbered(name: str) -> bool:
-    return re.fullmatch(r"[0-9]{6}\.(jsonl|json|pdf)", name) is not None
+def _is_chunks(name: str) -> bool:
+    return number_of(name) is not None
 
 
-def _numbers(names: Iterator[str]) -> set[int]:
-    matches = (re.fullmatch(r"([0-9]{6})\.jsonl", name) for name in names)
-    return {int(match[1]) for match in matches if match}
+def name_of(chunk: int) -> str:
+    """Return the name of a chunk's files, without an extension."""
+    digits = f"{chunk:06d}"
+    return digits if len(digits) == 6 else LETTERS[len(digits) - 7] + digits
+
+
+def number_of(name: str) -> int | None:
+    """Return the number of the chunk that a file belongs to, or None if it is no chunk's file."""
+    match = _CHUNK_FILE.fullmatch(name)
+    return int(match[1].lstrip(LETTERS)) if match else None
+
+
+def _numbers(names: Iterator[str]) -> ChunkSet:
+    numbers = (number_of(name) for name in names if name.endswith(".jsonl"))
+    return ChunkSet.of(number for number in numbers if number is not None)
+
+
+_CHUNK_FILE = re.compile(rf"({NUMBER})\.(jsonl|json|pdf)")

@@ -14,7 +14,8 @@
 --                                     (control may send the chunks below this number), chunks_sent (those below it
 --                                     were sent or were done; without it, as older versions leave it, all planned
 --                                     ones), chunk_seconds and chunks_timed (what read chunks took, and how many),
---                                     and what ORDER names
+--                                     count_id (another one whenever the counts begin again: what is done must
+--                                     then be looked for in storage), and what ORDER names
 --   job:<id>:reserved    string       the workspace that the id is kept for, until the job is opened; expires
 --   job:<id>:done        bitmap       bit n is set once chunk n's part is durable
 --   job:<id>:attempts    hash         chunk -> runs begun, removed when the chunk is done
@@ -100,9 +101,11 @@ end
 
 -- The first chunk from a number on that is not done.
 local function undone_from(chunk)
-  local at = redis.call("BITPOS", record .. ":done", 0, math.floor(chunk / 8))
-  chunk = math.max(chunk, at)
-  while redis.call("GETBIT", record .. ":done", chunk) == 1 do chunk = chunk + 1 end
+  while redis.call("GETBIT", record .. ":done", chunk) == 1 do
+    chunk = chunk + 1
+    -- BITPOS takes whole bytes; behind the last one it finds nothing, and all chunks are undone.
+    if chunk % 8 == 0 then return math.max(chunk, redis.call("BITPOS", record .. ":done", 0, chunk / 8)) end
+  end
   return chunk
 end
 
@@ -127,8 +130,8 @@ function transitions.withdraw()
   return redis.call("DEL", record .. ":reserved")
 end
 
--- ARGV: workspace, kind, source, created_at, words, then fields and values that say when the job's turn comes. Registers
--- the job, or reopens a halted, ended or lost one. Nothing of an ended job is kept, since its workspace may have
+-- ARGV: workspace, kind, source, created_at, words, count_id, then fields and values that say when the job's turn comes.
+-- Registers the job, or reopens a halted, ended or lost one. Nothing of an ended job is kept, since its workspace may have
 -- changed: its parts are marked again. No chunk counts as sent: workers drop the messages of a job that does not run.
 function transitions.open()
   local known, current = owner(), status()
@@ -141,9 +144,10 @@ function transitions.open()
   end
   redis.call("ZADD", prefix .. "jobs", ARGV[7], job)
   redis.call("HSET", record, "workspace", ARGV[4], "kind", ARGV[5], "source", ARGV[6], "created_at", ARGV[7],
-    "planned_at", now, "submissions", submissions, "words", ARGV[8] or "{}", "chunks_ready", 0, "chunks_sent", 0)
+    "planned_at", now, "submissions", submissions, "words", ARGV[8] or "{}", "count_id", ARGV[9] or "",
+    "chunks_ready", 0, "chunks_sent", 0)
   redis.call("HDEL", record, unpack(ORDER))
-  if #ARGV > 8 then redis.call("HSET", record, unpack(ARGV, 9)) end
+  if #ARGV > 9 then redis.call("HSET", record, unpack(ARGV, 10)) end
   local target = INITIAL
   if current then target = TRANSITIONS.open[current] end
   if target then set_status(target) end
@@ -207,6 +211,16 @@ function transitions.feed()
   return chunks
 end
 
+-- ARGV: how many. Returns the first chunks that were sent and are not done.
+function transitions.in_flight()
+  local chunks, below, chunk = {}, sent(), undone_from(0)
+  while chunk < below and #chunks < tonumber(ARGV[4]) do
+    chunks[#chunks + 1] = chunk
+    chunk = undone_from(chunk + 1)
+  end
+  return chunks
+end
+
 -- ARGV: chunk, worker. Returns {status, attempt, unread}; attempt 0 means that the chunk is done already, -1 that the
 -- job does not run now. A job that Redis lost is "unknown": the worker registers it again from its workspace.
 function transitions.begin()
@@ -264,18 +278,18 @@ function transitions.mark()
   return { 1, finalize_if_done() }
 end
 
--- ARGV: submissions that the caller has seen ("" for any), how many chunks are done, from the first on, completed,
--- failed, then failed items as JSON, newest first. Replaces the job's counts, which contradict its workspace; its plan
+-- ARGV: submissions that the caller has seen ("" for any), count_id, how many chunks are done, from the first on,
+-- completed, failed, then failed items as JSON, newest first. Replaces the job's counts, which contradict its workspace; its plan
 -- and its other parts are noted again by plan_done and mark.
 function transitions.recount()
   if not status() or ENDED[status()] or submitted_since(ARGV[4]) then return 0 end
   redis.call("DEL", record .. ":done", record .. ":errors")
   redis.call("HDEL", record, "chunks_total", "items_total", "chunks_planned", "items_planned", "chunks_ready")
-  redis.call("HSET", record, "chunks_done", ARGV[5], "completed", ARGV[6], "failed", ARGV[7])
-  local bytes = math.floor(tonumber(ARGV[5]) / 8)
+  redis.call("HSET", record, "count_id", ARGV[5], "chunks_done", ARGV[6], "completed", ARGV[7], "failed", ARGV[8])
+  local bytes = math.floor(tonumber(ARGV[6]) / 8)
   if bytes > 0 then redis.call("SETRANGE", record .. ":done", 0, string.rep("\255", bytes)) end
-  for chunk = 8 * bytes, tonumber(ARGV[5]) - 1 do redis.call("SETBIT", record .. ":done", chunk, 1) end
-  for i = 8, #ARGV do redis.call("RPUSH", record .. ":errors", ARGV[i]) end
+  for chunk = 8 * bytes, tonumber(ARGV[6]) - 1 do redis.call("SETBIT", record .. ":done", chunk, 1) end
+  for i = 9, #ARGV do redis.call("RPUSH", record .. ":errors", ARGV[i]) end
   redis.call("LTRIM", record .. ":errors", 0, ERRORS_LENGTH - 1)
   return 1
 end

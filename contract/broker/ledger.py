@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -13,6 +14,7 @@ import structlog
 
 from contract.broker.line import FIELDS, ORDER, Standing, parse_standing
 from contract.broker.progress import Progress, parse_progress
+from contract.chunk_set import ChunkSet
 from contract.errors import IdTakenError
 from contract.job import DEFAULT_TENANT
 from contract.records import PartOutcome
@@ -98,7 +100,7 @@ class Ledger:
         """
         words = msgspec.json.encode({"tags": tuple(tags), "metadata": dict(metadata)}).decode()
         pairs = (word for pair in order.items() for word in pair)
-        ours, known = self._run("open", job, workspace, kind, source, created_at, words, *pairs)
+        ours, known = self._run("open", job, workspace, kind, source, created_at, words, _new_id(), *pairs)
         if not ours:
             raise IdTakenError(job, known)
 
@@ -190,7 +192,7 @@ class Ledger:
         """
         known = "" if submissions is None else submissions
         counts = chunks, outcome.completed, outcome.failed
-        return bool(self._run("recount", job, known, *counts, *_errors(outcome)))
+        return bool(self._run("recount", job, known, _new_id(), *counts, *_errors(outcome)))
 
     def hold(self, job: str, status: State, submissions: int | None = None) -> bool:
         """Pause or cancel a job: `status` is `paused` or `cancelling`.
@@ -223,13 +225,14 @@ class Ledger:
         """Return how many runs of a chunk have started."""
         return int(self._redis.hget(f"{self._prefix}job:{job}:attempts", str(chunk)) or 0)
 
-    def done_among(self, job: str, chunks: Iterable[int]) -> set[int]:
-        """Return which of the chunks are marked, in one round trip."""
-        asked = list(chunks)
-        pipeline = self._redis.pipeline(transaction=False)
-        for chunk in asked:
-            pipeline.getbit(f"{self._prefix}job:{job}:done", chunk)
-        return {chunk for chunk, bit in zip(asked, pipeline.execute(), strict=True) if bit}
+    def done(self, job: str) -> ChunkSet:
+        """Return the chunks that are marked: a bit for each of the job's chunks comes from Redis."""
+        client, key = cast("Any", self._redis), f"{self._prefix}job:{job}:done"
+        return ChunkSet(client.execute_command("GET", key, NEVER_DECODE=True) or b"")
+
+    def in_flight(self, job: str, most: int) -> list[int]:
+        """Return the first chunks that were sent and are not marked, `most` at most."""
+        return [int(chunk) for chunk in self._run("in_flight", job, most)]
 
     def next_finished(self, timeout: float) -> str | None:
         """Wait up to `timeout` seconds for a job whose last chunk was marked; return its id, or None."""
@@ -347,6 +350,10 @@ class Ledger:
     def _run(self, transition: str, job: str, *arguments: object) -> Any:
         now = f"{self._clock():.3f}"
         return self._script(keys=[self._prefix], args=[transition, job, now, *map(str, arguments)])
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:16]
 
 
 def _errors(outcome: PartOutcome) -> list[str]:

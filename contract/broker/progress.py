@@ -28,6 +28,7 @@ class Progress:
     deadline: float | None = None
     at_deadline: str = "continue"
     submissions: int = 0
+    count_id: str = ""
     chunks_planned: int = 0
     items_planned: int = 0
     chunks_total: int | None = None
@@ -79,6 +80,7 @@ def parse_progress(
         deadline=float(record["deadline"]) if "deadline" in record else None,
         at_deadline=record.get("at_deadline", "continue"),
         submissions=count("submissions"),
+        count_id=record.get("count_id", ""),
         chunks_planned=count("chunks_planned"),
         items_planned=count("items_planned"),
         chunks_total=total("chunks_total"),

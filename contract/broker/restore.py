@@ -1,9 +1,15 @@
 """Register a job in the ledger from its workspace: at submission, and after Redis has lost it."""
 
+from collections.abc import Set
+from itertools import islice
+
 from contract.broker.ledger import Ledger
 from contract.job import Job
 from contract.states import State
 from contract.workspace import Workspace
+
+COUNTED = 1_024
+"""Parts counted before they are marked: a job that Redis has lost shows how far its restoring is."""
 
 
 def enter_job(job: Job, workspace: Workspace, ledger: Ledger, retention_seconds: float) -> None:
@@ -34,8 +40,9 @@ def enter_job(job: Job, workspace: Workspace, ledger: Ledger, retention_seconds:
         ledger.finish(job.id, halt.status, retention_seconds, halt.message)
 
 
-def mark_parts(job: Job, workspace: Workspace, ledger: Ledger, parts: set[int]) -> None:
+def mark_parts(job: Job, workspace: Workspace, ledger: Ledger, parts: Set[int]) -> None:
     """Mark the chunks of these parts that the ledger does not have as done."""
-    unmarked = parts - ledger.done_among(job.id, parts)
-    for chunk, outcome in workspace.outcomes(unmarked).items():
-        ledger.mark(job.id, chunk, outcome, again=job.is_retry(chunk))
+    unmarked = iter(parts - ledger.done(job.id)) if parts else iter(())
+    while some := list(islice(unmarked, COUNTED)):
+        for chunk, outcome in workspace.outcomes(some).items():
+            ledger.mark(job.id, chunk, outcome, again=job.is_retry(chunk))

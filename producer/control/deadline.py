@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from contract.chunk_set import ChunkSet
 from contract.errors import ErrorCode
 from contract.job import Job
 from contract.lines import ErrorLine, Failure, encode_lines
@@ -16,17 +17,27 @@ from contract.workspace import COUNTERS, Workspace
 UNREAD = Failure(ErrorCode.DEADLINE, "it was not read before the job's deadline: retry-errors reads it")
 
 
-def end_at_deadline(job: Job, workspace: Workspace, now: float) -> int:
-    """Write a part of errors for each chunk that has none, if the job ends now; return how many it wrote.
-
-    A job that is still being planned ends once its plan does. Repeating the call writes the same.
+def ends_now(job: Job, now: float) -> bool:
+    """Return whether a job ends now with what was read. One that is still being planned ends once its plan
+    does.
 
     Args:
         now: Unix seconds
     """
-    if job.at_deadline != "partial" or job.deadline is None or now < job.deadline or job.plan is None:
-        return 0
-    missing = sorted(set(range(job.chunks)) - workspace.part_numbers())
+    if job.at_deadline != "partial" or job.deadline is None or job.plan is None:
+        return False
+    return now >= job.deadline
+
+
+def end_at_deadline(job: Job, workspace: Workspace, now: float) -> int:
+    """Write a part of errors for each chunk that has none, if the job ends now; return how many it wrote.
+
+    Repeating the call writes the same.
+
+    Args:
+        now: Unix seconds
+    """
+    missing = ChunkSet.below(job.chunks) - workspace.part_numbers() if ends_now(job, now) else ()
     if not missing:
         return 0
 

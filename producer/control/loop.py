@@ -26,7 +26,7 @@ from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.tracing import job_span
 from contract.workspace import Workspace, open_workspace
-from producer.control.deadline import end_at_deadline
+from producer.control.deadline import end_at_deadline, ends_now
 from producer.control.reconcile import Reconciler
 from producer.control.risk import RiskWatch
 from producer.notify.events import DAY
@@ -164,11 +164,12 @@ class Control:
         if not self._follows_halt(job, workspace, progress):
             return
         if progress.status in RUNNING:
-            end_at_deadline(job, workspace, time.time())
-            self._reconciler.reconcile(job, workspace, progress)
+            now = time.time()
+            end_at_deadline(job, workspace, now)
+            self._reconciler.reconcile(job, workspace, progress, full=ends_now(job, now))
             self._risks.look(job, workspace, progress)
         else:
-            self._reconciler.mark(job, workspace)
+            self._reconciler.mark(job, workspace, progress)
         if progress.status is State.CANCELLING and not self._is_running(progress):
             self.notifier.announce_end(job, workspace, status_of(progress).request_counts)
             self._finish(progress, State.CANCELLED)

@@ -9,6 +9,7 @@ import redis
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
 from contract.broker.restore import enter_job
+from contract.chunk_set import ChunkSet
 from contract.errors import JobStateError
 from contract.job import Job, Retry
 from contract.lines import ErrorLine
@@ -96,7 +97,7 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
     if ledger:
         ledger.reserve(job.id, workspace.root)
     if job.retries and not (
-        has_every_round(job, workspace) and workspace.part_numbers() >= set(range(job.chunks))
+        has_every_round(job, workspace) and workspace.part_numbers() >= ChunkSet.below(job.chunks)
     ):
         workspace.store.delete(workspace.success)
         return job

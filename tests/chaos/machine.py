@@ -220,6 +220,8 @@ def install(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         module = f"producer.{module}"
         monkeypatch.setattr(f"{module}.time", clock)
     monkeypatch.setattr("producer.planning.submit.HALT_SECONDS", -1.0)
+    # Full looks of the reconciler at intervals would hide what the others miss.
+    monkeypatch.setattr("producer.control.reconcile.FULL_LOOKS", 1_000_000)
     monkeypatch.setattr(
         "worker.jobs.chunk.Heartbeat", lambda *_: contextlib.nullcontext(SimpleNamespace(advance=None))
     )
@@ -430,6 +432,18 @@ class Machine:
     def flush(self) -> None:
         """Empty Redis."""
         self.redis.flushall()
+
+    def lose_part(self, number: int) -> bool:
+        """Lose a part, marked or not, unless the job has ended once; return whether it was there.
+
+        A part of errors is not lost: read again it might hold none, and a round of retries would not fit.
+        """
+        job, uri = self.workspace.load_job(), self.workspace.part(number)
+        partial = job is None or job.retries or job.at_deadline == "partial"
+        if partial or self.workspace.store.exists(self.workspace.success) or uri not in self.store._objects:
+            return False
+        del self.store._objects[uri]
+        return True
 
     # how it ends
 

@@ -34,7 +34,7 @@ class System(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.machine = Machine(CLOCK)
-        self.bugs, self.flushed = 0, False
+        self.bugs, self.flushed, self.lost = 0, False, False
 
     @initialize(
         over_http=st.booleans(),
@@ -115,6 +115,12 @@ class System(RuleBasedStateMachine):
         if really:
             self.machine.flush()
             self.flushed = True
+
+    @precondition(lambda self: not self.lost)
+    @rule(number=st.integers(0, 2))
+    def lose_a_part(self, number: int) -> None:
+        """Storage loses a part, or somebody deletes it."""
+        self.lost = self.machine.lose_part(number)
 
     @precondition(lambda self: self.machine.restores)
     @rule()

@@ -293,6 +293,7 @@ def test_after_a_round_of_retries_each_failed_item_is_shown_once(
     failure = Failure(ErrorCode.NOT_FOUND, "still not there")
     lines = [ErrorLine("0.png", "/crops/0.png", failure, 1), RecognitionLine("1.png", "1.png", "read", 0.5)]
     workspace.store.create(workspace.part(3), b"".join(map(encode_line, lines)))
+    ledger.mark(running.id, 3, workspace.outcome(3), again=True)
 
     control.look_at_all()
 
@@ -485,6 +486,7 @@ def test_a_round_of_retries_that_is_asked_for_while_control_ends_the_job_is_read
     assert queue.sent == [3]
     line = RecognitionLine("3.png", "3.png", "again", 0.5)
     workspace.store.replace(workspace.part(3), encode_line(line))
+    ledger.mark(running.id, 3, workspace.outcome(3), again=True)
     control.look_at_all()
     assert progress_of(running, ledger).status == "completed"
     assert b"again" in workspace.lines(workspace.results)[3]

@@ -1,14 +1,18 @@
 """The reconciler: a chunk with neither part nor message is re-sent at the second check."""
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
+import fakeredis
 import pytest
 
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
-from contract.job import Job
+from contract.job import Job, Plan
+from contract.records import PartOutcome
 from contract.workspace import Workspace
-from producer.control.reconcile import Reconciler
+from producer.control.reconcile import FULL_LOOKS, QUIET_LOOKS, Reconciler
 from producer.planning.submit import Dispatcher
 
 
@@ -220,3 +224,174 @@ def test_looking_at_a_job_is_no_sign_of_life(
     reconciler.look(running, workspace)
 
     assert progress_of(running, ledger).updated_at == seen
+
+
+# what a look costs
+
+
+class CountingStore:
+    """A store that counts its calls; it may claim to have more parts than it has."""
+
+    def __init__(self, store: Any) -> None:
+        self._store, self.calls, self.parts = store, Counter[str](), 0
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            self.calls[name] += 1
+            if name == "names" and self.parts:
+                return (f"{number:06d}.jsonl" for number in range(self.parts))
+            return getattr(self._store, name)(*arguments)
+
+        return call
+
+
+class CountingRedis(fakeredis.FakeRedis):
+    """A client that counts its commands."""
+
+    commands = 0
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        type(self).commands += 1
+        return super().execute_command(*args, **options)
+
+
+@pytest.fixture
+def counting(workspace: Workspace) -> Workspace:
+    return replace(workspace, store=CountingStore(workspace.store))
+
+
+def calls_of(workspace: Workspace) -> Counter[str]:
+    """Return the calls since the last time."""
+    store: Any = workspace.store
+    calls, store.calls = store.calls, Counter[str]()
+    return calls
+
+
+def idle_minute(chunks: int, planned: Job, workspace: Workspace, queue: Any) -> tuple[Counter[str], int]:
+    """Return the calls to storage and Redis of a minute's looks at a large job, three chunks of which run."""
+    redis = CountingRedis(server=fakeredis.FakeServer(), decode_responses=True)
+    ledger = Ledger(redis, "trace-ocr")
+    job = planned.model_copy(update={"plan": Plan(chunks=chunks, items=chunks)})
+    ledger.open(job.id, workspace.root, job.kind, job.source.uri, job.created_at)
+    ledger.recount(job.id, None, chunks - 6, PartOutcome(chunks - 6, 0))
+    ledger.ready(job.id, chunks)
+    queue.waiting = set(ledger.feed(job.id, 3))
+    assert queue.waiting == {chunks - 6, chunks - 5, chunks - 4}
+    workspace.store.parts = chunks - 6  # type: ignore[attr-defined]
+    reconciler = Looking(ledger, Dispatcher(lambda *_: None, lambda _: queue.waiting))
+    reconciler.look(job, workspace)
+    assert calls_of(workspace) == Counter(names=1)
+    CountingRedis.commands = 0
+    for _ in range(FULL_LOOKS - 1):
+        assert reconciler.look(job, workspace) == []
+    return calls_of(workspace), CountingRedis.commands
+
+
+def test_looks_cost_the_same_for_any_number_of_chunks(planned: Job, counting: Workspace, queue: Any) -> None:
+    few = idle_minute(10, planned, counting, queue)
+    many = idle_minute(100_000, planned, counting, queue)
+
+    assert few == many
+    assert few[0] == Counter()
+
+
+def test_parts_are_listed_less_often_the_more_chunks_there_are(
+    running: Job, counting: Workspace, ledger: Ledger, queue: Any, clock: Any
+) -> None:
+    queue.waiting = {0, 1, 2}
+    large = running.model_copy(update={"plan": Plan(chunks=20_000, items=40_000)})
+    ledger.plan_done(running.id, 20_000, 40_000)
+    reconciler = Looking(ledger, Dispatcher(lambda *_: None, lambda _: queue.waiting))
+
+    def listings(looks: int) -> int:
+        for _ in range(looks):
+            clock.now += 10
+            ledger.begin(running.id, 0, "cpu0@host")
+            reconciler.look(large, counting)
+        return calls_of(counting)["names"]
+
+    assert [listings(looks) for looks in (1, 19, 1, 19, 1)] == [1, 0, 1, 0, 1]
+
+
+def test_a_lost_message_of_a_part_that_nobody_marked_costs_no_listing(
+    running: Job, counting: Workspace, ledger: Ledger, reconciler: Looking, queue: Any, write_part: Any
+) -> None:
+    queue.waiting = {0, 1, 2}
+    reconciler.look(running, counting)
+    calls_of(counting)
+    # given a worker that wrote its part, and could not mark it
+    write_part(1)
+    queue.waiting = {0, 2}
+
+    assert [reconciler.look(running, counting) for _ in range(2)] == [[], []]
+
+    assert ledger.done(running.id) == {1}
+    assert calls_of(counting)["names"] == 0
+
+
+def test_a_part_that_no_living_worker_can_mark_is_marked_after_a_while(
+    running: Job, workspace: Workspace, ledger: Ledger, reconciler: Looking, queue: Any, write_part: Any
+) -> None:
+    queue.waiting = {0, 1, 2}
+    for _ in range(FULL_LOOKS):
+        reconciler.look(running, workspace)
+    ledger.begin(running.id, 1, "cpu0@host")
+    reconciler.look(running, workspace)
+    write_part(1)
+
+    for _ in range(QUIET_LOOKS):
+        reconciler.look(running, workspace)
+
+    assert ledger.done(running.id) == {1}
+
+
+def test_a_lost_part_is_found_at_a_full_look(
+    running: Job, workspace: Workspace, ledger: Ledger, reconciler: Looking, queue: Any, write_part: Any
+) -> None:
+    write_part(1)
+    queue.waiting = {0, 2}
+    reconciler.look(running, workspace)
+    workspace.store.delete(workspace.part(1))
+
+    for _ in range(FULL_LOOKS + 2):
+        reconciler.look(running, workspace)
+
+    assert queue.sent == [1]
+
+
+def test_counts_that_begin_again_are_filled_from_storage_at_once(
+    running: Job, workspace: Workspace, ledger: Ledger, reconciler: Looking, queue: Any, write_part: Any
+) -> None:
+    queue.waiting = {0, 1, 2}
+    write_part(1)
+    reconciler.look(running, workspace)
+    # given another control process that was killed in the middle of counting again
+    ledger.recount(running.id)
+
+    reconciler.look(running, workspace)
+
+    assert ledger.done(running.id) == {1}
+
+
+def test_more_chunks_than_control_sends_are_compared_at_full_looks(
+    running: Job, workspace: Workspace, reconciler: Looking, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.control.reconcile.IN_FLIGHT", 2)
+    queue.waiting = {0, 1, 2}
+    reconciler.look(running, workspace)
+    queue.waiting = set()
+
+    looks = [reconciler.look(running, workspace) for _ in range(FULL_LOOKS + 1)]
+
+    assert [again for again in looks if again] == [[0, 1, 2]]
+
+
+def test_a_job_that_is_paused_is_compared_once(
+    running: Job, counting: Workspace, ledger: Ledger, reconciler: Looking, write_part: Any
+) -> None:
+    write_part(1)
+    for _ in range(3):
+        reconciler.mark(running, counting, progress_of(running, ledger))
+
+    assert ledger.done(running.id) == {1}
+    assert calls_of(counting)["names"] == 1
