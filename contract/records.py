@@ -20,6 +20,9 @@ MAX_TEXT = 4096
 SHOWN = 200
 """Maximum characters of untrusted text that logs and statuses repeat."""
 
+MAX_CHUNKS = 100_000_000
+"""Maximum number of chunks in one job: 10¹¹ items at the default chunk size. Redis keeps a bit for each."""
+
 MAX_NUDGED = 4096
 """Maximum uploads that one nudge may ask a worker to take at once: the largest batch size of all kinds."""
 
@@ -107,7 +110,7 @@ class ChunkMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     job: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
     workspace: Text
-    chunk: Annotated[int, msgspec.Meta(ge=0, lt=1_000_000)]
+    chunk: Annotated[int, msgspec.Meta(ge=0, lt=MAX_CHUNKS)]
 
 
 class Nudge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

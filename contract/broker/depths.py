@@ -16,7 +16,7 @@ PEEK = 500
 
 _UNACKED = "unacked"
 
-_CHUNK = re.compile("[0-9]{1,6}")
+_CHUNK = re.compile("[0-9]{1,8}")
 
 UNACKED_INDEX = "unacked_index"
 """Kombu's sorted set of delivery tag -> time of delivery. A message whose tag is older than the visibility

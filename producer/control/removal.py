@@ -1,15 +1,19 @@
 """`gc`: remove a cancelled job. Only files that the job wrote are deleted, each by its exact name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 
 from contract.broker.ledger import Ledger
+from contract.chunk_set import ChunkSet
 from contract.errors import JobError
 from contract.job import Job
 from contract.states import Action
-from contract.workspace import Workspace
+from contract.workspace import Workspace, number_of
 from producer.control.steer import check_action
 from producer.notify.outbox import remove_events
 from producer.results.sinks import files_of, sweep_formats
+
+File = Callable[[int], str]
+"""Returns the URI of a chunk's file of one type."""
 
 
 def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
@@ -25,9 +29,8 @@ def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
         check_action(Action.REMOVE, job, workspace, ledger)
     removed = _remove_merged(job, workspace)
     # Chunks last: an interrupted removal of a job whose plan has not ended finds its parts by them.
-    for folder, names in _numbered(job, workspace, numbers):
-        for name in [name for name in workspace.store.names(folder) if name in names]:
-            removed += _remove(workspace, f"{folder}/{name}")
+    for file in _files(job, workspace):
+        removed += sum(_remove(workspace, uri) for uri in _existing(file, workspace, numbers))
     removed += workspace.sweep() + remove_events(workspace)
     # job.json last of all, so that an interrupted removal can be repeated.
     for uri in (workspace.merge_json, workspace.halt_json, workspace.job_json):
@@ -42,10 +45,10 @@ def _remove(workspace: Workspace, uri: str) -> bool:
     return there
 
 
-def _chunks(job: Job, workspace: Workspace) -> set[int]:
+def _chunks(job: Job, workspace: Workspace) -> Set[int]:
     """Return the numbers of the job's chunks: those that job.json records, or those of a plan without end."""
     if job.plan:
-        return set(range(job.chunks))
+        return ChunkSet.below(job.chunks)
     return {number for number in workspace.chunk_numbers() if _holds_items(workspace, number)}
 
 
@@ -56,17 +59,22 @@ def _holds_items(workspace: Workspace, number: int) -> bool:
         return False
 
 
-def _exist(workspace: Workspace, numbers: set[int]) -> bool:
+def _exist(workspace: Workspace, numbers: Set[int]) -> bool:
     return not workspace.chunk_numbers().isdisjoint(numbers)
 
 
-def _numbered(job: Job, workspace: Workspace, numbers: set[int]) -> Iterator[tuple[str, set[str]]]:
-    """Yield each folder with the names of the files that the job may have written there."""
+def _files(job: Job, workspace: Workspace) -> Iterator[File]:
+    """Yield the types of files that the job may have written for a chunk."""
     exports = (workspace.page_exports, workspace.page_pdfs) if job.page_exports else ()
-    for uris in ((workspace.part,), (workspace.statistics,), exports, (workspace.chunk,)):
-        if uris:
-            files = [uri(number).rpartition("/") for uri in uris for number in numbers]
-            yield uris[0](0).rpartition("/")[0], {name for _, _, name in files}
+    yield from (workspace.part, workspace.statistics, *exports, workspace.chunk)
+
+
+def _existing(file: File, workspace: Workspace, numbers: Set[int]) -> list[str]:
+    """Return the files of these chunks that exist."""
+    folder = file(0).rpartition("/")[0]
+    found = ((number_of(name), f"{folder}/{name}") for name in workspace.store.names(folder))
+    ours = ((number, uri) for number, uri in found if number is not None and number in numbers)
+    return [uri for number, uri in ours if uri == file(number)]
 
 
 def _remove_merged(job: Job, workspace: Workspace) -> int:

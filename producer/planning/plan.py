@@ -8,12 +8,9 @@ from itertools import count, islice
 from contract.errors import SourceError, TraceOcrError, WorkspaceConflictError
 from contract.job import Job, Plan
 from contract.lines import encode_lines
-from contract.records import Item
+from contract.records import MAX_CHUNKS, Item
 from contract.workspace import MAX_CHUNK_BYTES, Workspace
 from producer.sources.base import Listing
-
-MAX_CHUNKS = 1_000_000
-"""Maximum number of chunks in one job: numbers have six digits, so that names sort in order."""
 
 WRITERS = 8
 """Chunks written concurrently and held in memory: a megabyte or two at the default chunk size."""

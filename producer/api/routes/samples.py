@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Response
 from pydantic import BaseModel
 
 from contract.job import roots_of
+from contract.records import MAX_CHUNKS
 from contract.region import Region
 from producer.api.jobs import Jobs
 from producer.api.routes.job_paths import JobId, jobs_of
@@ -20,7 +21,7 @@ IMAGES: dict[int | str, dict[str, Any]] = {
 }
 """Media types of pictures, for the API's documentation."""
 
-ChunkNumber = Annotated[int, Path(ge=0, lt=1_000_000)]
+ChunkNumber = Annotated[int, Path(ge=0, lt=MAX_CHUNKS)]
 ItemIndex = Annotated[int, Path(ge=0, lt=1_000_000)]
 
 

@@ -10,7 +10,7 @@ from contract.job import Job
 from contract.lines import encode_line
 from contract.records import ChunkStatistics
 from contract.storage import Storage
-from contract.workspace import Workspace, open_workspace
+from contract.workspace import Workspace, name_of, number_of, open_workspace
 
 RESULT = b'{"id":"a","name":"a","value":"2016","confidence":1.0}\n'
 ERROR = b'{"id":"b","uri":"/b","error":{"code":"empty_file","message":"no bytes"},"attempts":1}\n'
@@ -84,16 +84,37 @@ def test_what_halts_a_job_is_written_down_until_it_is_released(status: Any, work
 
 
 def test_chunks_and_parts_are_known_by_their_numbers(workspace: Workspace) -> None:
-    for number in (0, 17, 123_456):
+    for number in (0, 17, 123_456, 1_000_000, 99_999_999):
         workspace.store.replace(workspace.chunk(number), b"")
     workspace.store.replace(workspace.part(17), b"")
 
-    assert workspace.chunk_numbers() == {0, 17, 123_456}
+    assert workspace.chunk_numbers() == {0, 17, 123_456, 1_000_000, 99_999_999}
     assert workspace.part_numbers() == {17}
 
 
+def test_the_names_of_chunks_sort_as_their_numbers() -> None:
+    numbers = [0, 9, 10, 99_999, 999_999, 1_000_000, 1_000_001, 9_999_999, 10_000_000, 99_999_999]
+
+    names = [name_of(number) for number in numbers]
+
+    assert names == sorted(names)
+    assert (names[4], names[5], names[-1]) == ("999999", "a1000000", "b99999999")
+    assert [number_of(f"{name}.jsonl") for name in names] == numbers
+
+
 @pytest.mark.parametrize(
-    "name", [".000001.jsonl.99-ab.tmp", "notes.txt", "000001.jsonl.bak", "000001.txt", "²"]
+    "name",
+    [
+        ".000001.jsonl.99-ab.tmp",
+        "notes.txt",
+        "000001.jsonl.bak",
+        "000001.txt",
+        "²",
+        "1000000.jsonl",
+        "a000001.jsonl",
+        "b1000000.jsonl",
+        "c100000000.jsonl",
+    ],
 )
 def test_other_files_are_no_parts(name: str, workspace: Workspace) -> None:
     workspace.store.replace(workspace.path("parts", name), b"")

@@ -77,7 +77,7 @@ class TestDropped:
         [
             {"chunk": -1},
             {"chunk": "0"},
-            {"chunk": 1_000_000},
+            {"chunk": 100_000_000},
             {"job": "../../etc"},
             {"job": ""},
             {"workspace": ""},
