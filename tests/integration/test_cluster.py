@@ -56,6 +56,7 @@ def test_a_stopping_worker_hands_its_chunk_back_and_another_finishes_it(
 
     assert status == 0
     assert first.wait_for("chunk_handed_back")
+    assert all(json.loads(line)["event"] for line in first.lines)
     assert watched.returncode == 0, watched.stderr
     assert len(ids((tmp_path / "out/results.jsonl").read_bytes())) == 257
 

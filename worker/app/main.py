@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.apps import worker as celery_worker
 from celery.exceptions import SecurityWarning
 from redis import Redis
 
@@ -124,6 +125,7 @@ def serve(settings: Settings) -> None:
     try:
         _consume(app, settings, name)
     finally:
+        structlog.get_logger().info("worker_stopped", worker=name)
         ready.remove()
         reporter.close()
         if context.unfit.is_set():
@@ -184,6 +186,8 @@ def _connect_signals(context: WorkerContext, reporter: Reporter) -> None:
         reporter.start()
         structlog.get_logger().info("worker_ready", worker=context.name)
 
+    # Celery writes its banner of a shutdown around the log, from within the signal's handler.
+    celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
     signals.worker_ready.connect(say_ready, weak=False)
     signals.setup_logging.connect(keep_our_logging, weak=False)
     signals.worker_shutting_down.connect(start_grace, weak=False)

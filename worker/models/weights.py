@@ -1,9 +1,12 @@
 """docTR's models with weights from the model store or from docTR; verified, and never executed as code."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import io
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +111,7 @@ def _download(url: str, architecture: str, store: ModelStore | None) -> Path:
     only_https = re.sub("^https:", "HTTPS:", url)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".trace-ocr.lock"):
+        with FileLock(folder / ".trace-ocr.lock"), _silence():
             return Path(download_from_url(only_https, cache_subdir="models"))
     except (OSError, ValueError) as error:
         files = f"{architecture}.pt and {architecture}.json"
@@ -121,6 +124,17 @@ def _download(url: str, architecture: str, store: ModelStore | None) -> Path:
             f"no weights for {architecture}: docTR's could not be downloaded ({error}), and {advice}, "
             f"or let this machine reach {url} once, or copy that file into {folder}"
         ) from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Drop what docTR prints while it downloads: the log has a line of its own, and holds JSON."""
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
 
 
 def _identity(architecture: str, source: str, sha256: str, device: torch.device) -> dict[str, str]:
