@@ -18,6 +18,9 @@ from contract.tiff_samples import read_page
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
 """Pillow's decoders to try; a closed list, since some others run programs (EPS)."""
 
+IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+"""Extensions of image files that sources take; only the worker inspects their content."""
+
 SIGNATURES = (
     *(
         png.SIGNATURE[:4],

@@ -140,6 +140,25 @@ class Regions(BaseModel):
     categories: Annotated[tuple[Category, ...], Field(max_length=MAX_CATEGORIES)] = ()
 
 
+Column = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+"""The name of a column of shards."""
+
+
+class Shards(BaseModel):
+    """Which shards a source of shards has, and their columns.
+
+    `names` is a pattern of names below the source's URI, with braces or wildcards; None if the URI is the one
+    shard. The columns are as in `contract.shards.ShardOptions`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    image_column: Column | None = None
+    id_column: Column | None = None
+    label_column: Column | None = None
+
+
 class Source(BaseModel):
     """Where the items come from; `uri` is an absolute path, a remote URI, or `-` for standard input.
 
@@ -149,6 +168,7 @@ class Source(BaseModel):
     is taken of its items; a document is one, and so is a region. With a `selection`, only some of its items
     are listed, and the sample is of those. `changed` says which fingerprint its items get, if any. `chosen`
     is a file of its items, which are read in place of all of them; it may be empty.
+    `shards` says which shards it has, if it is of these.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -162,6 +182,7 @@ class Source(BaseModel):
     changed: Changed | None = None
     chosen: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     regions: Regions | None = None
+    shards: Shards | None = None
 
     @property
     def uris(self) -> tuple[str, ...]:
@@ -329,6 +350,7 @@ class Job(BaseModel):
             "selection": self.source.selection,
             "sample": self.source.sample,
             "regions": self.source.regions,
+            "shards": self.source.shards,
             "chunk_size": self.chunk_size,
             "exports": self.exports,
             "review": self.checks.model_dump(mode="json", exclude={"fail_if"}),

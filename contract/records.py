@@ -72,6 +72,17 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     member: Member | None = None
     metadata: msgspec.Raw | None = None
 
+    @property
+    def name(self) -> str:
+        """The name of its file without folders: `name` in the Trace OCR API."""
+        file = self.uri if self.member is None else self.member.name or self.id
+        return file.rpartition("/")[2]
+
+    @property
+    def address(self) -> str:
+        """Where its file is, for people: of a member of a shard, `shard.tar#name`."""
+        return self.uri if self.member is None else f"{self.uri}#{self.member.name}"
+
 
 class PartOutcome(msgspec.Struct, frozen=True):
     """What a part contains: the number of results and of errors, and the first few errors."""

@@ -12,6 +12,7 @@ from contract.broker.depths import waiting_chunks
 from contract.broker.ledger import Ledger
 from contract.broker.reports import Reports
 from contract.errors import JobError, OutsideAllowedRootsError
+from contract.images import IMAGE_EXTENSIONS
 from contract.job import Job, roots_of
 from contract.job_status import JobStatus
 from contract.kinds import KINDS
@@ -32,7 +33,7 @@ from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
 from producer.results.status import NO_WORKER
 from producer.sources import all_roots_of, list_source
-from producer.sources.base import IMAGE_EXTENSIONS, PAGE_EXTENSIONS, Listing
+from producer.sources.base import PAGE_EXTENSIONS, Listing
 from producer.sources.document_pages import PageCounter, pages_of
 from producer.sources.regions import list_regions
 

@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import msgspec
 
 from contract.errors import ErrorCode, ItemError
-from contract.records import Member
+from contract.images import IMAGE_EXTENSIONS
+from contract.records import MAX_FINGERPRINT, Member
 from contract.storage import Store, Version
 
 
@@ -26,6 +28,12 @@ class Shard:
     store: Store
     version: Version
 
+    @cached_property
+    def tag(self) -> str:
+        """What its members have as `version`: the storage's tag of its content, or its time and size."""
+        size, modified, etag = self.version
+        return f"{modified}+{size}" if etag is None else etag.strip('"')[:MAX_FINGERPRINT]
+
     def read(self, start: int, length: int) -> bytes:
         """Return bytes of the shard: fewer than `length` if it ends before; raises as `Store.read_range`."""
         return self.store.read_range(self.uri, start, length)
@@ -38,11 +46,13 @@ class ShardOptions:
     Args:
         image_column: the column of images; None to look for one
         id_column, label_column: columns of ids and labels; None for those that the format has
+        extensions: of the names of images, in lower case, in formats whose members have names
     """
 
     image_column: str | None = None
     id_column: str | None = None
     label_column: str | None = None
+    extensions: frozenset[str] = IMAGE_EXTENSIONS
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +82,16 @@ class ShardFormat(Protocol):
             StorageError: the shard cannot be read
         """
 
+    def groups(self, members: Sequence[Member]) -> Iterator[Sequence[Member]]:
+        """Yield the members, in order, in groups: each is what one call of `contents` is to read.
+
+        Several calls may run at once, for one shard too: a group is a few megabytes, or what can only be read
+        as a whole.
+        """
+
+    def size(self, member: Member) -> int:
+        """Return the bytes of a member's file; 0 if only reading it tells."""
+
     def contents(
         self, shard: Shard, members: Sequence[Member], max_bytes: int
     ) -> Iterator[bytes | ItemError]:
@@ -83,6 +103,15 @@ class ShardFormat(Protocol):
         Raises:
             StorageError: the shard cannot be read
         """
+
+
+def too_large(shard: Shard, member: Member, max_bytes: int) -> ItemError:
+    """Return the error of a member that is longer than `max_bytes`."""
+    return ItemError(
+        ErrorCode.TOO_MANY_BYTES,
+        f"{member.name} in {shard.uri} is larger than {max_bytes:,} bytes: raise TRACE_OCR_MAX_BYTES if the "
+        "file is meant to be that large",
+    )
 
 
 def member_error(shard: Shard, member: Member, what: str) -> ItemError:

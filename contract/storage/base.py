@@ -1,6 +1,7 @@
 """The interface of storage backends, and code that they share."""
 
 import contextlib
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -152,16 +153,34 @@ def temporary_copy(store: Store, uri: str) -> Iterator[Path]:
     """Copy a remote object into a local file; implements `Store.local_copy`."""
     with contextlib.ExitStack() as stack:
         with store.reader(uri) as source:
-            try:
-                # Without links: none on a document's path is followed when it is opened.
-                folder = stack.enter_context(scratch_folder())
-                extension = os.path.splitext(uri)[1]  # noqa: PTH122 - a URI is no path
-                path = folder / f"copy{extension}"
-                with path.open("wb") as file:
-                    shutil.copyfileobj(cast("IO[bytes]", source), file, COPY_BYTES)
-            except OSError as error:
-                raise StorageUnavailableError(
-                    f"the folder for temporary files cannot hold a copy of {uri} ({error}): free some space, "
-                    "or set TMPDIR to another folder"
-                ) from error
+            path = stack.enter_context(_temporary_file(cast("IO[bytes]", source), uri))
+        yield path
+
+
+@contextlib.contextmanager
+def temporary_file(data: bytes, name: str) -> Iterator[Path]:
+    """Provide bytes as a local file whose name ends in that of `name`; it is removed at the end.
+
+    Raises:
+        StorageUnavailableError: the folder for temporary files is full
+    """
+    with _temporary_file(io.BytesIO(data), name) as path:
+        yield path
+
+
+@contextlib.contextmanager
+def _temporary_file(source: IO[bytes], name: str) -> Iterator[Path]:
+    with contextlib.ExitStack() as stack:
+        try:
+            # Without links: none on a document's path is followed when it is opened.
+            folder = stack.enter_context(scratch_folder())
+            extension = os.path.splitext(name)[1]  # noqa: PTH122 - a URI is no path
+            path = folder / f"copy{extension}"
+            with path.open("wb") as file:
+                shutil.copyfileobj(source, file, COPY_BYTES)
+        except OSError as error:
+            raise StorageUnavailableError(
+                f"the folder for temporary files cannot hold a copy of {name} ({error}): free some space, "
+                "or set TMPDIR to another folder"
+            ) from error
         yield path

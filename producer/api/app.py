@@ -20,6 +20,7 @@ from fastapi.staticfiles import StaticFiles
 from contract.errors import (
     AccessDeniedError,
     BrokerError,
+    ItemError,
     JobError,
     JobStateError,
     ObjectMissingError,
@@ -68,6 +69,8 @@ STATUS_OF: dict[type[TraceOcrError], int] = {
     AccessDeniedError: 403,
     UnsupportedUriError: 400,
     ObjectMissingError: 404,
+    # A member of a shard that is damaged, or whose shard has changed.
+    ItemError: 404,
     TooManyBytesError: 413,
     SourceError: 400,
     StorageError: 503,

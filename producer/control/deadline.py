@@ -42,7 +42,7 @@ def end_at_deadline(job: Job, workspace: Workspace, now: float) -> int:
         return 0
 
     def end(chunk: int) -> bool:
-        lines = [ErrorLine(item.id, item.uri, UNREAD, 0) for item in workspace.items(chunk)]
+        lines = [ErrorLine(item.id, item.address, UNREAD, 0) for item in workspace.items(chunk)]
         return workspace.store.create(workspace.part(chunk), encode_lines(lines))
 
     with ThreadPoolExecutor(COUNTERS, thread_name_prefix="deadline") as threads:

@@ -128,7 +128,7 @@ def _key(fingerprint: str, item: Item) -> Key:
 def _renamed(line: str, item: Item) -> str:
     """Return a line as that of another item with the same content."""
     read = msgspec.json.decode(line)
-    named = {**read, "id": item.id, "name": item.uri.rpartition("/")[2], "label": item.label}
+    named = {**read, "id": item.id, "name": item.name, "label": item.label}
     if item.label is None:
         del named["label"]
     return line if named == read else msgspec.json.encode(named).decode()

@@ -63,7 +63,7 @@ def find(workspace: Workspace, job: Job, wanted: str) -> list[Found]:
 def page_name(item: Item) -> str:
     """Return the id of the page that a region is on: of the region's own id, or by the page's file."""
     assert item.region is not None
-    name = item.uri.rpartition("/")[2]
+    name = item.name
     return page_of_region(item.id, item.region) or (page_id(name, item.page) if item.page else name)
 
 

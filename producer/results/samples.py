@@ -14,6 +14,7 @@ from contract.kinds.base import Kind
 from contract.lines import Failure
 from contract.records import SHOWN, Item, failure_of
 from contract.region import Region
+from contract.shards.reading import file_of
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, intact
@@ -157,10 +158,9 @@ def image_of(item: Item, storage: Storage, roots: AllowedRoots, max_bytes: int) 
         roots: the roots of the job's items
 
     Raises:
-        StorageError: the file is outside the roots, is too large, or cannot be read
+        StorageError, ItemError: as `file_of`
     """
-    location = roots.resolved(item.uri)
-    data = storage.at(location).read(location, max_bytes)
+    data = file_of(item, storage, roots, max_bytes)
     media_type = media_type_of(data)
     return (data, media_type) if media_type else None
 

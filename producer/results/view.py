@@ -11,8 +11,11 @@ from contract.errors import ErrorCode, ItemError, TooManyBytesError
 from contract.images import decode_rgb
 from contract.lines import ErrorLine
 from contract.pages import WITHOUT_FORMS, TiffReader, render
+from contract.records import Item
 from contract.settings import Settings
+from contract.shards.reading import file_of
 from contract.storage import Storage, absolute
+from contract.storage.base import temporary_file
 from contract.storage.roots import AllowedRoots
 from producer.results.finding import Found
 
@@ -72,14 +75,13 @@ class Pictures:
             if isinstance(line, ErrorLine) and line.error.code in NOT_OPENED:
                 code = line.error.code
                 raise ItemError(code, f"{NOT_OPENED[code]}, so it is not opened here")
-        location = self._roots.resolved(item.uri) if self._roots else absolute(item.uri)
         # A region need not say on which page of a document it is: it is on the first.
         if not item.page and not (found.regions and is_document(item.uri)):
-            data = self._storage.at(location).read(location, self._settings.max_bytes)
+            data = file_of(item, self._storage, self._roots, self._settings.max_bytes)
             return decode_rgb(data, self._settings.max_pixels).image
         # Fields that broke a worker's process could do the same here.
         forms = self._forms and all(getattr(line, "note", None) != WITHOUT_FORMS for line in lines)
-        return self._page(self._path(location), item.page or 1, forms)
+        return self._page(self._path(item), item.page or 1, forms)
 
     def _page(self, path: Path, number: int, forms: bool) -> Image.Image:
         content = content_of_file(path)
@@ -93,17 +95,24 @@ class Pictures:
             ).to_pil()
             return picture
 
-    def _path(self, uri: str) -> Path:
+    def _path(self, item: Item) -> Path:
         """Return the local path of a document; a document's pages are requested one after another."""
-        if self._held and self._held[0] == uri:
+        if self._held and self._held[0] == item.address:
             return self._held[1]
+        self._held = None
+        self._stack.close()
+        path = self._stack.enter_context(self._copy(item))
+        self._held = item.address, path
+        return path
+
+    def _copy(self, item: Item) -> contextlib.AbstractContextManager[Path]:
+        if item.member is not None:
+            data = file_of(item, self._storage, self._roots, self._settings.max_bytes)
+            return temporary_file(data, item.name)
+        uri = self._roots.resolved(item.uri) if self._roots else absolute(item.uri)
         store, limit = self._storage.at(uri), self._settings.max_document_bytes
         if store.size(uri) > limit:
             raise TooManyBytesError(
                 f"{uri} is larger than {limit:,} bytes: raise TRACE_OCR_MAX_DOCUMENT_BYTES to see it"
             )
-        self._held = None
-        self._stack.close()
-        path = self._stack.enter_context(store.local_copy(uri))
-        self._held = uri, path
-        return path
+        return store.local_copy(uri)

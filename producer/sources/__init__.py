@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import IO
 
 from contract.errors import SourceError, UsageError
+from contract.images import IMAGE_EXTENSIONS
 from contract.job import Source
 from contract.records import SHOWN, Item
 from contract.registry import Registry
 from contract.storage import Storage, absolute, is_remote, supported_uris
 from contract.storage.roots import AllowedRoots
-from producer.sources.base import IMAGE_EXTENSIONS, Listing, SourceContext, SourceType
+from producer.sources.base import Listing, SourceContext, SourceType
 from producer.sources.chosen import chosen_items
 from producer.sources.fingerprints import fingerprinted
 from producer.sources.sampling import sampled
@@ -20,7 +21,7 @@ from producer.sources.selection import matching
 from producer.sources.several import combined, joined
 
 SOURCES: Registry[SourceType] = Registry(
-    "producer.sources", "SOURCE", ("manifest", "file", "prefix", "folder")
+    "producer.sources", "SOURCE", ("manifest", "shards", "file", "prefix", "folder")
 )
 """Source types, in the order in which they are tried on a SOURCE argument."""
 
@@ -93,7 +94,9 @@ def list_source(
     Raises (while iterating):
         SourceError: as `SourceType.items`, `fingerprinted` and `chosen_items`
     """
-    context = SourceContext(storage, stdin, extensions, locate=locate, changed=source.changed)
+    context = SourceContext(
+        storage, stdin, extensions, locate=locate, changed=source.changed, shards=source.shards, roots=roots
+    )
     if source.chosen:
         return Listing(chosen_items(source.chosen, storage), context.passed_over)
     items = (

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import IO, Protocol
 
 from contract.errors import InterruptedRunError
-from contract.job import Changed, Source
+from contract.images import IMAGE_EXTENSIONS
+from contract.job import Changed, Shards, Source
 from contract.records import Item
 from contract.storage import Storage, absolute
-
-IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-"""Extensions of image files; only the worker inspects their content."""
+from contract.storage.roots import AllowedRoots
 
 PAGE_EXTENSIONS = IMAGE_EXTENSIONS | {".pdf"}
 """Extensions of files that page jobs read."""
@@ -30,6 +29,8 @@ class SourceContext:
         passed_over: the source's counts, by reason, of what it saw and did not yield
         locate: returns the form to open of the source's URI, which another machine may have recorded
         changed: which fingerprint items need; a source may leave it out where its listing does not tell it
+        shards: which shards a source of shards reads, and their columns
+        roots: what files must lie below that are read for their items; None if all may be read
     """
 
     storage: Storage
@@ -38,6 +39,8 @@ class SourceContext:
     passed_over: Counter[str] = field(default_factory=Counter)
     locate: Callable[[str], str] = absolute
     changed: Changed | None = None
+    shards: Shards | None = None
+    roots: AllowedRoots | None = None
 
 
 class SourceType(Protocol):

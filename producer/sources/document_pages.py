@@ -16,13 +16,16 @@ from contract.errors import (
     ChildCrashedError,
     ChildTimedOutError,
     CredentialsError,
+    ItemError,
     SourceError,
     StorageBusyError,
     StorageError,
     StorageUnavailableError,
 )
 from contract.records import Item
+from contract.shards.reading import file_of
 from contract.storage import Storage, Store, absolute, answers, is_remote
+from contract.storage.base import temporary_file
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing
 from producer.sources.page_counting import Reply, Request
@@ -66,7 +69,7 @@ class PageCounter:
         """End the processes."""
         self._children.close()
 
-    def count(self, uri: str) -> int | None:
+    def count(self, item: Item) -> int | None:
         """Return the number of pages, 0 for an image; None if it cannot be counted: the worker then says why.
 
         What is no document by its name is looked at first: of an image, only its beginning is read.
@@ -76,16 +79,16 @@ class PageCounter:
             SourceError: storage does not accept our credentials
         """
         try:
-            return self._count(uri)
+            return self._count(item)
         except CredentialsError as error:
             raise SourceError(f"the source's documents cannot be counted: {error}") from error
         except StorageBusyError:
             raise
         except StorageUnavailableError:
-            if answers(self._storage.at(uri), uri):
+            if answers(self._storage.at(item.uri), item.uri):
                 return None
             raise
-        except StorageError:
+        except (StorageError, ItemError):
             return None
 
     @tenacity.retry(
@@ -94,7 +97,10 @@ class PageCounter:
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
         reraise=True,
     )
-    def _count(self, uri: str) -> int | None:
+    def _count(self, item: Item) -> int | None:
+        if item.member is not None:
+            return self._count_member(item)
+        uri = item.uri
         location = self._roots.resolved(uri) if self._roots else absolute(uri)
         store = self._storage.at(location)
         if not is_document(uri) and _is_image(store, location):
@@ -103,6 +109,14 @@ class PageCounter:
         if not 0 < size <= self._max_bytes:
             return None
         with self._copies.taken(size if is_remote(location) else 0), store.local_copy(location) as path:
+            return self.count_file(str(path))
+
+    def _count_member(self, item: Item) -> int | None:
+        """Return the pages of a member of a shard. What is no document by its name is taken for an image."""
+        if not is_document(item.name):
+            return 0
+        data = file_of(item, self._storage, self._roots, self._max_bytes)
+        with temporary_file(data, item.name) as path:
             return self.count_file(str(path))
 
     def count_file(self, path: str) -> int | None:
@@ -182,7 +196,7 @@ def _counted_ahead(
 
     def pages(item: Item) -> int | None:
         # An item that is a page already was counted by the job that chose it.
-        return 0 if item.page else counter.count(item.uri)
+        return 0 if item.page else counter.count(item)
 
     for item in listing:
         if item.region is not None:

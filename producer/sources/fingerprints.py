@@ -11,6 +11,7 @@ import msgspec
 from contract.errors import CredentialsError, SourceError, StorageError, StorageUnavailableError, UsageError
 from contract.job import Changed, Source
 from contract.records import MAX_FINGERPRINT, Item
+from contract.shards import SHARDS
 from contract.storage import COPY_BYTES, Storage, Store, Version, absolute, is_remote
 from contract.storage.roots import AllowedRoots
 
@@ -69,10 +70,10 @@ def _looked_at(
 ) -> Iterator[Item]:
     pending: deque[tuple[Item, Future[Item] | Item]] = deque()
     # Regions of one page follow each other: their file is looked at once.
-    for _, alike in groupby(items, lambda item: (item.uri, item.fingerprint)):
+    for _, alike in groupby(items, lambda item: (item.uri, item.member, item.fingerprint)):
         first = next(alike)
         # The time and length of a local file are there sooner than another thread.
-        slow = is_remote(first.uri) or changed == "sha256"
+        slow = (is_remote(first.uri) or changed == "sha256") and first.member is None
         looked = threads.submit(look, first) if first.fingerprint is None and slow else look(first)
         for item in chain((first,), alike):
             pending.append((item, looked))
@@ -93,6 +94,8 @@ def fingerprinter(changed: Changed, storage: Storage, roots: AllowedRoots | None
     def look(item: Item) -> Item:
         if item.fingerprint is not None:
             return item
+        if item.member is not None:
+            return _of_member(item, changed)
         if changed == "etag" and not is_remote(item.uri):
             raise UsageError(f"{item.uri} is a file of a folder, which has no etag: use mtime+size or sha256")
         try:
@@ -113,6 +116,18 @@ def fingerprinter(changed: Changed, storage: Storage, roots: AllowedRoots | None
         return msgspec.structs.replace(item, fingerprint=found)
 
     return look
+
+
+def _of_member(item: Item, changed: Changed) -> Item:
+    """Return a member of a shard with its shard's fingerprint and its place in it: together its content's."""
+    assert item.member is not None
+    if changed == "sha256":
+        raise UsageError(f"{item.uri} is a shard, of which only etag or mtime+size are compared")
+    if changed == "etag" and not is_remote(item.uri):
+        raise UsageError(f"{item.uri} is a local file, which has no etag: use mtime+size")
+    form, size = item.member.format, SHARDS[item.member.format].size(item.member)
+    place = msgspec.json.encode((form, item.member.version, item.member.at, item.member.name))
+    return msgspec.structs.replace(item, fingerprint=f"{hashlib.sha256(place).hexdigest()[:32]}+{size}")
 
 
 def _sha256(store: Store, location: str) -> str:

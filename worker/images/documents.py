@@ -11,7 +11,9 @@ import numpy as np
 from contract.documents import Content, content_of_file, opened_pdf
 from contract.errors import ErrorCode, ItemError, TooManyBytesError
 from contract.pages import TiffReader, pixels_of_page, render
+from contract.records import Item
 from contract.storage import Storage, is_remote
+from contract.storage.base import temporary_file
 from contract.storage.roots import AllowedRoots
 from worker.images.decode import DecodedImage, as_decoded, as_item_errors
 
@@ -100,6 +102,22 @@ class DocumentFiles:
             # A local file may change or disappear between two pages, so check it again for each page.
             with store.local_copy(location) as path:
                 return path
+
+    def copy_of(self, item: Item) -> Path | None:
+        """Return the copy of a member of a shard, if there is one."""
+        with self._lock:
+            return self._copies.get(item.address)
+
+    def kept(self, item: Item, data: bytes) -> Path:
+        """Return a copy of a document that is a member of a shard, given its bytes.
+
+        Raises:
+            StorageUnavailableError: the folder for temporary files is full
+        """
+        with self._lock:
+            if item.address not in self._copies:
+                self._copies[item.address] = self._stack.enter_context(temporary_file(data, item.name))
+            return self._copies[item.address]
 
     def _check_size(self, uri: str, size: int) -> None:
         if size > self._max_bytes:

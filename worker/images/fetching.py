@@ -1,7 +1,7 @@
 """Step 4's first half: the file of each item of a chunk, and what an error of storage means for its chunk."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from contract.documents import HEAD_BYTES, Content, content_of, content_of_file, is_document
@@ -17,6 +17,7 @@ from contract.storage import Storage, answers
 from contract.storage.roots import AllowedRoots
 from worker.images.decode import File, fetch
 from worker.images.documents import DocumentFiles
+from worker.images.shards import ShardFiles
 
 STORAGE_ATTEMPTS = 3
 """Runs of a chunk in which storage may fail on a file before its item fails. Between two runs the reconciler
@@ -33,6 +34,7 @@ class ItemFiles:
         pages: items are pages, not crops
         attempt: which run of the chunk this is, counted from 1
         max_bytes, max_document_bytes: maximum size of an image file, and of a document
+        items: those of the chunk that lie in shards, to be read together
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class ItemFiles:
         attempt: int,
         max_bytes: int,
         max_document_bytes: int,
+        items: Sequence[Item] = (),
     ) -> None:
         self._storage, self._roots, self._max_bytes = storage, roots, max_bytes
         self._pages, self._attempt = pages, attempt
         self._documents = DocumentFiles(storage, roots, max_document_bytes)
+        self._shards = ShardFiles(items, storage, roots, max_bytes)
 
     def __enter__(self) -> "ItemFiles":
         self._documents.__enter__()
@@ -76,6 +80,8 @@ class ItemFiles:
 
     def _file(self, item: Item) -> File:
         pages = self._pages or item.region is not None
+        if item.member is not None:
+            return self._member(item) if pages else self._shards.read(item)
         if pages and self._is_document(item):
             return self._documents.path(item.uri)
         data = fetch(item.uri, self._storage, self._roots, self._max_bytes)
@@ -83,6 +89,16 @@ class ItemFiles:
         content = content_of(data[:HEAD_BYTES], item.uri) if pages else Content.IMAGE
         many = content is Content.PDF or (content is Content.TIFF and item.page)
         return self._documents.path(item.uri) if many else data
+
+    def _member(self, item: Item) -> File:
+        """Return a page that is a member of a shard; a document as a copy that its other pages share."""
+        copy = self._documents.copy_of(item)
+        if copy is not None:
+            return copy
+        data = self._shards.read(item)
+        content = content_of(data[:HEAD_BYTES], item.name)
+        many = content is Content.PDF or (content is Content.TIFF and (item.page or is_document(item.name)))
+        return self._documents.kept(item, data) if many else data
 
     def _is_document(self, item: Item) -> bool:
         """Return whether an item is a page, or a document by its name whose pages could not be counted.

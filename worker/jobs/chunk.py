@@ -1,7 +1,7 @@
 """One chunk: from its message to its part and its mark in the ledger. Plain functions, no Celery."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -15,7 +15,7 @@ from contract.errors import (
 )
 from contract.job import Job, roots_of
 from contract.kinds import KINDS
-from contract.records import ChunkMessage
+from contract.records import ChunkMessage, Item
 from contract.storage import is_remote
 from contract.storage.roots import AllowedRoots
 from contract.tracing import job_span
@@ -111,7 +111,7 @@ def _read_and_write(
     pipeline = make_pipeline(job.kind, job.parameters, context.models)
     items = workspace.items(chunk)
     with (
-        _files(job, context, attempt) as fetch,
+        _files(job, context, attempt, items) as fetch,
         context.watchdog.watching() as alive,
     ):
         # Reading a local file takes less time than handing it to another thread.
@@ -134,8 +134,8 @@ def _read_and_write(
         context.metrics.readings(job.kind, lines)
 
 
-def _files(job: Job, context: WorkerContext, attempt: int) -> ItemFiles:
-    """Return the files of a job's items."""
+def _files(job: Job, context: WorkerContext, attempt: int, items: Sequence[Item]) -> ItemFiles:
+    """Return the files of a chunk's items."""
     settings = context.settings
     return ItemFiles(
         context.storage,
@@ -144,6 +144,7 @@ def _files(job: Job, context: WorkerContext, attempt: int) -> ItemFiles:
         attempt=attempt,
         max_bytes=settings.max_bytes,
         max_document_bytes=settings.max_document_bytes,
+        items=items,
     )
 
 

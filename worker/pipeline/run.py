@@ -109,7 +109,7 @@ class ChunkRun:
 
     def error_line(self, item: Item, error: ItemError) -> ErrorLine:
         """Return the error line of an item."""
-        return ErrorLine(item.id, item.uri, Failure(error.code, error.message), self.attempt)
+        return ErrorLine(item.id, item.address, Failure(error.code, error.message), self.attempt)
 
 
 class Pipeline(Protocol):
@@ -143,4 +143,4 @@ class Pipeline(Protocol):
 
 def name_of(item: Item) -> str:
     """Return an item's `name` in the Trace OCR API: its file's name without folders."""
-    return item.uri.rpartition("/")[2]
+    return item.name

@@ -46,7 +46,7 @@ class FinishedJob:
         assert self.job.plan is not None
         for number in range(self.job.plan.chunks):
             for item in self.workspace.items(number):
-                yield item.id, item.uri.rpartition("/")[2]
+                yield item.id, item.name
 
     def compared(self, store: ModelStore | None) -> Iterator[Compared]:
         """Yield the models as an evaluation takes them."""

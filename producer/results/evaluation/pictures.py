@@ -11,6 +11,7 @@ from contract.documents import is_document
 from contract.errors import ItemError, ObjectMissingError, StorageError
 from contract.images import decode_rgb
 from contract.records import Item
+from contract.shards.reading import file_of
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
@@ -100,8 +101,7 @@ def _or_none(items: Callable[[int], list[Item]], chunk: int) -> list[Item]:
 
 def _picture(item: Item, storage: Storage, roots: AllowedRoots | None) -> Picture:
     try:
-        location = item.uri if roots is None else roots.resolved(item.uri)
-        data = storage.at(location).read(location, MAX_FILE_BYTES)
+        data = file_of(item, storage, roots, MAX_FILE_BYTES)
         media_type = media_type_of(data)
         if media_type and len(data) <= MAX_RAW_BYTES:
             return Picture(data_url(data, media_type))

@@ -117,7 +117,7 @@ def _items(context: SinkContext) -> Iterator[Item]:
 
 
 def _name(item: Item) -> str:
-    return item.uri.rpartition("/")[2]
+    return item.name
 
 
 def _pictures(examples: list[Example], context: SinkContext) -> list[Picture]:

@@ -120,9 +120,9 @@ class FakeCounter:
     closed: bool = False
     counted: list[str] = field(default_factory=list)
 
-    def count(self, uri: str) -> int | None:
-        pages = self.behave(uri)
-        self.counted.append(uri)
+    def count(self, item: Item) -> int | None:
+        pages = self.behave(item.uri)
+        self.counted.append(item.uri)
         return pages
 
     def close(self) -> None:
@@ -232,7 +232,7 @@ class TestUncountable:
             for allowed in ("scans", "other")
         }
 
-        counts = {allowed: counter.count(item.uri) for allowed, counter in counters.items()}
+        counts = {allowed: counter.count(item) for allowed, counter in counters.items()}
         for counter in counters.values():
             counter.close()
 
@@ -285,7 +285,7 @@ class TestS3:
         monkeypatch.setattr(storage, "at", away)
 
         with pytest.raises(StorageUnavailableError):
-            counter.count("s3://bucket/a.pdf")
+            counter.count(Item("a", "s3://bucket/a.pdf"))
 
     @pytest.mark.parametrize(
         "error",
@@ -304,7 +304,7 @@ class TestS3:
 
         monkeypatch.setattr(LocalStore, "size", refuse)
 
-        assert counter.count(put("a.pdf", b"").uri) is None
+        assert counter.count(put("a.pdf", b"")) is None
 
 
 class TestIds:
@@ -367,9 +367,9 @@ class TestPoison:
     def test_after_one_that_hangs_others_are_counted(self, put: Put, counter: PageCounter) -> None:
         with pytest.MonkeyPatch.context() as impatient:
             impatient.setattr("producer.sources.document_pages.COUNT_SECONDS", 0.2)
-            assert counter.count(put("hangs.pdf", pdf(SIZE) + HANG).uri) is None
+            assert counter.count(put("hangs.pdf", pdf(SIZE) + HANG)) is None
 
-        assert counter.count(put("good.pdf", pdf(SIZE, SIZE)).uri) == 2
+        assert counter.count(put("good.pdf", pdf(SIZE, SIZE))) == 2
 
 
 class TestAhead:

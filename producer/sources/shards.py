@@ -1,0 +1,197 @@
+"""Shards: files that hold many images each, such as tar, zip, Parquet or LMDB."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import bracex
+import msgspec
+from wcmatch import glob
+
+from contract.errors import SourceError, StorageError, StorageUnavailableError, UsageError
+from contract.job import Shards as Asked
+from contract.job import Source
+from contract.records import MAX_TEXT, SHOWN, Item, Member
+from contract.shards import SHARDS, Entry, Shard, ShardOptions, format_of
+from contract.storage import absolute, is_remote, join
+from producer.sources.base import SourceContext
+from producer.sources.seen_ids import SeenIds
+
+MAX_SHARDS = 100_000
+"""Maximum shards that braces name: 10^9 crops in shards of 10,000."""
+
+FIRST_ENTRIES, BLOCK_ENTRIES = 1_024, 8_192
+"""Entries whose ids are looked up in one call: few at first, so that workers can start."""
+
+_BRACES, _WILDCARDS = re.compile(r"\{.*\}", re.DOTALL), re.compile(r"[*?\[]")
+
+
+class Shards:
+    """The images in one shard, in those that braces name, or in those that a glob matches."""
+
+    def match(self, text: str) -> Source | None:
+        """Return the shard or shards that the text names, by their extension; braces are only counted here.
+
+        Raises:
+            UsageError: the braces name more than MAX_SHARDS
+        """
+        remote = is_remote(text)
+        if not remote and ("://" in text or os.path.lexists(text)):
+            return self._one(os.path.realpath(text)) if Path(text).is_file() else None
+        if not (_BRACES.search(text) or _WILDCARDS.search(text)):
+            return self._one(text) if remote else None
+        if any(format_of(name) is None for name in islice(_expanded(text), 1)):
+            return None
+        first = min(found.start() for found in (_BRACES.search(text), _WILDCARDS.search(text)) if found)
+        folder, slash, _ = text[:first].rpartition("/")
+        names = text[len(folder + slash) :]
+        if not remote:
+            path = os.path.realpath(folder + slash or ".")
+            return Source(type="shards", uri=path, shards=Asked(names=names)) if Path(path).is_dir() else None
+        return Source(type="shards", uri=folder + slash, shards=Asked(names=names))
+
+    def _one(self, uri: str) -> Source | None:
+        return None if format_of(uri) is None else Source(type="shards", uri=uri)
+
+    def root(self, uri: str) -> str:
+        """Return the folder or prefix of the shards."""
+        return uri.rpartition("/")[0] or "/" if format_of(uri) else uri
+
+    def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
+        """Yield the images in the shards. The id of an image is its own in its shard.
+
+        If there may be several shards, the shard's name below the source and a slash come first.
+
+        Raises:
+            SourceError: a shard is missing or damaged, or an id is used twice in it
+        """
+        asked = context.shards or Asked()
+        options = ShardOptions(
+            **asked.model_dump(exclude={"names"}), extensions=frozenset(context.extensions)
+        )
+        if asked.names is None:
+            yield from _Listing(uri, context.locate(uri), "", context).items(options)
+            return
+        try:
+            for name in _names(uri, asked.names, context):
+                location = join(context.locate(uri), name)
+                yield from _Listing(join(uri, name), location, f"{name}/", context).items(options)
+        except StorageUnavailableError:
+            raise
+        except StorageError as error:
+            raise SourceError(f"the shards in {uri} cannot be listed: {error}") from error
+
+
+SOURCE = Shards()
+
+
+def columns_of(source: Source, image: str | None, identity: str | None, label: str | None) -> Source:
+    """Return the source with its columns named; raises UsageError if it has no columns."""
+    named = {"image_column": image, "id_column": identity, "label_column": label}
+    given = {name: value for name, value in named.items() if value is not None}
+    if not given:
+        return source
+    if source.type != "shards":
+        flags = " and ".join(sorted(given))
+        raise UsageError(f"{source.uri[:SHOWN]} is a {source.type}, and {flags} is for shards: leave it out")
+    return source.model_copy(update={"shards": (source.shards or Asked()).model_copy(update=given)})
+
+
+def _expanded(names: str) -> Iterator[str]:
+    """Yield the names that braces name; wildcards stay.
+
+    Raises:
+        UsageError: they are more than MAX_SHARDS
+    """
+    try:
+        yield from bracex.iexpand(names, limit=MAX_SHARDS)
+    except bracex.ExpansionLimitException as error:
+        raise UsageError(
+            f"the braces of {names[:SHOWN]} name more than {MAX_SHARDS:,} shards: use a wildcard"
+        ) from error
+
+
+def _names(uri: str, pattern: str, context: SourceContext) -> Iterable[str]:
+    """Return the names of the shards below a URI, in order: all that braces name, or the existing ones."""
+    if not _WILDCARDS.search(pattern):
+        return dict.fromkeys(_expanded(pattern))
+    return _matching(context.locate(uri), pattern, context)
+
+
+def _matching(location: str, pattern: str, context: SourceContext) -> Iterator[str]:
+    flags = glob.BRACE | glob.GLOBSTAR | glob.FORCEUNIX | glob.CASE
+    wanted = glob.compile(pattern, flags=flags, limit=MAX_SHARDS)
+    base, found = join(location, ""), False
+    for at, _ in context.storage.at(location).objects(location):
+        name = at.removeprefix(base)
+        if format_of(name) and wanted.match(name):
+            found = True
+            yield name
+    if not found:
+        raise SourceError(f"no shard in {location} matches {pattern}")
+
+
+class _Listing:
+    """The listing of one shard.
+
+    Args:
+        uri: as items have it
+        location: its form to open
+        prefix: what its items' ids begin with
+    """
+
+    def __init__(self, uri: str, location: str, prefix: str, context: SourceContext) -> None:
+        self._uri, self._location, self._prefix, self._context = uri, location, prefix, context
+
+    def items(self, options: ShardOptions) -> Iterator[Item]:
+        """Yield the shard's images.
+
+        Raises:
+            SourceError: the shard is missing or damaged, or an id is used twice
+        """
+        name = format_of(self._uri)
+        if name is None:
+            raise SourceError(f"{self._uri} is no shard: its name ends in none of {', '.join(SHARDS)}")
+        try:
+            shard = self._opened()
+            entries = SHARDS[name].entries(shard, options, self._context.passed_over)
+            for entry in self._unrepeated(entries):
+                identity = self._prefix + entry.id
+                if len(identity) > MAX_TEXT:
+                    self._context.passed_over["name_too_long"] += 1
+                    continue
+                yield Item(
+                    identity, self._uri, entry.label, member=_of(entry, shard), metadata=entry.metadata
+                )
+        except StorageUnavailableError:
+            raise
+        except StorageError as error:
+            raise SourceError(f"the shard {self._uri} cannot be read: {error}") from error
+
+    def _opened(self) -> Shard:
+        roots = self._context.roots
+        location = roots.resolved(self._location) if roots else absolute(self._location)
+        store = self._context.storage.at(location)
+        return Shard(location, store, store.version(location))
+
+    def _unrepeated(self, entries: Iterator[Entry]) -> Iterator[Entry]:
+        size, number = FIRST_ENTRIES, 1
+        with SeenIds() as seen:
+            while block := list(islice(entries, size)):
+                repeated = seen.add([(entry.id, place) for place, entry in enumerate(block, number)])
+                failing = min(repeated, default=0)
+                for place, entry in enumerate(block, number):
+                    if place == failing:
+                        raise SourceError(
+                            f"{self._uri} holds {entry.id!r} twice, as images {repeated[place]:,} and "
+                            f"{place:,}: results are joined on ids, so give each its own name"
+                        )
+                    yield entry
+                number, size = number + len(block), BLOCK_ENTRIES
+
+
+def _of(entry: Entry, shard: Shard) -> Member:
+    member = entry.member
+    return member if member.version == shard.tag else msgspec.structs.replace(member, version=shard.tag)
