@@ -350,7 +350,7 @@ class Job(BaseModel):
             "selection": self.source.selection,
             "sample": self.source.sample,
             "regions": self.source.regions,
-            "shards": self.source.shards,
+            "shards": tuple(part.shards for part in self.source.parts or (self.source,)),
             "chunk_size": self.chunk_size,
             "exports": self.exports,
             "review": self.checks.model_dump(mode="json", exclude={"fail_if"}),

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -94,9 +95,7 @@ def list_source(
     Raises (while iterating):
         SourceError: as `SourceType.items`, `fingerprinted` and `chosen_items`
     """
-    context = SourceContext(
-        storage, stdin, extensions, locate=locate, changed=source.changed, shards=source.shards, roots=roots
-    )
+    context = SourceContext(storage, stdin, extensions, locate=locate, changed=source.changed, roots=roots)
     if source.chosen:
         return Listing(chosen_items(source.chosen, storage), context.passed_over)
     items = (
@@ -130,7 +129,7 @@ def narrowed(
 
 def _named(part: Source, source: Source, context: SourceContext) -> Iterator[Item]:
     """Return the items of a source, or of a part of it, whose names its globs choose."""
-    items = _type_of(part).items(part.uri, context)
+    items = _type_of(part).items(part.uri, replace(context, shards=part.shards))
     if source.selection is None:
         return items
     return matching(items, source.selection, root_of(part), context.passed_over)
