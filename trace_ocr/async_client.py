@@ -11,7 +11,9 @@ import httpx
 from contract.job_status import JobStatus
 from contract.states import Action
 from trace_ocr import jobs
+from trace_ocr.columns import Arrow, parquet_files
 from trace_ocr.connection import AsyncConnection, AsyncSleep
+from trace_ocr.errors import PyarrowMissingError
 from trace_ocr.exchange import TIMEOUT_SECONDS, Api
 from trace_ocr.lines import LineFile
 from trace_ocr.progress import progress_shown
@@ -99,6 +101,7 @@ class AsyncClient:
         *,
         kind: str | None = None,
         exports: Iterable[str] | None = None,
+        results: Iterable[str] | None = None,
         job_id: str | None = None,
         urgent: bool = False,
         chunk_size: int | None = None,
@@ -114,7 +117,8 @@ class AsyncClient:
         given = {"kind": kind, "job_id": job_id, "urgent": urgent, "chunk_size": chunk_size, **parameters}
         given |= jobs.words(tags, metadata)
         given |= jobs.regions_asked(regions, level, categories)
-        flow = jobs.submitted(self._api, source, output, given, exports, idempotency_key)
+        formats = {"exports": exports, "results": results}
+        flow = jobs.submitted(self._api, source, output, given, formats, idempotency_key)
         return self.job(await self._connection.run(flow))
 
     def job(self, job_id: str) -> "AsyncJobHandle":
@@ -196,10 +200,30 @@ class AsyncJobHandle:
         """Return the summary of a complete job; see `JobHandle.summary`."""
         return await self._connection.run(jobs.summary(self._connection.api, self.id))
 
+    async def to_arrow(self) -> Any:
+        """Return the results as a pyarrow.Table; see `JobHandle.to_arrow`."""
+        arrow = Arrow()
+        found = await self._columns(arrow)
+        return arrow.of_lines([line async for line in self.results()]) if found is None else found
+
     async def to_pandas(self) -> Any:
         """Return the results as a pandas.DataFrame; see `JobHandle.to_pandas`."""
         pandas = jobs.pandas_module()
-        return jobs.table(pandas, [line async for line in self.results()])
+        try:
+            found = await self._columns(Arrow())
+        except PyarrowMissingError:
+            found = None
+        if found is None:
+            return jobs.table(pandas, [line async for line in self.results()])
+        return await asyncio.to_thread(found.to_pandas)
+
+    async def _columns(self, arrow: Arrow) -> Any:
+        """Return the results from Parquet; None if the job wrote none."""
+        found = await asyncio.to_thread(arrow.on_disk, await self.status())
+        if found is not None:
+            return found
+        files = await self._connection.run(parquet_files(self._connection.api, self.id))
+        return None if files is None else await asyncio.to_thread(arrow.of_files, files)
 
     async def cancel(self) -> JobStatus:
         """End the job after its running chunks; what is read stays."""

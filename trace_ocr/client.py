@@ -11,7 +11,9 @@ import httpx
 from contract.job_status import JobStatus
 from contract.states import Action
 from trace_ocr import jobs
+from trace_ocr.columns import Arrow, parquet_files
 from trace_ocr.connection import Connection, Sleep
+from trace_ocr.errors import PyarrowMissingError
 from trace_ocr.exchange import TIMEOUT_SECONDS, Api
 from trace_ocr.lines import LineFile
 from trace_ocr.progress import progress_shown
@@ -122,6 +124,7 @@ class Client:
         *,
         kind: str | None = None,
         exports: Iterable[str] | None = None,
+        results: Iterable[str] | None = None,
         job_id: str | None = None,
         urgent: bool = False,
         chunk_size: int | None = None,
@@ -139,6 +142,7 @@ class Client:
             source: one, or several whose items are read in their order
             kind: recognition, ocr, detection or kie; recognition by default
             exports: of ocr jobs, what is written for each document: txt, hocr, pdf, alto, page
+            results: formats of results and errors besides JSONL: parquet, and csv of crops
             job_id: name of a new job, made by the server by default
             urgent: overtake jobs that are not
             chunk_size: items in a chunk, the server's default by default
@@ -154,7 +158,8 @@ class Client:
         given = {"kind": kind, "job_id": job_id, "urgent": urgent, "chunk_size": chunk_size, **parameters}
         given |= jobs.words(tags, metadata)
         given |= jobs.regions_asked(regions, level, categories)
-        flow = jobs.submitted(self._api, source, output, given, exports, idempotency_key)
+        formats = {"exports": exports, "results": results}
+        flow = jobs.submitted(self._api, source, output, given, formats, idempotency_key)
         return self.job(self._connection.run(flow))
 
     def job(self, job_id: str) -> "JobHandle":
@@ -262,13 +267,39 @@ class JobHandle:
         """Return the summary of a complete job: counts, times, models, quality; ConflictError before."""
         return self._connection.run(jobs.summary(self._connection.api, self.id))
 
+    def to_arrow(self) -> Any:
+        """Return the results as a pyarrow.Table, all in memory: a row per line, a column per field.
+
+        They are read from the job's Parquet, from its folder if this machine has that too; a job without
+        Parquet is read line by line.
+
+        Raises:
+            PyarrowMissingError: pyarrow is not installed
+        """
+        arrow = Arrow()
+        found = self._columns(arrow)
+        return arrow.of_lines(list(self.results())) if found is None else found
+
     def to_pandas(self) -> Any:
-        """Return the results as a pandas.DataFrame, all in memory: a row per line, a column per field.
+        """Return the results as a pandas.DataFrame: from Parquet as `to_arrow`, else line by line.
 
         Raises:
             PandasMissingError: pandas is not installed
         """
-        return jobs.table(jobs.pandas_module(), list(self.results()))
+        pandas = jobs.pandas_module()
+        try:
+            found = self._columns(Arrow())
+        except PyarrowMissingError:
+            found = None
+        return jobs.table(pandas, list(self.results())) if found is None else found.to_pandas()
+
+    def _columns(self, arrow: Arrow) -> Any:
+        """Return the results from Parquet; None if the job wrote none."""
+        found = arrow.on_disk(self.status())
+        if found is not None:
+            return found
+        files = self._connection.run(parquet_files(self._connection.api, self.id))
+        return None if files is None else arrow.of_files(files)
 
     def cancel(self) -> JobStatus:
         """End the job after its running chunks; what is read stays."""

@@ -98,6 +98,10 @@ class PandasMissingError(UsageError):
     """pandas is not installed."""
 
 
+class PyarrowMissingError(UsageError):
+    """pyarrow is not installed."""
+
+
 BY_STATUS: dict[int, type[ApiError]] = {
     401: UnauthorizedError,
     403: ForbiddenError,

@@ -54,18 +54,20 @@ def submitted(
     source: Place | Iterable[Place],
     output: Place,
     given: Mapping[str, object],
-    exports: Iterable[str] | None,
+    formats: Mapping[str, Iterable[str] | None],
     idempotency_key: str | None,
 ) -> Flow[str]:
     """Submit a job and return its id.
 
     Args:
         given: further fields of the request; those that are None are left to the server
+        formats: the same, of lists of formats
     """
     body: dict[str, object] = {"source": named(source), "output": os.fspath(output)}
     body |= {name: value for name, value in given.items() if value is not None}
-    if exports is not None:
-        body["exports"] = [exports] if isinstance(exports, str) else list(exports)
+    for name, asked in formats.items():
+        if asked is not None:
+            body[name] = [asked] if isinstance(asked, str) else list(asked)
     # One key for all tries: those that repeat a request that arrived make no second job.
     headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
     job = yield from api.call(Request("POST", "jobs", {"json": body, "headers": headers}), _Identified)

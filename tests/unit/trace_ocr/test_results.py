@@ -2,21 +2,28 @@
 
 import gzip
 import importlib
+import io
 import json
+import sys
+from pathlib import Path
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.trace_ocr.server import Answers, Serve, Stream, cut_stream, refusal
+from tests.unit.trace_ocr.server import Answers, Serve, Stream, cut_stream, job_answer, refusal
 from trace_ocr import (
     ApiError,
     ConflictError,
     ErrorLine,
     PandasMissingError,
+    PyarrowMissingError,
     RecognitionLine,
     UnexpectedAnswerError,
     UnreachableError,
 )
+from trace_ocr.columns import PARQUET
 from trace_ocr.exchange import ATTEMPTS
 
 LINES = [{"id": f"{n}.png", "name": f"{n}.png", "value": "Grüße\u2028", "confidence": 0.5} for n in range(9)]
@@ -168,12 +175,78 @@ def test_results_of_a_job_that_runs_are_refused_with_the_servers_words(serve: Se
         list(server.client().job("night").results())
 
 
-def test_a_table_has_a_row_per_result_and_its_columns_also_without_any(serve: Serve) -> None:
-    table = serve(httpx.Response(200, content=BODY)).client().job("night").to_pandas()
-    empty = serve(httpx.Response(200, content=b"")).client().job("night").to_pandas()
+NOT_WRITTEN = refusal(406, "job night wrote its results as jsonl, not as parquet")
 
-    assert table.to_dict("records") == LINES
-    assert (list(empty.columns), len(empty)) == (["id", "name", "value", "confidence"], 0)
+
+@pytest.fixture
+def table() -> pa.Table:
+    return pa.Table.from_pylist(LINES).replace_schema_metadata({"trace_ocr.job": '{"id": "night"}'})
+
+
+def parquet(table: pa.Table, **headers: str) -> httpx.Response:
+    target = io.BytesIO()
+    pq.write_table(table, target)
+    return httpx.Response(200, content=target.getvalue(), headers={"content-type": PARQUET, **headers})
+
+
+@pytest.mark.parametrize("method", ["to_pandas", "to_arrow"])
+@pytest.mark.parametrize("refused", [NOT_WRITTEN, httpx.Response(200, content=BODY)])
+def test_without_parquet_a_table_has_a_row_per_line(
+    method: str, refused: httpx.Response, serve: Serve
+) -> None:
+    server = serve(job_answer("completed"), refused, httpx.Response(200, content=BODY))
+    none = serve(job_answer("completed"), NOT_WRITTEN, httpx.Response(200, content=b""))
+
+    table, empty = (getattr(one.client().job("night"), method)() for one in (server, none))
+
+    assert (table.to_dict("records") if method == "to_pandas" else table.to_pylist()) == LINES
+    names = empty.columns if method == "to_pandas" else empty.column_names
+    assert (list(names), len(empty)) == (["id", "name", "value", "confidence"], 0)
+
+
+def test_a_table_is_read_from_all_files_of_parquet(serve: Serve, table: pa.Table) -> None:
+    server = serve(
+        job_answer("completed"),
+        parquet(table[:5], link='<?format=parquet&file=1>; rel="next"'),
+        parquet(table[5:]),
+    )
+
+    assert server.client().job("night").to_arrow().to_pylist() == LINES
+    assert [request.url.params.get("file") for request in server.requests] == [None, "0", "1"]
+    assert server.requests[1].headers["accept"] == PARQUET
+
+
+@pytest.mark.parametrize("names", [["results.parquet"], ["results-00000.parquet", "results-00001.parquet"]])
+def test_a_table_is_read_from_the_jobs_folder_if_this_machine_has_it(
+    names: list[str], serve: Serve, table: pa.Table, tmp_path: Path
+) -> None:
+    for number, name in enumerate(names):
+        pq.write_table(table[number * 5 : number * 5 + (5 if len(names) > 1 else 9)], tmp_path / name)
+    server = serve(job_answer("completed", workspace=str(tmp_path)))
+
+    assert server.client().job("night").to_arrow().to_pylist() == LINES
+    assert len(server.requests) == 1
+
+
+def test_a_folder_of_the_same_name_that_is_of_another_job_is_not_read(
+    serve: Serve, table: pa.Table, tmp_path: Path
+) -> None:
+    other = table.replace_schema_metadata({"trace_ocr.job": '{"id": "another"}'})
+    pq.write_table(other[:1], tmp_path / "results.parquet")
+    server = serve(job_answer("completed", workspace=str(tmp_path)), parquet(table))
+
+    assert len(server.client().job("night").to_arrow()) == len(LINES)
+
+
+def test_without_pyarrow_pandas_reads_lines_and_to_arrow_says_what_to_install(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    job = serve(httpx.Response(200, content=BODY)).client().job("night")
+
+    assert job.to_pandas().to_dict("records") == LINES
+    with pytest.raises(PyarrowMissingError, match="pip install pyarrow"):
+        job.to_arrow()
 
 
 def test_without_pandas_the_error_says_what_to_install(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
