@@ -41,6 +41,16 @@ class Nights:
         """The error line of every item whose newest content could not be read, sorted by ids."""
         return join(self.root, "latest-errors.jsonl")
 
+    @property
+    def latest_columns(self) -> str:
+        """The lines of `latest` as Parquet, if the last night's job wrote it."""
+        return join(self.root, "latest.parquet")
+
+    @property
+    def latest_errors_columns(self) -> str:
+        """The lines of `latest_errors` as Parquet."""
+        return join(self.root, "latest-errors.parquet")
+
     def workspace(self, night: str) -> Workspace:
         """Return the workspace of a night."""
         return Workspace(join(self.root, night), self.store)

@@ -11,6 +11,7 @@ from contract.kinds import KINDS
 from contract.records import Item
 from contract.storage import join
 from contract.workspace import Workspace
+from producer.nightly.columns import write_columns
 from producer.nightly.continuing import Choices, parameters_of
 from producer.nightly.difference import Difference, OutOfOrderError, Rules, checked_order
 from producer.nightly.files import Nights, written
@@ -160,6 +161,7 @@ def conclude(night: Night, job: Job, nights: Nights, last: State | None, check: 
     file = f"{night.night}.state.jsonl"
     pages = KINDS[job.kind].unit == "page"
     left = merge_latest(night, nights, workspace, file, check, pages=pages)
+    write_columns(job, nights, check)
     summary = workspace.load_summary() or {}
     state = State(
         night=night.night,

@@ -67,6 +67,17 @@ def table_of_errors() -> Table:
     return Table(ErrorLine)
 
 
+def table_of_latest(kind: Kind) -> Table:
+    """Return the columns of the newest lines of all nights: of a deleted item only its id and since when."""
+    fields = [(one.name, one.type | None, None) for one in msgspec.structs.fields(kind.line)]
+    line = msgspec.defstruct("LatestLine", [*fields, ("deleted", str | None, None)])
+
+    def words(found: Any) -> Any:
+        return () if found.deleted else kind.words(found)
+
+    return Table(line, words if kind.reads == "words" else None)
+
+
 def column_of(info: inspect.Type) -> Column:
     """Return the column of a type. What has no type of its own in Arrow, such as a dict, is a JSON text."""
     if isinstance(info, inspect.UnionType):

@@ -42,7 +42,7 @@ class Forms:
     def open(self, context: SinkContext) -> Iterator[Write]:
         """Yield a function that adds a region to its page."""
         lines, table, *columns = self.paths(context.job, context.workspace)
-        opened = opener(context) if columns else None
+        opened = opener(context.job, context.workspace.store) if columns else None
         store = context.workspace.store
         with store.writer(lines) as target, store.writer(table) as rows, tempfile.TemporaryFile() as spool:
             forms = _Pages(context, target, spool)

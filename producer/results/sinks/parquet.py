@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from contract.errors import JobError, TraceOcrError, UsageError
 from contract.job import Job
 from contract.kinds import KINDS
+from contract.storage import Store
 from contract.workspace import Workspace
 from producer.results.sinks.base import Lines, MergedLine, SinkContext, Write
 
@@ -46,7 +47,7 @@ class Parquet:
         Raises:
             JobError: this process lacks the library, which the one that took the job had
         """
-        opened = opener(context)
+        opened = opener(context.job, context.workspace.store)
         columns = require_pyarrow(JobError)
         job, most = context.job, FILE_ITEMS[KINDS[context.job.kind].unit]
         tables: dict[Lines, Any] = {
@@ -105,13 +106,13 @@ def require_pyarrow(missing: type[TraceOcrError]) -> ModuleType:
 Opener = Callable[[str, Any], "AbstractContextManager[ParquetLines]"]
 
 
-def opener(context: SinkContext) -> Opener:
+def opener(job: Job, store: Store) -> Opener:
     """Return what opens a file of a job for lines, by its URI and its columns; raises JobError as `open`."""
     require_pyarrow(JobError)
     from producer.results.parquet_file import parquet_file
 
-    metadata = {JOB: context.job.model_dump_json(exclude=PRIVATE, exclude_none=True)}
-    return lambda uri, table: parquet_file(context.workspace.store, uri, table, metadata)
+    metadata = {JOB: job.model_dump_json(exclude=PRIVATE, exclude_none=True)}
+    return lambda uri, table: parquet_file(store, uri, table, metadata)
 
 
 class _Files(AbstractContextManager["_Files"]):

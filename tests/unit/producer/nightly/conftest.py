@@ -40,6 +40,7 @@ class System:
     read: Counter[tuple[str, str]] = field(default_factory=Counter)
     error: ErrorCode = ErrorCode.NOT_AN_IMAGE
     broken_pages: set[str] = field(default_factory=set)
+    exports: tuple[str, ...] = ()
 
     def job(self, **changes: Any) -> Job:
         parameters = DetectionParameters() if self.kind == "detection" else RecognitionParameters()
@@ -47,6 +48,7 @@ class System:
             id="nights-1",
             kind=self.kind,
             parameters=parameters.model_copy(update=changes),
+            exports=self.exports,
             source=self.source,
             chunk_size=3,
             created_at=1_000,

@@ -1,10 +1,12 @@
 """What a night reads, and what it leaves."""
 
+import json
 import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from contract.errors import ErrorCode, JobError, SourceError, UsageError
@@ -172,6 +174,27 @@ def test_tombstones_stand_for_lines_of_items_that_are_gone(system: System, scans
     write(scans, b="1")
     assert system.night("2026-11-22").new == 1
     assert system.latest() == {"a.png": "1", "b.png": "1", "c.png": "1"}
+
+
+@pytest.mark.parametrize("kind", ["recognition", "detection"])
+def test_the_latest_lines_are_columns_too_if_the_nights_job_has_parquet(
+    kind: str, system: System, scans: Path
+) -> None:
+    system.choices, system.exports, system.kind = Choices(on_delete="tombstone"), ("parquet",), kind
+    write(scans, a="1", b="1", c=BROKEN.decode())
+    system.night("2026-11-20")
+    (scans / "b.png").unlink()
+
+    system.night("2026-11-21")
+
+    for name in ("latest", "latest-errors"):
+        lines = Path(system.nights.root, f"{name}.jsonl").read_bytes().splitlines()
+        rows = pq.read_table(f"{system.nights.root}/{name}.parquet").to_pylist()
+        found = [{field: one for field, one in row.items() if one is not None} for row in rows]
+        assert found == [json.loads(line) for line in lines]
+    system.exports = ()
+    system.night("2026-11-22")
+    assert not [name for name in system.nights.store.names(system.nights.root) if name.endswith(".parquet")]
 
 
 def test_a_source_that_has_vanished_makes_no_tombstones_unasked(system: System, scans: Path) -> None:
