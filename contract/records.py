@@ -4,7 +4,7 @@ msgspec instead of pydantic: records are read and written once per item, ten mil
 """
 
 from collections.abc import Iterable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -59,7 +59,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     `page` is the page of a document, counted from 1; `region` the part of the image or page that is read.
     `fingerprint` changes with the file's content; only jobs whose source asks for it have it. `reused` is the
     line, as JSON, that an earlier job has read of the same content: this one takes it over. `metadata` is a
-    JSON object of the source's further columns, which the line repeats.
+    JSON object of the source's further columns, which the line repeats; sources give it as JSON text.
     """
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT + MAX_PAGE_TEXT + MAX_REGION_TEXT)]
@@ -70,7 +70,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     fingerprint: Annotated[str, msgspec.Meta(max_length=MAX_FINGERPRINT)] | None = None
     reused: str | None = None
     member: Member | None = None
-    metadata: msgspec.Raw | None = None
+    metadata: dict[str, Any] | msgspec.Raw | None = None
 
     @property
     def name(self) -> str:

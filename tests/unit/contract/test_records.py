@@ -87,3 +87,9 @@ def test_a_message_names_its_chunk() -> None:
 def test_a_message_that_is_no_chunk_message_is_dropped(payload: Any) -> None:
     with pytest.raises(MessageError, match="dropped"):
         parse_message(payload, ChunkMessage)
+
+
+def test_metadata_is_written_as_json_text_and_read_as_an_object() -> None:
+    item = Item("a", "/a.png", metadata=msgspec.Raw(b'{"page": 1}'))
+
+    assert decode_item(msgspec.json.encode(item)).metadata == {"page": 1}
