@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-PREFIX = "trace-ocr-"
-"""What the names of our folders begin with."""
+PREFIX = "trace-ocr-scratch-"
+"""What the names of our folders begin with; no workspace or folder of users has such a name by chance."""
 
 SETTLED_SECONDS = 60.0
 """Age in seconds below which a folder is left alone: its process may be about to lock it."""
