@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from benchmarks.columns import columns
 from benchmarks.compare import compare
 from benchmarks.control_plane import control_plane
 from benchmarks.cpu_per_crop import cpu_per_crop
@@ -26,7 +27,7 @@ Part = Callable[[Path], tuple[list[Row], Details]]
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
-PARTS = ("control", "cpu", "mobilenet", "vgg", "pages", "compare", "regions")
+PARTS = ("control", "columns", "cpu", "mobilenet", "vgg", "pages", "compare", "regions")
 """What is measured by default."""
 
 ON_REQUEST = ("gpu",)
@@ -38,6 +39,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
     rounds = 7 if full else 3
     return {
         "control": partial(control_plane, items=1_000_000 if full else 200_000),
+        "columns": partial(columns, items=2_000_000 if full else 500_000, rounds=rounds),
         "cpu": lambda folder: cpu_per_crop(make_scene(folder, MOBILENET, 1_028), 8 * rounds),
         "mobilenet": partial(end_to_end, MOBILENET, count=8_224 if full else 4_112, rounds=rounds),
         "vgg": partial(end_to_end, VGG, count=2_056 if full else 1_028, rounds=rounds if full else 2),
