@@ -15,8 +15,10 @@ from contract.job import Shards as Asked
 from contract.job import Source
 from contract.records import MAX_TEXT, SHOWN, Item, Member
 from contract.shards import SHARDS, Entry, Shard, ShardOptions, format_of
+from contract.shards.parquet import is_manifest
 from contract.storage import absolute, is_remote, join
 from producer.sources.base import SourceContext
+from producer.sources.manifest import read_manifest
 from producer.sources.seen_ids import SeenIds
 
 MAX_SHARDS = 100_000
@@ -24,6 +26,12 @@ MAX_SHARDS = 100_000
 
 FIRST_ENTRIES, BLOCK_ENTRIES = 1_024, 8_192
 """Entries whose ids are looked up in one call: few at first, so that workers can start."""
+
+MAY_BE_MANIFESTS = ("parquet",)
+"""Formats whose files may list files in place of holding them: their items may lie elsewhere."""
+
+LMDB_FILE = "data.mdb"
+"""The file in a folder that is an LMDB."""
 
 _BRACES, _WILDCARDS = re.compile(r"\{.*\}", re.DOTALL), re.compile(r"[*?\[]")
 
@@ -39,7 +47,8 @@ class Shards:
         """
         remote = is_remote(text)
         if not remote and ("://" in text or os.path.lexists(text)):
-            return self._one(os.path.realpath(text)) if Path(text).is_file() else None
+            file = _file_of(Path(text))
+            return self._one(os.path.realpath(file)) if file.is_file() else None
         if not (_BRACES.search(text) or _WILDCARDS.search(text)):
             return self._one(text) if remote else None
         if any(format_of(name) is None for name in islice(_expanded(text), 1)):
@@ -49,11 +58,16 @@ class Shards:
         names = text[len(folder + slash) :]
         if not remote:
             path = os.path.realpath(folder + slash or ".")
-            return Source(type="shards", uri=path, shards=Asked(names=names)) if Path(path).is_dir() else None
-        return Source(type="shards", uri=folder + slash, shards=Asked(names=names))
+            return self._several(path, names) if Path(path).is_dir() else None
+        return self._several(folder + slash, names)
+
+    def _several(self, uri: str, names: str) -> Source:
+        confined = format_of(names) not in MAY_BE_MANIFESTS
+        return Source(type="shards", uri=uri, confined=confined, shards=Asked(names=names))
 
     def _one(self, uri: str) -> Source | None:
-        return None if format_of(uri) is None else Source(type="shards", uri=uri)
+        form = format_of(uri)
+        return None if form is None else Source(type="shards", uri=uri, confined=form not in MAY_BE_MANIFESTS)
 
     def root(self, uri: str) -> str:
         """Return the folder or prefix of the shards."""
@@ -85,6 +99,11 @@ class Shards:
 
 
 SOURCE = Shards()
+
+
+def _file_of(path: Path) -> Path:
+    """Return the file of a shard that is a folder; any other path itself."""
+    return path / LMDB_FILE if (path / LMDB_FILE).is_file() else path
 
 
 def columns_of(source: Source, image: str | None, identity: str | None, label: str | None) -> Source:
@@ -156,6 +175,9 @@ class _Listing:
             raise SourceError(f"{self._uri} is no shard: its name ends in none of {', '.join(SHARDS)}")
         try:
             shard = self._opened()
+            if name in MAY_BE_MANIFESTS and options.image_column is None and is_manifest(shard):
+                yield from self._listed(shard, options)
+                return
             entries = SHARDS[name].entries(shard, options, self._context.passed_over)
             for entry in self._unrepeated(entries):
                 identity = self._prefix + entry.id
@@ -169,6 +191,22 @@ class _Listing:
             raise
         except StorageError as error:
             raise SourceError(f"the shard {self._uri} cannot be read: {error}") from error
+
+    def _listed(self, shard: Shard, options: ShardOptions) -> Iterator[Item]:
+        """Yield the items of a manifest in columns, whose relative URIs start from its folder.
+
+        Raises:
+            SourceError: the manifest is malformed, or a column is named
+        """
+        if options.id_column or options.label_column:
+            raise SourceError(
+                f"{self._uri} has no images, but a column `uri`: it is a manifest, whose columns `id` and "
+                "`label` are read, and no others can be named for them"
+            )
+        context = self._context
+        base, storage = self._uri.rpartition("/")[0], context.storage
+        for item in read_manifest(self._uri, base, storage, context.stdin, context.passed_over, shard.uri):
+            yield msgspec.structs.replace(item, id=self._prefix + item.id) if self._prefix else item
 
     def _opened(self) -> Shard:
         roots = self._context.roots
