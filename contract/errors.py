@@ -187,7 +187,11 @@ class OutsideAllowedRootsError(StorageError):
 
 
 class UnsupportedUriError(StorageError):
-    """The URI's scheme is neither a local path nor s3://."""
+    """The URI's scheme is that of no storage, or its name is impossible."""
+
+
+class ExtraMissingError(UnsupportedUriError, UsageError):
+    """The storage of the URI's scheme needs an extra that is not installed."""
 
 
 class TooManyBytesError(StorageError):

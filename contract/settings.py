@@ -96,7 +96,9 @@ class Settings(BaseSettings, JobDefaults):
         description="prefix of all queue and key names; deployments that share a Redis need one each",
     )
     allowed_roots: tuple[str, ...] = Field(
-        (), description="comma-separated folders and s3:// prefixes that workers may read and write below"
+        (),
+        description="comma-separated folders and s3://, gs:// and az:// prefixes that workers may read and "
+        "write below",
     )
     umask: str | None = Field(
         None,
@@ -106,7 +108,7 @@ class Settings(BaseSettings, JobDefaults):
     )
     model_store: str | None = Field(
         None,
-        description="folder or s3:// prefix with <architecture>.pt and .json; preferred over docTR's weights",
+        description="folder or remote prefix with <architecture>.pt and .json; used before docTR's weights",
     )
     devices: str = Field("auto", description="'cpu', 'auto', or CUDA device numbers such as 0,1")
     runtime: Literal["auto", "torch", "onnx"] = Field(
@@ -194,6 +196,10 @@ class Settings(BaseSettings, JobDefaults):
     s3_region: str | None = Field(None, description="S3 region")
     s3_path_style: bool = Field(
         False, description="address buckets by path; most S3-compatible storage needs it"
+    )
+    gcs_endpoint_url: str | None = Field(None, description="endpoint of gs://, for emulators and proxies")
+    azure_endpoint_url: str | None = Field(
+        None, description="endpoint of az:// with its account, for emulators, proxies and national clouds"
     )
     decode_threads: int = Field(
         max(1, min(8, available_cores() // 2)),

@@ -11,6 +11,9 @@ from moto.server import ThreadedMotoServer
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from tests.azurite import azurite
+from tests.gcs_emulator import GcsEmulator, serving
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLES = REPOSITORY / "samples"
 
@@ -41,9 +44,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given no TRACE_OCR_ or AWS_ variable but those a test sets."""
+    """Given no variable of ours or of a cloud but those a test sets."""
     for name in list(os.environ):
-        if name.startswith(("TRACE_OCR_", "AWS_")):
+        if name.startswith(("TRACE_OCR_", "AWS_", "AZURE_", "GOOGLE_")):
             monkeypatch.delenv(name)
 
 
@@ -68,3 +71,18 @@ def s3_server() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[tuple[GcsEmulator, str]]:
+    """A Google Cloud Storage on this machine, and its endpoint."""
+    emulator = GcsEmulator()
+    with serving(emulator) as url:
+        yield emulator, url
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of an Azurite's account."""
+    with azurite(tmp_path_factory.mktemp("azurite")) as url:
+        yield url

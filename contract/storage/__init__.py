@@ -26,20 +26,24 @@ __all__ = [
     "is_remote",
     "join",
     "supported_uris",
+    "unknown_scheme",
 ]
+
+SHOWN = 40
+"""Maximum characters of a scheme that a message repeats."""
 
 LOCAL = "local"
 """The backend of local paths, which have no scheme."""
 
-BACKENDS: Registry[Backend] = Registry("contract.storage", "BACKEND", (LOCAL, "s3"))
-"""All backends. boto3 is imported only when an s3:// URI is used."""
+BACKENDS: Registry[Backend] = Registry("contract.storage", "BACKEND", (LOCAL, "s3", "gs", "az"))
+"""All backends. boto3 and obstore are imported only when a URI of theirs is used."""
 
 
 class Storage:
     """The stores of one process, each made at its first use and shared by all threads.
 
     Args:
-        settings: the S3 endpoint and how it is addressed
+        settings: the endpoints and how they are addressed
         on_request: called for every request to remote storage
     """
 
@@ -78,7 +82,13 @@ def is_remote(uri: str) -> bool:
 
 def supported_uris() -> str:
     """Return which URIs are supported, for messages."""
-    return f"local paths and {', '.join(f'{name}://' for name in BACKENDS if name != LOCAL)} URIs"
+    return ", ".join(["local paths", *(f"{name}://" for name in BACKENDS if name != LOCAL)])
+
+
+def unknown_scheme(uri: str) -> str:
+    """Return what to say about a URI whose scheme has no backend."""
+    scheme = uri.partition("://")[0][:SHOWN]
+    return f"{scheme}:// is no storage that this version knows: {supported_uris()}"
 
 
 def _backend_name(uri: str) -> str:
@@ -86,5 +96,5 @@ def _backend_name(uri: str) -> str:
     if not separator:
         return LOCAL
     if scheme == LOCAL or scheme not in BACKENDS:
-        raise UnsupportedUriError(f"{uri}: only {supported_uris()} can be read")
+        raise UnsupportedUriError(f"{uri}: {unknown_scheme(uri)}")
     return scheme

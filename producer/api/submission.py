@@ -38,7 +38,7 @@ from contract.printable import CONTROLS
 from contract.records import MAX_TEXT, SHOWN
 from contract.region import Level
 from contract.settings import Settings
-from contract.storage import is_remote, supported_uris
+from contract.storage import is_remote, supported_uris, unknown_scheme
 from contract.tenants import parse_tenants, tenant_of
 from contract.tracing import current_traceparent
 from contract.workspace import Workspace, open_workspace
@@ -102,7 +102,7 @@ class JobRequest(GivenParameters):
     )
 
     source: Uri | Annotated[tuple[Uri, ...], Field(min_length=1, max_length=MAX_PARTS)] = Field(
-        description="folder, s3:// prefix or manifest (.jsonl, .csv, .gz of either); an absolute path; or an "
+        description="folder, prefix or manifest (.jsonl, .csv, .gz of either); an absolute path; or an "
         "array of several, whose items are read in their order"
     )
     include: Globs = Field(
@@ -114,7 +114,7 @@ class JobRequest(GivenParameters):
     limit: int | None = Field(None, ge=1, description="read only the first so many items of the source")
     regions: Uri | None = Field(
         None,
-        description="FORMAT:PATH of the file, folder or s3:// prefix that describes regions of the source's "
+        description="FORMAT:PATH of the file, folder or remote prefix that describes regions of the source's "
         f"pages, each of which is then an item; FORMAT is {', '.join(FORMATS)}, PATH an absolute path",
     )
     level: Level | None = Field(
@@ -123,7 +123,7 @@ class JobRequest(GivenParameters):
     categories: Annotated[tuple[Category, ...], Field(max_length=MAX_CATEGORIES)] = Field(
         (), description="read only regions of these categories"
     )
-    output: Uri = Field(description="the job's workspace: a folder or s3:// prefix")
+    output: Uri = Field(description="the job's workspace: a folder or remote prefix")
     job_id: Annotated[str, Field(pattern=JOB_ID)] | None = None
     urgent: bool = Field(False, description="overtake jobs that are not urgent")
     priority: int | None = Field(
@@ -309,7 +309,8 @@ class Submission:
         named = (*request.sources, request.output, request.reuse, given.get("truth"), regions_path)
         for uri in filter(None, named):
             if not is_remote(uri) and not uri.startswith("/"):
-                raise UsageError(f"{uri!r} must be absolute: {supported_uris()} can be read")
+                wrong = unknown_scheme(uri) if "://" in uri else f"it must be absolute: {supported_uris()}"
+                raise UsageError(f"{uri!r}: {wrong}")
             # Check before any access, so that callers learn nothing about files outside the roots.
             jobs.check(uri)
         _check_folder(request.output)

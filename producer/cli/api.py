@@ -26,7 +26,7 @@ def api(settings: Settings) -> ExitCode:
     settings.broker_url()
     if not settings.allowed_roots:
         raise SettingsError(
-            f"no allowed roots: set {variable_of('allowed_roots')} to the folders and s3:// prefixes that "
+            f"no allowed roots: set {variable_of('allowed_roots')} to the folders and remote prefixes that "
             "jobs may read sources from and write workspaces to"
         )
     keyring = load_keyring(settings)
@@ -56,7 +56,7 @@ def api(settings: Settings) -> ExitCode:
     "--root",
     "roots",
     multiple=True,
-    help="Folder or s3:// prefix whose jobs the key may submit, steer and read; all jobs if none is given.",
+    help="Folder or remote prefix whose jobs the key may submit, steer and read; all jobs if none is given.",
 )
 @click.option("--tenant", help="Tenant of the key's jobs, one of the setting tenants.")
 def api_key(name: str, scopes: tuple[Scope, ...], roots: tuple[str, ...], tenant: str | None) -> ExitCode:

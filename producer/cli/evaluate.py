@@ -24,9 +24,9 @@ JUDGING = ("truth", "by", "target_precision")
 
 @options.command()
 @click.argument("workspaces", nargs=-1, required=True, metavar="WORKSPACE...")
-@click.option("-o", "--output", required=True, help="Folder or s3:// prefix for the report's files.")
+@click.option("-o", "--output", required=True, help="Folder or remote prefix for the report's files.")
 @options.as_json
-@options.with_settings(*JUDGING, "model_store", *options.S3)
+@options.with_settings(*JUDGING, "model_store", *options.REMOTE)
 def evaluate(settings: Settings, workspaces: tuple[str, ...], output: str, json_output: bool) -> ExitCode:
     """Compare the models of finished recognition or compare workspaces, crop by crop, with the truth."""
     session = Session(settings)

@@ -21,7 +21,7 @@ def models() -> None:
 
 @models.command("list", cls=options.SettingsCommand)
 @options.as_json
-@options.with_settings("model_store", *options.S3)
+@options.with_settings("model_store", *options.REMOTE)
 def list_command(settings: Settings, json_output: bool) -> ExitCode:
     """List the models that jobs can name, and where this machine loads each one's weights from."""
     entries = list_models(Session(settings).model_store)
@@ -32,7 +32,7 @@ def list_command(settings: Settings, json_output: bool) -> ExitCode:
 @models.command("check", cls=options.SettingsCommand)
 @click.argument("name")
 @click.option("--image", default="", help="A crop or page to read; by default one is drawn.")
-@options.with_settings(*options.MODELS, "max_pixels", *options.S3)
+@options.with_settings(*options.MODELS, "max_pixels", *options.REMOTE)
 def check(settings: Settings, name: str, image: str) -> None:
     """Load the model NAME as a worker does, read an image with it, and print both as JSON."""
     environment = {**os.environ, **environment_of(settings)}

@@ -101,7 +101,7 @@ _REGIONS = ("regions", "level", "categories")
 _FLAGS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "output": (
         ("-o", "--output"),
-        {"required": True, "help": "The job's workspace: a folder or s3:// prefix."},
+        {"required": True, "help": "The job's workspace: a folder or remote prefix."},
     ),
     "kind": (
         ("--kind",),
@@ -117,7 +117,7 @@ _FLAGS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("--regions",),
         {
             "metavar": "FORMAT:PATH",
-            "help": "Read the regions of SOURCE's pages that a file, folder or s3:// prefix describes. "
+            "help": "Read the regions of SOURCE's pages that a file, folder or remote prefix describes. "
             f"FORMAT is {', '.join(FORMATS)}.",
         },
     ),

@@ -85,7 +85,7 @@ JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
     "changed",
     "reuse",
     "urgent",
-    output="Folder or s3:// prefix of all nights; each gets a workspace below.",
+    output="Folder or remote prefix of all nights; each gets a workspace below.",
     changed="What tells that a file has changed; default: etag on S3, else mtime+size. sha256 reads each "
     "file.",
 )

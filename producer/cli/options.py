@@ -38,8 +38,16 @@ TURN = ("tenant", "priority", "deadline", "at_deadline", "timezone")
 MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "preload")
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
 IMAGES = ("decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
-S3 = ("s3_endpoint_url", "s3_region", "s3_path_style", "list_threads")
-STORAGE = ("allowed_roots", "umask", *S3)
+REMOTE = (
+    "s3_endpoint_url",
+    "s3_region",
+    "s3_path_style",
+    "gcs_endpoint_url",
+    "azure_endpoint_url",
+    "list_threads",
+)
+"""Settings of how remote storage is reached."""
+STORAGE = ("allowed_roots", "umask", *REMOTE)
 REDIS = ("namespace",)
 DELIVERY = ("visibility_timeout", "lease_seconds", "stall_seconds", "retention_days")
 """Settings of how long to wait for a chunk or a worker, and how long to keep an ended job."""

@@ -12,7 +12,7 @@ from contract.images import IMAGE_EXTENSIONS
 from contract.job import Source
 from contract.records import SHOWN, Item
 from contract.registry import Registry
-from contract.storage import Storage, absolute, is_remote, supported_uris
+from contract.storage import Storage, absolute, is_remote, unknown_scheme
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing, SourceContext, SourceType
 from producer.sources.chosen import chosen_items
@@ -52,7 +52,7 @@ def identify_source(text: str) -> Source:
     if exists:
         raise UsageError(f"{text} is not a folder, an image, a PDF or a manifest {_advice(text)}")
     if source is None and "://" in text:
-        raise UsageError(f"{text}: only {supported_uris()} can be read")
+        raise UsageError(f"{text[:SHOWN]}: {unknown_scheme(text)}")
     if source is None:
         raise UsageError(f"there is no folder, file or manifest {text}")
     return source

@@ -13,7 +13,7 @@ from contract.job import SEVERAL, Regions, Source
 from contract.kinds import KINDS
 from contract.records import SHOWN, Item
 from contract.region import Level, Region, region_id
-from contract.storage import Storage, absolute, is_remote, supported_uris
+from contract.storage import Storage, absolute, is_remote, unknown_scheme
 from contract.storage.roots import AllowedRoots
 from producer.regions import FORMATS
 from producer.regions.base import OtherFormatError, PageRegions
@@ -167,7 +167,7 @@ def _located(path: str, extensions: frozenset[str]) -> str:
     if is_remote(path):
         return absolute(path) if has_extension(path, extensions) else absolute(path).rstrip("/") + "/"
     if "://" in path:
-        raise UsageError(f"{path[:SHOWN]}: only {supported_uris()} can be read")
+        raise UsageError(f"{path[:SHOWN]}: {unknown_scheme(path)}")
     try:
         location = os.path.realpath(path)
         is_folder, is_file = Path(location).is_dir(), Path(location).is_file()

@@ -55,14 +55,17 @@ def make_context(settings: Settings, name: str, client: Redis) -> WorkerContext:
 
     Raises:
         SettingsError: no allowed roots are set, or the device does not exist
+        ExtraMissingError: a root's storage needs an extra
     """
     if not settings.allowed_roots:
         raise SettingsError(
-            "no allowed roots: set TRACE_OCR_ALLOWED_ROOTS to the folders and s3:// prefixes that this "
+            "no allowed roots: set TRACE_OCR_ALLOWED_ROOTS to the folders and remote prefixes that this "
             "worker may read sources from and write workspaces to, e.g. s3://scans/,s3://results/"
         )
     metrics = WorkerMetrics(Device(settings.devices))
     storage = Storage(settings, metrics.s3)
+    for root in settings.allowed_roots:
+        storage.at(root)
     return WorkerContext(
         name=name,
         settings=settings,

@@ -12,6 +12,7 @@ from contract.errors import (
     ArchivedError,
     CredentialsError,
     ErrorCode,
+    ExtraMissingError,
     ItemError,
     NotAFileError,
     ObjectMissingError,
@@ -69,14 +70,15 @@ class DecodedImage:
 def as_item_errors(limit: str) -> Iterator[None]:
     """Turn storage errors about one file into item errors.
 
-    StorageUnavailableError and CredentialsError pass unchanged: they say nothing about the file.
+    StorageUnavailableError, CredentialsError and ExtraMissingError pass unchanged: they say nothing about
+    the file.
 
     Args:
         limit: the environment variable that limits a file's bytes, for the message
     """
     try:
         yield
-    except CredentialsError:
+    except (CredentialsError, ExtraMissingError):
         raise
     except tuple(_STORAGE_CODES) as error:
         too_large = isinstance(error, TooManyBytesError)

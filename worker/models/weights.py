@@ -118,7 +118,7 @@ def _download(url: str, architecture: str, store: ModelStore | None) -> Path:
         advice = (
             f"the model store {store.root} (TRACE_OCR_MODEL_STORE) has no {files}: put them there"
             if store
-            else f"no model store is set: set TRACE_OCR_MODEL_STORE to a folder or s3:// prefix with {files}"
+            else f"no model store is set: set TRACE_OCR_MODEL_STORE to a folder or remote prefix with {files}"
         )
         raise ModelUnavailableError(
             f"no weights for {architecture}: docTR's could not be downloaded ({error}), and {advice}, "

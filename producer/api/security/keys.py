@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from contract.errors import SettingsError
 from contract.settings import Settings, variable_of
-from contract.storage import is_remote
+from contract.storage import is_remote, supported_uris
 from contract.storage.roots import AllowedRoots
 from contract.tenants import parse_tenants
 
@@ -140,7 +140,8 @@ def _roots(name: str, joined: str | None) -> AllowedRoots | None:
     for root in roots:
         if not root.startswith("/") and not is_remote(root):
             raise SettingsError(
-                f"the key {name} has the root {root!r}: a root is an absolute path or an s3:// prefix"
+                f"the key {name} has the root {root!r}: a root is an absolute path or a prefix of remote "
+                f"storage; this version knows {supported_uris()}"
             )
     return AllowedRoots(tuple(roots))
 

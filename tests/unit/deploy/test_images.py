@@ -129,9 +129,9 @@ def test_the_workers_images_hold_nothing_that_is_not_pinned() -> None:
 @pytest.mark.parametrize(
     ("stage", "extras"),
     [
-        ("producer", {"api", "flower", "columns", "lmdb"}),
-        ("worker-cpu", {"worker", "onnx", "s3-fast", "columns", "lmdb"}),
-        ("worker-cuda", {"worker", "s3-fast", "columns", "lmdb"}),
+        ("producer", {"clouds", "api", "flower", "columns", "lmdb"}),
+        ("worker-cpu", {"clouds", "worker", "onnx", "s3-fast", "columns", "lmdb"}),
+        ("worker-cuda", {"clouds", "worker", "s3-fast", "columns", "lmdb"}),
     ],
 )
 def test_every_installation_takes_its_extras_in_the_locks_versions(stage: str, extras: set[str]) -> None:

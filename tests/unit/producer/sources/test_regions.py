@@ -360,7 +360,7 @@ def test_no_template_is_laid_over_a_region(storage: Storage, scans: Path, page: 
         ("excel:x", None, (), "give FORMAT:PATH, with a format of lines, template"),
         ("lines:", None, (), "give FORMAT:PATH"),
         ("lines:/no/such", None, (), "there is no folder or file /no/such with regions"),
-        ("lines:ftp://x/y", None, (), "only local paths and s3:// URIs can be read"),
+        ("lines:ftp://x/y", None, (), "ftp:// is no storage that this version knows"),
         ("lines:a\0b", None, (), "is not a valid path|there is no folder or file"),
         ("lines:.", "region", (), "no level region: it has line, word"),
         (None, "word", (), "give FORMAT:PATH of those too"),

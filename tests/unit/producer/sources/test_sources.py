@@ -349,7 +349,7 @@ def test_a_source_is_recognised_by_its_name(text: str, kind: str, uri: str, here
         ("s3://bucket/notes.txt", "pass its folder instead"),
         ("labels.json", "docTR's labels.json becomes one with: jq"),
         ("s3://bucket/labels.json", "docTR's labels.json becomes one with: jq"),
-        ("gs://bucket/crops", "only local paths and s3:// URIs can be read"),
+        ("ftp://host/crops", "ftp:// is no storage that this version knows: local paths, s3://, gs://"),
     ],
 )
 def test_what_names_no_source_is_a_usage_error(text: str, said: str, here: Path) -> None:

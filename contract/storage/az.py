@@ -1,0 +1,39 @@
+"""Azure Blob Storage, in the account that the environment names; needs the extra `clouds`."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from contract.storage.base import OnRequest, Store
+from contract.storage.clouds import obstore_store
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
+
+CONTAINER = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")
+"""Names of containers, which become part of a URL."""
+
+
+class AzureBackend:
+    """Azure Blob Storage; a `contract.storage.Backend`."""
+
+    remote = True
+
+    def absolute(self, uri: str) -> str:
+        """Return the URI without trailing slashes; `..` has no meaning in a key."""
+        return uri.rstrip("/")
+
+    def store(self, settings: "Settings", on_request: OnRequest | None) -> Store:
+        """Return the store of all containers; account and credentials come from AZURE_STORAGE_ variables."""
+        endpoint: dict[str, Any] = (
+            {"endpoint": settings.azure_endpoint_url} if settings.azure_endpoint_url else {}
+        )
+
+        def connect(container: str, options: Any, retries: Any) -> Any:
+            from obstore.store import AzureStore
+
+            return AzureStore(container, client_options=options, retry_config=retries, **endpoint)
+
+        return obstore_store("az", connect, CONTAINER.fullmatch, on_request)
+
+
+BACKEND = AzureBackend()
