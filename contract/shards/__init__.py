@@ -5,7 +5,9 @@ from contract.shards.base import Entry, Shard, ShardFormat, ShardOptions, member
 
 __all__ = ["SHARDS", "Entry", "Shard", "ShardFormat", "ShardOptions", "format_of", "member_error"]
 
-SHARDS: Registry[ShardFormat] = Registry("contract.shards", "FORMAT", ("tar", "parquet", "lmdb"))
+SHARDS: Registry[ShardFormat] = Registry(
+    "contract.shards", "FORMAT", ("tar", "compressed_tar", "zip", "parquet", "lmdb")
+)
 """Formats of shards, in the order in which their extensions are tried on a name."""
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from contract.errors import ItemError
 from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, Member
 from contract.shards.base import Entry, ShardOptions
@@ -29,9 +30,9 @@ MAX_IMAGES = 4_096
 
 
 class Packed(NamedTuple):
-    """A file in an archive; `read` returns its bytes, which are at most as many as it is given.
+    """A file in an archive: its name there, where an item finds it, and how to read one with a label now.
 
-    `name` is as the archive has it, `member` where an item finds the file.
+    `read` raises ItemError if the file is damaged.
     """
 
     name: str
@@ -109,7 +110,7 @@ class _Reader:
         if file.size <= MAX_LABEL_BYTES:
             try:
                 text = file.read().decode().rstrip("\r\n")
-            except UnicodeDecodeError:
+            except (UnicodeDecodeError, ItemError):
                 text = None
         if text is None or len(text) > MAX_TEXT:
             self._passed_over["unreadable_label"] += 1
@@ -121,7 +122,7 @@ class _Reader:
             if file.size > MAX_METADATA_BYTES:
                 raise msgspec.DecodeError
             sample.metadata.setdefault(part, msgspec.json.decode(file.read(), type=dict[str, Any]))
-        except UNREADABLE:
+        except (*UNREADABLE, ItemError):
             self._passed_over["unreadable_metadata"] += 1
 
 

@@ -23,6 +23,7 @@ from contract.job import (
     AtDeadline,
     Category,
     Changed,
+    Column,
     Globs,
     Job,
     Metadata,
@@ -56,6 +57,7 @@ from producer.results.sinks import Format, ResultsFormat, formats_of, joined
 from producer.sources import identify_sources
 from producer.sources.regions import check_regions, identify_regions
 from producer.sources.selection import selection_of
+from producer.sources.shards import with_columns
 
 SURROGATES = "\ud800-\udfff"
 
@@ -102,8 +104,9 @@ class JobRequest(GivenParameters):
     )
 
     source: Uri | Annotated[tuple[Uri, ...], Field(min_length=1, max_length=MAX_PARTS)] = Field(
-        description="folder, prefix or manifest (.jsonl, .csv, .gz of either); an absolute path; or an "
-        "array of several, whose items are read in their order"
+        description="folder, prefix, manifest (.jsonl, .csv, .gz of either) or shards (s3://b/p/*.tar, "
+        "/data/{0000..0999}.zip); an absolute path; or an array of several, whose items are read in their "
+        "order"
     )
     include: Globs = Field(
         (),
@@ -112,6 +115,11 @@ class JobRequest(GivenParameters):
     )
     exclude: Globs = Field((), description="globs of the files that are not read")
     limit: int | None = Field(None, ge=1, description="read only the first so many items of the source")
+    image_column: Column | None = Field(
+        None, description="of shards, the column of images; of tar and zip, their extension"
+    )
+    id_column: Column | None = Field(None, description="of shards, the column of ids")
+    label_column: Column | None = Field(None, description="of shards, the column of labels, the right texts")
     regions: Uri | None = Field(
         None,
         description="FORMAT:PATH of the file, folder or remote prefix that describes regions of the source's "
@@ -360,7 +368,9 @@ class Submission:
 
     def _source(self, request: JobRequest, jobs: Jobs) -> Source:
         regions = identify_regions(request.regions, request.level, request.categories)
-        source = identify_sources(request.sources)
+        source = with_columns(
+            identify_sources(request.sources), request.image_column, request.id_column, request.label_column
+        )
         # Again: a link may have been put there since.
         for uri in (*source.uris, *([regions.uri] if regions else ())):
             jobs.readable.recorded(uri)

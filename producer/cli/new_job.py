@@ -32,6 +32,7 @@ from producer.session import Session
 from producer.sources import identify_sources
 from producer.sources.regions import check_regions, identify_regions
 from producer.sources.selection import selection_of
+from producer.sources.shards import with_columns
 
 F = Callable[..., Any]
 
@@ -46,6 +47,7 @@ class Asked:
         job_id: id of a new job
         include, exclude: globs of the files that are read, and of those that are not
         limit: number of items
+        image_column, id_column, label_column: columns of shards
         changed: the fingerprint that items get
         reuse: the workspace of the job whose lines are taken over
     """
@@ -58,6 +60,9 @@ class Asked:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     limit: int | None = None
+    image_column: str | None = None
+    id_column: str | None = None
+    label_column: str | None = None
     changed: Changed | None = None
     reuse: str | None = None
     urgent: bool = False
@@ -149,6 +154,15 @@ _FLAGS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("--limit",),
         {"type": click.IntRange(1), "metavar": "N", "help": "Read only the first N items; list no more."},
     ),
+    "image_column": (
+        ("--image-column",),
+        {"metavar": "NAME", "help": "Of shards, the column of images; of tar and zip, their extension."},
+    ),
+    "id_column": (("--id-column",), {"metavar": "NAME", "help": "Of shards, the column of ids."}),
+    "label_column": (
+        ("--label-column",),
+        {"metavar": "NAME", "help": "Of shards, the column of labels, the right texts."},
+    ),
     "changed": (
         ("--changed",),
         {
@@ -167,7 +181,7 @@ _FLAGS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "urgent": (("--urgent",), {"is_flag": True, "help": "Overtake jobs that are not urgent."}),
 }
 
-SELECTING = ("include", "exclude", "limit")
+SELECTING = ("include", "exclude", "limit", "image_column", "id_column", "label_column")
 """Arguments that say which items of a source are read."""
 
 
@@ -230,7 +244,9 @@ def described(session: Session, asked: Asked) -> tuple[Job, Workspace]:
 
 
 def _source(asked: Asked, settings: Settings) -> Source:
-    source = identify_sources(asked.sources).model_copy(
+    source = with_columns(
+        identify_sources(asked.sources), asked.image_column, asked.id_column, asked.label_column
+    ).model_copy(
         update={
             "selection": selection_of(asked.include, asked.exclude, asked.limit),
             "sample": settings.sample_of(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from contract.job import Job
 from contract.kinds import KINDS
 from contract.records import Item
+from contract.shards.spans import GROUP_BYTES
 from contract.storage import is_remote
 from producer.results.rates import Rate
 from producer.sources.base import Listing
@@ -24,7 +25,8 @@ class Extent:
         files: files or objects
         items: what becomes a line each: crops or pages
         bytes: of the files
-        gets: requests for objects of remote storage; a file of several items is one for each of its chunks
+        gets: requests for objects of remote storage; a file of several items is one for each of its
+            chunks, a shard one for each 8 MiB of these
         reused: items whose lines are taken over, and which are not read
         passed_over: entries of the source that are not read, by reason
         complete: the source was listed to its end
@@ -82,6 +84,7 @@ def extent_of(job: Job, listing: Listing, keep: int = 0, seconds: float | None =
         seconds: time after which the listing is left, in seconds; None for as long as it takes
     """
     files = items = size = gets = reused = 0
+    together = _Together()
     last, until, complete = ("", -1), time.monotonic() + (seconds or math.inf), True
     some, choice = list[Item](), random.Random(0)  # noqa: S311 - a reproducible choice, not a secret
     for item in listing:
@@ -90,15 +93,30 @@ def extent_of(job: Job, listing: Listing, keep: int = 0, seconds: float | None =
             break
         here = item.uri, items // job.chunk_size
         whole = item.page is None and item.region is None
-        if here[0] != last[0] or whole:
-            files, size = files + 1, size + size_in(item.fingerprint)
+        files += here[0] != last[0] or (whole and item.member is None)
+        size += size_in(item.fingerprint) if here[0] != last[0] or whole else 0
         if item.reused is None:
-            gets += is_remote(item.uri) and (here != last or whole)
+            gets += is_remote(item.uri) and (here != last or (whole and not together.hold(item)))
             _choose(some, item, items - reused, keep, choice)
         reused += item.reused is not None
         last, items = here, items + 1
     chunks = math.ceil(items / job.chunk_size)
     return Extent(files, items, size, chunks, gets, reused, dict(listing.passed_over), complete, tuple(some))
+
+
+class _Together:
+    """Members of one shard that a worker reads by one request."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def hold(self, item: Item) -> bool:
+        """Return whether an item is read along with the one before, of the same file and chunk."""
+        self._bytes += size_in(item.fingerprint)
+        if item.member is None or self._bytes > GROUP_BYTES:
+            self._bytes = 0
+            return False
+        return True
 
 
 def _choose(some: list[Item], item: Item, place: int, keep: int, choice: random.Random) -> None:

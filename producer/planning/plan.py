@@ -10,7 +10,7 @@ from contract.job import Job, Plan
 from contract.lines import encode_lines
 from contract.records import MAX_CHUNKS, Item
 from contract.workspace import MAX_CHUNK_BYTES, Workspace
-from producer.sources.base import Listing
+from producer.sources.base import SHARD, Listing
 
 WRITERS = 8
 """Chunks written concurrently and held in memory: a megabyte or two at the default chunk size."""
@@ -50,6 +50,11 @@ def write_plan(
             f"the source {job.source.uri} holds no images"
             + (f" of which {regions.uri} describes regions" if regions else "")
             + (f" (passed over: {seen})" if seen else "")
+            + (
+                ": to read the images in its shards, name these, as in '*.tar' after its name"
+                if SHARD in listing.passed_over
+                else ""
+            )
         )
     if workspace.store.exists(workspace.chunk(number)):
         # Another submission may have planned the job since, and a round of retries may have added the chunk.

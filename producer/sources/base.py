@@ -11,11 +11,15 @@ from contract.errors import InterruptedRunError
 from contract.images import IMAGE_EXTENSIONS
 from contract.job import Changed, Shards, Source
 from contract.records import Item
+from contract.shards import format_of
 from contract.storage import Storage, absolute
 from contract.storage.roots import AllowedRoots
 
 PAGE_EXTENSIONS = IMAGE_EXTENSIONS | {".pdf"}
 """Extensions of files that page jobs read."""
+
+SHARD = "shard"
+"""The reason under which shards are counted in folders and prefixes, which list single files."""
 
 
 @dataclass(frozen=True)
@@ -100,3 +104,8 @@ class Listing:
 def has_extension(name: str, extensions: frozenset[str]) -> bool:
     """Return whether a file's name or an object's key ends in one of the extensions."""
     return os.path.splitext(name)[1].lower() in extensions  # noqa: PTH122 - an S3 key is no path
+
+
+def other_extension(name: str) -> str:
+    """Return the reason under which a file with another extension is counted."""
+    return SHARD if format_of(name) else "other_extension"

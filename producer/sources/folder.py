@@ -13,7 +13,7 @@ from contract.records import MAX_TEXT, Item
 from contract.storage import is_remote, join
 from contract.storage.opening import open_folder
 from contract.workspace import holds_workspace
-from producer.sources.base import SourceContext, has_extension
+from producer.sources.base import SourceContext, has_extension, other_extension
 from producer.sources.sorting import sort_in_runs
 
 
@@ -113,7 +113,7 @@ def _reason_to_pass_over(entry: os.DirEntry[str], extensions: frozenset[str]) ->
     if stat.S_ISDIR(mode):
         return "linked_folder"
     if not has_extension(entry.name, extensions):
-        return "other_extension"
+        return other_extension(entry.name)
     return None if stat.S_ISREG(mode) else "not_a_file"
 
 

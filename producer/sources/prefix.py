@@ -7,7 +7,7 @@ from contract.inner_workspaces import InnerWorkspaces
 from contract.job import Source
 from contract.records import Item
 from contract.storage import is_remote
-from producer.sources.base import SourceContext, has_extension
+from producer.sources.base import SourceContext, has_extension, other_extension
 from producer.sources.fingerprints import fingerprint_of
 
 FILE_EXTENSIONS = frozenset(
@@ -52,7 +52,7 @@ def _reason_to_pass_over(key: str, context: SourceContext) -> str | None:
         return "placeholder"
     if any(part.startswith(".") for part in key.split("/")):
         return "hidden"
-    return None if has_extension(key, context.extensions) else "other_extension"
+    return None if has_extension(key, context.extensions) else other_extension(key)
 
 
 def _uris(prefix: str, context: SourceContext) -> Iterator[tuple[str, str | None]]:

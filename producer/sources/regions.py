@@ -61,6 +61,10 @@ def check_regions(source: Source, kind: str) -> None:
     if KINDS[kind].unit != "crop":
         kinds = " and ".join(name for name, one in KINDS.items() if one.unit == "crop")
         raise UsageError(f"{kind} jobs find the regions of pages themselves: {kinds} jobs take given ones")
+    if any(part.type == "shards" for part in source.parts or (source,)):
+        raise UsageError(
+            f"{source.uri[:SHOWN]} is of shards, of which no regions are read: unpack it, or pack the crops"
+        )
     if source.type in ("manifest", SEVERAL) and not source.has_template:
         what = "a manifest" if source.type == "manifest" else "several sources"
         raise UsageError(

@@ -36,13 +36,13 @@ def joined(
 ) -> Iterator[Item]:
     """Yield the items of all parts, in order.
 
-    Ids of confined parts, such as folders, are paths relative to the deepest folder that holds all of these;
-    manifests give their own ids.
+    Ids of confined parts, such as folders, are paths relative to the deepest folder that holds all of these.
+    A shard is like a folder of its members. Manifests give their own ids.
 
     Raises:
         SourceError: two items have the same id, or as `SourceType.items`
     """
-    roots = {part.uri: root_of(part).rstrip("/") + "/" for part in parts if part.confined}
+    roots = {part.uri: _root(part, root_of) for part in parts if part.confined}
     start = len(_common(list(roots.values())))
 
     def items() -> Iterator[Item]:
@@ -52,6 +52,12 @@ def joined(
                 yield msgspec.structs.replace(item, id=before + item.id) if before else item
 
     return _unique(items())
+
+
+def _root(part: Source, root_of: Callable[[Source], str]) -> str:
+    """Return the folder of a part's items, with a slash; of a single shard, itself: it is one of several."""
+    is_shard = part.type == "shards" and (part.shards is None or part.shards.names is None)
+    return (part.uri if is_shard else root_of(part)).rstrip("/") + "/"
 
 
 def _common(roots: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import bracex
 import msgspec
-from wcmatch import glob
+from pydantic import ValidationError
 
 from contract.errors import SourceError, StorageError, StorageUnavailableError, UsageError
 from contract.job import Shards as Asked
@@ -18,6 +18,7 @@ from contract.shards import SHARDS, Entry, Shard, ShardOptions, format_of
 from contract.shards.parquet import is_manifest
 from contract.storage import absolute, is_remote, join
 from producer.sources.base import SourceContext
+from producer.sources.globs import compiled
 from producer.sources.manifest import read_manifest
 from producer.sources.seen_ids import SeenIds
 
@@ -106,16 +107,26 @@ def _file_of(path: Path) -> Path:
     return path / LMDB_FILE if (path / LMDB_FILE).is_file() else path
 
 
-def columns_of(source: Source, image: str | None, identity: str | None, label: str | None) -> Source:
-    """Return the source with its columns named; raises UsageError if it has no columns."""
+def with_columns(source: Source, image: str | None, identity: str | None, label: str | None) -> Source:
+    """Return a source whose shards have the columns; raises UsageError if it has no shards."""
     named = {"image_column": image, "id_column": identity, "label_column": label}
     given = {name: value for name, value in named.items() if value is not None}
     if not given:
         return source
+    if source.parts:
+        parts = tuple(with_columns(part, image, identity, label) for part in source.parts)
+        return source.model_copy(update={"parts": parts})
     if source.type != "shards":
-        flags = " and ".join(sorted(given))
-        raise UsageError(f"{source.uri[:SHOWN]} is a {source.type}, and {flags} is for shards: leave it out")
-    return source.model_copy(update={"shards": (source.shards or Asked()).model_copy(update=given)})
+        raise UsageError(
+            f"{source.uri[:SHOWN]} is a {source.type}, and {' and '.join(given)} is for shards: leave it out"
+        )
+    try:
+        return source.model_copy(
+            update={"shards": Asked(**{**(source.shards or Asked()).model_dump(), **given})}
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UsageError(f"{first['loc'][0]}: {first['msg']}") from error
 
 
 def _expanded(names: str) -> Iterator[str]:
@@ -140,12 +151,11 @@ def _names(uri: str, pattern: str, context: SourceContext) -> Iterable[str]:
 
 
 def _matching(location: str, pattern: str, context: SourceContext) -> Iterator[str]:
-    flags = glob.BRACE | glob.GLOBSTAR | glob.FORCEUNIX | glob.CASE
-    wanted = glob.compile(pattern, flags=flags, limit=MAX_SHARDS)
+    matches = compiled([f"/{pattern}"])
     base, found = join(location, ""), False
     for at, _ in context.storage.at(location).objects(location):
         name = at.removeprefix(base)
-        if format_of(name) and wanted.match(name):
+        if format_of(name) and matches(name):
             found = True
             yield name
     if not found:
