@@ -13,7 +13,7 @@ from contract.errors import SourceError
 from contract.records import Item
 from contract.storage import Storage
 from producer.sources import identify_source, list_source
-from producer.sources.shards import columns_of
+from producer.sources.shards import with_columns
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def listed(storage: Storage) -> Any:
     """Return the items of a source; keyword arguments name its columns."""
 
     def listed(text: str | Path, **columns: str) -> list[Item]:
-        source = columns_of(
+        source = with_columns(
             identify_source(str(text)), columns.get("image"), columns.get("id"), columns.get("label")
         )
         return list(list_source(source, storage, BytesIO()))
