@@ -10,10 +10,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import types
 
-from contract.errors import SourceError
-
-MAX_METADATA_BYTES = 65_536
-"""Maximum bytes of an item's metadata as JSON: each line of the results repeats them."""
+from contract.metadata import encoded_metadata
 
 DAMAGED = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 """What pyarrow raises for damaged files; errors of storage are none of these."""
@@ -98,15 +95,7 @@ def metadata_of(place: str, names: Sequence[str], row: Sequence[Any]) -> msgspec
     """Return the values of a row that are not null as a JSON object; None if there are none.
 
     Raises:
-        SourceError: it has more than MAX_METADATA_BYTES
+        SourceError: as `encoded_metadata`
     """
     found = {name: value for name, value in zip(names, row, strict=True) if value is not None}
-    if not found:
-        return None
-    data = msgspec.json.encode(found)
-    if len(data) > MAX_METADATA_BYTES:
-        raise SourceError(
-            f"{place} has more than {MAX_METADATA_BYTES:,} bytes in its further columns, which the "
-            "results repeat: leave out the long ones"
-        )
-    return msgspec.Raw(data)
+    return encoded_metadata(place, found)

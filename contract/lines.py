@@ -6,7 +6,7 @@ are not assumed to be straight. Scores are in 0..1 and not rounded.
 """
 
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -22,7 +22,7 @@ class ResultLine(Protocol):
     """What the results of all kinds have in common.
 
     `id` is the item's id, `name` its file's name without folders, `label` its label in the manifest; `note`
-    is set only if the image was not read in full.
+    is set only if the image was not read in full. `metadata` has the source's further columns.
     """
 
     @property
@@ -36,6 +36,9 @@ class ResultLine(Protocol):
 
     @property
     def note(self) -> str | None: ...
+
+    @property
+    def metadata(self) -> dict[str, Any] | None: ...
 
 
 class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -54,6 +57,7 @@ class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False)
     model: str | None = None
     region: str | None = None
     angle: int | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class ModelReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -78,6 +82,7 @@ class CompareLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     note: str | None = None
     region: str | None = None
     angle: int | None = None
+    metadata: dict[str, Any] | None = None
 
 
 V = TypeVar("V", float, str)
@@ -141,6 +146,7 @@ class OcrLine(msgspec.Struct, frozen=True, omit_defaults=True):
     pages: tuple[PageText]
     label: str | None = None
     note: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class DetectionLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -152,6 +158,7 @@ class DetectionLine(msgspec.Struct, frozen=True, omit_defaults=True):
     bounding_boxes: tuple[Geometry, ...]
     label: str | None = None
     note: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class KieLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -166,6 +173,7 @@ class KieLine(msgspec.Struct, frozen=True, omit_defaults=True):
     extracted_fields: tuple[Field, ...]
     label: str | None = None
     note: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class PageExport(msgspec.Struct, frozen=True):
@@ -191,13 +199,14 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
 
 
-class ErrorLine(msgspec.Struct, frozen=True):
+class ErrorLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One item that could not be read; `attempts` counts the runs of its chunk."""
 
     id: str
     uri: str
     error: Failure
     attempts: int
+    metadata: dict[str, Any] | None = None
 
 
 Line = ResultLine | ErrorLine

@@ -4,7 +4,7 @@ msgspec instead of pydantic: records are read and written once per item, ten mil
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 
@@ -39,6 +39,13 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Label = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
+if TYPE_CHECKING:
+    OptionalJson = msgspec.Raw | None
+else:
+    # msgspec decodes no union with Raw. What is not there is None all the same.
+    OptionalJson = msgspec.Raw
+
+
 class Member(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """Where an item's file lies within a shard, a file that holds many.
 
@@ -70,7 +77,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     fingerprint: Annotated[str, msgspec.Meta(max_length=MAX_FINGERPRINT)] | None = None
     reused: str | None = None
     member: Member | None = None
-    metadata: dict[str, Any] | msgspec.Raw | None = None
+    metadata: OptionalJson = None
 
     @property
     def name(self) -> str:

@@ -94,7 +94,7 @@ class Kind:
     page_exports: tuple[str, ...] = ()
     line_exports: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    unanswered: frozenset[str] = frozenset({"id", "label"})
+    unanswered: frozenset[str] = frozenset({"id", "label", "metadata"})
     view_note: Callable[[Any], str] = _no_note
 
     def readings(self, line: Any) -> Iterator[Excerpt]:

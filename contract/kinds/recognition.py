@@ -66,5 +66,5 @@ KIND = Kind(
     reads="value",
     excerpt=lambda line: Excerpt(line.value, line.confidence),
     aliases=MappingProxyType({"reco_arch": "recognition_model", "reco_bs": "recognition_batch_size"}),
-    unanswered=frozenset({"id", "label", "note"}),
+    unanswered=frozenset({"id", "label", "note", "metadata"}),
 )

@@ -6,12 +6,14 @@ part written, and marks that.
 
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import structlog
 
 from contract.chunk_set import ChunkSet
 from contract.errors import ErrorCode
 from contract.job import Job
 from contract.lines import ErrorLine, Failure, encode_lines
+from contract.records import Item
 from contract.workspace import COUNTERS, Workspace
 
 UNREAD = Failure(ErrorCode.DEADLINE, "it was not read before the job's deadline: retry-errors reads it")
@@ -42,10 +44,15 @@ def end_at_deadline(job: Job, workspace: Workspace, now: float) -> int:
         return 0
 
     def end(chunk: int) -> bool:
-        lines = [ErrorLine(item.id, item.address, UNREAD, 0) for item in workspace.items(chunk)]
+        lines = [_unread(item) for item in workspace.items(chunk)]
         return workspace.store.create(workspace.part(chunk), encode_lines(lines))
 
     with ThreadPoolExecutor(COUNTERS, thread_name_prefix="deadline") as threads:
         written = sum(threads.map(end, missing))
     structlog.get_logger().warning("job_ended_at_deadline", job=job.id, unread_chunks=written)
     return written
+
+
+def _unread(item: Item) -> ErrorLine:
+    metadata = None if item.metadata is None else msgspec.json.decode(item.metadata)
+    return ErrorLine(item.id, item.address, UNREAD, 0, metadata)

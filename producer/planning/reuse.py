@@ -131,4 +131,6 @@ def _renamed(line: str, item: Item) -> str:
     named = {**read, "id": item.id, "name": item.name, "label": item.label}
     if item.label is None:
         del named["label"]
+    # The worker adds the item's own.
+    named.pop("metadata", None)
     return line if named == read else msgspec.json.encode(named).decode()

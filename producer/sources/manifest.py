@@ -7,10 +7,10 @@ import contextlib
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import chain, dropwhile, islice
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, count, dropwhile, islice, repeat
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import msgspec
 
@@ -21,7 +21,13 @@ from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, Item
 from contract.storage import Storage, is_remote, join
 from producer.sources.base import SourceContext
-from producer.sources.manifest_entry import ManifestEntry, entry_without_nan
+from producer.sources.manifest_entry import (
+    KNOWN,
+    ManifestEntry,
+    StrictEntry,
+    entry_without_nan,
+    metadata_of,
+)
 from producer.sources.manifest_stream import Readable, SourceStream, unpacked
 from producer.sources.seen_ids import RegionNumbers, SeenIds
 
@@ -47,8 +53,10 @@ STEP_ENTRIES, BLOCK_REGION_BYTES = 64, 16 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-NumberedEntry = tuple[int, ManifestEntry]
-"""Number of the line or row, counted from 1, and entry."""
+T = TypeVar("T")
+
+NumberedEntry = tuple[int, ManifestEntry, msgspec.Raw | None]
+"""Number of the line or row, counted from 1, entry, and metadata."""
 
 
 class Manifest:
@@ -101,19 +109,21 @@ def read_manifest(
     with found as entries, SeenIds() as seen, RegionNumbers() as numbers:
         for block in _blocks(entries):
             ids = [
-                entry.region_id(numbers) if entry.has_region else entry.id or entry.uri for _, entry in block
+                entry.region_id(numbers) if entry.has_region else entry.id or entry.uri
+                for _, entry, _ in block
             ]
             repeated = seen.add(
-                [(identity, number) for identity, (number, _) in zip(ids, block, strict=True)]
+                [(identity, number) for identity, (number, _, _) in zip(ids, block, strict=True)]
             )
             failing = min(repeated, default=0)
-            for identity, (number, entry) in zip(ids, block, strict=True):
+            for identity, (number, entry, metadata) in zip(ids, block, strict=True):
                 if number == failing:
                     raise SourceError(
                         f"{_shown(uri)}: {_place(uri)}s {repeated[number]} and {number} have the same id "
                         f"{identity!r}: results are joined on ids, so give each its own id"
                     )
-                yield _item(uri, number, entry, identity, prefix)
+                item = _item(uri, number, entry, identity, prefix)
+                yield msgspec.structs.replace(item, metadata=metadata) if metadata else item
 
 
 def _item(uri: str, number: int, entry: ManifestEntry, identity: str, prefix: str) -> Item:
@@ -154,7 +164,7 @@ def _fill(block: list[NumberedEntry], entries: Iterator[NumberedEntry], size: in
         block.extend(islice(entries, min(STEP_ENTRIES, size - before)))
         if len(block) == before:
             return
-        held += sum(len(entry.region) for _, entry in block[before:])
+        held += sum(len(entry.region) + len(metadata or b"") for _, entry, metadata in block[before:])
 
 
 @contextlib.contextmanager
@@ -233,28 +243,50 @@ def _check_length(uri: str, number: int, length: int) -> None:
 def _jsonl_entries(
     uri: str, blocks: Iterator[tuple[int, bytes]], passed_over: Counter[str]
 ) -> Iterator[NumberedEntry]:
-    decoder = msgspec.json.Decoder(ManifestEntry)
     for first, data in blocks:
-        try:
-            entries = decoder.decode_lines(data)
-        except UNREADABLE:
-            entries = None
-        if entries is not None and len(entries) == data.count(b"\n"):
-            yield from enumerate(entries, first)
+        lines = data.count(b"\n")
+        entries = _all_lines(_STRICT, data)
+        if entries is not None and len(entries) == lines:
+            yield from zip(count(first), entries, repeat(None))
+            continue
+        described, fields = _all_lines(_LENIENT, data), _all_lines(_FIELDS, data)
+        if described is not None and fields is not None and len(described) == len(fields) == lines:
+            for number, entry, found in zip(count(first), described, fields):
+                yield number, entry, metadata_of(found, f"{_shown(uri)} line {number}")
             continue
         # The block has a blank line, a last line without newline, or a malformed line, whose error needs its
         # number.
-        for number, line in _lines([(first, data)]):
-            if not line.strip():
-                passed_over["blank_line"] += 1
-                continue
-            try:
-                yield number, decoder.decode(line)
-            except UNREADABLE as error:
-                entry = entry_without_nan(line)
-                if entry is None:
-                    raise SourceError(f"{_shown(uri)} line {number}: {error}") from error
-                yield number, entry
+        yield from _single_lines(uri, _lines([(first, data)]), passed_over)
+
+
+def _all_lines(decoder: "msgspec.json.Decoder[T]", data: bytes) -> list[T] | None:
+    """Return the lines of a block; None if one of them is of another type."""
+    try:
+        return decoder.decode_lines(data)
+    except UNREADABLE:
+        return None
+
+
+def _single_lines(
+    uri: str, lines: Iterator[tuple[int, bytes]], passed_over: Counter[str]
+) -> Iterator[NumberedEntry]:
+    for number, line in lines:
+        if not line.strip():
+            passed_over["blank_line"] += 1
+            continue
+        found: tuple[ManifestEntry, Mapping[str, object]] | None
+        try:
+            found = _LENIENT.decode(line), _FIELDS.decode(line)
+        except UNREADABLE as error:
+            found = entry_without_nan(line)
+            if found is None:
+                raise SourceError(f"{_shown(uri)} line {number}: {error}") from error
+        yield number, found[0], metadata_of(found[1], f"{_shown(uri)} line {number}")
+
+
+_STRICT = msgspec.json.Decoder(StrictEntry)
+_LENIENT = msgspec.json.Decoder(ManifestEntry)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def _is_blank(line: tuple[int, bytes]) -> bool:
@@ -286,6 +318,7 @@ def _csv_entries(
     try:
         if "uri" not in (reader.fieldnames or ()):
             raise SourceError(f"{_shown(uri)}: the first line must name the columns, `uri` among them")
+        columns = [name for name in reader.fieldnames or () if name and name not in KNOWN]
         for row in reader:
             if not any(row.values()):
                 passed_over["blank_line"] += 1
@@ -299,7 +332,9 @@ def _csv_entries(
             }
             if "region" in known:
                 known["region"] = msgspec.Raw(known["region"])
-            yield reader.line_num, msgspec.convert(known, ManifestEntry)
+            entry = msgspec.convert(known, ManifestEntry)
+            further = {name: row[name] for name in columns if row[name]}
+            yield reader.line_num, entry, metadata_of(further, f"{_shown(uri)} line {reader.line_num}")
     except (csv.Error, msgspec.ValidationError) as error:
         raise SourceError(f"{_shown(uri)} line {reader.reader.line_num}: {error}") from error
 

@@ -14,7 +14,7 @@ from contract.columns import DAMAGED, described, scalar_columns, values
 from contract.errors import SourceError, StorageError, StorageUnavailableError
 from contract.storage import Storage, answers
 from contract.storage.ranged import RangedFile
-from producer.sources.manifest_entry import ManifestEntry
+from producer.sources.manifest_entry import KNOWN, ManifestEntry, metadata_of
 
 ROWS = 1_024
 """Maximum rows that are decoded at once."""
@@ -31,8 +31,10 @@ ARROW, FEATHER_1 = b"ARROW1", b"FEA1"
 """First bytes of an Arrow file, and of the first version of Feather. A stream of Arrow has none."""
 
 
-def column_entries(uri: str, location: str, storage: Storage) -> Iterator[tuple[int, ManifestEntry]]:
-    """Yield (row, counted from 1, and entry) of a manifest.
+def column_entries(
+    uri: str, location: str, storage: Storage
+) -> Iterator[tuple[int, ManifestEntry, msgspec.Raw | None]]:
+    """Yield (row, counted from 1, entry, and metadata) of a manifest.
 
     Args:
         uri: its URI, for messages
@@ -48,7 +50,8 @@ def column_entries(uri: str, location: str, storage: Storage) -> Iterator[tuple[
         for batch in _batches(uri, file, parquet=location.endswith(".parquet")):
             for row in _rows(batch):
                 number += 1
-                yield number, _entry(uri, number, row)
+                given = {name: value for name, value in row.items() if value is not None}
+                yield number, _entry(uri, number, given), metadata_of(given, f"{uri} row {number:,}")
     except DAMAGED as error:
         raise SourceError(f"{uri} is damaged, or of another format than its name says: {error}") from error
     except StorageError as error:
@@ -58,7 +61,7 @@ def column_entries(uri: str, location: str, storage: Storage) -> Iterator[tuple[
 
 
 def _entry(uri: str, number: int, row: dict[str, Any]) -> ManifestEntry:
-    known = {name: row[name] for name in ManifestEntry.__struct_fields__ if row.get(name) is not None}
+    known = {name: row[name] for name in ManifestEntry.__struct_fields__ if name in row}
     for name in TEXTS:
         if isinstance(known.get(name), int | float):
             known[name] = str(known[name])
@@ -119,5 +122,5 @@ def _checked(batch: pa.RecordBatch, wanted: list[str]) -> Iterator[pa.RecordBatc
 def _wanted(uri: str, schema: pa.Schema) -> list[str]:
     if schema.get_field_index(URI) < 0:
         raise SourceError(f"{uri} has no column `uri`: it has {described(schema)}")
-    known = set(ManifestEntry.__struct_fields__) | set(scalar_columns(schema))
+    known = KNOWN | set(scalar_columns(schema))
     return [name for name in schema.names if name in known]

@@ -1,19 +1,21 @@
 """One line of a manifest: an image, or a region of a page, whose text is read only when its item is made."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from contract.documents import MAX_PAGES, page_id
 from contract.lines import UNREADABLE
+from contract.metadata import encoded_metadata
 from contract.records import Label, Text
 from contract.region import Region, region_id, region_of
 from producer.sources.seen_ids import RegionNumbers
 
 
 class ManifestEntry(msgspec.Struct, frozen=True, gc=False):
-    """One line of a manifest; other fields are ignored, and so are `unit` and `page` without a region.
+    """One line of a manifest, but for its further fields; `unit` and `page` are ignored without a region.
 
     `region` is JSON text. What is wrong with it, or with its unit or page, costs its own item only.
     """
@@ -51,6 +53,19 @@ class ManifestEntry(msgspec.Struct, frozen=True, gc=False):
         return region_of(_value(bytes(self.region)), "px" if self.unit is None else self.unit)
 
 
+class StrictEntry(ManifestEntry, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A line without further fields."""
+
+
+def metadata_of(fields: Mapping[str, object], place: str) -> msgspec.Raw | None:
+    """Return the further fields of a line or row as JSON; arguments and errors as for `encoded_metadata`."""
+    return encoded_metadata(place, {name: value for name, value in fields.items() if name not in KNOWN})
+
+
+KNOWN = frozenset(ManifestEntry.__struct_fields__)
+"""The fields of a line that are no metadata."""
+
+
 def _value(text: bytes) -> Any:
     for read in (msgspec.json.decode, json.loads):
         try:
@@ -61,14 +76,16 @@ def _value(text: bytes) -> Any:
     return None
 
 
-def entry_without_nan(line: bytes) -> ManifestEntry | None:
+def entry_without_nan(line: bytes) -> tuple[ManifestEntry, dict[str, Any]] | None:
     """Return a line whose region holds NaN or Infinity, which Python's json writes and JSON does not have.
+
+    With it come its other fields.
 
     Returns None if something else is wrong with the line.
     """
     try:
         record = json.loads(line)
         text = json.dumps(record.pop("region"))
-        return msgspec.convert({**record, "region": msgspec.Raw(text)}, ManifestEntry)
+        return msgspec.convert({**record, "region": msgspec.Raw(text)}, ManifestEntry), record
     except (*UNREADABLE, ValueError, KeyError, AttributeError, TypeError):
         return None

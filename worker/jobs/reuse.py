@@ -17,7 +17,23 @@ COUNT = "reused"
 
 
 def read_or_reused(job: Job, items: Sequence[Item], pipeline: Pipeline, run: ChunkRun) -> list[Line]:
-    """Return a line for each item, in order: the earlier one, or else what the pipeline reads."""
+    """Return a line for each item, in order: the earlier one, or else what the pipeline reads.
+
+    Each repeats the metadata of its item.
+    """
+    lines = _read_or_reused(job, items, pipeline, run)
+    return [
+        line if item.metadata is None else _with_metadata(line, item)
+        for item, line in zip(items, lines, strict=True)
+    ]
+
+
+def _with_metadata(line: Line, item: Item) -> Line:
+    # As it is in the chunk: lines are only encoded from here on.
+    return cast(Line, msgspec.structs.replace(cast(msgspec.Struct, line), metadata=item.metadata))
+
+
+def _read_or_reused(job: Job, items: Sequence[Item], pipeline: Pipeline, run: ChunkRun) -> list[Line]:
     earlier = _earlier(job, items, pipeline)
     if not any(earlier):
         return list(pipeline.run(items, run))

@@ -4,10 +4,12 @@ import json
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from contract.broker.ledger import Ledger
 from contract.job import Job
+from contract.lines import encode_lines
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace
@@ -40,6 +42,10 @@ def test_what_was_not_read_becomes_errors_and_the_rest_is_merged(
     due: Job, workspace: Workspace, control: Control, ledger: Ledger, write_part: Any
 ) -> None:
     write_part(1)
+    described = [
+        msgspec.structs.replace(item, metadata=msgspec.Raw(b'{"n":1}')) for item in workspace.items(0)
+    ]
+    workspace.store.replace(workspace.chunk(0), encode_lines(described))
 
     control.look_at_all()
 
@@ -50,6 +56,7 @@ def test_what_was_not_read_becomes_errors_and_the_rest_is_merged(
     assert [(line["id"], line["error"]["code"]) for line in errors] == [
         ("0.png", "deadline"), ("1.png", "deadline"), ("4.png", "deadline"),
     ]  # fmt: skip
+    assert [line.get("metadata") for line in errors] == [{"n": 1}, {"n": 1}, None]
 
 
 def test_a_retry_reads_them_without_the_deadline(

@@ -46,6 +46,17 @@ def reused(earlier: Workspace, *items: Item) -> list[str | None]:
     return [item.reused for item in reusing(Listing(iter(items), Counter()), lambda: earlier)]
 
 
+def test_the_metadata_of_an_earlier_item_is_not_taken_over(earlier: Workspace) -> None:
+    line = {**msgspec.json.decode(msgspec.json.encode(LINES[0])), "metadata": {"night": 1}}
+    earlier.store.replace(earlier.part(0), encode_lines([line, *LINES[1:]]))
+    same = msgspec.structs.replace(ITEMS[0], label="1", metadata=msgspec.Raw(b'{"night":2}'))
+
+    (taken,) = reused(earlier, same)
+
+    assert taken is not None
+    assert "metadata" not in msgspec.json.decode(taken)
+
+
 def test_the_line_of_the_same_content_is_found_under_any_name(earlier: Workspace) -> None:
     same = msgspec.structs.replace(ITEMS[0], label="1")
     renamed = Item("x/y.png", "s3://new/x/y.png", fingerprint="A+1")

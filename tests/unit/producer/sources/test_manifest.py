@@ -6,9 +6,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from contract.errors import SourceError, StorageUnavailableError
+from contract.metadata import MAX_METADATA_BYTES
 from contract.records import Item
 from contract.region import MAX_POINTS, region_of
 from contract.storage import Storage
@@ -153,11 +155,46 @@ def test_standard_input_that_begins_with_space_is_still_jsonl(content: bytes, re
     assert read("-", content)[0].uri == "/a.png"
 
 
-def test_other_fields_are_the_users_own(read: Any) -> None:
-    assert read("list.jsonl", b'{"uri": "/a.png", "page": [1], "colour": "red"}\n') == [
-        Item("/a.png", "/a.png")
+@pytest.mark.parametrize("place", ["in a block", "behind a blank line", "in a last line without newline"])
+def test_other_fields_are_metadata_byte_by_byte(place: str, read: Any) -> None:
+    note = b'{"by": "J\\u00f6rg", "n": [1e2, 18446744073709551616]}'
+    line = b'{"page": [1], "price": 1.50, "uri": "/a.png", "note": ' + note + b"}"
+    content = {"in a block": line + b"\n", "behind a blank line": b"\n" + line + b"\n"}.get(place, line)
+
+    assert read("list.jsonl", b'{"uri": "/b.png"}\n' + content) == [
+        Item("/b.png", "/b.png"),
+        Item("/a.png", "/a.png", metadata=msgspec.Raw(b'{"price":1.50,"note":' + note + b"}")),
     ]
-    assert read("list.csv", b"colour,uri\nred,/a.png\n") == [Item("/a.png", "/a.png")]
+
+
+def test_other_columns_of_a_csv_are_metadata_as_text(read: Any) -> None:
+    assert read("list.csv", b"colour,uri,page,n\nred,/a.png,3,07\n,/b.png,,\n") == [
+        Item("/a.png", "/a.png", metadata=msgspec.Raw(b'{"colour":"red","n":"07"}')),
+        Item("/b.png", "/b.png"),
+    ]
+
+
+def test_a_region_with_nan_has_metadata_too(read: Any) -> None:
+    (item,) = read("list.jsonl", b'{"uri": "/a.png", "region": [NaN, 1], "colour": "red", "x": NaN}\n')
+
+    assert item.region.fault
+    assert bytes(item.metadata) == b'{"colour":"red","x":null}'
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("list.jsonl", b'{"uri": "a", "long": "', b'"}\n'), ("list.csv", b"uri,long\na,", b"\n")],
+)
+def test_metadata_that_is_too_long_is_refused(name: str, before: bytes, after: bytes, read: Any) -> None:
+    fits = MAX_METADATA_BYTES - len(b'{"long":""}')
+
+    (item,) = read(name, before + b"x" * fits + after)
+
+    assert len(item.metadata) == MAX_METADATA_BYTES
+    with pytest.raises(
+        SourceError, match=r"line [12] has more than 16,384 bytes in its further columns \(long"
+    ):
+        read(name, before + b"x" * (fits + 1) + after)
 
 
 def test_a_csv_field_may_hold_commas_quotes_and_newlines(read: Any) -> None:

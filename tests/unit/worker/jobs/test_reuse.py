@@ -8,7 +8,7 @@ import pytest
 
 from contract.job import Job, Reuse
 from contract.lines import encode_lines
-from contract.records import ChunkMessage
+from contract.records import ChunkMessage, Item
 from contract.workspace import Workspace
 from tests.unit.worker.conftest import FakeReader
 from worker.jobs.chunk import WorkerContext, read_chunk
@@ -79,3 +79,19 @@ def test_a_line_that_is_none_is_read_again(
     workspace.store.replace(workspace.chunk(0), encode_lines(items))
 
     assert read(reusing, context, workspace) == ["10", "20"]
+
+
+def test_each_line_has_the_metadata_of_its_item_byte_by_byte(
+    reusing: ChunkMessage, context: WorkerContext, workspace: Workspace, job: Job
+) -> None:
+    # given three items with metadata: one is read, one has an earlier line, and one fails
+    metadata = b'{"price":1.50,"by":"J\\u00f6rg"}'
+    items = [*workspace.items(0), Item("gone.png", f"{job.source.uri}/gone.png")]
+    described = [msgspec.structs.replace(item, metadata=msgspec.Raw(metadata)) for item in items]
+    workspace.store.replace(workspace.chunk(0), encode_lines(described))
+
+    read_chunk(reusing, context, lambda: None)
+
+    lines = workspace.lines(workspace.part(0))
+    assert [line.endswith(b',"metadata":' + metadata + b"}") for line in lines] == [True] * 3
+    assert [msgspec.json.decode(line).get("value") for line in lines] == ["10", "earlier", None]

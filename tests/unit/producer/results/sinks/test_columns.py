@@ -220,6 +220,7 @@ def test_csv_holds_a_row_for_each_line(job: Job, workspace: Workspace) -> None:
             "error.code": "truncated",
             "error.message": "cut",
             "attempts": "2",
+            "metadata": "",
         }
     ]
 
