@@ -12,7 +12,7 @@ from pyarrow import types
 
 from contract.metadata import encoded_metadata
 
-DAMAGED = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
+DAMAGED = (pa.ArrowException, OSError, ValueError, IndexError, OverflowError, MemoryError)
 """What pyarrow raises for damaged files; errors of storage are none of these."""
 
 

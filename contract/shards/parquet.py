@@ -1,7 +1,7 @@
 """Parquet files with a column of images: as bytes, or as Hugging Face's datasets store them.
 
 A row group is what is read as a whole. An item's `at` is (row group, row in it, column of the images, bytes
-of that column in the row group); it is empty if the row's other columns could not be read by the planner.
+of the row group); it is empty if the row's other columns could not be read by the planner.
 """
 
 from collections import Counter
@@ -57,7 +57,7 @@ class Parquet:
     def contents(
         self, shard: Shard, members: Sequence[Member], max_bytes: int
     ) -> Iterator[bytes | ItemError]:
-        """Yield the images of rows. A row group is decoded from its start to the last of its rows.
+        """Yield the images of rows. A large row group is decoded from its start to the last of its rows.
 
         Raises:
             JobError: pyarrow is not installed
@@ -67,16 +67,15 @@ class Parquet:
 
         try:
             images = ParquetImages(shard)
-            images.expect([member.at for member in members if member.at])
         except DamagedFileError as error:
             yield from (member_error(shard, member, f"cannot be read: {error}") for member in members)
             return
-        for number, rows in groupby(members, key=_row_group):
-            if number is None:
-                lost = "is in a row group whose other columns cannot be read: write the file again"
-                yield from (member_error(shard, member, lost) for member in rows)
+        for lost, some in groupby(members, key=lambda member: not member.at):
+            if lost:
+                what = "is in a row group whose other columns cannot be read: write the file again"
+                yield from (member_error(shard, member, what) for member in some)
             else:
-                yield from images.contents(number, list(rows), max_bytes)
+                yield from images.contents(list(some), max_bytes)
 
 
 FORMAT = Parquet()

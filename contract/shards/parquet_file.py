@@ -1,10 +1,13 @@
 """One Parquet file with images, opened by ranged reads.
 
-Only `contract.shards.parquet` imports this module, since pyarrow is an optional package.
+Only `contract.shards.parquet` imports this module, since pyarrow is an optional package. What pyarrow says of
+single columns of row groups is not asked for: a damaged footer then ends the process.
 """
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -15,10 +18,16 @@ from contract.errors import ErrorCode, ItemError, SourceError, TraceOcrError
 from contract.records import MAX_TEXT, Member
 from contract.shards.base import Entry, Shard, ShardOptions, member_error, too_large
 from contract.shards.image_columns import ImageColumns, image_candidates, image_columns
-from contract.storage.ranged import AHEAD_BYTES, SpannedFile
+from contract.storage.ranged import RangedFile
 
-BUFFER_BYTES = 1 << 20
-"""Bytes of a column that pyarrow reads at once, which bounds what it holds of a large row group."""
+WHOLE_BYTES = 8 << 20
+"""Bytes of row groups, without compression, that are read by one request and held; more is read in pieces."""
+
+PIECE_BYTES = 8 << 20
+"""Bytes of a column that are read at once of a large row group."""
+
+WHOLE_ROWS = 65_536
+"""Rows of a row group whose columns without images are read by one request."""
 
 URI = "uri"
 """The column of a manifest that names files."""
@@ -27,10 +36,10 @@ ROWS = 1_024
 """Maximum rows that are decoded at once."""
 
 BATCH_BYTES = 4 << 20
-"""Bytes of images that are decoded at once, by the average of their row group."""
+"""Bytes of rows that are decoded at once, by the average of their row groups."""
 
-MAX_ROWS_PER_BYTE = 10_000
-"""Maximum rows per byte of their images as stored: a forged footer of a few bytes claims more."""
+MAX_ROWS_PER_BYTE = 1_000
+"""Maximum rows per byte of the file: a forged footer of a few bytes claims more."""
 
 
 class DamagedFileError(TraceOcrError):
@@ -38,20 +47,10 @@ class DamagedFileError(TraceOcrError):
 
 
 class RowGroup(NamedTuple):
-    """The rows of a row group, and its images: the name of their column, and where it is in the file.
-
-    Args:
-        leaf: number of the column among those that Parquet stores, which are the fields of structs
-        start, length: in bytes, as stored
-        row_bytes: mean bytes of an image
-    """
+    """The rows of a row group, and the bytes of all its columns without compression."""
 
     rows: int
-    leaf: int
-    column: str
-    start: int
-    length: int
-    row_bytes: int
+    size: int
 
 
 class ParquetImages:
@@ -64,15 +63,20 @@ class ParquetImages:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
-        self._stream = SpannedFile(shard.store, shard.uri, shard.version.size)
-        self._groups: dict[int, RowGroup] = {}
         try:
-            self._file = ParquetFile(
-                self._stream, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
-            )
-            self._schema = self._file.schema_arrow
+            self._whole = self._opened(pre_buffer=True)
+            self._schema = self._whole.schema_arrow
+            leaves = self._whole.schema
+            self._leaves = [leaves.column(leaf).path for leaf in range(len(leaves))]
+            groups = map(self._whole.metadata.row_group, range(self._whole.num_row_groups))
+            self._groups = [RowGroup(group.num_rows, group.total_byte_size) for group in groups]
         except DAMAGED as error:
             raise DamagedFileError(str(error)) from error
+        if any(min(group) < 0 for group in self._groups):
+            raise DamagedFileError("a row group has less than no rows")
+        rows = sum(group.rows for group in self._groups)
+        if rows > MAX_ROWS_PER_BYTE * shard.version.size:
+            raise DamagedFileError(f"{rows:,} rows do not fit into {shard.version.size:,} bytes")
 
     @property
     def is_manifest(self) -> bool:
@@ -87,52 +91,71 @@ class ParquetImages:
             DamagedFileError: the footer says what is impossible
         """
         columns = image_columns(self._shard.uri, self._schema, options)
-        paths = [self._file.schema.column(leaf).path for leaf in range(len(self._file.schema))]
-        leaf = paths.index(columns.content)
+        if columns.content not in self._leaves:
+            raise DamagedFileError(f"the column {columns.content} is not stored")
+        leaf = self._leaves.index(columns.content)
         first = 0
-        for number in range(self._file.num_row_groups):
-            group = self._row_group(number, leaf)
+        for number, group in enumerate(self._groups):
             row = 0
             for count, found in self._described(number, group.rows, columns.described):
                 for index in range(count):
-                    at = () if found is None else (number, row, leaf, group.length)
+                    at = () if found is None else (number, row, leaf, group.size)
                     yield self._entry(first + row, at, columns, found or {}, index)
                     row += 1
             first += group.rows
 
-    def expect(self, places: Sequence[tuple[int, ...]]) -> None:
-        """Announce what is read next, by the `at` of rows; raises DamagedFileError if it is not there."""
-        for number, _, leaf, _ in places:
-            if number not in self._groups:
-                self._groups[number] = self._row_group(number, leaf)
-        spans = (self._groups[number] for number in sorted(self._groups))
-        self._stream.expect((group.start, group.start + group.length) for group in spans)
+    def contents(self, members: Sequence[Member], max_bytes: int) -> Iterator[bytes | ItemError]:
+        """Yield the images of rows, which are in order, of one column.
 
-    def contents(self, number: int, members: Sequence[Member], max_bytes: int) -> Iterator[bytes | ItemError]:
-        """Yield the images of some rows of one expected row group, whose rows are in order."""
-        left = iter(members)
-        member = next(left)
-        base = 0
+        Row groups are read together as far as they are small; if one is damaged, each by itself.
+        """
+        numbers = dict.fromkeys(member.at[0] for member in members)
+        if not all(map(self._has_group, members)):
+            yield from (member_error(self._shard, member, "is not there") for member in members)
+            return
+        read = 0
         try:
-            for images in self._images(number, self._groups[number]):
-                while base <= member.at[1] < base + len(images):
-                    yield self._content(member, images[member.at[1] - base], max_bytes)
-                    following = next(left, None)
-                    if following is None:
-                        return
-                    member = following
-                base += len(images)
-            what = "is not there: its row group has fewer rows than the file says"
+            for image in self._images(list(numbers), members):
+                yield self._content(members[read], image, max_bytes)
+                read += 1
+            what = "is not there: its row group has fewer rows"
         except DAMAGED as error:
             what = f"is in a row group that is damaged ({error}): write the file again"
-        yield member_error(self._shard, member, what)
-        yield from (member_error(self._shard, other, what) for other in left)
+        left = members[read:]
+        if len(numbers) > 1:
+            for _, rows in groupby(left, key=lambda member: member.at[0]):
+                yield from self.contents(list(rows), max_bytes)
+        else:
+            yield from (member_error(self._shard, member, what) for member in left)
 
-    def _images(self, number: int, group: RowGroup) -> Iterator[pa.Array]:
-        rows = min(max(BATCH_BYTES // max(group.row_bytes, 1), 1), ROWS)
-        for batch in self._batches(number, [group.column], rows):
-            column = batch.column(0)
-            yield column.flatten()[0] if pa.types.is_struct(column.type) else column
+    def _has_group(self, member: Member) -> bool:
+        number, _, leaf, _ = member.at
+        return number < len(self._groups) and leaf < len(self._leaves)
+
+    def _images(self, numbers: list[int], members: Sequence[Member]) -> Iterator[pa.Scalar]:
+        """Yield the images of rows of some row groups; ends before the first that is not there."""
+        column = self._leaves[members[0].at[2]]
+        firsts, rows = {}, 0
+        for number in numbers:
+            firsts[number] = rows
+            rows += self._groups[number].rows
+        size = sum(self._groups[number].size for number in numbers)
+        file = self._whole if size <= WHOLE_BYTES else self._pieces
+        at_once = min(max(BATCH_BYTES * rows // max(size, 1), 1), ROWS)
+        base, images = 0, pa.array([])
+        batches = self._batches(file, numbers, [column], at_once)
+        for member in members:
+            number, row, _, _ = member.at
+            wanted = firsts[number] + row
+            while row < self._groups[number].rows and wanted >= base + len(images):
+                base += len(images)
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                images = _image_column(batch)
+            if not (row < self._groups[number].rows and wanted >= base):
+                return
+            yield images[wanted - base]
 
     def _content(self, member: Member, image: pa.Scalar, max_bytes: int) -> bytes | ItemError:
         if not image.is_valid:
@@ -147,41 +170,19 @@ class ParquetImages:
         content: bytes = buffer.to_pybytes()
         return content
 
-    def _row_group(self, number: int, leaf: int) -> RowGroup:
-        """Return a row group; raises DamagedFileError if there is none, or none that is possible."""
-        try:
-            whole = self._file.metadata.row_group(number)
-            column = whole.column(leaf)
-            start, end = _span(column)
-        except (*DAMAGED, IndexError) as error:
-            raise DamagedFileError(f"row group {number} has no column {leaf} ({error})") from error
-        rows, length = whole.num_rows, end - start
-        if min(rows, start, length) < 0 or rows > MAX_ROWS_PER_BYTE * max(length, 1):
-            raise DamagedFileError(f"row group {number} cannot have {rows:,} rows in {length:,} bytes")
-        mean = column.total_uncompressed_size // max(rows, 1)
-        return RowGroup(rows, leaf, column.path_in_schema, start, length, mean)
-
     def _described(
         self, number: int, rows: int, names: list[str]
     ) -> Iterator[tuple[int, dict[str, list[Any]] | None]]:
         """Yield batches of a row group's rows: how many, and their values by column, None if damaged."""
         read = 0
         if names:
-            self._expect_others(number, names)
+            file = self._whole if rows <= WHOLE_ROWS else self._pieces
             with contextlib.suppress(*DAMAGED):
-                for batch in self._batches(number, names, ROWS):
+                for batch in self._batches(file, [number], names, ROWS):
                     yield batch.num_rows, {name: values(batch, name) for name in names}
                     read += batch.num_rows
         for start in range(read, rows, ROWS):
             yield min(ROWS, rows - start), None if names else {}
-
-    def _expect_others(self, number: int, names: list[str]) -> None:
-        """Announce columns of a row group that are read together, if they are small."""
-        whole = self._file.metadata.row_group(number)
-        columns = map(whole.column, range(whole.num_columns))
-        spans = [_span(column) for column in columns if column.path_in_schema in names]
-        small = spans and spans[-1][1] - spans[0][0] <= AHEAD_BYTES
-        self._stream.expect(spans if small else ())
 
     def _entry(
         self, number: int, at: tuple[int, ...], columns: ImageColumns, found: dict[str, list[Any]], index: int
@@ -198,16 +199,23 @@ class ParquetImages:
         metadata = metadata_of(place, others, [found[name][index] for name in others])
         return Entry(identity, member, text(columns.label), metadata)
 
-    def _batches(self, number: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
-        return iter(self._file.iter_batches(rows, row_groups=[number], columns=columns, use_threads=False))
+    @cached_property
+    def _pieces(self) -> ParquetFile:
+        return self._opened(metadata=self._whole.metadata, pre_buffer=False, buffer_size=PIECE_BYTES)
+
+    def _opened(self, **options: Any) -> ParquetFile:
+        file = RangedFile(self._shard.store, self._shard.uri, self._shard.version.size)
+        return ParquetFile(file, page_checksum_verification=True, **options)
+
+    def _batches(
+        self, file: ParquetFile, numbers: list[int], columns: list[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        return iter(file.iter_batches(rows, row_groups=numbers, columns=columns, use_threads=False))
 
 
-def _span(column: Any) -> tuple[int, int]:
-    """Return the first byte of a column of a row group, and the one after its last."""
-    start = column.data_page_offset
-    if column.has_dictionary_page:
-        start = min(start, column.dictionary_page_offset)
-    return start, start + column.total_compressed_size
+def _image_column(batch: pa.RecordBatch) -> pa.Array:
+    column = batch.column(0)
+    return column.flatten()[0] if pa.types.is_struct(column.type) else column
 
 
 def _text(place: str, value: Any) -> str | None:

@@ -2,20 +2,12 @@
 
 import io
 import os
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from contract.storage.base import Store
-
-
-AHEAD_BYTES = 8 << 20
-"""Bytes of one request for what is read from start to end: few requests, and little memory."""
-
-GAP_BYTES = 1 << 16
-"""Bytes between two spans that are read along with them: a request takes longer than they do."""
 
 
 class RangedFile(io.RawIOBase):
@@ -68,43 +60,3 @@ class RangedFile(io.RawIOBase):
         data = self.read(len(view))
         view[: len(data)] = data
         return len(data)
-
-
-class SpannedFile(RangedFile):
-    """A file of which some spans are read from start to end, in requests of `AHEAD_BYTES`."""
-
-    _spans: Sequence[tuple[int, int]] = ()
-    _held, _held_from = b"", 0
-
-    def expect(self, spans: Iterable[tuple[int, int]]) -> None:
-        """Announce (start, end) of what is read, in order; spans side by side become one."""
-        merged: list[tuple[int, int]] = []
-        for start, end in spans:
-            if merged and 0 <= start - merged[-1][1] <= GAP_BYTES:
-                merged[-1] = merged[-1][0], end
-            else:
-                merged.append((start, end))
-        self._spans = merged
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Return up to `size` bytes; all remaining ones by default."""
-        if size is None or size < 0:
-            return super().read(size)
-        data = self._some(size)
-        while len(data) < size and (more := self._some(size - len(data))):
-            data += more
-        return data
-
-    def _some(self, size: int) -> bytes:
-        """Return at least one byte, and no more than `size`, unless the file ends here."""
-        start = self._position - self._held_from
-        if not 0 <= start < len(self._held):
-            end = next((end for begin, end in self._spans if begin <= self._position < end), None)
-            if end is None:
-                return super().read(size)
-            self._held_from, start = self._position, 0
-            self._held = super().read(min(end - self._position, AHEAD_BYTES))
-            self._position = self._held_from
-        data = self._held[start : start + size]
-        self._position += len(data)
-        return data

@@ -9,7 +9,7 @@ import pytest
 
 from contract.errors import ObjectMissingError
 from contract.storage.local import LocalStore
-from contract.storage.ranged import RangedFile, SpannedFile
+from contract.storage.ranged import RangedFile
 
 
 @pytest.fixture
@@ -53,30 +53,3 @@ def test_moving_before_the_start_is_an_error(ten: RangedFile) -> None:
 def test_the_errors_are_those_of_storage(tmp_path: Path) -> None:
     with pytest.raises(ObjectMissingError):
         RangedFile(LocalStore(), str(tmp_path / "missing"), 10).read(1)
-
-
-class Counting(LocalStore):
-    """Storage that notes the ranges that are read."""
-
-    def __init__(self) -> None:
-        self.ranges: list[tuple[int, int]] = []
-
-    def read_range(self, uri: str, start: int, length: int) -> bytes:
-        self.ranges.append((start, length))
-        return super().read_range(uri, start, length)
-
-
-def test_expected_spans_side_by_side_are_read_by_one_request(tmp_path: Path) -> None:
-    path, store = tmp_path / "hundred", Counting()
-    path.write_bytes(bytes(range(100)))
-    file = SpannedFile(store, str(path), 100)
-    file.expect([(10, 20), (20, 40)])
-
-    read = b""
-    for start, length in ((10, 5), (15, 10), (25, 20), (2, 3)):
-        file.seek(start)
-        read += file.read(length)
-
-    assert read == bytes([*range(10, 45), 2, 3, 4])
-    # The spans; what goes beyond them; what is not expected.
-    assert store.ranges == [(10, 30), (40, 5), (2, 3)]
