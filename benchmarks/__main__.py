@@ -39,7 +39,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
     rounds = 7 if full else 3
     return {
         "control": partial(control_plane, items=1_000_000 if full else 200_000),
-        "columns": partial(columns, items=2_000_000 if full else 500_000, rounds=rounds),
+        "columns": partial(columns, items=2_000_000 if full else 500_000, rounds=3),
         "cpu": lambda folder: cpu_per_crop(make_scene(folder, MOBILENET, 1_028), 8 * rounds),
         "mobilenet": partial(end_to_end, MOBILENET, count=8_224 if full else 4_112, rounds=rounds),
         "vgg": partial(end_to_end, VGG, count=2_056 if full else 1_028, rounds=rounds if full else 2),

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.rows import Row, interleaved
+from benchmarks.rows import Row, interleaved, peak_mebibytes
 from contract.job import Job, Plan, Source
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import RecognitionLine, encode_lines
@@ -68,14 +68,19 @@ def merged_seconds(workspace: Workspace, job: Job) -> float:
 def peak_of(items: int, *exports: str) -> float:
     """Return the peak memory, in MiB, of a process that merges so many lines; another one writes them."""
     with tempfile.TemporaryDirectory() as folder:
-        for step in ("write_parts(workspace, items)", "merge(job_of(items, *exports), workspace)"):
-            code = (
-                "from benchmarks.columns import *; "
-                f"workspace, items, exports = opened({folder!r}), {items}, {exports!r}; {step}; "
-                "print(peak_mebibytes())"
-            )
+        for call in (
+            f"write_parts(opened({folder!r}), {items})",
+            f"merged({folder!r}, {items}, *{exports!r})",
+        ):
+            code = f"from benchmarks.columns import *; {call}"
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)
+
+
+def merged(folder: str, items: int, *exports: str) -> None:
+    """Merge in this process; print its peak memory in MiB."""
+    merge(job_of(items, *exports), opened(folder))
+    print(peak_mebibytes())
 
 
 def opened(folder: str) -> Workspace:
