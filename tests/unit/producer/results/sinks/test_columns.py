@@ -213,16 +213,9 @@ def test_csv_holds_a_row_for_each_line(job: Job, workspace: Workspace) -> None:
     assert list(row)[:5] == ["id", "name", "value", "confidence", "label"]
     assert row.items() >= {"id": "a.png", "value": TEXT, "confidence": "0.30000000000000004"}.items()
     assert row.items() >= {"label": "", "note": "", "angle": "90"}.items()
-    assert rows_of_csv(workspace, "errors.csv") == [
-        {
-            "id": TEXT,
-            "uri": "/scans/b.png",
-            "error.code": "truncated",
-            "error.message": "cut",
-            "attempts": "2",
-            "metadata": "",
-        }
-    ]
+    (error,) = rows_of_csv(workspace, "errors.csv")
+    assert error.items() >= {"id": TEXT, "uri": "/scans/b.png", "attempts": "2"}.items()
+    assert error.items() >= {"error.code": "truncated", "error.message": "cut"}.items()
 
 
 def test_a_cell_of_csv_is_no_formula(job: Job, workspace: Workspace) -> None:
