@@ -48,7 +48,7 @@ from producer.sources.base import Listing
 from tests.unit.contract.storage.backends.mem import MemoryStore
 from worker.app.tasks import run_message
 from worker.jobs.context import WorkerContext
-from worker.jobs.parts import write_part
+from worker.jobs.parts import Written, write_part
 
 ROOT = "/machine"
 QUEUE, UNACKED = "trace-ocr.recognition", "unacked"
@@ -230,7 +230,7 @@ def install(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
 
 def _read(
     workspace: Workspace, job: Job, chunk: int, attempt: int, context: Any, on_progress: object
-) -> None:
+) -> Written | None:
     """Read a chunk as the model would, or fail as the test wants it."""
     if context.failure:
         raise context.failure
@@ -242,7 +242,7 @@ def _read(
         else:
             lines.append(RecognitionLine(item.id, item.id, "again" if again else "read", 0.5))
     failed = sum(isinstance(line, ErrorLine) for line in lines)
-    write_part(workspace, chunk, lines, ChunkStatistics(len(lines) - failed, failed, 1.0, {}, 1, 1.0))
+    return write_part(workspace, chunk, lines, ChunkStatistics(len(lines) - failed, failed, 1.0, {}, 1, 1.0))
 
 
 @dataclass

@@ -24,7 +24,7 @@ from worker.images.fetching import ItemFiles
 from worker.jobs.context import WorkerContext
 from worker.jobs.exports import write_exports
 from worker.jobs.heartbeat import Heartbeat
-from worker.jobs.parts import summarise, write_part
+from worker.jobs.parts import Written, summarise, write_part
 from worker.jobs.reuse import read_or_reused
 from worker.kinds import make_pipeline
 
@@ -73,8 +73,8 @@ def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[]
         context.settings.lease_seconds,
     )
     with job_span("chunk", job, chunk=message.chunk, attempt=begin.attempt), beat as heartbeat:
-        _read_and_write(workspace, job, message.chunk, begin.attempt, context, heartbeat.advance)
-        outcome = _mark(workspace, job, message.chunk, context)
+        read = _read_and_write(workspace, job, message.chunk, begin.attempt, context, heartbeat.advance)
+        outcome = _mark(workspace, job, message.chunk, context, read)
     seconds = time.perf_counter() - started
     outcome["per_second"] = round(sum(v for v in outcome.values() if isinstance(v, int)) / seconds, 1)
     log.info("chunk_done", seconds=round(seconds, 2), **outcome)
@@ -106,7 +106,7 @@ def _read_and_write(
     attempt: int,
     context: WorkerContext,
     on_progress: Callable[[int], None],
-) -> None:
+) -> Written | None:
     started = time.perf_counter()
     pipeline = make_pipeline(job.kind, job.parameters, context.models)
     items = workspace.items(chunk)
@@ -132,6 +132,7 @@ def _read_and_write(
     if written:
         context.metrics.items(job.kind, statistics.completed, statistics.failed)
         context.metrics.readings(job.kind, lines)
+    return written
 
 
 def _files(job: Job, context: WorkerContext, attempt: int, items: Sequence[Item]) -> ItemFiles:
@@ -160,9 +161,11 @@ def _roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:
         raise JobError(f"the source {error}") from error
 
 
-def _mark(workspace: Workspace, job: Job, chunk: int, context: WorkerContext) -> dict[str, object]:
-    """Mark the chunk with the part in storage, not this run's lines: another worker may have been first."""
-    outcome, statistics = workspace.outcome(chunk), workspace.load_statistics(chunk)
+def _mark(
+    workspace: Workspace, job: Job, chunk: int, context: WorkerContext, written: Written | None = None
+) -> dict[str, object]:
+    """Mark the chunk with the part in storage: that of another run, unless this one has written it."""
+    outcome, statistics = written or (workspace.outcome(chunk), workspace.load_statistics(chunk))
     context.ledger.mark(
         job.id,
         chunk,

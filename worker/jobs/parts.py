@@ -2,30 +2,44 @@
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from contract.lines import ErrorLine, Line, encode_lines
-from contract.records import ChunkStatistics
+from contract.records import ChunkStatistics, PartOutcome, part_outcome
+from contract.storage import is_remote
 from contract.workspace import Workspace
 from worker.pipeline.run import Pipeline, Timings
 
 
-def write_part(workspace: Workspace, chunk: int, lines: Sequence[Line], statistics: ChunkStatistics) -> bool:
-    """Make a chunk's lines durable; return whether this call wrote the part.
+class Written(NamedTuple):
+    """What a run has written of its chunk."""
+
+    outcome: PartOutcome
+    statistics: ChunkStatistics
+
+
+def write_part(
+    workspace: Workspace, chunk: int, lines: Sequence[Line], statistics: ChunkStatistics
+) -> Written | None:
+    """Make a chunk's lines durable; return what was written, or None if another run has written the part.
 
     The statistics are written first, since the part marks the chunk as done. Once the part exists, the time
-    to write it is added to them.
+    to write it is added to them where that costs nothing: on remote storage it is a third request for each
+    chunk, and the ledger and the metrics know the time anyway.
     """
     store, uri = workspace.store, workspace.statistics(chunk)
-    store.create(uri, msgspec.json.encode(statistics))
+    ours = store.create(uri, msgspec.json.encode(statistics))
     started = time.perf_counter()
-    written = store.create(workspace.part(chunk), encode_lines(lines))
-    if written:
-        seconds = {**statistics.stage_seconds, "write": time.perf_counter() - started}
-        whole = msgspec.structs.replace(statistics, stage_seconds=seconds, ended_at=time.time())
+    data = encode_lines(lines)
+    if not store.create(workspace.part(chunk), data):
+        return None
+    seconds = {**statistics.stage_seconds, "write": time.perf_counter() - started}
+    whole = msgspec.structs.replace(statistics, stage_seconds=seconds, ended_at=time.time())
+    if not (ours and is_remote(uri)):
         store.replace(uri, msgspec.json.encode(whole))
-    return written
+    return Written(part_outcome(data.split(b"\n")[:-1]), whole)
 
 
 def summarise(

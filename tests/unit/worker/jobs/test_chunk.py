@@ -75,6 +75,33 @@ class TestDone:
 
         assert ledger.next_finished(timeout=0.01) == message.job
 
+    def test_what_this_run_has_written_is_marked_without_reading_it_again(
+        self,
+        message: ChunkMessage,
+        context: WorkerContext,
+        workspace: Workspace,
+        ledger: Ledger,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        asked: list[str] = []
+        read = type(workspace.store).read
+
+        def noting(store: Any, uri: str, limit: int) -> bytes:
+            asked.append(uri)
+            return read(store, uri, limit)
+
+        monkeypatch.setattr(type(workspace.store), "read", noting)
+        outcome = read_chunk(message, context, renew)
+
+        assert {uri for uri in asked if uri.startswith(workspace.root)} == {
+            workspace.job_json,
+            workspace.chunk(0),
+        }
+        progress = ledger.load(message.job)
+        assert progress is not None
+        assert (progress.chunks_done, progress.completed) == (1, outcome["ok"])
+        assert progress.stage_seconds["write"] > 0
+
     def test_statistics_say_which_model_and_worker(
         self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, recognisers: Any, job: Job
     ) -> None:

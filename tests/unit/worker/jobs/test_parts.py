@@ -3,12 +3,14 @@
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from contract.errors import ErrorCode
 from contract.lines import ErrorLine, Failure, Line, RecognitionLine
 from contract.records import ChunkStatistics, PartOutcome
 from contract.workspace import Workspace
+from tests.unit.contract.storage.backends.mem import MemoryStore
 from tests.unit.worker.conftest import FakeReader
 from worker.jobs.parts import summarise, write_part
 from worker.kinds.reading import Readers
@@ -92,3 +94,48 @@ def test_statistics_tell_when_a_chunk_was_read(workspace: Workspace) -> None:
     statistics = workspace.load_statistics(0)
     assert statistics is not None
     assert before <= (statistics.begun_at or 0) <= (statistics.ended_at or 0) <= time.time()
+
+
+class NotingStore(MemoryStore):
+    """A store that notes its writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[tuple[str, str]] = []
+
+    def create(self, uri: str, data: bytes) -> bool:
+        self.written.append(("create", uri))
+        return super().create(uri, data)
+
+    def replace(self, uri: str, data: bytes) -> None:
+        self.written.append(("replace", uri))
+        super().replace(uri, data)
+
+
+@pytest.mark.parametrize(
+    ("root", "left_behind", "rewritten"),
+    [("s3://bucket/job", False, False), ("s3://bucket/job", True, True), ("/job", False, True)],
+    ids=["remote", "after a killed run", "local"],
+)
+def test_statistics_are_written_again_where_that_costs_nothing_or_they_are_another_runs(
+    root: str, left_behind: bool, rewritten: bool
+) -> None:
+    workspace = Workspace(root, NotingStore())
+    store: Any = workspace.store
+    if left_behind:
+        workspace.store.create(
+            workspace.statistics(0), msgspec.json.encode(statistics_of([GOOD], "killed@here"))
+        )
+    store.written.clear()
+
+    written = write_part(workspace, 0, [GOOD, BAD], statistics_of([GOOD, BAD]))
+
+    assert written
+    assert written.outcome == workspace.outcome(0)
+    assert set(written.statistics.stage_seconds) == {"forward", "write"}
+    rewrites = [("replace", workspace.statistics(0))] if rewritten else []
+    assert store.written == [("create", workspace.statistics(0)), ("create", workspace.part(0)), *rewrites]
+    statistics = workspace.load_statistics(0)
+    assert statistics is not None
+    assert statistics.worker == "cpu@here"
+    assert ("write" in statistics.stage_seconds) is rewritten
