@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from benchmarks.downloads import downloads
+from benchmarks.looks import looks
 from benchmarks.rows import Row, peak_mebibytes
 from contract.job import Job
 from contract.kinds.recognition import RecognitionParameters
@@ -138,6 +139,7 @@ def control_plane(folder: Path, *, items: int) -> tuple[list[Row], dict[str, dic
             merge(job, workspace)
             cost["merge"][count] = time.perf_counter() - started
         downloaded = downloads(job, session.settings, items)
+        looked = looks(folder, session)
     growth = peak_of("planned", items) - peak_of("planned", items // 10)
     merging = peak_of("merged", items) - peak_of("merged", items // 10)
     span = f"{items // 10:,} to {items:,} items"
@@ -151,5 +153,6 @@ def control_plane(folder: Path, *, items: int) -> tuple[list[Row], dict[str, dic
         Row(f"merge, {items:,} lines", items / cost["merge"][items], "lines/s", 200_000),
         Row(f"merge's memory, {span}: growth", merging, "MiB", 16, at_most=True),
         *downloaded,
+        *looked,
     ]
     return rows, {"cost": cost}

@@ -18,8 +18,8 @@ from contract.scratch import scratch_folder
 OLDEST_SERVER = (6, 2)
 """Kombu uses ZRANGE ... BYSCORE REV, which Redis supports since 6.2."""
 
-MAX_MESSAGE = "1mb"
-"""The smallest limit that Redis allows for one message; ours take about a kilobyte."""
+MAX_MESSAGE = "16mb"
+"""Redis' limit for one value: a bit for each of MAX_CHUNKS chunks takes 12.5 MB; messages take a kilobyte."""
 
 START_SECONDS, POLL_SECONDS = 15.0, 0.02
 """Longest wait for the server's first answer (usually 20 to 90 ms), and the wait between two pings."""
