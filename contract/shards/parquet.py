@@ -22,16 +22,17 @@ class Parquet:
 
     extensions = (".parquet", ".pq")
 
-    def entries(self, shard: Shard, options: ShardOptions, _passed_over: Counter[str]) -> Iterator[Entry]:
+    def entries(self, shard: Shard, options: ShardOptions, passed_over: Counter[str]) -> Iterator[Entry]:
         """Yield the rows as images, in order; reads all columns but that of the images.
 
         Rows are counted from 0 through the whole file. Whether a row has an image shows when it is read.
+        Metadata that is too large is passed over.
         """
         require("pyarrow", "columns", "Parquet shards", SourceError)
         from contract.shards.parquet_file import DamagedFileError, ParquetImages
 
         try:
-            yield from ParquetImages(shard).entries(options)
+            yield from ParquetImages(shard).entries(options, passed_over)
         except DamagedFileError as error:
             raise damaged(shard, error) from error
 

@@ -5,11 +5,13 @@ single columns of row groups is not asked for: a damaged footer then ends the pr
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import msgspec
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
@@ -83,11 +85,11 @@ class ParquetImages:
         """Whether the file has a column `uri` and none that may be of images."""
         return self._schema.get_field_index(URI) >= 0 and not image_candidates(self._schema)
 
-    def entries(self, options: ShardOptions) -> Iterator[Entry]:
+    def entries(self, options: ShardOptions, passed_over: Counter[str]) -> Iterator[Entry]:
         """Yield all rows, in order.
 
         Raises:
-            SourceError: a column is missing, or a row's values are too long
+            SourceError: a column is missing, or an id or a label is too long
             DamagedFileError: the footer says what is impossible
         """
         columns = image_columns(self._shard.uri, self._schema, options)
@@ -100,7 +102,9 @@ class ParquetImages:
             for count, found in self._described(number, group.rows, columns.described):
                 for index in range(count):
                     at = () if found is None else (number, row, leaf, group.size)
-                    yield self._entry(first + row, at, columns, found or {}, index)
+                    entry = self._entry(first + row, at, columns, found or {}, index)
+                    metadata = self._metadata(columns, found or {}, index, passed_over)
+                    yield msgspec.structs.replace(entry, metadata=metadata) if metadata else entry
                     row += 1
             first += group.rows
 
@@ -195,9 +199,19 @@ class ParquetImages:
 
         identity = text(columns.id) or f"{number:09d}"
         member = Member("parquet", text(columns.path) or identity, at, self._shard.tag)
-        others = columns.others if found else ()
-        metadata = metadata_of(place, others, [found[name][index] for name in others])
-        return Entry(identity, member, text(columns.label), metadata)
+        return Entry(identity, member, text(columns.label))
+
+    def _metadata(
+        self, columns: ImageColumns, found: dict[str, list[Any]], index: int, passed_over: Counter[str]
+    ) -> msgspec.Raw | None:
+        """Return the values of a row's further columns; None if there are none, or they are too large."""
+        if not found or not columns.others:
+            return None
+        try:
+            return metadata_of("", columns.others, [found[name][index] for name in columns.others])
+        except SourceError:
+            passed_over["unreadable_metadata"] += 1
+            return None
 
     @cached_property
     def _pieces(self) -> ParquetFile:

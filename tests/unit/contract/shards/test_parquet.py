@@ -153,6 +153,16 @@ def test_metadata_is_json_of_what_json_has(made: Callable[..., Shard]) -> None:
     }
 
 
+def test_metadata_that_is_too_large_is_passed_over(made: Callable[..., Shard]) -> None:
+    passed_over: Counter[str] = Counter()
+    shard = made({"image": IMAGES[:2], "text": ["x" * 70_000, "y"]})
+
+    first, second = FORMAT.entries(shard, ShardOptions(), passed_over)
+
+    assert (first.metadata, metadata(second)) == (None, {"text": "y"})
+    assert passed_over == {"unreadable_metadata": 1}
+
+
 def test_planning_reads_no_image_and_a_chunk_reads_row_groups_side_by_side_at_once(
     made: Callable[..., Shard],
 ) -> None:
@@ -196,7 +206,6 @@ def test_an_image_that_is_null_missing_or_too_large_costs_its_row_only(made: Cal
         ({"a": [b"1"]}, {"id_column": "c"}, "no column c of ids"),
         ({"a": [b"1"], "b": [[1]]}, {"label_column": "b"}, "column b holds list"),
         ({"a": [b"1"], "b": ["x" * 5_000]}, {"id_column": "b"}, "row 0 has an id.*4,096"),
-        ({"a": [b"1"], "b": ["x" * 70_000]}, {}, "row 0 has more than .* bytes"),
     ],
 )
 def test_what_is_wrong_with_columns_is_said(
