@@ -158,6 +158,10 @@ class StorageError(TraceOcrError):
     """Storage refused a request or failed."""
 
 
+class AddressRefusedError(TraceOcrError):
+    """A host has an address that requests may not go to."""
+
+
 class ObjectMissingError(StorageError):
     """There is no object or file at the URI."""
 
@@ -176,6 +180,10 @@ class CredentialsError(AccessDeniedError):
 
 class StorageRefusedError(StorageError):
     """Storage refuses this object, and would at every try."""
+
+
+class ReadOnlyStorageError(StorageRefusedError, UsageError):
+    """The storage can only be read."""
 
 
 class ArchivedError(StorageRefusedError):

@@ -98,7 +98,7 @@ class Settings(BaseSettings, JobDefaults):
     allowed_roots: tuple[str, ...] = Field(
         (),
         description="comma-separated folders and s3://, gs:// and az:// prefixes that workers may read and "
-        "write below",
+        "write below, and https:// prefixes that they may read below",
     )
     umask: str | None = Field(
         None,
@@ -200,6 +200,9 @@ class Settings(BaseSettings, JobDefaults):
     gcs_endpoint_url: str | None = Field(None, description="endpoint of gs://, for emulators and proxies")
     azure_endpoint_url: str | None = Field(
         None, description="endpoint of az:// with its account, for emulators, proxies and national clouds"
+    )
+    https_networks: tuple[str, ...] = Field(
+        (), description="comma-separated private networks that https:// items may be read from"
     )
     decode_threads: int = Field(
         max(1, min(8, available_cores() // 2)),
@@ -369,6 +372,7 @@ class Settings(BaseSettings, JobDefaults):
         "notify",
         "notify_hosts",
         "notify_networks",
+        "https_networks",
         mode="before",
     )
     @classmethod
@@ -415,7 +419,7 @@ class Settings(BaseSettings, JobDefaults):
             )
         return self
 
-    @field_validator("notify_networks")
+    @field_validator("notify_networks", "https_networks")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:

@@ -14,6 +14,7 @@ from contract.chunk_set import ChunkSet
 from contract.errors import (
     JobError,
     ObjectMissingError,
+    ReadOnlyStorageError,
     StorageError,
     StorageUnavailableError,
     TooManyBytesError,
@@ -22,7 +23,7 @@ from contract.job import Job, is_job_record, parse_job
 from contract.lines import UNREADABLE
 from contract.records import ChunkStatistics, Item, PartOutcome, decode_item, part_outcome
 from contract.states import HALTED, State
-from contract.storage import Storage, Store, absolute, join
+from contract.storage import Storage, Store, absolute, is_read_only, join
 from contract.storage.roots import AllowedRoots
 
 MAX_JSON_BYTES = 1 << 20
@@ -308,8 +309,11 @@ def open_workspace(root: str, storage: Storage, roots: AllowedRoots | None = Non
 
     Raises:
         OutsideAllowedRootsError: the workspace is outside the roots
+        ReadOnlyStorageError: nothing can be written there
     """
     location = roots.recorded(root) if roots else absolute(root)
+    if is_read_only(location):
+        raise ReadOnlyStorageError(f"{location}: a workspace cannot be on https://, which can only be read")
     return Workspace(location, storage.at(location))
 
 

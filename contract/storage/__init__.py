@@ -23,6 +23,7 @@ __all__ = [
     "Version",
     "absolute",
     "answers",
+    "is_read_only",
     "is_remote",
     "join",
     "supported_uris",
@@ -35,8 +36,8 @@ SHOWN = 40
 LOCAL = "local"
 """The backend of local paths, which have no scheme."""
 
-BACKENDS: Registry[Backend] = Registry("contract.storage", "BACKEND", (LOCAL, "s3", "gs", "az"))
-"""All backends. boto3 and obstore are imported only when a URI of theirs is used."""
+BACKENDS: Registry[Backend] = Registry("contract.storage", "BACKEND", (LOCAL, "s3", "gs", "az", "https"))
+"""All backends. boto3, obstore and httpcore are imported only when a URI of theirs is used."""
 
 
 class Storage:
@@ -80,9 +81,18 @@ def is_remote(uri: str) -> bool:
         return False
 
 
+def is_read_only(uri: str) -> bool:
+    """Return whether the URI is in storage that can only be read; also False if its scheme has no backend."""
+    try:
+        return BACKENDS[_backend_name(uri)].read_only
+    except UnsupportedUriError:
+        return False
+
+
 def supported_uris() -> str:
     """Return which URIs are supported, for messages."""
-    return ", ".join(["local paths", *(f"{name}://" for name in BACKENDS if name != LOCAL)])
+    names = (f"{name}://" + " (read only)" * BACKENDS[name].read_only for name in BACKENDS if name != LOCAL)
+    return ", ".join(["local paths", *names])
 
 
 def unknown_scheme(uri: str) -> str:

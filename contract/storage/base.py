@@ -121,6 +121,10 @@ class Backend(Protocol):
     def remote(self) -> bool:
         """Whether an object must be copied to become a local file."""
 
+    @property
+    def read_only(self) -> bool:
+        """Whether objects can be read by their names, and nothing else: not listed, and not written."""
+
     def absolute(self, uri: str) -> str:
         """Return the canonical form of a URI, independent of the working folder.
 
@@ -149,11 +153,15 @@ def answers(store: Store, uri: str) -> bool:
 
 
 @contextlib.contextmanager
-def temporary_copy(store: Store, uri: str) -> Iterator[Path]:
-    """Copy a remote object into a local file; implements `Store.local_copy`."""
+def temporary_copy(store: Store, uri: str, name: str | None = None) -> Iterator[Path]:
+    """Copy a remote object into a local file; implements `Store.local_copy`.
+
+    Args:
+        name: what the extension is taken of; the URI by default
+    """
     with contextlib.ExitStack() as stack:
         with store.reader(uri) as source:
-            path = stack.enter_context(_temporary_file(cast("IO[bytes]", source), uri))
+            path = stack.enter_context(_temporary_file(cast("IO[bytes]", source), name or uri))
         yield path
 
 

@@ -17,6 +17,7 @@ class GcsBackend:
     """Google Cloud Storage; a `contract.storage.Backend`."""
 
     remote = True
+    read_only = False
 
     def absolute(self, uri: str) -> str:
         """Return the URI without trailing slashes; `..` has no meaning in a key."""

@@ -207,6 +207,7 @@ class LocalBackend:
     """Local and mounted files; a `contract.storage.Backend`."""
 
     remote = False
+    read_only = False
 
     def absolute(self, uri: str) -> str:
         """Return the real path, with every symbolic link followed."""

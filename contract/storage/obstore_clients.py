@@ -8,25 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from obstore.exceptions import BaseError
 
 from contract.errors import StorageRefusedError, UnsupportedUriError
+from contract.storage.asking import (
+    ATTEMPTS,
+    CONNECT_SECONDS,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    READ_SECONDS,
+    TRANSFER_SECONDS,
+    USER_AGENT,
+)
 from contract.storage.obstore_errors import without_credentials
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
-
-ATTEMPTS = 6
-"""Tries per request, and per transfer of a body; with the pauses below they span some ten seconds."""
-
-CONNECT_SECONDS, READ_SECONDS = 10, 60
-"""Timeouts of one request; a stalled connection must not block a chunk for minutes."""
-
-TRANSFER_SECONDS = 3600
-"""Timeout of a transfer; weights over a slow connection take longer than obstore's 30 s."""
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-"""Seconds between two tries: at most the first, doubled with each try, and never more than the longest."""
-
-USER_AGENT = "trace-ocr-batch"
-"""Our name in the storage's access logs."""
 
 Connect = Callable[[str, "ClientConfig", "RetryConfig"], "ObjectStore"]
 """Returns the client of a bucket or container; raises obstore's errors if the configuration is not valid."""

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 import obstore
-import tenacity
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
-from contract.errors import ObjectMissingError, StorageUnavailableError, TooManyBytesError
+from contract.errors import ObjectMissingError, TooManyBytesError
+from contract.storage.asking import Asker
 from contract.storage.base import OnRequest, Version, temporary_copy
 from contract.storage.listing import in_order_of_utf8
-from contract.storage.obstore_clients import ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE, BucketClients
+from contract.storage.obstore_clients import BucketClients
 from contract.storage.obstore_errors import is_beyond, translated
 from contract.storage.resumed import ResumedBody
 from contract.storage.streams import TranslatedStream
@@ -44,13 +44,7 @@ class ObstoreStore:
 
     def __init__(self, clients: BucketClients, on_request: OnRequest | None = None) -> None:
         self._clients = clients
-        self._on_request = on_request
-        self._retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(StorageUnavailableError),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
-            reraise=True,
-        )
+        self._asker = Asker(clients.scheme, on_request)
 
     def read(self, uri: str, limit: int) -> bytes:
         """Return the whole object; a body cut off in transit is fetched again."""
@@ -253,19 +247,7 @@ class ObstoreStore:
             with translated(uri):
                 return request()
 
-        retrying = self._retrying.copy()
-        failed = True
-        try:
-            answer = retrying(once)
-            failed = False
-        except ObjectMissingError:
-            failed = False
-            raise
-        finally:
-            if self._on_request:
-                retries = int(retrying.statistics.get("attempt_number", 1)) - 1
-                self._on_request(f"{self._clients.scheme}:{operation}", "error" if failed else "ok", retries)
-        return answer
+        return self._asker.ask(operation, once)
 
 
 @contextlib.contextmanager

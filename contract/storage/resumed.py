@@ -27,6 +27,12 @@ class ResumedBody(io.RawIOBase):
         self._blocks, self._tag = open_at(start, None)
         self._rest = memoryview(b"")
 
+    def close(self) -> None:
+        """Drop what has not come."""
+        if close := getattr(getattr(self, "_blocks", None), "close", None):
+            close()
+        super().close()
+
     def readable(self) -> bool:
         """Return True."""
         return True

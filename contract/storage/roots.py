@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from contract.errors import OutsideAllowedRootsError, StorageError
-from contract.storage import absolute
+from contract.storage import absolute, is_read_only
 
 
 class AllowedRoots:
@@ -20,7 +20,13 @@ class AllowedRoots:
         self._folders: dict[str, str | None] | None = None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._roots)
+        """Yield the roots that can be listed and written to."""
+        return (root for root in self._roots if not is_read_only(root))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the set allows nothing."""
+        return not self._roots
 
     def narrowed(self, *roots: str) -> "AllowedRoots":
         """Return the set that allows only recorded roots; raises OutsideAllowedRootsError as `recorded`."""

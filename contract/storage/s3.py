@@ -333,6 +333,7 @@ class S3Backend:
     """Amazon S3 and S3-compatible storage; a `contract.storage.Backend`."""
 
     remote = True
+    read_only = False
 
     def absolute(self, uri: str) -> str:
         """Return the URI without trailing slashes; `..` has no meaning in a key."""

@@ -25,6 +25,7 @@ from contract.errors import (
     JobStateError,
     ObjectMissingError,
     OutsideAllowedRootsError,
+    ReadOnlyStorageError,
     SourceError,
     StorageError,
     TooManyBytesError,
@@ -68,6 +69,7 @@ STATUS_OF: dict[type[TraceOcrError], int] = {
     OutsideAllowedRootsError: 403,
     AccessDeniedError: 403,
     UnsupportedUriError: 400,
+    ReadOnlyStorageError: 400,
     ObjectMissingError: 404,
     # A member of a shard that is damaged, or whose shard has changed.
     ItemError: 404,

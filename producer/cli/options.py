@@ -44,6 +44,7 @@ REMOTE = (
     "s3_path_style",
     "gcs_endpoint_url",
     "azure_endpoint_url",
+    "https_networks",
     "list_threads",
 )
 """Settings of how remote storage is reached."""

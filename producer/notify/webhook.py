@@ -8,10 +8,10 @@ import httpcore
 import httpx
 from standardwebhooks import Webhook
 
-from contract.errors import SettingsError
-from contract.settings import Settings
+from contract.addresses import CheckedBackend, Network
+from contract.errors import AddressRefusedError, SettingsError
+from contract.settings import Settings, variable_of
 from producer.notify import is_allowed
-from producer.notify.addresses import CheckedBackend, Network
 from producer.notify.base import DeliveryError, Message, ReceiverGoneError, host_of
 
 SECONDS = 15.0
@@ -69,7 +69,7 @@ def _posted(
     url: str, headers: Mapping[bytes | str, bytes | str], body: bytes, settings: Settings
 ) -> tuple[int, float]:
     """Return the status of the answer, and for how many seconds the receiver asks to be left alone."""
-    backend = CheckedBackend(networks_of(settings), SECONDS)
+    backend = CheckedBackend(networks_of(settings), variable_of("notify_networks"), SECONDS)
     try:
         target = httpx.URL(url)
         if not is_allowed(target.host, settings.notify_hosts):
@@ -84,6 +84,8 @@ def _posted(
             headers_back = {name.lower(): value for name, value in response.headers}
             retry_after = headers_back.get(b"retry-after", b"")
             return response.status, min(float(retry_after), MAX_PAUSE) if retry_after.isdigit() else 0.0
+    except AddressRefusedError as error:
+        raise DeliveryError(str(error)) from error
     except (httpcore.TimeoutException, TimeoutError) as error:
         raise DeliveryError(f"{host_of(url)} did not answer in {SECONDS:g} s") from error
     except (httpx.InvalidURL, httpcore.NetworkError, httpcore.ProtocolError, OSError, ValueError) as error:

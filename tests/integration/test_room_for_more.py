@@ -166,6 +166,7 @@ from contract.storage.local import LocalStore
 
 class Shelf:
     remote = False
+    read_only = False
 
     def absolute(self, uri):
         return "shelf://" + os.path.realpath(uri.removeprefix("shelf://"))

@@ -98,7 +98,7 @@ def load_keyring(settings: Settings) -> Keyring:
     keys = [parse_entry(entry) for entry in entries]
     allowed = AllowedRoots(settings.allowed_roots)
     for key in keys:
-        useless = [root for root in key.roots or () if not list(allowed.within([root]))]
+        useless = [root for root in key.roots or () if allowed.within([root]).is_empty]
         if useless:
             raise SettingsError(
                 f"the key {key.name} has the root {useless[0]}, "

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from contract.errors import UsageError
+from contract.addresses import CheckedBackend, may_connect
+from contract.errors import AddressRefusedError, UsageError
 from contract.settings import Settings
 from producer.notify import check_urls, notified
-from producer.notify.addresses import CheckedBackend, may_connect
 from producer.notify.base import DeliveryError, Message, host_of
 from producer.notify.webhook import CHANNEL
 from tests.unit.producer.notify.conftest import SECRET
@@ -96,13 +96,13 @@ def test_a_name_is_resolved_once_so_a_second_answer_does_not_count(monkeypatch: 
     class Sockets:
         def connect_tcp(self, host: str, *_: Any) -> Any:
             connected.append(host)
-            raise DeliveryError("no network here")
+            raise AddressRefusedError("no network here")
 
-    backend = CheckedBackend((), 5)
+    backend = CheckedBackend((), "TRACE_OCR_NOTIFY_NETWORKS", 5)
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(backend, "_sockets", Sockets())
 
-    with pytest.raises(DeliveryError, match="no network here"):
+    with pytest.raises(AddressRefusedError, match="no network here"):
         backend.connect_tcp("rebinding.example.org", 80)
 
     assert connected == ["93.184.215.14"]
@@ -112,8 +112,8 @@ def test_a_name_with_one_address_inside_is_refused_whole(monkeypatch: pytest.Mon
     both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 80)) for ip in ("8.8.8.8", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
 
-    with pytest.raises(DeliveryError, match=r"10\.0\.0\.1, which is not public"):
-        CheckedBackend((), 5).connect_tcp("mixed.example.org", 80)
+    with pytest.raises(AddressRefusedError, match=r"10\.0\.0\.1, which is not public"):
+        CheckedBackend((), "TRACE_OCR_NOTIFY_NETWORKS", 5).connect_tcp("mixed.example.org", 80)
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_a_pipe_is_no_file(tmp_path: Path, storage: Storage, roots: AllowedRoots
     assert failure_of(str(tmp_path / "crops" / "a.png"), storage, roots).code is ErrorCode.NOT_A_FILE
 
 
-@pytest.mark.parametrize("uri", ["https://example.com/a.png", "file:///etc/passwd", "ftp://host/a.png"])
+@pytest.mark.parametrize("uri", ["file:///etc/passwd", "ftp://host/a.png"])
 def test_other_schemes_are_refused(storage: Storage, roots: AllowedRoots, uri: str) -> None:
     error = failure_of(uri, storage, roots)
 

@@ -100,6 +100,7 @@ class MemoryStore:
 
 class MemoryBackend:
     remote = True
+    read_only = False
 
     def __init__(self) -> None:
         self._store = MemoryStore()

@@ -1,6 +1,7 @@
 """Which addresses may be connected to: public ones, and the private networks that the settings name."""
 
 import ipaddress
+import math
 import socket
 import ssl
 import time
@@ -9,7 +10,7 @@ from typing import Any
 
 import httpcore
 
-from producer.notify.base import DeliveryError
+from contract.errors import AddressRefusedError
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Addresses whose last four bytes are an IPv4 address (RFC 6052)."""
@@ -22,7 +23,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def may_connect(address: str, networks: Iterable[Network] = ()) -> bool:
-    """Return whether a notification may go to an address.
+    """Return whether requests may go to an address.
 
     Refused are loopback, link-local with the clouds' metadata services, private, shared (CGNAT), multicast
     and reserved addresses, in every form in which IPv6 holds an IPv4 address.
@@ -60,15 +61,17 @@ def _forms(address: Address) -> Iterator[Address]:
 class CheckedBackend(httpcore.NetworkBackend):
     """Connects to addresses that were checked right before, so that no second look-up can change them.
 
-    Everything ends at a deadline, however slowly a receiver sends.
+    With a deadline, everything ends there, however slowly a server sends.
 
     Args:
         networks: private networks that are allowed
+        setting: the environment variable that names them, for messages
         seconds: from now to the deadline
     """
 
-    def __init__(self, networks: Iterable[Network], seconds: float) -> None:
+    def __init__(self, networks: Iterable[Network], setting: str, seconds: float = math.inf) -> None:
         self._networks = tuple(networks)
+        self._setting = setting
         self._deadline = time.monotonic() + seconds
         self._sockets = httpcore.SyncBackend()
 
@@ -83,7 +86,8 @@ class CheckedBackend(httpcore.NetworkBackend):
         """Resolve the host once, and connect to one of its addresses.
 
         Raises:
-            DeliveryError: the host is unknown, or an address of it is refused
+            AddressRefusedError: an address of the host is refused
+            httpcore.ConnectError: the host is unknown, or does not answer
         """
         last: httpcore.ConnectError | None = None
         for address in self._resolved(host, port):
@@ -94,19 +98,19 @@ class CheckedBackend(httpcore.NetworkBackend):
                 last = error
             else:
                 return _BoundedStream(stream, self._deadline)
-        raise last or DeliveryError(f"{host} has no address")
+        raise last or httpcore.ConnectError(f"{host} has no address")
 
     def _resolved(self, host: str, port: int) -> list[str]:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise DeliveryError(f"{host} has no address: {error}") from error
+            raise httpcore.ConnectError(f"{host} has no address: {error}") from error
         addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
         for address in addresses:
             if not may_connect(address, self._networks):
-                raise DeliveryError(
-                    f"{host} is at {address}, which is not public: allow its network in "
-                    "TRACE_OCR_NOTIFY_NETWORKS if that is meant"
+                raise AddressRefusedError(
+                    f"{host} is at {address}, which is not public: allow its network in {self._setting} if "
+                    "that is meant"
                 )
         return addresses
 
@@ -134,8 +138,8 @@ class _BoundedStream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _left(deadline: float, timeout: float | None) -> float:
+def _left(deadline: float, timeout: float | None) -> float | None:
     left = deadline - time.monotonic()
     if left <= 0:
         raise httpcore.ReadTimeout("the deadline has passed")
-    return left if timeout is None else min(left, timeout)
+    return min(left, math.inf if timeout is None else timeout) if left < math.inf else timeout
