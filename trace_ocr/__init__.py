@@ -5,6 +5,7 @@ TraceOcrError.
 """
 
 from contract.errors import TraceOcrError, UsageError
+from contract.estimate import Estimate
 from contract.job_status import JobStatus
 from contract.lines import (
     CompareLine,
@@ -49,6 +50,7 @@ __all__ = [
     "DetectionLine",
     "DetectionResult",
     "ErrorLine",
+    "Estimate",
     "ForbiddenError",
     "JobCancelledError",
     "JobFailedError",

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, overload
 
 import httpx
 
+from contract.estimate import Estimate
 from contract.job_status import JobStatus
 from contract.states import Action
 from trace_ocr import jobs
@@ -120,6 +121,20 @@ class AsyncClient:
         formats = {"exports": exports, "results": results}
         flow = jobs.submitted(self._api, source, output, given, formats, idempotency_key)
         return self.job(await self._connection.run(flow))
+
+    async def dry_run(
+        self,
+        source: jobs.Place | Iterable[jobs.Place],
+        output: jobs.Place,
+        *,
+        regions: str | None = None,
+        level: str | None = None,
+        categories: Iterable[str] | None = None,
+        **parameters: object,
+    ) -> Estimate:
+        """Return what `submit` would read, and how long it takes; see `Client.dry_run`."""
+        given = {**parameters, **jobs.regions_asked(regions, level, categories)}
+        return await self._connection.run(jobs.estimated(self._api, source, output, given))
 
     def job(self, job_id: str) -> "AsyncJobHandle":
         """Return a handle of a job by its id; see `Client.job`."""

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, overload
 
 import httpx
 
+from contract.estimate import Estimate
 from contract.job_status import JobStatus
 from contract.states import Action
 from trace_ocr import jobs
@@ -161,6 +162,24 @@ class Client:
         formats = {"exports": exports, "results": results}
         flow = jobs.submitted(self._api, source, output, given, formats, idempotency_key)
         return self.job(self._connection.run(flow))
+
+    def dry_run(
+        self,
+        source: jobs.Place | Iterable[jobs.Place],
+        output: jobs.Place,
+        *,
+        regions: str | None = None,
+        level: str | None = None,
+        categories: Iterable[str] | None = None,
+        **parameters: object,
+    ) -> Estimate:
+        """Return what `submit` with these arguments would read, and how long it takes; nothing is written.
+
+        Args:
+            **parameters: kind, chunk_size, deadline and what else `submit` takes
+        """
+        given = {**parameters, **jobs.regions_asked(regions, level, categories)}
+        return self._connection.run(jobs.estimated(self._api, source, output, given))
 
     def job(self, job_id: str) -> "JobHandle":
         """Return a handle of a job by its id; its methods raise NotFoundError if there is none.

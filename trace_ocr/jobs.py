@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from contract.errors import UsageError
+from contract.estimate import Estimate
 from contract.job_status import JOB_ID, JobStatus
 from contract.states import Action, State
 from trace_ocr.errors import JobCancelledError, JobFailedError, PandasMissingError, WaitTimeoutError
@@ -63,8 +64,7 @@ def submitted(
         given: further fields of the request; those that are None are left to the server
         formats: the same, of lists of formats
     """
-    body: dict[str, object] = {"source": named(source), "output": os.fspath(output)}
-    body |= {name: value for name, value in given.items() if value is not None}
+    body = _body(source, output, given)
     for name, asked in formats.items():
         if asked is not None:
             body[name] = [asked] if isinstance(asked, str) else list(asked)
@@ -72,6 +72,19 @@ def submitted(
     headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
     job = yield from api.call(Request("POST", "jobs", {"json": body, "headers": headers}), _Identified)
     return checked_id(job.id)
+
+
+def estimated(
+    api: Api, source: Place | Iterable[Place], output: Place, given: Mapping[str, object]
+) -> Flow[Estimate]:
+    """Return what a job would be; arguments as for `submitted`."""
+    asked = {"json": _body(source, output, given), "params": {"dry_run": "true"}}
+    return api.call(Request("POST", "jobs", asked), Estimate)
+
+
+def _body(source: Place | Iterable[Place], output: Place, given: Mapping[str, object]) -> dict[str, object]:
+    fields = {name: value for name, value in given.items() if value is not None}
+    return {"source": named(source), "output": os.fspath(output), **fields}
 
 
 def named(source: Place | Iterable[Place]) -> str | list[str]:

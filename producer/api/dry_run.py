@@ -3,11 +3,12 @@
 import io
 import time
 
+from contract.estimate import Estimate
 from contract.workspace import Workspace
 from producer.api.security.keys import ApiKey
 from producer.api.services import Services
 from producer.api.submission import JobRequest
-from producer.planning.estimate import Estimate, estimate, extent_of
+from producer.planning.estimate import estimate, extent_of
 from producer.results.rates import nearby, past_rate
 
 LISTING_SECONDS = 30.0

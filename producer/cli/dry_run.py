@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 
 from contract.errors import ExitCode, UsageError
+from contract.estimate import Estimate
 from contract.job import Job
 from contract.settings import Settings
 from contract.workspace import Workspace
@@ -18,7 +19,7 @@ from producer.cli import render
 from producer.cli.read import print_json
 from producer.cli.render import duration, make_console
 from producer.nightly.records import Counts
-from producer.planning.estimate import Estimate, Extent, estimate, extent_of
+from producer.planning.estimate import Extent, estimate, extent_of
 from producer.results.rates import Rate, nearby, past_rate
 from producer.session import Session
 from producer.sources.base import Listing

@@ -62,7 +62,7 @@ async function states() {
 }
 
 async function listView(place, signal) {
-  const state = { status: "", tag: "", after: [] };
+  const state = { status: "", after: [] };
   const filter = element(
     "select",
     { id: "status" },
@@ -71,15 +71,14 @@ async function listView(place, signal) {
   states()
     .then((all) => filter.append(...all.map((state) => element("option", { value: state }, state.replace("_", " ")))))
     .catch(tell);
-  const tag = element("input", { id: "tag", type: "search", maxlength: 64, autocomplete: "off" });
-  tag.addEventListener("change", () => turn(() => Object.assign(state, { tag: tag.value.trim(), after: [] })));
+  const fields = conditions(() => turn(() => Object.assign(state, { after: [] })));
   const table = element("div", { class: "jobs" });
   const newer = element("button", { type: "button", onclick: () => turn(() => state.after.pop()) }, "Newer");
   const older = element("button", { type: "button", onclick: () => turn(() => state.after.push(state.last)) }, "Older");
   filter.addEventListener("change", () => turn(() => Object.assign(state, { status: filter.value, after: [] })));
   place.replaceChildren(
     element("p", { class: "bar" }, element("label", { for: "status" }, "Status "), filter,
-      element("label", { for: "tag" }, " Tag "), tag),
+      ...fields.flatMap(({ label, input }) => [element("label", { for: input.id }, ` ${label} `), input])),
     table,
     element("p", { class: "bar" }, newer, " ", older),
   );
@@ -87,7 +86,7 @@ async function listView(place, signal) {
   async function look() {
     const query = new URLSearchParams({ limit: PAGE });
     if (state.status) query.set("status", state.status);
-    if (state.tag) query.set("tag", state.tag);
+    for (const { input, name, value } of fields) if (input.value.trim()) query.set(name, value(input.value.trim()));
     if (state.after.length) query.set("after", state.after[state.after.length - 1]);
     const page = await get(`/jobs?${query}`);
     if (signal.aborted) return;
@@ -106,6 +105,24 @@ async function listView(place, signal) {
     if (!document.hidden) await look().catch(tell);
     await new Promise((resolve) => setTimeout(resolve, LIST_SECONDS * 1000));
   }
+}
+
+// Fields of what jobs must have, each with its name and value in the query. Days are of the reader's zone.
+function conditions(changed) {
+  const text = (value) => value;
+  const start = (days) => (day) => {
+    const [year, month, date] = day.split("-").map(Number);
+    return new Date(year, month - 1, date + days).toISOString();
+  };
+  return [
+    { label: "Tag", name: "tag", value: text, input: element("input", { id: "tag", type: "search", maxlength: 64, autocomplete: "off" }) },
+    { label: "Tenant", name: "tenant", value: text, input: element("input", { id: "tenant", type: "search", maxlength: 64, autocomplete: "off" }) },
+    { label: "From", name: "created_from", value: start(0), input: element("input", { id: "from", type: "date" }) },
+    { label: "to", name: "created_before", value: start(1), input: element("input", { id: "to", type: "date" }) },
+  ].map((one) => {
+    one.input.addEventListener("change", changed);
+    return one;
+  });
 }
 
 function card(job) {

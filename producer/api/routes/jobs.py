@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from contract.broker.ledger import Ledger
 from contract.errors import JobStateError
+from contract.estimate import Estimate
 from contract.job import MAX_TAGS, STANDARD_INPUT, Job, Tag
 from contract.job_status import JOB_ID, JobFilter, JobStatus
 from contract.kinds import KindName
@@ -32,7 +33,6 @@ from producer.api.security.keys import ApiKey
 from producer.api.services import Services
 from producer.api.submission import JobRequest
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
-from producer.planning.estimate import Estimate
 from producer.planning.submit import request_job
 from producer.results.evaluation.files import CSV, HTML, JSON, MAX_REPORT_BYTES
 

@@ -62,7 +62,21 @@ def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
         client.submit(str(source), str(service.folder()), job_id="page-1", chunk_size=8)
 
     # then it appears by itself, and is followed to its end
-    page.get_by_role("link", name=re.compile("page-1")).click()
+    card = page.get_by_role("link", name=re.compile("page-1"))
+    expect(card).to_be_visible()
+    # and the conditions of the list are about its time and its tenant
+    for field, others, its_own in (
+        ("Tenant", "nobody", "default"),
+        ("From", "2100-01-01", "2020-01-01"),
+        ("to", "2020-01-01", "2100-01-01"),
+    ):
+        page.get_by_label(field, exact=True).fill(others)
+        page.get_by_label(field, exact=True).press("Enter")
+        expect(page.get_by_text("No jobs.")).to_be_visible()
+        page.get_by_label(field, exact=True).fill(its_own)
+        page.get_by_label(field, exact=True).press("Enter")
+        expect(card).to_be_visible()
+    card.click()
     expect(page.locator("h2 .status")).to_have_text("completed", timeout=PATIENCE)
     expect(page.get_by_text("60 read, 2 failed, of 62")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("Items per second"))).to_be_visible()

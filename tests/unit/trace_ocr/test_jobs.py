@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import redirect_stderr
+from dataclasses import asdict
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from contract.errors import UsageError
 from tests.unit.trace_ocr.server import KEY, URL, Serve, job_answer, job_object, refusal
-from trace_ocr import JobCancelledError, JobFailedError, JobStatus, WaitTimeoutError
+from trace_ocr import Estimate, JobCancelledError, JobFailedError, JobStatus, WaitTimeoutError
 from trace_ocr.jobs import LOOK_SECONDS
 
 # submit
@@ -37,6 +38,27 @@ def test_submit_sends_the_regions_to_read(serve: Serve) -> None:
 
     body = server.body()
     assert (body["regions"], body["level"], body["categories"]) == ("page:/boxes", "word", ["text"])
+
+
+def test_submit_names_several_sources_in_their_order(serve: Serve) -> None:
+    server = serve(job_answer())
+
+    server.client().submit([Path("/b"), "s3://a/"], "/out", include=["*.png"], limit=5)
+
+    assert server.body()["source"] == ["/b", "s3://a/"]
+    assert (server.body()["include"], server.body()["limit"]) == (["*.png"], 5)
+
+
+def test_a_dry_run_asks_for_an_estimate_and_submits_nothing(serve: Serve) -> None:
+    known = Estimate("/scans", "ocr", 2, 7, 7, 900, {"hidden": 1}, 1, 0, 0, True, duration_seconds=3.5)
+    server = serve(httpx.Response(200, json={**asdict(known), "of_a_newer_server": 1}))
+
+    found = server.client().dry_run("/scans", Path("/out"), kind="ocr", regions=None, limit=7)
+
+    assert found == known
+    assert str(server.requests[0].url) == f"{URL}/jobs?dry_run=true"
+    assert server.body() == {"source": "/scans", "output": "/out", "kind": "ocr", "limit": 7}
+    assert "Idempotency-Key" not in server.requests[0].headers
 
 
 def test_submit_makes_one_idempotency_key_for_all_its_tries(serve: Serve) -> None:
