@@ -16,6 +16,7 @@ from producer.regions.base import (
     Texts,
     Writable,
     is_pdf,
+    read_whole,
 )
 from producer.regions.outlines import Size, corners_in, corners_of_box, number, outline, upright
 from producer.regions.xml import Event, Vocabulary, events
@@ -54,9 +55,7 @@ class Alto:
             reading.note(event)
             if event.starts and event.name == "Page":
                 regions = self._regions(found, options, reading)
-                yield PageRegions(reading.image, regions, reading.page)
-                for _ in regions:
-                    pass
+                yield from read_whole(PageRegions(reading.image, regions, reading.page))
 
     def write(self, file: Readable, options: RegionOptions, texts: Texts, target: Writable) -> None:
         """Write a copy with texts in strings.

@@ -55,6 +55,13 @@ class PageRegions(NamedTuple):
     page: int | None = None
 
 
+def read_whole(page: PageRegions) -> Iterator[PageRegions]:
+    """Yield a page of a file that is read once, and then read what was left of its regions."""
+    yield page
+    for _ in page.regions:
+        pass
+
+
 class RegionText(NamedTuple):
     """What was read in a region; `confidence` is in 0..1."""
 

@@ -16,6 +16,7 @@ from producer.regions.base import (
     Texts,
     Writable,
     is_pdf,
+    read_whole,
 )
 from producer.regions.outlines import Size, corners_in, number, outline, upright
 from producer.regions.xml import Event, Vocabulary, events
@@ -56,9 +57,7 @@ class Page:
         for event in found:
             if event.starts and event.name == "Page":
                 regions = self._regions(found, options, _size(event))
-                yield PageRegions(event.attributes.get("imageFilename", ""), regions)
-                for _ in regions:
-                    pass
+                yield from read_whole(PageRegions(event.attributes.get("imageFilename", ""), regions))
 
     def write(self, file: Readable, options: RegionOptions, texts: Texts, target: Writable) -> None:
         """Write a copy with each region's first TextEquiv replaced, or one added."""

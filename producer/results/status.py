@@ -59,12 +59,7 @@ def status_of(progress: Progress, live: Collection[str] | None = None) -> JobSta
         stage_seconds=progress.stage_seconds,
         recent_errors=progress.recent_errors,
         error=progress.error,
-        tags=progress.tags,
-        metadata=progress.metadata,
-        tenant=progress.tenant,
-        priority=progress.priority,
-        deadline=progress.deadline,
-        at_deadline=progress.at_deadline,
+        **_as_submitted(progress),
     )
     status = with_projection(status, live, now)
     times: dict[str, Any] = {name: at for name, at in progress.timestamps.items() if name in TIMESTAMPS}
@@ -133,13 +128,14 @@ def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
         stage_seconds=summary["stage_seconds"] if summary else {},
         recent_errors=_merged_errors(workspace) if merged else _newest_errors(outcomes),
         error=halt.message if halt else "",
-        tags=job.tags,
-        metadata=job.metadata,
-        tenant=job.tenant,
-        priority=job.priority,
-        deadline=job.deadline,
-        at_deadline=job.at_deadline,
+        **_as_submitted(job),
     )
+
+
+def _as_submitted(job: Job | Progress) -> dict[str, Any]:
+    """Return what the status repeats of the job as it was submitted."""
+    names = ("tags", "metadata", "tenant", "priority", "deadline", "at_deadline")
+    return {name: getattr(job, name) for name in names}
 
 
 def state_of(job: Job, workspace: Workspace, progress: Progress | None) -> State:

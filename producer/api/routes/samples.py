@@ -13,7 +13,15 @@ from producer.api.routes.job_paths import JobId, jobs_of
 from producer.api.routes.problems import problems
 from producer.api.security.access import Requires
 from producer.api.services import Services
-from producer.results.samples import IMAGE_TYPES, image_of, item_of, regions_of_page, samples
+from producer.results.samples import (
+    IMAGE_TYPES,
+    ReadRegion,
+    Sample,
+    image_of,
+    item_of,
+    regions_of_page,
+    samples,
+)
 
 IMAGES: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: {} for media_type in IMAGE_TYPES.values()}},
@@ -82,19 +90,7 @@ def add_samples(router: APIRouter, services: Services) -> None:
     ) -> SampleList:
         """Show some items with their text."""
         found = samples(jobs.workspace(job_id), count)
-        return SampleList(
-            data=[
-                SampleOut(
-                    id=one.id,
-                    value=one.value,
-                    confidence=one.confidence,
-                    image=f"/jobs/{job_id}/images/{one.chunk}/{one.image}",
-                    region=_region(one.region) if one.region else None,
-                    regions=f"/jobs/{job_id}/regions/{one.chunk}/{one.index}" if one.region else None,
-                )
-                for one in found
-            ]
-        )
+        return SampleList(data=[_sample(job_id, one) for one in found])
 
     @router.get("/{job_id}/regions/{chunk}/{index}", dependencies=may_read)
     def get_regions(
@@ -102,18 +98,7 @@ def add_samples(router: APIRouter, services: Services) -> None:
     ) -> RegionList:
         """Show the regions of the page that an item is a part of, as far as they are in its chunk."""
         found = regions_of_page(jobs.workspace(job_id), chunk, index)
-        return RegionList(
-            data=[
-                ReadRegionOut(
-                    id=one.id,
-                    region=_region(one.region),
-                    value=one.value,
-                    confidence=one.confidence,
-                    error=f"{one.error.code}: {one.error.message}" if one.error else None,
-                )
-                for one in found
-            ]
-        )
+        return RegionList(data=list(map(_read_region, found)))
 
     @router.get(
         "/{job_id}/images/{chunk}/{index}",
@@ -136,6 +121,27 @@ def add_samples(router: APIRouter, services: Services) -> None:
             raise HTTPException(415, f"{item.id} is in a format that browsers do not show")
         data, media_type = image
         return Response(data, media_type=media_type, headers={"cache-control": "private, max-age=3600"})
+
+
+def _sample(job_id: str, one: Sample) -> SampleOut:
+    return SampleOut(
+        id=one.id,
+        value=one.value,
+        confidence=one.confidence,
+        image=f"/jobs/{job_id}/images/{one.chunk}/{one.image}",
+        region=_region(one.region) if one.region else None,
+        regions=f"/jobs/{job_id}/regions/{one.chunk}/{one.index}" if one.region else None,
+    )
+
+
+def _read_region(one: ReadRegion) -> ReadRegionOut:
+    return ReadRegionOut(
+        id=one.id,
+        region=_region(one.region),
+        value=one.value,
+        confidence=one.confidence,
+        error=f"{one.error.code}: {one.error.message}" if one.error else None,
+    )
 
 
 def _region(region: Region) -> RegionOut:
