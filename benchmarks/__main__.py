@@ -15,6 +15,7 @@ from benchmarks.compare import compare
 from benchmarks.control_plane import control_plane
 from benchmarks.cpu_per_crop import cpu_per_crop
 from benchmarks.end_to_end import MOBILENET, VGG, end_to_end, make_scene
+from benchmarks.feeders import feeders
 from benchmarks.gpu import gpu
 from benchmarks.pages import pages
 from benchmarks.plots import draw
@@ -27,7 +28,7 @@ Part = Callable[[Path], tuple[list[Row], Details]]
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
-PARTS = ("control", "columns", "cpu", "mobilenet", "vgg", "pages", "compare", "regions")
+PARTS = ("control", "columns", "cpu", "feeders", "mobilenet", "vgg", "pages", "compare", "regions")
 """What is measured by default."""
 
 ON_REQUEST = ("gpu",)
@@ -41,6 +42,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "control": partial(control_plane, items=1_000_000 if full else 200_000),
         "columns": partial(columns, items=2_000_000 if full else 500_000, rounds=3),
         "cpu": lambda folder: cpu_per_crop(make_scene(folder, MOBILENET, 1_028), 8 * rounds),
+        "feeders": partial(feeders, crops=8_224, rounds=rounds),
         "mobilenet": partial(end_to_end, MOBILENET, count=8_224 if full else 4_112, rounds=rounds),
         "vgg": partial(end_to_end, VGG, count=2_056 if full else 1_028, rounds=rounds if full else 2),
         "pages": partial(pages, copies=8 if full else 3, rounds=rounds, memory=full),

@@ -27,8 +27,9 @@ from contract.storage.roots import AllowedRoots
 from worker.app.launcher import child_environment
 from worker.images.decode import decode_crop, fetch
 from worker.kernels.normalise import Normaliser
+from worker.kernels.pieces import CropMap, PieceShape, PreparedCrop
 from worker.kernels.pixels import Pixels
-from worker.kernels.preprocess import CropMap, PreparedCrop, Preprocessor
+from worker.kernels.preprocess import Preprocessor
 from worker.kinds.reading import Readers
 from worker.kinds.recognition import RecognitionPipeline
 from worker.models.ctc import CtcDecoder, Prediction
@@ -49,7 +50,8 @@ class NullReader:
 
     def __init__(self, logits: torch.Tensor, model: Any, seconds: float = DEVICE_SECONDS) -> None:
         self._logits, self._seconds = logits, seconds
-        self._preprocessor = Preprocessor(32, 128, 8, 6, 0.5)
+        self.pieces = PieceShape(32, 128, 8, 6, 0.5)
+        self._preprocessor = Preprocessor(self.pieces)
         self._normalise = Normaliser(model.cfg, torch.device("cpu"))
         self._decode = CtcDecoder(model.vocab)
 

@@ -24,6 +24,7 @@ from contract.settings import Settings
 from contract.storage import Storage
 from producer.sources import identify_source
 from worker.images.decode import decode_crop
+from worker.kernels.pieces import PieceShape
 from worker.kernels.preprocess import Preprocessor
 from worker.models.recognition import load_recogniser
 from worker.models.runtimes import RuntimeOptions
@@ -139,7 +140,7 @@ def forward_alone(scene: Scene, device: str = "cpu", options: RuntimeOptions = A
     """The product's own runtime on prepared batches; `device` is torch's name."""
     store = ModelStore(str(scene.store), Storage(Settings()))
     recogniser = load_recogniser(scene.architecture, store, torch.device(device), options)
-    preprocessor = Preprocessor(32, 128, 8, 6, 0.5)
+    preprocessor = Preprocessor(PieceShape(32, 128, 8, 6, 0.5))
     images = [decode_crop(path.read_bytes(), 10**8).pixels for path in scene.files[:BATCH]]
     batch = np.concatenate([preprocessor.prepare(pixels).pieces[:1] for pixels in images])
     runtime = recogniser._runtime

@@ -209,7 +209,7 @@ def _reading(
 
         return ChunkRun(
             fetch=fetch_file,
-            decode=Decoder(decoders, settings.max_pixels, pipeline.decoding, careful=False),
+            decode=Decoder(decoders, settings.max_pixels, pipeline.decoding),
             attempt=1,
             pool=pool,
             window=pipeline.prefetch,

@@ -2,11 +2,13 @@
 
 A `ChildProcess` opens untrusted files, which may crash it, hang it or take it over. So its memory and the
 time of each answer are bounded, and its answers are not trusted: an answer is JSON of a known type and raw
-bytes up to a known size, never a pickle. A frame is two lengths (`_LENGTHS`), JSON, and data.
+bytes up to a known size, never a pickle. A frame is two lengths (`_LENGTHS`), JSON, and data; large data is
+shared memory, whose descriptor is sent.
 """
 
 import contextlib
 import ctypes
+import mmap
 import os
 import queue
 import resource
@@ -17,12 +19,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from contract.errors import ChildCrashedError, ChildTimedOutError
+from contract.shared_memory import anonymous_file, mapped
 
 PR_SET_PDEATHSIG = 1
 """From Linux's <sys/prctl.h>: sets the signal this process gets when the thread that started it ends."""
@@ -36,6 +39,12 @@ START_SECONDS = 60.0
 MAX_HEADER = 1 << 20
 """Maximum bytes of a reply's JSON: many times a 4 KiB path plus a library's error message."""
 
+MAX_INLINE = 1 << 20
+"""Maximum bytes of data that go through the socket: more go as shared memory, which is not copied."""
+
+Data = bytearray | mmap.mmap
+"""The data of a frame."""
+
 _LENGTHS = struct.Struct("!QQ")
 """Bytes of the JSON, bytes of the data."""
 
@@ -46,7 +55,7 @@ whose buffers take 180 MB for every further core: with 13 cores more than a deco
 R = TypeVar("R")
 
 
-class _Ready(msgspec.Struct):
+class Ready(msgspec.Struct):
     """A child's first message, sent once its program is loaded."""
 
 
@@ -65,6 +74,29 @@ def die_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def start_child(
+    command: list[str], environment: Mapping[str, str], pass_fds: Sequence[int] = ()
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a program whose standard input is a socket; return it with the other end.
+
+    Args:
+        pass_fds: further descriptors that the program inherits, under the same numbers
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        # Not forked by Python: a fork after torch has run hangs. In its own process group, so that a
+        # terminal's Ctrl-C reaches only the parent.
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            process_group=0,
+            pass_fds=pass_fds,
+        )
+    return process, ours
 
 
 class ChildProcess:
@@ -89,7 +121,7 @@ class ChildProcess:
 
     def ask(
         self, request: msgspec.Struct, reply: type[R], seconds: float, data: bytes = b""
-    ) -> tuple[R, bytearray]:
+    ) -> tuple[R, Data]:
         """Return the answer and its data.
 
         Args:
@@ -110,8 +142,8 @@ class ChildProcess:
                     continue
                 deadline = time.monotonic() + seconds
                 try:
-                    _send(connection, msgspec.json.encode(request), data, deadline)
-                    return _receive(connection, reply, self._max_reply, deadline)
+                    send_frame(connection, msgspec.json.encode(request), data, deadline)
+                    return receive_frame(connection, reply, self._max_reply, deadline)
                 except TimeoutError as error:
                     self._end()
                     raise ChildTimedOutError(f"took longer than {seconds:g} s") from error
@@ -129,19 +161,9 @@ class ChildProcess:
             # It died between two requests: neither one caused it.
             self._end()
         if not self._running:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                # Not forked by Python: a fork after torch has run hangs. In its own process group, so that a
-                # terminal's Ctrl-C reaches only the parent.
-                process = subprocess.Popen(
-                    self._command,
-                    env={**os.environ, **ONE_THREAD},
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    process_group=0,
-                )
+            process, ours = start_child(self._command, {**os.environ, **ONE_THREAD})
             self._running = process, ours
-            _receive(ours, _Ready, 0, time.monotonic() + START_SECONDS)
+            receive_frame(ours, Ready, 0, time.monotonic() + START_SECONDS)
         return self._running[1]
 
     def _end(self) -> None:
@@ -198,9 +220,7 @@ class ChildPool(Generic[C]):
             self._idle.get_nowait().close()
 
 
-def serve(
-    request: type[R], answer: Callable[[R, bytearray], tuple[msgspec.Struct, Any]], max_memory: int
-) -> None:
+def serve(request: type[R], answer: Callable[[R, Data], tuple[msgspec.Struct, Any]], max_memory: int) -> None:
     """Answer requests until the parent closes the connection; the program of a child.
 
     Args:
@@ -211,34 +231,66 @@ def serve(
     die_with_parent()
     resource.setrlimit(resource.RLIMIT_DATA, (max_memory, max_memory))
     with socket.socket(fileno=sys.stdin.fileno()) as connection, contextlib.suppress(ConnectionError):
-        _send(connection, msgspec.json.encode(_Ready()), b"")
+        send_frame(connection, msgspec.json.encode(Ready()), b"")
         while True:
-            reply, made = answer(*_receive(connection, request, sys.maxsize))
-            _send(connection, msgspec.json.encode(reply), made)
+            reply, made = answer(*receive_frame(connection, request, sys.maxsize))
+            send_frame(connection, msgspec.json.encode(reply), made)
 
 
-def _send(connection: socket.socket, header: bytes, data: Any, deadline: float | None = None) -> None:
-    lengths = _LENGTHS.pack(len(header), memoryview(data).nbytes)
-    for buffer in (lengths + header, data):
-        connection.settimeout(_left(deadline))
-        connection.sendall(buffer)
+def send_frame(connection: socket.socket, header: bytes, data: Any, deadline: float | None = None) -> None:
+    """Send one frame, JSON and any buffer; raises TimeoutError if the deadline has passed, or OSError."""
+    size = memoryview(data).nbytes
+    connection.settimeout(_left(deadline))
+    connection.sendall(_LENGTHS.pack(len(header), size) + header)
+    connection.settimeout(_left(deadline))
+    if size <= MAX_INLINE:
+        connection.sendall(data)
+        return
+    descriptor = anonymous_file(size)
+    try:
+        with mapped(descriptor, size) as shared:
+            shared[:] = memoryview(data).cast("B")
+        send_descriptor(connection, descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _receive(
+def send_descriptor(connection: socket.socket, descriptor: int) -> None:
+    """Send an open file; raises OSError."""
+    socket.send_fds(connection, [b"\0"], [descriptor])
+
+
+def receive_frame(
     connection: socket.socket, header: type[R], max_data: int, deadline: float | None = None
-) -> tuple[R, bytearray]:
+) -> tuple[R, Data]:
     """Return one frame.
 
     Raises:
         TimeoutError: the deadline has passed
-        ConnectionError: the connection ended, or the frame is longer than allowed
+        ConnectionError, OSError: the connection ended, the frame is longer than allowed, or its data is not
+            as announced
         msgspec.MsgspecError, RecursionError: the header is not of the type
     """
     header_length, data_length = _LENGTHS.unpack(_read(connection, _LENGTHS.size, deadline))
     if header_length > MAX_HEADER or data_length > max_data:
         raise ConnectionAbortedError(f"a frame of {header_length:,} and {data_length:,} bytes")
     decoded = msgspec.json.decode(_read(connection, header_length, deadline), type=header)
-    return decoded, _read(connection, data_length, deadline)
+    if data_length <= MAX_INLINE:
+        return decoded, _read(connection, data_length, deadline)
+    return decoded, receive_mapped(connection, data_length, deadline)
+
+
+def receive_mapped(connection: socket.socket, size: int, deadline: float | None = None) -> mmap.mmap:
+    """Return the bytes of an open file that the other side sends; raises OSError, as `mapped`."""
+    connection.settimeout(_left(deadline))
+    _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+    if not descriptors:
+        raise ConnectionAbortedError("the other side sent no file")
+    try:
+        return mapped(descriptors[0], size)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _read(connection: socket.socket, length: int, deadline: float | None) -> bytearray:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from contract.child_processes import serve
+from contract.child_processes import Data, serve
 
 MAX_NUMBER = 999_999_999
 """Maximum number of an image: keys have nine digits."""
@@ -72,7 +72,7 @@ class Reading:
         self._path = ""
         self._file: Any = None
 
-    def __call__(self, request: Request, _: bytearray) -> tuple[Reply, bytes]:
+    def __call__(self, request: Request, _: Data) -> tuple[Reply, bytes]:
         """Return the reply, and the images, or the rows as JSON."""
         import lmdb
 

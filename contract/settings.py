@@ -210,6 +210,12 @@ class Settings(BaseSettings, JobDefaults):
         le=256,
         description="threads that decode images ahead of the device; threads that wait for an image help",
     )
+    feeders: int = Field(
+        max(1, min(8, available_cores() // 2)),
+        ge=0,
+        le=64,
+        description="processes per device that fetch, decode and prepare crops; 0 does that in threads",
+    )
     fetch_threads: int = Field(
         32, ge=1, le=1024, description="objects that one process fetches from S3 at once"
     )

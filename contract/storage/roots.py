@@ -19,6 +19,11 @@ class AllowedRoots:
         self._given = tuple(root.rstrip("/") for root in roots)
         self._folders: dict[str, str | None] | None = None
 
+    @classmethod
+    def of_canonical(cls, roots: Iterable[str]) -> "AllowedRoots":
+        """Return the set of roots that another set has resolved: no link that came since is followed."""
+        return cls(())._copy(tuple(roots))
+
     def __iter__(self) -> Iterator[str]:
         """Yield the roots that can be listed and written to."""
         return (root for root in self._roots if not is_read_only(root))

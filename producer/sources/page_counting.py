@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from contract.child_processes import serve
+from contract.child_processes import Data, serve
 from contract.documents import MAX_PAGES, page_count
 from contract.errors import ItemError
 
@@ -24,7 +24,7 @@ class Reply(msgspec.Struct):
     pages: Annotated[int, msgspec.Meta(ge=0, le=MAX_PAGES)] | None
 
 
-def count(request: Request, _: bytearray) -> tuple[Reply, bytes]:
+def count(request: Request, _: Data) -> tuple[Reply, bytes]:
     """Return the reply for one document."""
     try:
         return Reply(page_count(Path(request.path))), b""

@@ -55,7 +55,7 @@ def test_poisoned_images_cost_themselves_alone(scene: Scene, tmp_path: Path, rec
         with (scene.source / name).open("ab") as file:
             file.write(f"poison:{poison}".encode())
     scene.start_worker(
-        FAULTS="poison", TRACE_OCR_STALL_SECONDS="12", TRACE_OCR_DECODE_SECONDS="6",
+        FAULTS="poison", TRACE_OCR_STALL_SECONDS="100", TRACE_OCR_DECODE_SECONDS="20",
         TRACE_OCR_DECODE_THREADS="1",
     )  # fmt: skip
     scene.start_control()
@@ -63,10 +63,9 @@ def test_poisoned_images_cost_themselves_alone(scene: Scene, tmp_path: Path, rec
 
     scene.finish(status=1)
 
-    restarts = len(scene.worker.wait_for("worker_died"))
-    assert restarts <= 2 * 3
+    assert not [line for line in scene.worker.lines if "worker_died" in line]
     failed = scene.job.items_of(poisoned)
-    record(scene.assert_survived(faults=restarts, failed=len(failed)))
+    record(scene.assert_survived(faults=0, failed=len(failed)))
     codes = dict.fromkeys(failed, "worker_crashed")
     codes |= dict.fromkeys(scene.job.items_of([names[20]]), "timed_out")
     assert scene.errors() == codes

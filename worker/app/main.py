@@ -23,11 +23,13 @@ from contract.errors import SettingsError, TraceOcrError, UnfitWorkerError
 from contract.logs import configure_logging
 from contract.model_store import ModelStore
 from contract.settings import Settings, load_settings
-from contract.storage import Storage
+from contract.storage import OnRequest, Storage
 from contract.storage.roots import AllowedRoots
 from contract.tracing import configure_tracing
 from worker.app.tasks import register_tasks
 from worker.app.transport import use_transport
+from worker.feeders.pool import DEPTH, FeederPool
+from worker.feeders.protocol import Limits
 from worker.images.isolation import DecoderPool, IsolatedDecoder
 from worker.jobs.context import WorkerContext
 from worker.jobs.share import ChunkShare
@@ -77,6 +79,7 @@ def make_context(settings: Settings, name: str, client: Redis) -> WorkerContext:
         fetchers=ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch"),
         stop=threading.Event(),
         unfit=threading.Event(),
+        feeders=make_feeders(settings, metrics.s3),
         decoders=DecoderPool(
             lambda: IsolatedDecoder(settings.max_pixels, settings.decode_seconds, settings.decode_memory)
         ),
@@ -85,6 +88,22 @@ def make_context(settings: Settings, name: str, client: Redis) -> WorkerContext:
         large_images=threading.Lock(),
         watchdog=Watchdog(settings.stall_seconds),
         metrics=metrics,
+    )
+
+
+def make_feeders(settings: Settings, on_request: OnRequest) -> FeederPool:
+    """Return the process's feeders, not started yet; without any of its own it has one for what is risky."""
+    number = max(1, settings.feeders)
+    limits = Limits(
+        max_pixels=settings.max_pixels,
+        max_memory=settings.decode_memory,
+        max_bytes=settings.max_bytes,
+        max_document_bytes=settings.max_document_bytes,
+        fetch_threads=max(1, settings.fetch_threads // number),
+        slots=DEPTH,
+    )
+    return FeederPool(
+        number, limits, settings.decode_seconds, finishers=settings.decode_threads, on_request=on_request
     )
 
 
@@ -123,6 +142,9 @@ def serve(settings: Settings) -> None:
     context.metrics.on_loading = reporter.wake
     _connect_signals(context, reporter)
     context.watchdog.start()
+    if settings.feeders and context.feeders:
+        # While the models are loaded: the first chunk finds them ready.
+        context.feeders.start()
     threading.Thread(target=preload, args=(context,), name="preload", daemon=True).start()
     structlog.get_logger().info("worker_started", worker=name, pid=os.getpid())
     try:
@@ -131,6 +153,8 @@ def serve(settings: Settings) -> None:
         structlog.get_logger().info("worker_stopped", worker=name)
         ready.remove()
         reporter.close()
+        if context.feeders:
+            context.feeders.close()
         if context.unfit.is_set():
             # Not Celery's clean exit: the launcher must count this as a failure.
             raise UnfitWorkerError("the worker ended because it cannot run any chunk: its log says why")

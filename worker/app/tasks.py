@@ -199,7 +199,7 @@ def _requeue_after(
 
 
 def _uncount(message: ChunkMessage, context: WorkerContext) -> None:
-    """Take the run out of the chunk's count. If Redis is away the count stays: the next run is careful."""
+    """Take the run out of the chunk's count. If Redis is away the count stays."""
     with contextlib.suppress(RedisError):
         context.ledger.hand_back(message.job, message.chunk)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from contract.child_processes import serve
+from contract.child_processes import Data, serve
 from contract.documents import MAX_PAGES, POINTS_PER_INCH, has_forms, page_count
 from contract.errors import ErrorCode, ItemError
 from worker.images.decode import decode_crop, decode_image
@@ -72,7 +72,7 @@ class Decoding:
         self._max_pixels, self._max_memory = max_pixels, max_memory
         self._documents = PageReader(max_pixels)
 
-    def __call__(self, request: Request, data: bytearray) -> tuple[Reply, Pixels | bytes]:
+    def __call__(self, request: Request, data: Data) -> tuple[Reply, Pixels | bytes]:
         """Return the reply, and the pixels of an image."""
         try:
             return self._answer(request, data)
@@ -82,7 +82,7 @@ class Decoding:
             message = f"decoding {request.name} needs more than {self._max_memory:,} bytes: save it smaller"
             return Reply(code=ErrorCode.WORKER_CRASHED, message=message), b""
 
-    def _answer(self, request: Request, data: bytearray) -> tuple[Reply, Pixels | bytes]:
+    def _answer(self, request: Request, data: Data) -> tuple[Reply, Pixels | bytes]:
         path = Path(request.path)
         if request.kind == "sizes":
             return Reply(sizes=self._documents.sizes(path, request.page, request.resolution)), b""

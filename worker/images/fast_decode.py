@@ -17,6 +17,9 @@ _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_PLAIN = frozenset({b"IDAT", b"IEND", b"pHYs", b"sRGB", b"gAMA", b"cHRM", b"tEXt", b"tIME"})
 """PNG chunks that change no pixel in either library. Not included: transparency, palette, EXIF, animation."""
 
+SMALL_PIXELS = 1 << 20
+"""Maximum pixels of a PNG that `worker.kernels.png` decodes; it takes no more bytes of samples."""
+
 _GREY, _RGB = 0, 2
 """PNG's colour types without palette or alpha."""
 
@@ -41,7 +44,7 @@ def decode_plain(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
         size = _png_size(data) or _jpeg_size(data)
         if size is None or not 0 < size[0] * size[1] <= max_pixels:
             return None
-        small = _small(data) if data.startswith(_PNG_START) else None
+        small = _small(data) if data.startswith(_PNG_START) and size[0] * size[1] <= SMALL_PIXELS else None
     except (struct.error, IndexError):  # the file ends in the middle of its structure
         return None
     if small is not None:
@@ -54,7 +57,7 @@ def decode_plain(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
 
 
 def _small(data: bytes) -> npt.NDArray[np.uint8] | None:
-    # Imported at the first PNG: without numba, children that render PDFs start in half the time.
+    # Imported at the first small PNG: without numba, children that decode pages start in half the time.
     from worker.kernels.png import decode_small
 
     return decode_small(data)

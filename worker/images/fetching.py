@@ -62,6 +62,11 @@ class ItemFiles:
     ) -> None:
         self._documents.__exit__(None, None, None)
 
+    @property
+    def roots(self) -> AllowedRoots:
+        """The roots of the chunk's items."""
+        return self._roots
+
     def __call__(self, item: Item) -> File:
         """Return the item's file.
 

@@ -1,7 +1,7 @@
-"""Decode images in child processes, so that an image that crashes or hangs its decoder fails alone.
+"""Decode pages in child processes, so that one that crashes or hangs its decoder fails alone.
 
-PDFs are always decoded this way: pdfium is not thread-safe, and several processes render at once. Images are
-in careful mode, the run of a chunk whose worker died. `worker.images.decoding` is the child's program.
+pdfium is not thread-safe besides, and several processes render at once. `worker.images.decoding` is the
+child's program. Crops are decoded in feeders, a group at a time.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from contract.child_processes import ChildPool, ChildProcess
+from contract.child_processes import ChildPool, ChildProcess, Data
 from contract.errors import ChildCrashedError, ChildTimedOutError, ErrorCode, ItemError
 from contract.pages import WITHOUT_FORMS
 from worker.images.decode import DecodedImage
@@ -80,7 +80,7 @@ class IsolatedDecoder:
         self._formless = request.path
         return dataclasses.replace(image, note=WITHOUT_FORMS)
 
-    def _answer(self, request: Request, data: bytes) -> tuple[Reply, bytearray]:
+    def _answer(self, request: Request, data: bytes) -> tuple[Reply, Data]:
         try:
             reply, pixels = self._child.ask(request, Reply, self._seconds, data)
         except ChildTimedOutError as error:

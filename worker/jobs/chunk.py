@@ -117,7 +117,13 @@ def _read_and_write(
         # Reading a local file takes less time than handing it to another thread.
         remote = any(is_remote(item.uri) for item in items)
         run = context.make_run(
-            pipeline, fetch, alive, attempt=attempt, remote=remote, on_progress=on_progress
+            pipeline,
+            fetch,
+            alive,
+            roots=fetch.roots,
+            attempt=attempt,
+            remote=remote,
+            on_progress=on_progress,
         )
         lines = read_or_reused(job, items, pipeline, run)
         if job.page_exports:

@@ -11,6 +11,8 @@ from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
+from worker.feeders.feeding import Feeding
+from worker.feeders.pool import FeederPool
 from worker.images.decode import File
 from worker.images.files import Decoder
 from worker.images.isolation import DecoderPool
@@ -41,6 +43,7 @@ class WorkerContext:
     fetchers: Executor
     stop: threading.Event
     unfit: threading.Event
+    feeders: FeederPool | None
     decoders: DecoderPool
     uploads: Uploads
     share: ChunkShare
@@ -54,8 +57,8 @@ class WorkerContext:
         fetch: Callable[[Item], File],
         on_alive: Callable[[], None],
         *,
+        roots: AllowedRoots | None = None,
         attempt: int = 1,
-        careful: bool = False,
         remote: bool = False,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> ChunkRun:
@@ -65,18 +68,16 @@ class WorkerContext:
             pipeline: the pipeline to run
             fetch: item -> its file
             on_alive: called for each item and batch, for the watchdog
+            roots: of the items' files, which feeders then fetch; None if only `fetch` knows the files
             attempt: which run of the chunk this is, counted from 1
-            careful: decode images in child processes; the second run of a chunk always does, because the
-                previous run ended without a result: its worker died
             remote: files come over a network, so separate threads fetch them
             on_progress: called with the number of items read
         """
         settings = self.settings
+        feeding = self._feeding(roots, attempt)
         return ChunkRun(
             fetch=fetch,
-            decode=Decoder(
-                self.decoders, settings.max_pixels, pipeline.decoding, careful=careful or attempt > 1
-            ),
+            decode=Decoder(self.decoders, settings.max_pixels, pipeline.decoding, crops_here=feeding is None),
             attempt=attempt,
             pool=self.executor,
             window=max(pipeline.prefetch, settings.decode_threads),
@@ -86,4 +87,17 @@ class WorkerContext:
             page_window=max(PAGES_AHEAD, settings.decode_threads),
             fetchers=self.fetchers if remote else None,
             fetch_window=FETCHED_AHEAD * settings.fetch_threads,
+            feeding=feeding,
         )
+
+    def _feeding(self, roots: AllowedRoots | None, attempt: int) -> Feeding | None:
+        """Return how crops are fed; None to decode them in this process's threads.
+
+        Without feeders of its own a worker still has one, for uploads, whose senders are strangers, and for a
+        chunk whose last run ended without a result, maybe because an image killed the worker.
+        """
+        if self.feeders is None:
+            return None
+        if roots is not None and attempt == 1 and not self.settings.feeders:
+            return None
+        return Feeding(self.feeders, None if roots is None else tuple(roots))

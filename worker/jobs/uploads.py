@@ -37,9 +37,8 @@ MAX_ROUNDS = 16
 would wait as long as uploads keep coming."""
 
 LARGE_PIXELS = 20_000_000
-"""An image with more is decoded in a child process, whose memory is bounded, and read while no other such
-image is: scaling it takes 12 bytes for each pixel. A page of A4 at 400 dpi has 15 million pixels. Uploads
-have no second, careful run as chunks have."""
+"""An image with more is read while no other such image is: scaling it takes 12 bytes for each pixel. A page
+of A4 at 400 dpi has 15 million pixels."""
 
 
 def read_uploads(nudge: Nudge, context: WorkerContext) -> dict[str, object]:
@@ -213,7 +212,7 @@ class _Reading:
                 moved()
                 self._senders.check()
 
-            run = context.make_run(pipeline, self._fetch, alive, careful=large)
+            run = context.make_run(pipeline, self._fetch, alive)
             with self._alone(run) if large else contextlib.nullcontext():
                 lines = list(pipeline.run([page.item for page in pages], run))
         context.metrics.read(UPLOAD, run.timings, pipeline.batch_size)

@@ -1,23 +1,19 @@
-"""Bilinear scaling of crops, antialiased: torch's kernel, or a compiled one that gives the same bytes.
+"""Bilinear scaling of crops, antialiased, in machine code that computes torch's bytes.
 
-Torch's kernel adds value by value. The compiled one is four times as fast: it goes from bytes to bytes in one
-call, releases the GIL, and adds row by row. Floats that are added in another order, or fused in other places,
-round to other bytes, and other bytes may give another string. So it keeps torch's order, and each process
-compares it with torch on noise before use, and does not use it if a single byte differs.
+Torch's kernel adds value by value. This one is four times as fast: it goes from bytes to bytes in one call,
+releases the GIL, and adds row by row. Floats that are added in another order, or fused in other places, round
+to other bytes, and other bytes may give another string. So it keeps torch's order.
+`worker.kernels.torch_resample` compares both before use. This module needs no torch: feeders import it.
 """
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
-import structlog
-import torch
 from numba.extending import intrinsic
-from torch.nn.functional import interpolate
 
 from worker.kernels.compiled import compiled
 from worker.kernels.pixels import Pixels
@@ -33,63 +29,22 @@ are multiplied and added with one rounding (fused)."""
 TABLES = 4_096
 """Cached weight tables, one or two kilobytes each: crops of a source share heights and many widths."""
 
-PROBES = (
-    (32, 128), (31, 90), (20, 60), (8, 40), (33, 100), (40, 160), (48, 201), (65, 130), (77, 300), (90, 350),
-    (100, 380), (111, 440), (118, 472), (2, 2), (12, 70), (57, 33),
-)  # fmt: skip
-"""Heights and widths of test crops whose scales need 1 to 8 samples; integer and fractional scales."""
-
 Floats = npt.NDArray[np.float32]
 Table = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]
 """For each output position: its first sample, the number of samples, and their weights, (n, taps) float32."""
 
-Resample = Callable[[Pixels, int, int, Pixels], None]
-"""(crop, height, width, piece): scale a crop, (h, w, 3) uint8, into the upper left corner of a piece,
-(3, H, W) uint8."""
 
+def resample_compiled(crop: Pixels, height: int, width: int, piece: Pixels) -> bool:
+    """Scale a crop, (h, w, 3) uint8, into the upper left corner of a piece, (3, H, W) uint8.
 
-def resample_by_torch(crop: Pixels, height: int, width: int, piece: Pixels) -> None:
-    """Scale as docTR's `Resize` does; see `Resample`."""
-    # Cast and round in numpy: torch's own cast and rounding would wake its threads.
-    values = crop.transpose(2, 0, 1).astype(np.float32, order="C")
-    if values.shape[1:] != (height, width):
-        values = interpolate(
-            torch.from_numpy(values)[None],
-            size=(height, width),
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )[0].numpy()
-        np.rint(values, out=values)
-    piece[:, :height, :width] = values
-
-
-@functools.cache
-def make_resample() -> Resample:
-    """Return the compiled kernel if it computes the same bits as torch on this machine, else torch's."""
-    kernel = _compiled()
-
-    def resample(crop: Pixels, height: int, width: int, piece: Pixels) -> None:
-        across, down = _table(crop.shape[1], width), _table(crop.shape[0], height)
-        # For a single column torch uses another layout and adds in another order.
-        if width == 1 or max(across[2].shape[1], down[2].shape[1]) > MAX_TAPS:
-            resample_by_torch(crop, height, width, piece)
-        else:
-            kernel(crop, *across, *down, piece)
-
-    if all(_is_same(resample, height, width) for height, width in PROBES):
-        return resample
-    structlog.get_logger().info("resample_by_torch", reason="the compiled kernel computes other bits here")
-    return resample_by_torch
-
-
-def _is_same(resample: Resample, height: int, width: int) -> bool:
-    crop = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    scaled = 32, max(1, min(128, 32 * width // height))
-    ours, torchs = np.zeros((2, 3, 32, 128), np.uint8)
-    resample(crop, *scaled, ours)
-    resample_by_torch(crop, *scaled, torchs)
-    return np.array_equal(ours, torchs)
+    Return False, with the piece unchanged, for a scale that only torch computes to torch's bytes.
+    """
+    across, down = _table(crop.shape[1], width), _table(crop.shape[0], height)
+    # For a single column torch uses another layout and adds in another order.
+    if width == 1 or max(across[2].shape[1], down[2].shape[1]) > MAX_TAPS:
+        return False
+    _compiled()(crop, *across, *down, piece)
+    return True
 
 
 @functools.lru_cache(TABLES)
@@ -113,6 +68,7 @@ def _table(samples: int, positions: int) -> Table:
     return first, count, weights / sums
 
 
+@functools.cache
 def _compiled() -> Any:
     floats, numbers = numba.float32[:, ::1], numba.int64[::1]
     crop = numba.types.Array(numba.uint8, 3, "A", readonly=True)  # views and buffers of any kind

@@ -39,7 +39,7 @@ class ComparePipeline:
         readings: dict[str, list[Readings]] = {}
         for name in self._names:
             readers = self._readers(name)
-            owned = crops or _kept(self._steps.prepared(items, readers.prepare, run), crops)
+            owned = crops or _kept(self._steps.prepared(items, readers.prepare, run, readers.pieces), crops)
             last = name == self._names[-1]
             read = readers.read(owned, run, self.batch_size, last=last, named=True)
             readings[name] = [made for _, made in read]

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from contract.kinds.crops import CropParameters
 from contract.records import Item
 from worker.images.files import Decoding
+from worker.kernels.pieces import PieceShape
 from worker.kernels.pixels import Pixels
 from worker.kinds.crops import Crop, Made, Prepare, prepared_crops
+from worker.kinds.fed import fed_crops
 from worker.kinds.page_steps import Classify
 from worker.kinds.regions import prepared_regions
 from worker.kinds.upright import upright_crops
@@ -38,18 +40,28 @@ class CropSteps:
         return cls(parameters.padding, orientation, decoding)
 
     def prepared(
-        self, items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun
+        self,
+        items: Sequence[Item],
+        prepare: Prepare[Made],
+        run: ChunkRun,
+        pieces: PieceShape | None = None,
     ) -> Iterator[tuple[Crop, list[Made]]]:
-        """Yield each crop with what `prepare` makes of it, in order; without anything if it has an error."""
+        """Yield each crop with what `prepare` makes of it, in order; without anything if it has an error.
+
+        Args:
+            pieces: what `prepare` makes, where a feeder may make the same
+        """
         if self.classify is None:
-            return self._cut(items, prepare, run)
-        return upright_crops(self._cut(items, _as_it_is, run), self.classify, prepare, run)
+            return self._cut(items, prepare, pieces, run)
+        return upright_crops(self._cut(items, _as_it_is, None, run), self.classify, prepare, run)
 
     def _cut(
-        self, items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun
+        self, items: Sequence[Item], prepare: Prepare[Made], pieces: PieceShape | None, run: ChunkRun
     ) -> Iterator[tuple[Crop, list[Made]]]:
         if any(item.region is not None for item in items):
             return prepared_regions(items, prepare, run, self.padding)
+        if run.feeding:
+            return fed_crops(items, prepare, pieces, run, run.feeding)
         return prepared_crops(items, prepare, run)
 
 

@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TypeVar
+
+import msgspec
 
 from contract.errors import ItemError
 from contract.records import Item
 from worker.images.decode import File
+from worker.kernels.pieces import PreparedCrop
 from worker.kernels.pixels import Pixels
-from worker.kernels.preprocess import PreparedCrop
 from worker.pipeline.ahead import ahead
 from worker.pipeline.run import ChunkRun
 
@@ -26,8 +27,7 @@ calls between two crops evict the decoder's data from the caches: fetching toget
 time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
+class Crop(msgspec.Struct, frozen=True):
     """An item in a pipeline of crops: its note, and by how many degrees it was turned; or its error."""
 
     item: Item
@@ -66,8 +66,7 @@ def prepared_crops(
 
 def group_size(run: ChunkRun) -> int:
     """Return the items that one pool task prepares."""
-    # In careful mode an item may take a minute, so each is a task and a heartbeat of its own.
-    return max(1, min(GROUP, run.window // GROUPS_AHEAD)) if run.attempt == 1 else 1
+    return max(1, min(GROUP, run.window // GROUPS_AHEAD))
 
 
 def _group(

@@ -12,8 +12,8 @@ from contract.kinds.detection import DetectionParameters
 from contract.lines import Line, ResultLine
 from contract.records import Item
 from worker.images.files import Decoding
+from worker.kernels.pieces import PreparedCrop
 from worker.kernels.pixels import Pixels
-from worker.kernels.preprocess import PreparedCrop
 from worker.kinds.page_steps import FoundPage, MapModel, PageSteps, WordSteps
 from worker.kinds.reading import Readers, Reading
 from worker.models.detection import Map

@@ -7,8 +7,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from contract.cascade import parse_cascade
 from contract.errors import ErrorCode, ItemError
 from contract.kinds.recognition import WordParameters
+from worker.kernels.pieces import CropMap, PieceShape, PreparedCrop
 from worker.kernels.pixels import Pixels
-from worker.kernels.preprocess import CropMap, PreparedCrop
 from worker.models.ctc import Prediction
 from worker.models.pool import Models
 from worker.pipeline.batched import Model, batched
@@ -22,6 +22,10 @@ class CropReader(Model[Prediction], Protocol):
 
     @property
     def identity(self) -> ModelIdentity: ...
+
+    @property
+    def pieces(self) -> PieceShape | None:
+        """What `prepare` makes, if the compiled kernel may make it without the model; else None."""
 
     def prepare(self, pixels: Pixels) -> PreparedCrop: ...
 
@@ -60,6 +64,11 @@ class Readers:
     def models(self) -> tuple[ModelIdentity, ...]:
         """The models in the order in which they run."""
         return tuple(stage.reader.identity for stage in self.stages)
+
+    @property
+    def pieces(self) -> PieceShape | None:
+        """As `CropReader.pieces`."""
+        return self.stages[0].reader.pieces
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
         """Return a crop's pieces, from RGB (height, width, 3) uint8."""
@@ -113,6 +122,10 @@ class _Owned(Generic[T]):
     def take(self, predictions: Sequence[Prediction], stage: Stage) -> None:
         """Note the readings of the crops that were due."""
         first = not self.readings
+        if first and len(self.crops) == 1:
+            value, confidence = stage.reader.join(self.crops[0].crop_map, predictions)
+            self.readings.append(Reading(value, confidence, stage.name))
+            return
         left = iter(predictions)
         for place in self.due:
             crop = self.crops[place]

@@ -23,40 +23,39 @@ class RecognitionPipeline:
         self.batch_size = batch_size
         self.prefetch = PREFETCH_BATCHES * batch_size
         self.models = readers.models
+        self._several = len(self.models) > 1
 
     def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:
         """Yield one line per crop, in order; a `Pipeline.run`."""
-        for crop, readings in self._readers.read(
-            self._steps.prepared(items, self._readers.prepare, run), run, self.batch_size
-        ):
-            yield self._line(crop, readings, run)
+        prepared = self._steps.prepared(items, self._readers.prepare, run, self._readers.pieces)
+        seconds, clock = 0.0, time.perf_counter
+        try:
+            for crop, readings in self._readers.read(prepared, run, self.batch_size):
+                started = clock()
+                line = self._line(crop, readings, run)
+                seconds += clock() - started
+                yield line
+        finally:
+            run.timings.add("postprocess", seconds)
 
     def _line(self, crop: Crop, readings: list[Reading] | ItemError, run: ChunkRun) -> Line:
-        started = time.perf_counter()
         if crop.error:
-            line: Line = run.error_line(crop.item, crop.error)
-        elif isinstance(readings, ItemError):
-            line = run.error_line(crop.item, readings)
-        else:
-            ((value, confidence, model),) = readings
-            item = crop.item
-            line = RecognitionLine(
-                item.id,
-                name_of(item),
-                value,
-                confidence,
-                item.label,
-                crop.note,
-                self._said(model),
-                item.region.name if item.region else None,
-                crop.angle,
-            )
-        run.timings.add("postprocess", time.perf_counter() - started)
-        return line
-
-    def _said(self, model: str) -> str | None:
-        """Return the name of the model that read a crop, if there is more than one."""
-        return model if len(self.models) > 1 else None
+            return run.error_line(crop.item, crop.error)
+        if isinstance(readings, ItemError):
+            return run.error_line(crop.item, readings)
+        ((value, confidence, model),) = readings
+        item = crop.item
+        return RecognitionLine(
+            item.id,
+            name_of(item),
+            value,
+            confidence,
+            item.label,
+            crop.note,
+            model if self._several else None,
+            item.region.name if item.region else None,
+            crop.angle,
+        )
 
 
 def _make(parameters: RecognitionParameters, models: Models) -> RecognitionPipeline:

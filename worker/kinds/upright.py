@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 
+import msgspec
 from doctr.models._utils import rectify_crops
 
 from contract.errors import ErrorCode, ItemError
@@ -52,12 +52,12 @@ def _prepared(
     crop: Crop, turned: tuple[Pixels, int] | ItemError, prepare: Prepare[Made], run: ChunkRun
 ) -> tuple[Crop, list[Made]]:
     if isinstance(turned, ItemError):
-        return replace(crop, error=turned), []
+        return msgspec.structs.replace(crop, error=turned), []
     started = time.perf_counter()
     pixels, angle = turned
     made = prepare(pixels)
     run.timings.add("preprocess", time.perf_counter() - started)
-    return replace(crop, angle=angle), [made]
+    return msgspec.structs.replace(crop, angle=angle), [made]
 
 
 def _turned(crops: list[Pixels], classify: Classify) -> list[tuple[Pixels, int] | ItemError]:

@@ -16,8 +16,9 @@ from doctr.models.recognition.predictor import RecognitionPredictor
 from doctr.models.recognition.predictor._utils import remap_preds
 
 from contract.model_store import ModelStore
+from worker.kernels.pieces import CropMap, PieceShape, PreparedCrop
 from worker.kernels.pixels import Pixels
-from worker.kernels.preprocess import CropMap, PreparedCrop, Preprocessor
+from worker.kernels.preprocess import Preprocessor
 from worker.models.characters import WhitelistedRuntime, allowed_in, forbidden_classes
 from worker.models.ctc import CtcDecoder, Prediction
 from worker.models.device_model import DeviceModel
@@ -58,7 +59,9 @@ class Recogniser(DeviceModel[Prediction]):
         height, width = self.input_shape[-2:]
         ours = RecognitionPredictor(PreProcessor((height, width), batch_size=1), model)
         self._overlap_ratio = ours.overlap_ratio
-        self._preprocessor = Preprocessor(height, width, ours.critical_ar, ours.target_ar, ours.overlap_ratio)
+        shape = PieceShape(height, width, ours.critical_ar, ours.target_ar, ours.overlap_ratio)
+        self._preprocessor = Preprocessor(shape)
+        self.pieces = shape if self._preprocessor.compiled else None
         self._decode: Callable[[torch.Tensor], list[Prediction]] = (
             CtcDecoder(model.vocab) if is_crnn else getattr(model, "postprocessor", list)
         )

@@ -18,7 +18,7 @@ LOOKS_PER_DEADLINE = 10
 class Watchdog:
     """Watches the chunks of one process; on a stall, the whole process ends and its launcher restarts it.
 
-    The chunk's message is then delivered again, and its next run is careful.
+    The chunk's message is then delivered again.
 
     Args:
         seconds: maximum time without progress

@@ -68,7 +68,8 @@ def batched(
     """
     batch: _Batch[T, Y] = _Batch(model, run, size, stage, code, counted=last)
     for owner, samples in owned:
-        run.check_alive()
+        # Progress is told where it is made, and for each batch: telling it here too would cost 1 us a crop.
+        run.check_stop()
         if batch.add(owner, samples):
             yield from batch.complete()
     batch.read()
@@ -80,26 +81,19 @@ def batched(
 class _Waiting(Generic[T, Y]):
     """An owner that waits until all its samples are read."""
 
-    __slots__ = ("_error", "_made", "_owner", "_samples")
+    __slots__ = ("error", "left", "made", "owner")
 
     def __init__(self, owner: T, samples: int) -> None:
-        self._owner, self._samples = owner, samples
-        self._made: list[Y] = []
-        self._error: ItemError | None = None
-
-    @property
-    def is_complete(self) -> bool:
-        return self._samples == 0
+        self.owner, self.left = owner, samples
+        self.made: list[Y] = []
+        self.error: ItemError | None = None
 
     def add(self, made: Y | ItemError) -> None:
-        self._samples -= 1
+        self.left -= 1
         if isinstance(made, ItemError):
-            self._error = made
+            self.error = made
         else:
-            self._made.append(made)
-
-    def outcome(self) -> tuple[T, list[Y] | ItemError]:
-        return self._owner, self._error or self._made
+            self.made.append(made)
 
 
 class _Batch(Generic[T, Y]):
@@ -126,13 +120,15 @@ class _Batch(Generic[T, Y]):
             self._owners.append(waiting)
             if len(self._owners) == self._size:
                 self.read()
-        return self._waiting[0].is_complete
+        return self._waiting[0].left == 0
 
     def complete(self) -> Iterator[tuple[T, list[Y] | ItemError]]:
         """Yield the complete owners, in order, up to the first that still has unread samples."""
-        while self._waiting and self._waiting[0].is_complete:
+        waiting = self._waiting
+        while waiting and waiting[0].left == 0:
             self._done += 1
-            yield self._waiting.popleft().outcome()
+            complete = waiting.popleft()
+            yield complete.owner, complete.error or complete.made
 
     def read(self) -> None:
         """Read the samples added so far, and give each owner the outputs for its samples."""
@@ -169,5 +165,5 @@ class _Batch(Generic[T, Y]):
     def _count(self, samples: int) -> None:
         self._run.timings.batches += 1
         self._run.timings.pieces += samples
-        read = sum(1 for _ in takewhile(lambda one: one.is_complete, self._waiting))
+        read = sum(1 for _ in takewhile(lambda one: one.left == 0, self._waiting))
         self._run.on_progress(self._done + read)

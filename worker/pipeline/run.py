@@ -10,6 +10,7 @@ from typing import Protocol
 from contract.errors import InterruptedChunkError, ItemError
 from contract.lines import ErrorLine, Failure, Line
 from contract.records import Item
+from worker.feeders.feeding import Feeding
 from worker.images.decode import DecodedImage, File
 from worker.images.files import Decoding
 
@@ -63,6 +64,7 @@ class ChunkRun:
         page_window: maximum pages decoded ahead of what is cut out of them
         fetchers: threads that only fetch remote files; None for local files
         fetch_window: maximum files fetched ahead of decoding, if there are `fetchers`
+        feeding: crops come from feeders; None to decode them in the pool
         timings: each stage adds its seconds here
     """
 
@@ -77,11 +79,16 @@ class ChunkRun:
     page_window: int = 4
     fetchers: Executor | None = None
     fetch_window: int = 1
+    feeding: Feeding | None = None
     timings: Timings = field(default_factory=Timings)
 
     def check_alive(self) -> None:
         """Tell the watchdog of progress; raises InterruptedChunkError if the worker is stopping."""
         self.on_alive()
+        self.check_stop()
+
+    def check_stop(self) -> None:
+        """Raise InterruptedChunkError if the worker is stopping."""
         if self.stop.is_set():
             raise InterruptedChunkError("the worker is stopping; the chunk goes back to the queue")
 

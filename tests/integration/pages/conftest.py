@@ -87,7 +87,7 @@ def read(models: Models) -> Iterator[ReadPages]:
         pipeline = make_pipeline(kind.name, parameters, models)
         run = ChunkRun(
             fetch=fetch,
-            decode=Decoder(decoders, 10**8, pipeline.decoding, careful=False),
+            decode=Decoder(decoders, 10**8, pipeline.decoding),
             attempt=1,
             pool=pool,
             window=pipeline.prefetch,

@@ -29,8 +29,8 @@ from worker.images.decoding import Request
 from worker.images.documents import PageReader
 from worker.jobs.chunk import WorkerContext
 from worker.jobs.share import ChunkShare
+from worker.kernels.pieces import CropMap, PreparedCrop
 from worker.kernels.pixels import Pixels
-from worker.kernels.preprocess import CropMap, PreparedCrop
 from worker.models.ctc import Prediction
 from worker.models.detection import Map
 from worker.models.pool import Models
@@ -79,7 +79,7 @@ class FakeReader:
     """
 
     identity = {"architecture": "fake"}  # noqa: RUF012 - as the real one's, never changed
-    sample, parameter = "crop", "recognition_model"
+    sample, parameter, pieces = "crop", "recognition_model", None
 
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []
@@ -247,6 +247,7 @@ def context(
         fetchers=pool,
         stop=threading.Event(),
         unfit=threading.Event(),
+        feeders=None,
         decoders=isolated,  # type: ignore[arg-type]
         uploads=uploads,
         share=ChunkShare(settings.chunk_share, lambda: False),

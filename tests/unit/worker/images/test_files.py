@@ -39,8 +39,8 @@ def decoders() -> NotedDecoders:
 
 @pytest.fixture
 def make_decoder(decoders: NotedDecoders) -> MakeDecoder:
-    def make(*, pages: bool = True, careful: bool = False) -> Decoder:
-        return Decoder(decoders, MAX_PIXELS, Decoding(pages, RESOLUTION), careful=careful)  # type: ignore[arg-type]
+    def make(*, pages: bool = True, here: bool = False) -> Decoder:
+        return Decoder(decoders, MAX_PIXELS, Decoding(pages, RESOLUTION), crops_here=here)  # type: ignore[arg-type]
 
     return make
 
@@ -73,32 +73,32 @@ def refusal(decoder: Decoder, item: Item, file: File) -> ItemError:
 
 
 class TestImages:
-    @pytest.mark.parametrize("pages", [True, False])
-    def test_they_are_decoded_here(
-        self, pages: bool, make_decoder: MakeDecoder, decoders: NotedDecoders, png: Encode
+    @pytest.mark.parametrize(
+        ("pages", "here", "asked"),
+        [(True, True, [IMAGE]), (True, False, [IMAGE]), (False, False, [CROP]), (False, True, [])],
+    )
+    def test_only_crops_may_be_decoded_here(
+        self,
+        pages: bool,
+        here: bool,
+        asked: list[Request],
+        make_decoder: MakeDecoder,
+        decoders: NotedDecoders,
+        png: Encode,
     ) -> None:
-        image = make_decoder(pages=pages)(item_of("a.png"), png(7))
+        image = make_decoder(pages=pages, here=here)(item_of("a.png"), png(7))
 
         assert image.pixels[0, 0].tolist() == [7, 7, 7]
-        assert decoders.asked == []
+        assert decoders.asked == asked
 
-    @pytest.mark.parametrize(("pages", "request_"), [(True, IMAGE), (False, CROP)])
-    def test_after_a_crash_each_is_decoded_in_a_process_of_its_own(
-        self, pages: bool, request_: Request, make_decoder: MakeDecoder, decoders: NotedDecoders, png: Encode
-    ) -> None:
-        image = make_decoder(pages=pages, careful=True)(item_of("a.png"), png(7))
-
-        assert image.pixels[0, 0].tolist() == [7, 7, 7]
-        assert decoders.asked == [request_]
-
-    @pytest.mark.parametrize("careful", [False, True])
+    @pytest.mark.parametrize("here", [False, True])
     def test_a_page_may_have_a_shape_that_no_crop_has(
-        self, careful: bool, make_decoder: MakeDecoder, png: Encode
+        self, here: bool, make_decoder: MakeDecoder, png: Encode
     ) -> None:
         sliver = png(0, (600, 2))
 
-        assert make_decoder(careful=careful)(item_of("a.png"), sliver).pixels.shape == (2, 600, 3)
-        of_crops = make_decoder(pages=False, careful=careful)
+        assert make_decoder()(item_of("a.png"), sliver).pixels.shape == (2, 600, 3)
+        of_crops = make_decoder(pages=False, here=here)
         assert refusal(of_crops, item_of("a.png"), sliver).code == ErrorCode.EXTREME_ASPECT
 
     def test_the_limit_holds(self, make_decoder: MakeDecoder, png: Encode) -> None:
@@ -108,30 +108,21 @@ class TestImages:
 
 
 class TestDocuments:
-    @pytest.mark.parametrize("careful", [False, True])
-    def test_a_page_of_a_pdf_is_always_rendered_in_a_process_of_its_own(
-        self, careful: bool, make_decoder: MakeDecoder, decoders: NotedDecoders, document: Path
+    @pytest.mark.parametrize(("name", "size"), [("document", (50, 200, 3)), ("tiff", (20, 40, 3))])
+    def test_a_page_is_decoded_in_a_process_of_its_own(
+        self,
+        name: str,
+        size: tuple[int, int, int],
+        make_decoder: MakeDecoder,
+        decoders: NotedDecoders,
+        request: pytest.FixtureRequest,
     ) -> None:
-        image = make_decoder(careful=careful)(item_of(document, 2), document)
+        path = request.getfixturevalue(name)
 
-        assert decoders.asked == [Request("page", str(document), 2, RESOLUTION, forms=True)]
-        assert image.pixels.shape == (50, 200, 3)
+        image = make_decoder(here=True)(item_of(path, 2), path)
 
-    def test_a_page_of_a_tiff_is_decoded_here(
-        self, make_decoder: MakeDecoder, decoders: NotedDecoders, tiff: Path
-    ) -> None:
-        image = make_decoder()(item_of(tiff, 2), tiff)
-
-        assert image.pixels.shape == (20, 40, 3)
-        assert decoders.asked == []
-
-    def test_after_a_crash_it_is_not(
-        self, make_decoder: MakeDecoder, decoders: NotedDecoders, tiff: Path
-    ) -> None:
-        image = make_decoder(careful=True)(item_of(tiff, 2), tiff)
-
-        assert image.pixels.shape == (20, 40, 3)
-        assert decoders.asked == [Request("page", str(tiff), 2, RESOLUTION, forms=True)]
+        assert decoders.asked == [Request("page", str(path), 2, RESOLUTION, forms=True)]
+        assert image.pixels.shape == size
 
     def test_the_content_says_what_a_document_is_and_not_its_name(
         self, make_decoder: MakeDecoder, decoders: NotedDecoders, tiff: Path, document: Path
@@ -142,13 +133,10 @@ class TestDocuments:
 
         assert [page.pixels.shape for page in pages] == [(20, 40, 3), (50, 200, 3)]
 
-    @pytest.mark.parametrize("careful", [False, True])
-    def test_one_that_is_gone_by_now(self, careful: bool, make_decoder: MakeDecoder, tiff: Path) -> None:
+    def test_one_that_is_gone_by_now(self, make_decoder: MakeDecoder, tiff: Path) -> None:
         tiff.unlink()
 
-        assert (
-            refusal(make_decoder(careful=careful), item_of(tiff, 1), tiff).code == ErrorCode.DAMAGED_DOCUMENT
-        )
+        assert refusal(make_decoder(), item_of(tiff, 1), tiff).code == ErrorCode.DAMAGED_DOCUMENT
 
     def test_a_page_that_is_not_there(self, make_decoder: MakeDecoder, tiff: Path) -> None:
         assert refusal(make_decoder(), item_of(tiff, 3), tiff).code == ErrorCode.NO_SUCH_PAGE

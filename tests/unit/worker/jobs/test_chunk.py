@@ -1,5 +1,6 @@
 """A chunk from its message to its durable part and its mark; storage decides what is done."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from contract.records import ChunkMessage, Item
 from contract.storage.local import LocalStore
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
+from worker.app.main import make_feeders
 from worker.images.fetching import STORAGE_ATTEMPTS
 from worker.jobs.chunk import UNREAD_RUNS, WorkerContext, read_chunk
 
@@ -123,18 +125,22 @@ class TestDone:
 
         assert lines_of(workspace, 0)[0]["attempts"] == 2
 
-    def test_images_of_a_chunk_that_lost_its_worker_are_decoded_apart(
-        self, message: ChunkMessage, context: WorkerContext, ledger: Ledger, isolated: Any
+    def test_images_of_a_chunk_that_lost_its_worker_are_decoded_in_a_feeder(
+        self, message: ChunkMessage, context: WorkerContext, ledger: Ledger, workspace: Workspace
     ) -> None:
-        # given one chunk run for the first time, and one whose first run was lost with its worker
+        # given a worker that decodes in threads; a chunk for the first time; one whose first run was lost
+        context = replace(context, settings=context.settings.model_copy(update={"feeders": 0}))
         ledger.begin(message.job, 1, "lost@there")
 
-        decoded = []
-        for chunk in (0, 1):
-            read_chunk(msgspec.structs.replace(message, chunk=chunk), context, renew)
-            decoded.append(isolated.decoded)
+        started = []
+        with contextlib.closing(make_feeders(context.settings, context.metrics.s3)) as feeders:
+            for chunk in (0, 1):
+                again = msgspec.structs.replace(message, chunk=chunk)
+                read_chunk(again, replace(context, feeders=feeders), renew)
+                started.append(len(feeders.pids))
 
-        assert decoded == [0, 2]
+        assert started == [0, 1]
+        assert [line["value"] for line in lines_of(workspace, 1)] == ["30", "40"]
 
 
 class TestNothingTwice:

@@ -149,7 +149,7 @@ def test_a_page_of_a_document_is_rendered_once(folder: Path, read: Read, isolate
     ]
     assert codes(lines)[-3:] == ["no_such_page"] * 3
     assert [line.get("note") for line in lines][-6:-3] == ["first of 2 pages", "first of 2 pages", None]
-    assert isolated.decoded == 4
+    assert isolated.decoded == 8
 
 
 def test_what_is_wrong_with_a_region_is_an_error_of_its_own(folder: Path, read: Read) -> None:

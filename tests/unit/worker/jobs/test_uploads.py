@@ -1,5 +1,6 @@
 """Uploads are read in batches shared by all senders, and every sender gets an answer, even on errors."""
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from contract.records import Nudge
 from contract.region import Region, region_of
 from tests.unit.conftest import Clock
 from tests.unit.worker.conftest import FakeDecoders, FakePool, FakeReader
-from worker.images.decode import decode_image
+from worker.app.main import make_feeders
 from worker.jobs.chunk import WorkerContext
 from worker.jobs.share import ChunkShare
 from worker.jobs.uploads import read_uploads
@@ -91,7 +92,7 @@ def test_a_bad_file_costs_its_own_answer_alone(
 
 
 def test_regions_are_cut_out_of_an_image_that_is_decoded_once(
-    uploads: Uploads, context: WorkerContext, encode: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    uploads: Uploads, context: WorkerContext, encode: Callable[..., bytes], isolated: FakeDecoders
 ) -> None:
     # given two images of one name, dark and bright above and below, with regions; and one that is read whole
     def image(above: int, below: int) -> bytes:
@@ -99,11 +100,6 @@ def test_regions_are_cut_out_of_an_image_that_is_decoded_once(
         page.paste((below,) * 3, (0, 10, 40, 20))
         return encode(page, "PNG")
 
-    decoded: list[int] = []
-    monkeypatch.setattr(
-        "worker.images.files.decode_image",
-        lambda data, most: decoded.append(len(data)) or decode_image(data, most),
-    )
     above, below = region_of([0, 0, 40, 10], name="1"), region_of([0, 0.5, 1, 1], "rel", "total")
     outside, empty = region_of([50, 0, 60, 10], name="2"), region_of([5, 5, 5, 9], name="3")
     uploads.send(
@@ -123,7 +119,7 @@ def test_regions_are_cut_out_of_an_image_that_is_decoded_once(
     assert [(line.get("value"), line.get("region")) for line in lines[::2]] == [("10", "1"), ("20", "total")]
     assert [line["error"]["code"] for line in lines[1::2]] == ["bad_region", "bad_region"]
     assert (texts_of(second), texts_of(whole), none.lines) == (["40", "30"], ["50"], ())
-    assert len(decoded) == 2
+    assert isolated.decoded == 2
 
 
 def test_an_image_with_regions_that_cannot_be_read_is_refused_as_a_whole(
@@ -285,7 +281,7 @@ class TestAbandoned:
 
 
 class TestLarge:
-    """Large images are decoded apart, and few of them wait in memory at once."""
+    """Few large images wait in memory at once."""
 
     @pytest.fixture
     def context(self, context: WorkerContext) -> WorkerContext:
@@ -337,24 +333,6 @@ class TestLarge:
         assert "648 pixels, the limit is 500" in answer.error
         assert isolated.decoded == 0
 
-    @pytest.mark.parametrize(("threshold", "decoded"), [(299, 1), (300, 0)])
-    def test_a_large_image_is_decoded_in_a_child_process(
-        self,
-        threshold: int,
-        decoded: int,
-        uploads: Uploads,
-        context: WorkerContext,
-        isolated: FakeDecoders,
-        png: Callable[..., bytes],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr("worker.jobs.uploads.LARGE_PIXELS", threshold)
-        uploads.send("recognition", [upload(png(20, (20, 15)))])
-
-        assert read_uploads(NUDGE, context) == {"ok": 1, "failed": 0}
-
-        assert isolated.decoded == decoded
-
     def test_a_large_image_waits_for_the_one_before_it_but_not_once_its_sender_is_gone(
         self,
         uploads: Uploads,
@@ -378,15 +356,22 @@ class TestLarge:
 
         assert portions == []
 
-    def test_so_is_one_whose_size_cannot_be_told_beforehand(
-        self, uploads: Uploads, context: WorkerContext, isolated: FakeDecoders, encode: Callable[..., bytes]
-    ) -> None:
-        webp = encode(Image.new("RGB", (8, 4), (30, 30, 30)), "WEBP", lossless=True)
-        uploads.send("recognition", [upload(webp)])
 
-        assert read_uploads(NUDGE, context) == {"ok": 1, "failed": 0}
+def test_images_of_strangers_are_decoded_in_feeders(
+    uploads: Uploads, context: WorkerContext, png: Callable[..., bytes]
+) -> None:
+    # given a worker that decodes the crops of jobs in threads
+    settings = context.settings.model_copy(update={"feeders": 0})
+    uploads.send("recognition", [upload(data) for data in (png(10), b"no image", png(20))])
 
-        assert isolated.decoded == 1
+    with contextlib.closing(make_feeders(settings, context.metrics.s3)) as feeders:
+        read = read_uploads(NUDGE, replace(context, settings=settings, feeders=feeders))
+
+        assert len(feeders.pids) == 1
+    assert read == {"ok": 2, "failed": 1}
+    first, second, third = answers_of(uploads)
+    assert (texts_of(first), texts_of(third)) == (["10"], ["20"])
+    assert "not an image" in second.error
 
 
 def test_parameters_of_another_kind_cost_their_own_upload_alone(

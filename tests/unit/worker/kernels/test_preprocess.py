@@ -11,10 +11,12 @@ from doctr.utils import Sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worker.kernels.pieces import PieceShape
 from worker.kernels.pixels import Pixels
 from worker.kernels.preprocess import Preprocessor
 
-OURS = Preprocessor(32, 128, critical_ratio=8, target_ratio=6, overlap_ratio=0.5)
+SHAPE = PieceShape(32, 128, critical_ratio=8, target_ratio=6, overlap_ratio=0.5)
+OURS = Preprocessor(SHAPE)
 
 
 def resized_by_doctr(crop: Pixels, size: tuple[int, int] = (32, 128)) -> Pixels:
@@ -49,7 +51,7 @@ def test_sizes_at_the_edge(height: int, width: int) -> None:
 def test_a_model_of_another_size() -> None:
     crop = noise(40, 90)
 
-    ours = Preprocessor(64, 256, 8, 6, 0.5).resize(crop)
+    ours = Preprocessor(PieceShape(64, 256, 8, 6, 0.5)).resize(crop)
 
     assert np.array_equal(ours, resized_by_doctr(crop, (64, 256)))
 
@@ -87,6 +89,30 @@ def test_wide_crops_are_cut_where_doctr_cuts_them(width: int) -> None:
         np.array_equal(ours, resized_by_doctr(theirs))
         for ours, theirs in zip(prepared.pieces, crops, strict=True)
     )
+
+
+@given(st.integers(1, 60), st.integers(1, 4_000), st.sampled_from([(8, 6, 0.5), (4, 5, 0.25), (3, 2, 0.9)]))
+@settings(max_examples=300, deadline=None)
+def test_crops_of_every_size_are_cut_where_doctr_cuts_them(
+    height: int, width: int, ratios: tuple[float, int, float]
+) -> None:
+    crop = np.arange(height * width * 3, dtype=np.uint32).reshape(height, width, 3)
+    crops, crop_map, _ = split_crops([crop], *ratios)
+
+    parts, ours = PieceShape(32, 128, *ratios).cut(crop)  # type: ignore[arg-type]
+
+    assert ours == crop_map
+    assert [part.tolist() for part in parts] == [part.tolist() for part in crops]
+
+
+@pytest.mark.parametrize(("size", "slow"), [((32, 100), False), ((11, 47), False), ((300, 600), True)])
+def test_without_torch_a_piece_is_the_same_or_none(size: tuple[int, int], slow: bool) -> None:
+    crop, piece = noise(*size), np.zeros((3, 32, 128), np.uint8)
+
+    scaled = SHAPE.scale(crop, piece)
+
+    assert scaled != slow
+    assert np.array_equal(piece, np.zeros_like(piece) if slow else OURS.resize(crop))
 
 
 def test_pieces_are_bytes() -> None:

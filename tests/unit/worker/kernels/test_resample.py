@@ -11,7 +11,8 @@ from torch.nn.functional import interpolate
 
 from worker.kernels import resample
 from worker.kernels.pixels import Pixels
-from worker.kernels.resample import MAX_TAPS, PROBES, make_resample, resample_by_torch
+from worker.kernels.resample import MAX_TAPS
+from worker.kernels.torch_resample import PROBES, make_resample, resample_by_torch
 
 
 def noise(height: int, width: int, seed: int = 0) -> Pixels:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from contract.errors import SettingsError
 from worker.images.decode import decode_crop
+from worker.kernels.pieces import PieceShape
 from worker.kernels.preprocess import Preprocessor
 from worker.models import runtimes
 from worker.models.recognition import Recogniser
@@ -47,7 +48,7 @@ def trained(samples: Path) -> Any:
 @pytest.fixture
 def batch(samples: Path) -> Any:
     """Sample crops, (n, 3, 32, 128) uint8."""
-    preprocessor = Preprocessor(32, 128, 8, 6, 0.5)
+    preprocessor = Preprocessor(PieceShape(32, 128, 8, 6, 0.5))
     files = sorted((samples / "crops").iterdir())[:40]
     images = [decode_crop(path.read_bytes(), 1_000_000).pixels for path in files if path.suffix == ".png"]
     return np.concatenate([preprocessor.prepare(pixels).pieces for pixels in images])

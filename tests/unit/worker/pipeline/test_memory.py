@@ -19,8 +19,8 @@ from worker.images.decode import DecodedImage, File
 from worker.images.decoding import Request
 from worker.images.files import Decoder, Decoding
 from worker.images.isolation import DecoderPool, IsolatedDecoder
+from worker.kernels.pieces import PreparedCrop
 from worker.kernels.pixels import Pixels
-from worker.kernels.preprocess import PreparedCrop
 from worker.kinds import make_pipeline
 from worker.kinds.pages import FOUND_AHEAD
 from worker.models.pool import Models
@@ -88,9 +88,7 @@ class LivePages:
 
 @pytest.fixture
 def live_pages(decoders: DecoderPool) -> LivePages:
-    return LivePages(
-        Decoder(decoders, 10_000_000, Decoding(pages=True, resolution=RESOLUTION), careful=False)
-    )
+    return LivePages(Decoder(decoders, 10_000_000, Decoding(pages=True, resolution=RESOLUTION)))
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+"""Scaling of crops as torch does it: by the compiled kernel where its bytes are torch's, else by torch."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import structlog
+import torch
+from torch.nn.functional import interpolate
+
+from worker.kernels.pixels import Pixels
+from worker.kernels.resample import resample_compiled
+
+PROBES = (
+    (32, 128), (31, 90), (20, 60), (8, 40), (33, 100), (40, 160), (48, 201), (65, 130), (77, 300), (90, 350),
+    (100, 380), (111, 440), (118, 472), (2, 2), (12, 70), (57, 33),
+)  # fmt: skip
+"""Heights and widths of test crops whose scales need 1 to 8 samples; integer and fractional scales."""
+
+Resample = Callable[[Pixels, int, int, Pixels], None]
+"""(crop, height, width, piece): scale a crop, (h, w, 3) uint8, into the upper left corner of a piece,
+(3, H, W) uint8."""
+
+
+def resample_by_torch(crop: Pixels, height: int, width: int, piece: Pixels) -> None:
+    """Scale as docTR's `Resize` does; see `Resample`."""
+    # Cast and round in numpy: torch's own cast and rounding would wake its threads.
+    values = crop.transpose(2, 0, 1).astype(np.float32, order="C")
+    if values.shape[1:] != (height, width):
+        values = interpolate(
+            torch.from_numpy(values)[None],
+            size=(height, width),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )[0].numpy()
+        np.rint(values, out=values)
+    piece[:, :height, :width] = values
+
+
+def resample(crop: Pixels, height: int, width: int, piece: Pixels) -> None:
+    """Scale by the compiled kernel, or by torch where the kernel refuses; see `Resample`."""
+    if not resample_compiled(crop, height, width, piece):
+        resample_by_torch(crop, height, width, piece)
+
+
+@functools.cache
+def make_resample() -> Resample:
+    """Return the compiled kernel if it computes the same bits as torch on this machine, else torch's."""
+    if all(_is_same(height, width) for height, width in PROBES):
+        return resample
+    structlog.get_logger().info("resample_by_torch", reason="the compiled kernel computes other bits here")
+    return resample_by_torch
+
+
+def _is_same(height: int, width: int) -> bool:
+    crop = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    scaled = 32, max(1, min(128, 32 * width // height))
+    ours, torchs = np.zeros((2, 3, 32, 128), np.uint8)
+    resample(crop, *scaled, ours)
+    resample_by_torch(crop, *scaled, torchs)
+    return np.array_equal(ours, torchs)
