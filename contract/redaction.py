@@ -3,7 +3,9 @@
 import re
 
 # A password in a Redis URL may contain an unescaped slash, so everything up to the last @ is removed.
-_CREDENTIALS = re.compile(r"(?<=redis://)\S*@|(?<=rediss://)\S*@|(?<=://)[^/\s]*@|(?<=[?&]password=)[^&\s]*")
+_CREDENTIALS = re.compile(
+    r"(?<=redis://)\S*@|(?<=rediss://)\S*@|(?<=://)[^/\s]*@|(?<=[?&]password=)[^&\s]*|(?<=[?&]sentinel_password=)[^&\s]*"
+)
 
 
 def redacted(text: str) -> str:

@@ -70,9 +70,9 @@ SHOWN = 200
 
 DEFAULT_CONFIG = "trace-ocr.toml"
 
-BROKER_SCHEMES = ("redis", "rediss", "unix")
-"""Schemes of the broker's URL, which names one server: the ledger's scripts change several keys at once,
-which a cluster refuses, and nothing here asks a Sentinel for the primary."""
+BROKER_SCHEMES = ("redis", "rediss", "sentinel", "unix")
+"""Schemes of the broker's URL, which leads to one server: the ledger's scripts change several keys at once,
+which a cluster refuses."""
 
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ class Settings(BaseSettings, JobDefaults):
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, enable_decoding=False
     )
 
-    redis_url: SecretStr | None = Field(None, description="redis://, rediss:// or unix:// URL of the broker")
+    redis_url: SecretStr | None = Field(
+        None, description="redis://, rediss://, unix:// or sentinel:// URL of the broker"
+    )
     namespace: str = Field(
         "trace-ocr",
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
@@ -470,8 +472,8 @@ class Settings(BaseSettings, JobDefaults):
         if separator and scheme not in BROKER_SCHEMES:
             raise BrokerError(
                 f"{PREFIX}REDIS_URL begins with {scheme[:SHOWN]}://, which is not supported: the broker is "
-                f"one Redis server, at {'://, '.join(BROKER_SCHEMES)}://. Redis Sentinel and Redis Cluster "
-                "are not supported: name the primary, or an address that follows it"
+                f"one Redis server, at {'://, '.join(BROKER_SCHEMES)}://. A Redis Cluster is not "
+                "supported: its nodes refuse to change the several keys of a job at once"
             )
         return url
 

@@ -11,6 +11,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from contract.broker.sentinel import sentinel_address
 from contract.errors import BrokerError
 from contract.kinds import DEFAULT_KIND, KINDS
 from contract.records import ChunkMessage, Nudge
@@ -41,7 +42,12 @@ def make_app(settings: "Settings") -> "Celery":
     from celery import Celery
     from kombu import Queue
 
-    app = Celery("trace-ocr", broker=_kombu_url(settings.broker_url()), set_as_current=False)
+    url = settings.broker_url()
+    sentinels = sentinel_address(url)
+    broker = sentinels.kombu_url() if sentinels else _kombu_url(url)
+    app = Celery("trace-ocr", broker=broker, set_as_current=False)
+    if sentinels and sentinels.tls is not None:
+        app.conf.broker_use_ssl = sentinels.tls
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -60,7 +66,10 @@ def make_app(settings: "Settings") -> "Celery":
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,
-        broker_transport_options=_transport_options(settings),
+        broker_transport_options={
+            **_transport_options(settings),
+            **(sentinels.transport_options() if sentinels else {}),
+        },
     )
     return app
 
@@ -100,19 +109,21 @@ def make_redis(settings: "Settings", *, retries: int = RETRIES, raw: bool = Fals
     """
     url = _CELERYS_SPELLING.sub(lambda found: found[1] + found[2].lower(), settings.broker_url())
     over_network: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
+    options: dict[str, Any] = {
+        **over_network,
+        "decode_responses": not raw,
+        # Foreign bytes become a wrong text, which its reader refuses, not an error of the client.
+        "encoding_errors": "replace",
+        "socket_timeout": SOCKET_SECONDS,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "health_check_interval": HEALTH_CHECK_SECONDS,
+        "retry": Retry(ExponentialBackoff(cap=2.0, base=0.1), retries),
+        "retry_on_error": [redis.ConnectionError, redis.TimeoutError],
+    }
+    if sentinels := sentinel_address(url):
+        return sentinels.client(**options)
     try:
-        return redis.Redis.from_url(
-            url,
-            **over_network,
-            decode_responses=not raw,
-            # Foreign bytes become a wrong text, which its reader refuses, not an error of the client.
-            encoding_errors="replace",
-            socket_timeout=SOCKET_SECONDS,
-            socket_connect_timeout=CONNECT_SECONDS,
-            health_check_interval=HEALTH_CHECK_SECONDS,
-            retry=Retry(ExponentialBackoff(cap=2.0, base=0.1), retries),
-            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
-        )
+        return redis.Redis.from_url(url, **options)
     except ValueError:
         # Not chained, and without the cause's message: it contains the password part of the URL.
         raise BrokerError(

@@ -26,8 +26,8 @@ from contract.lines import UNREADABLE
 from contract.records import SHOWN, Text
 from worker.jobs.share import ChunkShare
 
-SCHEMES = ("redis", "rediss")
-"""kombu's names of its Redis transport; a Unix socket's URL resolves to the first."""
+TRANSPORTS = {"redis": "Transport", "rediss": "Transport", "sentinel": "SentinelTransport"}
+"""kombu's names of its Redis transports, and ours for them; a Unix socket's URL resolves to the first."""
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=SHOWN)]
 
@@ -97,8 +97,8 @@ class QoS(redis.QoS):
             _log_dropped(error)
 
 
-class Channel(redis.Channel):
-    """kombu's channel: asks Redis for messages."""
+class _Guarded:
+    """What a channel does differently: it asks Redis for messages, and drops junk."""
 
     QoS = QoS
 
@@ -109,6 +109,14 @@ class Channel(redis.Channel):
     def _receive_one(self, client: Any) -> Any:
         with _dropping_junk():
             return super()._receive_one(client)  # type: ignore[misc]
+
+
+class Channel(_Guarded, redis.Channel):  # type: ignore[misc]
+    """kombu's channel of one server."""
+
+
+class SentinelChannel(_Guarded, redis.SentinelChannel):  # type: ignore[misc]
+    """kombu's channel of the server that the Sentinels name."""
 
 
 class Transport(redis.Transport):
@@ -138,6 +146,13 @@ class Transport(redis.Transport):
         """Acknowledge a message that Celery failed on: it would count as in hand until the process ends."""
         for channel in self.channels:
             channel.basic_ack(tag)
+
+
+class SentinelTransport(Transport):
+    """The same through Sentinels."""
+
+    default_port = redis.SentinelTransport.default_port
+    Channel = SentinelChannel  # type: ignore[assignment]
 
 
 class QueueOrder(priority_cycle):  # type: ignore[type-arg]
@@ -174,7 +189,7 @@ def use_transport(app: Celery, share: ChunkShare, uploads: str) -> None:
     Args:
         uploads: the name of the uploads' queue
     """
-    TRANSPORT_ALIASES.update(dict.fromkeys(SCHEMES, f"{__name__}:Transport"))
+    TRANSPORT_ALIASES.update({scheme: f"{__name__}:{name}" for scheme, name in TRANSPORTS.items()})
     order = {"queue_order_strategy": ByShare(share, uploads)}
     app.conf.broker_transport_options = {**app.conf.broker_transport_options, **order}
 
