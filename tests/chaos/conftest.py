@@ -43,8 +43,9 @@ def record(record_property: Callable[[str, object], None]) -> Record:
 def make_redis_server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
     servers: list[RedisServer] = []
 
-    def make(*, append_only: bool = False) -> RedisServer:
-        servers.append(RedisServer(tmp_path / f"redis-{len(servers)}", append_only=append_only))
+    def make(*, append_only: bool = False, **options: Any) -> RedisServer:
+        folder = tmp_path / f"redis-{len(servers)}"
+        servers.append(RedisServer(folder, append_only=append_only, **options))
         return servers[-1]
 
     yield make

@@ -9,9 +9,10 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import redis
 
@@ -27,20 +28,33 @@ IN_FLIGHT = 2
 START_SECONDS = 15
 
 
-class RedisServer:
-    """A real server on a port of its own that can be killed and started again over the same files."""
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, folder: Path, *, append_only: bool) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self._folder, self._append_only = folder, append_only
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisServer:
+    """A real server on a port of its own that can be killed and started again over the same files.
+
+    Args:
+        settings: further lines of its configuration
+    """
+
+    def __init__(self, folder: Path, *, append_only: bool, settings: Mapping[str, str] = NO_SETTINGS) -> None:
+        self.port = free_port()
+        self._folder, self._append_only, self._settings = folder, append_only, settings
         folder.mkdir()
         self.start()
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        password = self._settings.get("requirepass", "")
+        return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
 
     @property
     def client(self) -> redis.Redis:
@@ -55,6 +69,7 @@ class RedisServer:
             "appendonly": "yes" if self._append_only else "no",
             "appendfsync": "always",
             "maxmemory-policy": "noeviction",
+            **self._settings,
         }
         words = [word for name, value in settings.items() for word in (f"--{name}", value)]
         self._process = subprocess.Popen([str(find_server()), *words], stdout=subprocess.DEVNULL)
