@@ -97,7 +97,7 @@ class _Group:
         self._reading: Iterator[tuple[Member, bytes | ItemError]] | None = None
         self._read: dict[Member, bytes | ItemError] = {}
         self._taken: set[Member] = set()
-        self._failure: StorageError | None = None
+        self._failure: StorageError | JobError | None = None
 
     def take(self, member: Member) -> bytes:
         """Return a member's file, and forget it: taken again, it is read again by itself."""
@@ -117,7 +117,7 @@ class _Group:
                     contents = self._form.contents(self._shard, self._members, self._max_bytes)
                     self._reading = zip(self._members, contents, strict=True)
                 found, file = next(self._reading)
-            except StorageError as error:
+            except (StorageError, JobError) as error:
                 self._failure = error
                 continue
             self._read[found] = file

@@ -11,8 +11,9 @@ from unittest.mock import patch
 
 import pytest
 
-from contract.errors import ErrorCode, FileUnavailableError, ItemError, StorageUnavailableError
+from contract.errors import ErrorCode, FileUnavailableError, ItemError, JobError, StorageUnavailableError
 from contract.records import Item
+from contract.shards.tar import Tar
 from contract.storage import Storage
 from contract.storage.local import LocalStore
 from contract.storage.roots import AllowedRoots
@@ -158,6 +159,17 @@ def test_storage_that_fails_on_a_span_is_asked_once_in_a_run(
                 fetch(item)
 
     assert len(asked) == 1
+
+
+def test_what_a_worker_lacks_is_said_for_every_item_of_a_group(files: Any, items: list[Item]) -> None:
+    def lacking(*_: object) -> Iterator[bytes]:
+        yield from ()
+        raise JobError("install the extra")
+
+    with files(items) as fetch, patch.object(Tar, "contents", lacking):
+        for item in items[:2]:
+            with pytest.raises(JobError, match="install the extra"):
+                fetch(item)
 
 
 def test_an_empty_member_fails_alone(shard: Path, storage: Storage, files: Any) -> None:
