@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -133,7 +134,7 @@ import contextlib
 import json
 
 
-class Csv:
+class Levels:
     kinds = frozenset({"brightness"})
 
     def check(self, job):
@@ -151,10 +152,10 @@ class Csv:
             yield write
 
     def paths(self, job, workspace):
-        yield workspace.path("results.csv")
+        yield workspace.path("levels.txt")
 
 
-SINK = Csv()
+SINK = Levels()
 """
 
 BACKEND = '''
@@ -216,8 +217,8 @@ ADDITIONS = {
         {"producer/sources/__init__.py": ('("manifest", ', '("listed", "manifest", ')},
     ),
     "result format": Addition(
-        {"producer/results/sinks/csv.py": SINK},
-        {"producer/results/sinks/__init__.py": ('"page", WRITE_BACK)', '"page", "csv", WRITE_BACK)')},
+        {"producer/results/sinks/levels.py": SINK},
+        {"producer/results/sinks/__init__.py": ('"page", WRITE_BACK)', '"page", "levels", WRITE_BACK)')},
     ),
     "format of regions": Addition(
         {"producer/regions/lines.py": FORMAT},
@@ -225,7 +226,7 @@ ADDITIONS = {
     ),
     "storage": Addition(
         {"contract/storage/shelf.py": BACKEND},
-        {"contract/storage/__init__.py": ('(LOCAL, "s3")', '(LOCAL, "s3", "shelf")')},
+        {"contract/storage/__init__.py": ('"gs", "az")', '"gs", "az", "shelf")')},
     ),
     "parameter": Addition(
         {},
@@ -293,9 +294,9 @@ def test_a_job_of_the_new_kind_goes_from_the_new_source_to_the_new_format_on_the
     out = f"shelf://{tmp_path}/out"
 
     done = trace_ocr(
-        packages, "run", f"{tmp_path}/crops.list", "-o", out, "--kind", "brightness", "--exports", "csv",
-        "--brightness-batch-size", "2", "--allowed-roots", f"{samples},{tmp_path}", "--devices", "cpu",
-        "--json",
+        packages, "run", f"{tmp_path}/crops.list", "-o", out, "--kind", "brightness", "--exports", "levels",
+        "--results", "parquet,csv", "--brightness-batch-size", "2",
+        "--allowed-roots", f"{samples},{tmp_path}", "--devices", "cpu", "--json",
     )  # fmt: skip
 
     assert done.returncode == 1, done.stderr
@@ -308,9 +309,14 @@ def test_a_job_of_the_new_kind_goes_from_the_new_source_to_the_new_format_on_the
     assert summary["error_codes"] == {"not_an_image": 1}
     results = [json.loads(line) for line in (tmp_path / "out/results.jsonl").read_text().splitlines()]
     assert [line["id"] for line in results] == [crop.name for crop in crops]
-    assert (tmp_path / "out/results.csv").read_text().splitlines() == [
+    assert (tmp_path / "out/levels.txt").read_text().splitlines() == [
         f"{line['id']},{line['brightness']}" for line in results
     ]
+    rows = pq.read_table(tmp_path / "out/results.parquet").to_pylist()
+    assert [(row["id"], row["brightness"]) for row in rows] == [
+        (line["id"], line["brightness"]) for line in results
+    ]
+    assert (tmp_path / "out/results.csv").read_text().splitlines()[0] == "id,name,brightness,label,note"
 
 
 def test_a_file_of_the_new_format_describes_items(packages: Path, tmp_path: Path) -> None:
