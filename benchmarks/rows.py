@@ -1,5 +1,6 @@
 """One row of the table: the measure, its target, and whether it is reached."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -91,9 +92,12 @@ def write(rows: Iterable[Row], name: str, details: dict[str, Any]) -> str:
 
 
 def versions() -> str:
-    """Return the versions of the contestants as text."""
-    names = ("torch", "python-doctr", "onnxruntime", "onnxtr", "ray")
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    """Return the versions of the contestants as text, of those that are installed: few parts need all."""
+    found = []
+    for name in ("torch", "python-doctr", "onnxruntime", "onnxtr", "ray", "pyarrow"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{name} {importlib.metadata.version(name)}")
+    return ", ".join(found)
 
 
 def fill(readme: str, table: str) -> str:
