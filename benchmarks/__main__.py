@@ -21,6 +21,7 @@ from benchmarks.pages import pages
 from benchmarks.plots import draw
 from benchmarks.regions import regions
 from benchmarks.rows import RESULTS, Row, fill, write
+from benchmarks.shards import shards
 from contract.telemetry import switch_off_telemetry
 
 Details = dict[str, dict[str, Any]]
@@ -28,7 +29,7 @@ Part = Callable[[Path], tuple[list[Row], Details]]
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
-PARTS = ("control", "columns", "cpu", "feeders", "mobilenet", "vgg", "pages", "compare", "regions")
+PARTS = ("control", "columns", "cpu", "feeders", "mobilenet", "vgg", "pages", "compare", "regions", "shards")
 """What is measured by default."""
 
 ON_REQUEST = ("gpu",)
@@ -48,6 +49,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "pages": partial(pages, copies=8 if full else 3, rounds=rounds, memory=full),
         "compare": partial(compare, copies=8 if full else 4, rounds=rounds),
         "regions": partial(regions, pages=500 if full else 50, rounds=3),
+        "shards": partial(shards, crops=100_000 if full else 10_000, rounds=3),
         "gpu": partial(gpu, crops=16_448 if full else 8_224, rounds=rounds),
     }
 

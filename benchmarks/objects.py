@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,9 +11,11 @@ from pathlib import Path
 
 BUCKET = "bucket"
 
+_RANGE = re.compile(rb"\r\nrange: bytes=(\d+)-(\d+)", re.IGNORECASE)
+
 
 class Server(asyncio.Protocol):
-    """Answers each GET of an object with its bytes, after the latency; a GET has no body."""
+    """Answers each GET of an object with its bytes, or a range of them, and each HEAD, after the latency."""
 
     def __init__(self, folder: Path, latency: float) -> None:
         self._folder, self._latency, self._rest = folder, latency, b""
@@ -22,11 +26,22 @@ class Server(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *requests, self._rest = (self._rest + data).split(b"\r\n\r\n")
         for request in requests:
-            name = request.split(b" ", 2)[1].decode().partition("?")[0].removeprefix(f"/{BUCKET}/")
-            body = (self._folder / name).read_bytes()
-            head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nETag: "1"\r\n'
-            answer = head.encode() + b"Last-Modified: Sun, 22 Nov 2026 08:00:00 GMT\r\n\r\n" + body
+            answer = _answer(self._folder, request)
             asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)  # type: ignore[attr-defined]
+
+
+def _answer(folder: Path, request: bytes) -> bytes:
+    method, path, _ = request.split(b" ", 2)
+    name = path.decode().partition("?")[0].removeprefix(f"/{BUCKET}/")
+    asked = _RANGE.search(request)
+    with (folder / name).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        first, last = (int(asked[1]), min(int(asked[2]), size - 1)) if asked else (0, size - 1)
+        file.seek(first)
+        body = file.read(last - first + 1) if method == b"GET" else b""
+    status = f"206 Partial Content\r\nContent-Range: bytes {first}-{last}/{size}" if asked else "200 OK"
+    head = f'HTTP/1.1 {status}\r\nContent-Length: {last - first + 1}\r\nETag: "1"\r\n'
+    return head.encode() + b"Last-Modified: Sun, 22 Nov 2026 08:00:00 GMT\r\n\r\n" + body
 
 
 async def serve(folder: Path, latency: float) -> None:

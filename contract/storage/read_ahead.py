@@ -11,15 +11,18 @@ if TYPE_CHECKING:
 FIRST_BYTES = 1 << 16
 """Bytes of the first request, and of one after a long seek: the headers of a large member, or small ones."""
 
-MOST_BYTES, MOST_LOCAL_BYTES = 8 << 20, 1 << 18
+GROWTH = 4
+"""How many times as large the next request is while reading goes on."""
+
+MOST_BYTES, MOST_LOCAL_BYTES = 16 << 20, 1 << 18
 """Maximum bytes of one request. One to a local file costs next to nothing, so less is read in vain."""
 
 
 class ReadAheadFile(RangedFile):
     """A `RangedFile` that holds what it has read ahead.
 
-    Each request that goes on where the last one ended, or skips less than that one had, is twice as large. So
-    a few requests read an archive of small members, and one for each member skips what large ones contain.
+    Each request that goes on where the last one ended, or skips less than that one had, is GROWTH times as
+    large. So a few requests read an archive of small members, and what large members contain is skipped.
     """
 
     def __init__(self, store: "Store", uri: str, size: int) -> None:
@@ -43,7 +46,7 @@ class ReadAheadFile(RangedFile):
         """Hold at least the next `wanted` bytes, or all that the object still has."""
         end = self._start + len(self._held)
         goes_on = self._start <= self._position <= end + self._block
-        self._block = min(self._block * 2, self._most) if goes_on and self._block else FIRST_BYTES
+        self._block = min(self._block * GROWTH, self._most) if goes_on and self._block else FIRST_BYTES
         rest = self._held[self._position - self._start :] if self._start <= self._position < end else b""
         first = self._position + len(rest)
         length = min(max(wanted - len(rest), self._block), self._size - first)

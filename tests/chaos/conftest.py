@@ -11,7 +11,7 @@ from _pytest.terminal import TerminalReporter
 
 from tests.chaos.faulty_s3 import faulty
 from tests.chaos.scene import Record, RedisServer, Row, S3Scene, Scene
-from tests.chaos.sources import compared_crops, crops, pages, regions
+from tests.chaos.sources import compared_crops, crops, pages, regions, shards
 from tests.integration.conftest import (  # noqa: F401 - fixtures of this layer too
     bucket,
     demo_model,
@@ -67,6 +67,9 @@ def kinds(*others: str) -> list[Any]:
 with_regions = pytest.mark.parametrize("kind", kinds("pages", "compare", "regions"), indirect=True)
 """For faults that may strike while some of a page's regions are read: the others say nothing new of them."""
 
+with_shards = pytest.mark.parametrize("kind", kinds("pages", "compare", "regions", "shards"), indirect=True)
+"""For faults that may strike while the members of a shard are read together."""
+
 
 @pytest.fixture(params=kinds("pages", "compare"))
 def kind(request: pytest.FixtureRequest) -> str:
@@ -100,7 +103,7 @@ def scene(
         monkeypatch.setenv(name, value)
     name = request.node.name.removeprefix("test_").replace("_", " ")
     made = {"crops": crops, "pages": partial(pages, images=24), "regions": partial(regions, images=24)}
-    make = {**made, "compare": compared_crops}[kind]
+    make = {**made, "compare": compared_crops, "shards": shards}[kind]
     return Scene(name, server, make(samples / "crops", tmp_path / "all"), tmp_path / "out", start, trace_ocr)
 
 
@@ -120,6 +123,7 @@ def s3_scene(
         "crops": partial(crops, count=40),
         "pages": partial(pages, images=30),
         "regions": partial(regions, images=30, chunk_size=8),
+        "shards": partial(shards, count=40),
     }
     make = {**made, "compare": partial(compared_crops, count=40)}[kind]
     job = make(samples / "crops", tmp_path / "some")

@@ -1,10 +1,11 @@
 """What the scenes' jobs read: the sample crops; or pages of images, a PDF and a TIFF, quick to read.
 
-Or regions of such pages, by a manifest next to them.
+Or regions of such pages, by a manifest next to them. Or crops in shards.
 """
 
 import json
 import shutil
+import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,8 @@ class Kind:
         items: ids, in source order
         options: of `submit`
         parameters: the same, over HTTP
-        manifest: the name of the file in the folder that lists the items; empty if the folder itself does
+        manifest: the name of the file in the folder that lists the items, or of the shards that hold them;
+            empty if the folder itself does
     """
 
     folder: Path
@@ -97,6 +99,19 @@ def regions(samples: Path, folder: Path, images: int, chunk_size: int = 6) -> Ki
             ids.append(f"{identity}{'&' if page else '#'}r={number}")
     (folder / "regions.jsonl").write_text("".join(lines))
     return Kind(folder, tuple(ids), chunk_size, {}, "regions.jsonl")
+
+
+def shards(samples: Path, folder: Path, count: int = 256) -> Kind:
+    """Return a job of sample crops in two tar files, each of which several chunks read."""
+    names = sorted(path.name for path in samples.iterdir())[:count]
+    folder.mkdir()
+    half, ids = len(names) // 2, []
+    for number, some in enumerate((names[:half], names[half:])):
+        with tarfile.open(folder / f"{number}.tar", "w") as archive:
+            for name in some:
+                archive.add(samples / name, name)
+        ids += [f"{number}.tar/{name}" for name in some]
+    return Kind(folder, tuple(ids), 8 if count == 256 else 4, {}, "{0..1}.tar")
 
 
 def pages(samples: Path, folder: Path, images: int) -> Kind:

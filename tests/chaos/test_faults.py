@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from contract.broker.reports import Reports
-from tests.chaos.conftest import with_regions
+from tests.chaos.conftest import with_regions, with_shards
 from tests.chaos.scene import Record, Scene
 
 
-@with_regions
+@with_shards
 def test_worker_killed_three_times(scene: Scene, record: Record) -> None:
     scene.start_worker()
     scene.start_control()
