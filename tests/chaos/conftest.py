@@ -123,7 +123,7 @@ def s3_scene(
         "crops": partial(crops, count=40),
         "pages": partial(pages, images=30),
         "regions": partial(regions, images=30, chunk_size=8),
-        "shards": partial(shards, count=40),
+        "shards": partial(shards, count=160),
     }
     make = {**made, "compare": partial(compared_crops, count=40)}[kind]
     job = make(samples / "crops", tmp_path / "some")

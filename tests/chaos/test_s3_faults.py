@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from tests.chaos.conftest import with_regions, with_shards
+from tests.chaos.conftest import with_regions
 from tests.chaos.faulty_s3 import LIST, Exchange, Fault, Forward, cuts, forgets_to_answer, holds, refuses
 from tests.chaos.scene import Record, S3Scene
 
@@ -49,7 +49,7 @@ def last_event_of_each_chunk(scene: S3Scene) -> dict[int, str]:
     return {event["chunk"]: event["event"] for event in events}
 
 
-@with_shards
+@with_regions
 def test_s3_answers_500_and_slow_down_in_mid_job(s3_scene: S3Scene, record: Record) -> None:
     scene = s3_scene
     scene.start_worker()
