@@ -15,7 +15,7 @@ from contract.broker.ledger import Ledger
 from contract.job import STANDARD_INPUT, Job, Regions, Source
 from contract.kinds import job_parameters
 from contract.kinds.compare import CompareParameters
-from contract.lines import ErrorLine, Failure, encode_line
+from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line, encode_lines
 from contract.records import Item, PartOutcome
 from contract.region import Region
 from contract.settings import Settings
@@ -25,6 +25,8 @@ from contract.workspace import Workspace, open_workspace
 from producer.api.app import make_app
 from producer.api.security.keys import load_keyring, new_key
 from producer.api.services import Services
+from producer.control.loop import Control
+from producer.planning.submit import Dispatcher
 from producer.results.merge import merge
 from producer.results.sinks import parquet
 from tests.unit.producer.api.conftest import KEY, PIXEL, process, read_crops
@@ -258,6 +260,35 @@ class TestSubmitting:
             format="page", uri=f"{tmp_path}/1.xml", level="word"
         )
         assert [item.id for item in workspace.items(0)] == ["0001.png#r=w1", "0001.png#r=w2"]
+
+    def test_the_texts_of_a_job_are_written_back_into_a_copy_of_its_regions(
+        self,
+        client: TestClient,
+        body: dict[str, Any],
+        plan: Callable[[], None],
+        services: Services,
+        dispatcher: Dispatcher,
+        tmp_path: Path,
+    ) -> None:
+        # given a job over HTTP with regions, of which a worker has read every word
+        (tmp_path / "1.xml").write_bytes(PAGE_XML)
+        Path(body["source"], "0001.png").write_bytes(PIXEL)
+        asked = {"regions": f"page:{tmp_path}/1.xml", "level": "word", "exports": ["write_back"]}
+        assert client.post("/jobs", json={**body, **asked}).status_code == 202
+        plan()
+        workspace = open_workspace(body["output"], services.storage)
+        for chunk in range(workspace.require_job().chunks):
+            lines = [RecognitionLine(item.id, item.name, "read", 0.5) for item in workspace.items(chunk)]
+            workspace.store.create(workspace.part(chunk), encode_lines(lines))
+
+        # when control merges it
+        ledger, settings = services.jobs.ledger, services.settings
+        Control(services.client, ledger, services.storage, dispatcher, settings).look_at_all()
+
+        # then the job is complete, and the copy has the texts
+        assert client.get("/jobs/crops-1").json()["status"] == "completed"
+        assert Path(body["output"], "exports/1.xml").read_bytes().count(b">read<") == 2
+        assert b">read<" not in (tmp_path / "1.xml").read_bytes()
 
     @pytest.mark.parametrize(
         ("changes", "said"),
