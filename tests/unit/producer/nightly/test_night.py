@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from contract.errors import ErrorCode, JobError, SourceError, UsageError
-from contract.job import Source
+from contract.job import Selection, Source
 from contract.storage import Storage
 from producer.nightly.continuing import Choices, check_continues, unfinished
 from producer.nightly.files import Nights
@@ -232,6 +232,18 @@ def test_another_source_and_other_parameters_are_refused_until_somebody_says_wha
     for again in ("reread", "keep"):
         check_continues(digits, [], last, Choices(again=again))
     check_continues(system.job(), [], last, Choices())
+
+
+def test_so_are_other_globs(system: System, scans: Path) -> None:
+    write(scans, a="1")
+    system.night("2026-11-20")
+    last = system.last()
+    source = system.source.model_copy(update={"selection": Selection(exclude=("*_thumb.*",))})
+    fewer = system.job().model_copy(update={"source": source})
+
+    with pytest.raises(UsageError, match=r"exclude has changed from None to \['\*_thumb"):
+        check_continues(fewer, [], last, Choices())
+    check_continues(fewer, [], last, Choices(again="keep"))
 
 
 def test_other_weights_of_the_same_name_are_another_model(system: System, scans: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from contract.documents import page_id
 from contract.errors import SourceError, StorageRefusedError, StorageUnavailableError, UsageError
-from contract.job import Regions, Sample, Source
+from contract.job import Regions, Sample, Selection, Source
 from contract.lines import encode_line
 from contract.records import MAX_TEXT, Item, decode_item
 from contract.region import MAX_NAME, Region
@@ -320,6 +320,16 @@ def test_the_longest_names_fit_into_a_chunk(storage: Storage, scans: Path) -> No
     assert decode_item(encode_line(item)) == item
     with pytest.raises(SourceError, match="cannot have regions: give it a shorter"):
         listed(storage, scans, written(scans, {"a.txt": f"image x{longest}\nr"}))
+
+
+def test_globs_are_of_pages_and_a_limit_is_of_regions(storage: Storage, scans: Path) -> None:
+    written(scans, {"a.txt": "image 1.png\nr1\nr2", "b.txt": "image 2.png\nr3\nr4"})
+    selection = Selection(exclude=("/1.*",), limit=1)
+
+    items, passed_over = listed(storage, scans, scans, selection=selection)
+
+    assert [item.id for item in items] == ["2.png#r=r3"]
+    assert passed_over["excluded"] == 2
 
 
 def test_a_sample_is_one_of_regions(storage: Storage, scans: Path) -> None:
