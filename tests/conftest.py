@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from moto.server import ThreadedMotoServer
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from tests.azurite import azurite
-from tests.gcs_emulator import GcsEmulator, serving
+from tests.azurite import ACCOUNT, KEY, azurite, make_container
+from tests.gcs_emulator import TOKEN, GcsEmulator, serving
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLES = REPOSITORY / "samples"
@@ -86,3 +87,25 @@ def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of an Azurite's account."""
     with azurite(tmp_path_factory.mktemp("azurite")) as url:
         yield url
+
+
+@pytest.fixture
+def gcs_bucket(gcs_server: tuple[GcsEmulator, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Given an empty bucket of Google Cloud Storage, and an environment that leads there; return its URI."""
+    emulator, url = gcs_server
+    monkeypatch.setenv("TRACE_OCR_GCS_ENDPOINT_URL", url)
+    monkeypatch.setenv("GOOGLE_BEARER_TOKEN", TOKEN)
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    emulator.buckets[name] = {}
+    return f"gs://{name}"
+
+
+@pytest.fixture
+def azure_container(azure_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Given an empty container of Azure Blob Storage, and an environment that leads there; return its URI."""
+    monkeypatch.setenv("TRACE_OCR_AZURE_ENDPOINT_URL", azure_server)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", ACCOUNT)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", KEY)
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    make_container(azure_server, name)
+    return f"az://{name}"

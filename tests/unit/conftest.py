@@ -20,8 +20,6 @@ from contract.kinds.recognition import RecognitionParameters
 from contract.settings import Settings
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
-from tests.azurite import ACCOUNT, KEY, make_container
-from tests.gcs_emulator import TOKEN, GcsEmulator
 
 
 @dataclass
@@ -155,28 +153,6 @@ def served_bucket(s3_server: str, served_s3_client: Any, monkeypatch: pytest.Mon
     name = f"test-{uuid.uuid4().hex[:8]}"
     served_s3_client.create_bucket(Bucket=name)
     return MockBucket(name, served_s3_client)
-
-
-@pytest.fixture
-def gcs_bucket(gcs_server: tuple[GcsEmulator, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Given an empty bucket of Google Cloud Storage, and an environment that leads there; return its URI."""
-    emulator, url = gcs_server
-    monkeypatch.setenv("TRACE_OCR_GCS_ENDPOINT_URL", url)
-    monkeypatch.setenv("GOOGLE_BEARER_TOKEN", TOKEN)
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    emulator.buckets[name] = {}
-    return f"gs://{name}"
-
-
-@pytest.fixture
-def azure_container(azure_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Given an empty container of Azure Blob Storage, and an environment that leads there; return its URI."""
-    monkeypatch.setenv("TRACE_OCR_AZURE_ENDPOINT_URL", azure_server)
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", ACCOUNT)
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", KEY)
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    make_container(azure_server, name)
-    return f"az://{name}"
 
 
 @pytest.fixture
