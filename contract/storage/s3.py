@@ -258,7 +258,7 @@ class S3Store:
         """Yield (URI, version) of every object under the prefix; listings hold all of it."""
         return (
             (uri, Version(found.size, found.modified, found.etag))
-            for uri, found in self._listed_below(folder)
+            for uri, found in self._listed_below(folder, versions=True)
         )
 
     def version(self, uri: str) -> Version:
@@ -268,14 +268,17 @@ class S3Store:
             answer = self._client.head_object(Bucket=bucket, Key=key)
         return _version(answer, answer["ContentLength"])
 
-    def _listed_below(self, folder: str) -> Iterator[tuple[str, Listed]]:
-        return self._listed(folder if folder.endswith("/") else folder + "/", delimiter="")
+    def _listed_below(self, folder: str, *, versions: bool = False) -> Iterator[tuple[str, Listed]]:
+        return self._listed(folder.removesuffix("/") + "/", versions=versions)
 
-    def _listed(self, prefix: str, delimiter: str) -> Iterator[tuple[str, Listed]]:
+    def _listed(
+        self, prefix: str, delimiter: str = "", *, versions: bool = False
+    ) -> Iterator[tuple[str, Listed]]:
         bucket, key = split(prefix)
-        with _translated(prefix), contextlib.closing(self._listing.below(bucket, key, delimiter)) as found:
-            for entry in found:
-                yield f"s3://{bucket}/{entry.key}", entry
+        listing = self._listing.below(bucket, key, delimiter, versions=versions)
+        with _translated(prefix), contextlib.closing(listing):
+            for found in listing:
+                yield f"s3://{bucket}/{found.key}", found
 
     def sweep(self, folder: str, ours: Callable[[str], bool]) -> int:
         """Abort the multipart uploads of writers that died: their hidden parts are stored and billed."""

@@ -17,16 +17,28 @@ if TYPE_CHECKING:
 _READ = "TraceOcrListing"
 """The field of botocore's answer that holds what we have read of it."""
 
+_NEVER = "1970-01-01T00:00:00Z"
+"""The time of an object whose storage tells none."""
+
+ADDRESS = ("Key", "Size")
+VERSION = (*ADDRESS, "LastModified", "ETag")
+"""Fields of an object in an answer: each takes some time to read."""
+
 _PARSER = {"resolve_entities": False, "no_network": True, "huge_tree": False}
 
 
 class Listed(NamedTuple):
-    """One object in a listing; `modified` is in nanoseconds since 1970, in whole seconds."""
+    """One object in a listing; time and ETag only if they are asked for, as S3 writes them."""
 
     key: str
     size: int
-    modified: int
-    etag: str | None
+    time: str = _NEVER
+    etag: str | None = None
+
+    @property
+    def modified(self) -> int:
+        """When it was written, in nanoseconds since 1970; listings have whole seconds."""
+        return int(datetime.fromisoformat(self.time).timestamp()) * 1_000_000_000
 
 
 class S3Listing:
@@ -40,13 +52,17 @@ class S3Listing:
     def __init__(self, client: "S3Client", listers: int) -> None:
         self._client, self._listers = client, listers
         self._ours = threading.local()
-        client.meta.events.register("before-parse.s3.ListObjectsV2", self._read)
+        # By this name it is called before botocore's own handlers, which parse each answer once more.
+        client.meta.events.register("before-parse.*.ListObjectsV2", self._read)
 
-    def below(self, bucket: str, prefix: str, delimiter: str = "") -> Generator[Listed, None, None]:
+    def below(
+        self, bucket: str, prefix: str, delimiter: str = "", *, versions: bool = False
+    ) -> Generator[Listed, None, None]:
         """Yield the objects whose keys begin with the prefix, in key order.
 
         Args:
             delimiter: if not empty, objects with it behind the prefix are left out
+            versions: with their times and ETags
 
         Raises: botocore's errors, after the objects before
         """
@@ -55,13 +71,13 @@ class S3Listing:
             asked: Any = {"StartAfter": after} if after is not None else {}
             if more is not None:
                 asked = {"ContinuationToken": more}
-            self._ours.asks = True
+            self._ours.fields = VERSION if versions else ADDRESS
             try:
                 answer = self._client.list_objects_v2(
                     Bucket=bucket, Prefix=prefix, Delimiter=delimiter, **asked
                 )
             finally:
-                self._ours.asks = False
+                self._ours.fields = None
             return _page(answer)
 
         return listed_in_parallel(fetch, len(prefix), self._listers)
@@ -70,11 +86,14 @@ class S3Listing:
         self, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
     ) -> None:
         """Read an answer in place of botocore, which takes twenty times as long; it still reads errors."""
-        if response_dict["status_code"] != http.HTTPStatus.OK or not getattr(self._ours, "asks", False):
+        fields = getattr(self._ours, "fields", None)
+        if response_dict["status_code"] != http.HTTPStatus.OK or not fields:
             return
         try:
             root = etree.fromstring(response_dict["body"], etree.XMLParser(**_PARSER))
-            customized_response_dict[_READ] = _entries(root), _texts(root, "CommonPrefixes", "Prefix")
+            if etree.QName(root).localname != "ListBucketResult":
+                return  # an error with status 200
+            customized_response_dict[_READ] = _entries(root, fields), _texts(root, "CommonPrefixes", "Prefix")
         except (etree.XMLSyntaxError, ValueError, TypeError):
             return
         more = _texts(root, "NextContinuationToken")
@@ -89,7 +108,7 @@ def _page(answer: Any) -> Page[Listed]:
         entries, folders = answer[_READ]
     else:
         entries = [
-            Listed(entry["Key"], entry["Size"], _nanoseconds(entry.get("LastModified")), entry.get("ETag"))
+            Listed(entry["Key"], entry["Size"], _time(entry.get("LastModified")), entry.get("ETag"))
             for entry in answer.get("Contents", [])
         ]
         folders = [entry["Prefix"] for entry in answer.get("CommonPrefixes", [])]
@@ -97,21 +116,16 @@ def _page(answer: Any) -> Page[Listed]:
     return Page(sorted(keys + folders) if folders else keys, entries, more)
 
 
-def _nanoseconds(modified: datetime | None) -> int:
-    return int(modified.timestamp()) * 1_000_000_000 if modified else 0
+def _time(modified: datetime | None) -> str:
+    return modified.isoformat() if modified else _NEVER
 
 
-def _entries(root: "etree._Element") -> list[Listed]:
-    keys, sizes = _texts(root, "Contents", "Key"), _texts(root, "Contents", "Size")
-    times, etags = _texts(root, "Contents", "LastModified"), _texts(root, "Contents", "ETag")
-    if not len(keys) == len(sizes) == len(times):
-        raise ValueError("an object without a key, a size or a time")
-    if len(etags) != len(keys):
-        raise ValueError("an object without an ETag")
-    return [
-        Listed(key, int(size), _nanoseconds(datetime.fromisoformat(time)), etag)
-        for key, size, time, etag in zip(keys, sizes, times, etags, strict=True)
-    ]
+def _entries(root: "etree._Element", fields: tuple[str, ...]) -> list[Listed]:
+    columns = [_texts(root, "Contents", field) for field in fields]
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError("not every object has all fields")
+    keys, sizes, *others = columns
+    return list(map(Listed, keys, map(int, sizes), *others))
 
 
 def _texts(root: "etree._Element", *path: str) -> list[str]:
