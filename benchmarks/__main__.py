@@ -17,6 +17,7 @@ from benchmarks.cpu_per_crop import cpu_per_crop
 from benchmarks.end_to_end import MOBILENET, VGG, end_to_end, make_scene
 from benchmarks.feeders import feeders
 from benchmarks.gpu import gpu
+from benchmarks.listing import listing
 from benchmarks.pages import pages
 from benchmarks.plots import draw
 from benchmarks.regions import regions
@@ -29,7 +30,19 @@ Part = Callable[[Path], tuple[list[Row], Details]]
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
-PARTS = ("control", "columns", "cpu", "feeders", "mobilenet", "vgg", "pages", "compare", "regions", "shards")
+PARTS = (
+    "control",
+    "columns",
+    "cpu",
+    "feeders",
+    "mobilenet",
+    "vgg",
+    "pages",
+    "compare",
+    "regions",
+    "shards",
+    "listing",
+)
 """What is measured by default."""
 
 ON_REQUEST = ("gpu",)
@@ -50,6 +63,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "compare": partial(compare, copies=8 if full else 4, rounds=rounds),
         "regions": partial(regions, pages=500 if full else 50, rounds=3),
         "shards": partial(shards, crops=100_000 if full else 10_000, rounds=3),
+        "listing": partial(listing, keys=3_000_000 if full else 1_000_000),
         "gpu": partial(gpu, crops=16_448 if full else 8_224, rounds=rounds),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from math import ceil, inf
 from typing import Generic, TypeVar
 
 from contract.errors import StorageRefusedError
@@ -21,12 +22,14 @@ RANGE_PAGES = 8
 MAX_FAILED_GUESSES = 4
 """Guesses in a row behind which there was nothing, before a range is listed on its own for a while."""
 
-MIN_APART, MAX_APART, LISTED_APART = 2.0, 4.0, 50
+MIN_APART, MAX_APART, LISTED_APART = 2.0, 3.0, 50
 """Estimated pages of a range before a split, at least: more, the more pages were listed. Each range ends
 within a page, which is then asked for twice; short listings have no long ranges."""
 
 REST_PAGES = 2
-"""Pages that a range which could not be split lists before another guess: it has more keys than it seemed."""
+"""Pages that a range lists before another guess, after some that failed."""
+
+_NEVER = inf
 
 CALM_PAGES = 64
 """Pages after which one more page is asked for at once, where a failure has halved their number."""
@@ -73,7 +76,7 @@ class _Range(Generic[T]):
     listed: int = 0
     rested_at: int = 0
     failed_guesses: int = 0
-    stubborn: bool = False
+    stubborn_at: float = _NEVER
     listing: bool = False
     splitting: bool = False
     done: bool = False
@@ -94,9 +97,9 @@ class _Range(Generic[T]):
         if entries:
             self.pages.append(entries)
 
-    def rest(self) -> None:
+    def rest(self, pages: int = REST_PAGES) -> None:
         """Try no split until more pages show what the keys are like."""
-        self.rested_at = self.listed + REST_PAGES
+        self.rested_at = self.listed + pages
         self.failed_guesses = 0
 
 
@@ -216,10 +219,15 @@ class _Listing(Generic[T]):
         resting = found.splitting or found.done or found.waits or found.listed < found.rested_at
         if resting or not self._splits or not self._has_room(place + 1):
             return None
-        guess = self._keys.guess(found.first, found.last, found.end, self._apart, stubborn=found.stubborn)
-        found.stubborn = guess is None
+        stubborn = found.listed >= found.stubborn_at
+        guess = self._keys.guess(found.first, found.last, found.end, self._apart, stubborn=stubborn)
         if guess is None:
-            found.rest()
+            found.rest(1)
+        if guess is None and found.stubborn_at == _NEVER:
+            # Less than that seems to be left: if more pages come, the estimate was wrong.
+            found.stubborn_at = found.listed + ceil(self._apart) + 1
+        elif guess is not None:
+            found.stubborn_at = _NEVER
         return guess
 
     # tasks, each in a thread

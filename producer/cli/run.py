@@ -45,7 +45,7 @@ def run(
     json_output: bool,
     dry_run: DryRun | None,
 ) -> ExitCode:
-    """Read SOURCE... (folder, file, remote prefix, manifest or -) on this machine; exit when the job ends.
+    """Read SOURCE... (folder, file, prefix, shards, manifest, inventory or -) here; exit when the job ends.
 
     No Redis is needed: without TRACE_OCR_REDIS_URL, the command starts its own. Running it again with the
     same workspace continues the job.

@@ -22,7 +22,7 @@ from producer.sources.selection import matching
 from producer.sources.several import combined, joined
 
 SOURCES: Registry[SourceType] = Registry(
-    "producer.sources", "SOURCE", ("manifest", "shards", "file", "prefix", "folder")
+    "producer.sources", "SOURCE", ("manifest", "inventory", "shards", "file", "prefix", "folder")
 )
 """Source types, in the order in which they are tried on a SOURCE argument."""
 

@@ -65,8 +65,9 @@ def check_regions(source: Source, kind: str) -> None:
         raise UsageError(
             f"{source.uri[:SHOWN]} is of shards, of which no regions are read: unpack it, or pack the crops"
         )
-    if source.type in ("manifest", SEVERAL) and not source.has_template:
-        what = "a manifest" if source.type == "manifest" else "several sources"
+    if source.type in ("manifest", "inventory", SEVERAL) and not source.has_template:
+        lists = {"manifest": "a manifest", "inventory": "an inventory report"}
+        what = lists.get(source.type, "several sources")
         raise UsageError(
             f"{source.uri} is {what}: with regions of the format {source.regions.format}, SOURCE is the "
             "folder, prefix or file of the images that they name"

@@ -1,11 +1,13 @@
 """The acceptance tests of every source: the same items in the same order, lazily, below its root."""
 
+import json
 import tarfile
 import threading
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -31,7 +33,12 @@ def makers(tmp_path: Path, s3_bucket: Any) -> dict[str, Callable[[], str]]:
     with tarfile.open(shard, "w") as archive:
         for name in NAMES:
             archive.add(folder / name, name)
+    report = {"sourceBucket": "bucket", "destinationBucket": "arn:aws:s3:::reports", "fileFormat": "CSV"}
+    report |= {"fileSchema": "Bucket, Key", "files": [{"key": "data/1.csv"}]}
+    (tmp_path / "manifest.json").write_text(json.dumps(report))
+    (tmp_path / "1.csv").write_text("".join(f'"bucket","{quote_plus(f"crops/{name}")}"\n' for name in NAMES))
     return {
+        "inventory": lambda: str(tmp_path / "manifest.json"),
         "folder": lambda: str(folder),
         "prefix": lambda: "s3://bucket/crops/",
         "manifest": lambda: str(tmp_path / "list.csv"),
