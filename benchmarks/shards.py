@@ -180,7 +180,7 @@ def _reading(
         ) as files:
             yield ChunkRun(
                 fetch=files,
-                decode=Decoder(decoders, settings.max_pixels, pipeline.decoding, careful=False),
+                decode=Decoder(decoders, settings.max_pixels, pipeline.decoding),
                 attempt=1,
                 pool=pool,
                 window=pipeline.prefetch,
