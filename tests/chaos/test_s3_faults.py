@@ -9,8 +9,18 @@ import threading
 
 import pytest
 
-from tests.chaos.conftest import with_regions
-from tests.chaos.faulty_s3 import LIST, Exchange, Fault, Forward, cuts, forgets_to_answer, holds, refuses
+from tests.chaos.conftest import with_regions, with_shards
+from tests.chaos.faulty_s3 import (
+    LIST,
+    RANGE,
+    Exchange,
+    Fault,
+    Forward,
+    cuts,
+    forgets_to_answer,
+    holds,
+    refuses,
+)
 from tests.chaos.scene import Record, S3Scene
 
 SOURCE, CHUNKS, PARTS, STATISTICS = "source/", "out/chunks/", "out/parts/", "out/statistics/"
@@ -49,7 +59,7 @@ def last_event_of_each_chunk(scene: S3Scene) -> dict[int, str]:
     return {event["chunk"]: event["event"] for event in events}
 
 
-@with_regions
+@with_shards
 def test_s3_answers_500_and_slow_down_in_mid_job(s3_scene: S3Scene, record: Record) -> None:
     scene = s3_scene
     scene.start_worker()
@@ -57,8 +67,9 @@ def test_s3_answers_500_and_slow_down_in_mid_job(s3_scene: S3Scene, record: Reco
     scene.submit()
     scene.wait_for_chunks(2)
 
+    files = RANGE if scene.job.manifest.endswith(".tar") else "GET"
     rules = [
-        scene.s3.fail(slow_down, "GET", SOURCE, times=4),
+        scene.s3.fail(slow_down, files, SOURCE, times=4),
         scene.s3.fail(internal_error, "GET", CHUNKS, times=1),
         scene.s3.fail(internal_error, "PUT", PARTS, times=2),
         scene.s3.fail(slow_down, LIST, PARTS, times=1),
