@@ -359,14 +359,28 @@ def test_a_lost_part_is_found_at_a_full_look(
     assert queue.sent == [1]
 
 
+@pytest.mark.parametrize("lost", [True, False], ids=["flushed", "recounted"])
 def test_counts_that_begin_again_are_filled_from_storage_at_once(
-    running: Job, workspace: Workspace, ledger: Ledger, reconciler: Looking, queue: Any, write_part: Any
+    lost: bool,
+    running: Job,
+    workspace: Workspace,
+    ledger: Ledger,
+    reconciler: Looking,
+    queue: Any,
+    write_part: Any,
+    fake_redis: fakeredis.FakeRedis,
 ) -> None:
     queue.waiting = {0, 1, 2}
     write_part(1)
     reconciler.look(running, workspace)
-    # given another control process that was killed in the middle of counting again
-    ledger.recount(running.id)
+    # given a worker that registered the job again after Redis was emptied, or another control process that
+    # was killed in the middle of counting again
+    if lost:
+        fake_redis.flushall()
+        ledger.open(running.id, workspace.root, running.kind, running.source.uri, running.created_at)
+        ledger.plan_done(running.id, 3, 5)
+    else:
+        ledger.recount(running.id)
 
     reconciler.look(running, workspace)
 
