@@ -16,6 +16,7 @@ from benchmarks.control_plane import control_plane
 from benchmarks.cpu_per_crop import cpu_per_crop
 from benchmarks.end_to_end import MOBILENET, VGG, end_to_end, make_scene
 from benchmarks.feeders import feeders
+from benchmarks.fleet import fleet
 from benchmarks.gpu import gpu
 from benchmarks.listing import listing
 from benchmarks.pages import pages
@@ -45,8 +46,8 @@ PARTS = (
 )
 """What is measured by default."""
 
-ON_REQUEST = ("gpu",)
-"""What needs a machine that not everyone has."""
+ON_REQUEST = ("gpu", "fleet")
+"""What needs a machine that not everyone has, or ten minutes."""
 
 
 def parts_of(*, full: bool) -> dict[str, Part]:
@@ -64,6 +65,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "regions": partial(regions, pages=500 if full else 50, rounds=3),
         "shards": partial(shards, crops=100_000 if full else 10_000, rounds=3),
         "listing": partial(listing, keys=3_000_000 if full else 1_000_000),
+        "fleet": fleet,
         "gpu": partial(gpu, crops=16_448 if full else 8_224, rounds=rounds),
     }
 
@@ -73,7 +75,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
 @click.option("--full", is_flag=True, help="More crops, items and rounds: about 60 minutes instead of 15.")
 @click.option("--readme", is_flag=True, help="Write the table into the README too.")
 def main(names: tuple[str, ...], full: bool, readme: bool) -> None:
-    """Measure the parts named, or all but `gpu`; exit with 1 if a row misses its target twice."""
+    """Measure the parts named, or all but `gpu` and `fleet`; exit with 1 if a row misses its target twice."""
     switch_off_telemetry(os.environ)
     rows: list[Row] = []
     details: Details = {}

@@ -13,7 +13,7 @@ def draw(details: Mapping[str, Any], folder: Path) -> list[Path]:
 
     Args:
         details: `rates` {title: {contestant: values}}, `stages` {title: {stage: us per crop}},
-            `cost` {measure: {items: seconds}}; missing entries are not drawn
+            `cost` {measure: {items: seconds}}, `fleet` {devices: {figure: value}}; others are not drawn
     """
     drawn = [
         _save(folder / f"rates-{title}.svg", title, lambda axes, v=values: _bars(axes, v))
@@ -26,6 +26,10 @@ def draw(details: Mapping[str, Any], folder: Path) -> list[Path]:
     if cost := details.get("cost"):
         drawn.append(
             _save(folder / "cost.svg", "cost against number of items", lambda axes: _cost(axes, cost))
+        )
+    if fleet := details.get("fleet"):
+        drawn.append(
+            _save(folder / "fleet.svg", "cost of a chunk against devices", lambda axes: _fleet(axes, fleet))
         )
     return drawn
 
@@ -75,3 +79,18 @@ def _cost(axes: Any, cost: Mapping[str, Mapping[int, float]]) -> None:
     axes.set_xlabel("items")
     axes.set_ylabel("seconds")
     axes.legend()
+
+
+def _fleet(axes: Any, fleet: Mapping[str, Mapping[str, float]]) -> None:
+    devices = [int(count) for count in fleet]
+    for figure, label in (
+        ("workers_ms_per_chunk", "workers' processor, ms"),
+        ("commands_per_chunk", "Redis commands"),
+        ("redis_ms_per_chunk", "Redis' processor, ms"),
+        ("control_ms_per_chunk", "control's processor, ms"),
+    ):
+        axes.loglog(devices, [of_size[figure] for of_size in fleet.values()], marker="o", label=label)
+    axes.set_xticks(devices, [str(count) for count in devices])
+    axes.set_xlabel("simulated devices")
+    axes.set_ylabel("per chunk")
+    axes.legend(fontsize=8)
