@@ -226,7 +226,7 @@ ADDITIONS = {
     ),
     "storage": Addition(
         {"contract/storage/shelf.py": BACKEND},
-        {"contract/storage/__init__.py": ('"gs", "az")', '"gs", "az", "shelf")')},
+        {"contract/storage/__init__.py": ('"az", "https")', '"az", "https", "shelf")')},
     ),
     "parameter": Addition(
         {},

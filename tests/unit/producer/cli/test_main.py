@@ -91,7 +91,7 @@ def merged(planned: Job, workspace: Workspace, write_part: Any) -> Job:
         (["fly"], "No such command 'fly'"),
         (["run", "crops", "-o", "out", "--colour", "red"], "No such option '--colour'"),
         (["run", "nowhere", "-o", "out"], "there is no folder, file or manifest nowhere"),
-        (["run", "https://host/crops", "-o", "out"], "https://host/crops"),
+        (["run", "ftp://host/crops", "-o", "out"], "ftp:// is no storage that this version knows"),
         (["run", "crops", "-o", "out", "--job-id", "a b"], "--job-id"),
         (
             ["run", "crops", "-o", "out", "--detection-batch-size", "4"],
