@@ -180,7 +180,7 @@ def _read(scene: Scene, settings: Settings, pipeline: RecognitionPipeline, pool:
             pool=threads,
             window=pipeline.prefetch,
             stop=threading.Event(),
-            feeding=Feeding(pool, tuple(roots)) if pool else None,
+            feeding=Feeding(pool, roots.canonical) if pool else None,
         )
         encode_lines(list(pipeline.run(items, run)))
 

@@ -29,6 +29,11 @@ class AllowedRoots:
         return (root for root in self._roots if not is_read_only(root))
 
     @property
+    def canonical(self) -> tuple[str, ...]:
+        """All roots, for `of_canonical`."""
+        return self._roots
+
+    @property
     def is_empty(self) -> bool:
         """Whether the set allows nothing."""
         return not self._roots

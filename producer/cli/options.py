@@ -37,7 +37,7 @@ TURN = ("tenant", "priority", "deadline", "at_deadline", "timezone")
 """Settings that say when a new job's turn comes."""
 MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "preload")
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
-IMAGES = ("decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
+IMAGES = ("feeders", "decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
 REMOTE = (
     "s3_endpoint_url",
     "s3_region",

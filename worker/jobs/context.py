@@ -100,4 +100,4 @@ class WorkerContext:
             return None
         if roots is not None and attempt == 1 and not self.settings.feeders:
             return None
-        return Feeding(self.feeders, None if roots is None else tuple(roots))
+        return Feeding(self.feeders, None if roots is None else roots.canonical)

@@ -65,7 +65,7 @@ def read(folder: Path, pool: Executor) -> Read:
                 pool=pool,
                 window=64,
                 stop=changes.pop("stop", threading.Event()),
-                feeding=Feeding(feeders, tuple(roots) if fetch else None) if feeders else None,
+                feeding=Feeding(feeders, roots.canonical if fetch else None) if feeders else None,
                 **changes,
             )
             items = [Item(name, str(folder / name)) for name in names]
