@@ -105,6 +105,7 @@ def knows_both(failover: Failover) -> bool:
     return bool(failover.replica.client.info("replication")["master_link_status"] == "up")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["crops"], indirect=True)
 def test_a_failover_to_a_replica_that_missed_writes(scene: Scene, failover: Failover, record: Record) -> None:
     scene.redis = failover  # type: ignore[assignment]
