@@ -71,6 +71,7 @@ def test_poisoned_images_cost_themselves_alone(scene: Scene, tmp_path: Path, rec
     assert scene.errors() == codes
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["crops"], indirect=True)
 def test_flushed_redis_stalls_the_job_when_nobody_reconciles(scene: Scene) -> None:
     """Negative control: without the reconciler the case above fails."""

@@ -45,6 +45,7 @@ def test_control_killed_in_mid_plan_and_another_takes_over(
     record(scene.assert_survived(faults=0))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["crops"], indirect=True)
 def test_workers_killed_with_uploads_in_hand(scene: Scene, api: httpx.Client) -> None:
     # given senders that never rest, and what each crop says when nothing goes wrong

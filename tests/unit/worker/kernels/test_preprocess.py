@@ -102,7 +102,7 @@ def test_crops_of_every_size_are_cut_where_doctr_cuts_them(
     parts, ours = PieceShape(32, 128, *ratios).cut(crop)  # type: ignore[arg-type]
 
     assert ours == crop_map
-    assert [part.tolist() for part in parts] == [part.tolist() for part in crops]
+    assert all(np.array_equal(part, theirs) for part, theirs in zip(parts, crops, strict=True))
 
 
 @pytest.mark.parametrize(("size", "slow"), [((32, 100), False), ((11, 47), False), ((300, 600), True)])
