@@ -29,7 +29,7 @@ PASSING = {503, 504}
 TRACE = {"/recognition/", "/ocr/", "/detection/", "/kie/"}
 """The Trace-compatible routes."""
 
-EXAMPLES = 25
+EXAMPLES = 15
 """Requests per route and way of making them up: a minute in all."""
 
 
