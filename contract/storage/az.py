@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from contract.storage.base import OnRequest, Store
+from contract.storage.base import BucketBackend, OnRequest, Store
 from contract.storage.clouds import obstore_store
 
 if TYPE_CHECKING:
@@ -13,15 +13,8 @@ CONTAINER = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")
 """Names of containers, which become part of a URL."""
 
 
-class AzureBackend:
+class AzureBackend(BucketBackend):
     """Azure Blob Storage; a `contract.storage.Backend`."""
-
-    remote = True
-    read_only = False
-
-    def absolute(self, uri: str) -> str:
-        """Return the URI without trailing slashes; `..` has no meaning in a key."""
-        return uri.rstrip("/")
 
     def store(self, settings: "Settings", on_request: OnRequest | None) -> Store:
         """Return the store of all containers; account and credentials come from AZURE_STORAGE_ variables."""

@@ -136,6 +136,17 @@ class Backend(Protocol):
         """Return a thread-safe store that calls `on_request` for every request."""
 
 
+class BucketBackend:
+    """What the backends of buckets have in common; each adds `store`."""
+
+    remote = True
+    read_only = False
+
+    def absolute(self, uri: str) -> str:
+        """Return the URI without trailing slashes; `..` has no meaning in a key."""
+        return uri.rstrip("/")
+
+
 def join(root: str, *parts: str) -> str:
     """Return the URI of something below a root."""
     return "/".join([root.rstrip("/") or "", *parts])

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from contract.storage.base import OnRequest, Store
+from contract.storage.base import BucketBackend, OnRequest, Store
 from contract.storage.clouds import obstore_store
 
 if TYPE_CHECKING:
@@ -13,15 +13,8 @@ BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 """Names of buckets, which become part of a URL; GCS checks the rest of its rules."""
 
 
-class GcsBackend:
+class GcsBackend(BucketBackend):
     """Google Cloud Storage; a `contract.storage.Backend`."""
-
-    remote = True
-    read_only = False
-
-    def absolute(self, uri: str) -> str:
-        """Return the URI without trailing slashes; `..` has no meaning in a key."""
-        return uri.rstrip("/")
 
     def store(self, settings: "Settings", on_request: OnRequest | None) -> Store:
         """Return the store of all buckets; credentials come from the environment."""

@@ -34,7 +34,7 @@ from contract.errors import (
     TooManyBytesError,
     UnsupportedUriError,
 )
-from contract.storage.base import OnRequest, Store, Version, temporary_copy
+from contract.storage.base import BucketBackend, OnRequest, Store, Version, temporary_copy
 from contract.storage.s3_listing import Listed, S3Listing
 from contract.storage.streams import TranslatedStream
 
@@ -332,15 +332,8 @@ class S3Store:
         return temporary_copy(self, uri)
 
 
-class S3Backend:
+class S3Backend(BucketBackend):
     """Amazon S3 and S3-compatible storage; a `contract.storage.Backend`."""
-
-    remote = True
-    read_only = False
-
-    def absolute(self, uri: str) -> str:
-        """Return the URI without trailing slashes; `..` has no meaning in a key."""
-        return uri.rstrip("/")
 
     def store(self, settings: "Settings", on_request: OnRequest | None) -> Store:
         """Return the store of all buckets."""
