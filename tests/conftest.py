@@ -3,11 +3,14 @@
 import gc
 import os
 import signal
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
@@ -56,6 +59,21 @@ def ctrl_c_is_heard() -> None:
     """Given processes that hear SIGINT, also if a shell has started the tests in its background: it has those
     ignore it, and so would everything that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def conditional_writes_are_atomic() -> Iterator[None]:
+    """Given an S3 work-alike that checks `If-None-Match` and writes in one step, as S3 does."""
+    # moto looks first and writes later: of two who create at once, both can win.
+    lock, put_object = threading.Lock(), S3Response.put_object
+
+    def one_at_a_time(response: S3Response) -> Any:
+        with lock:
+            return put_object(response)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3Response, "put_object", one_at_a_time)
+        yield
 
 
 @pytest.fixture(scope="session")
