@@ -1,17 +1,12 @@
 """S3 Inventory reports as sources: all three formats, versions, and reports that are not whole."""
 
-import gzip
-import hashlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from pyarrow import orc, parquet
 
 from contract.errors import SourceError
 from contract.job import Source
@@ -19,11 +14,10 @@ from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from producer.sources import identify_source, list_source
 from producer.sources.base import Listing
+from tests.inventory_reports import TIME, Rows, as_csv, as_orc, as_parquet, report, row
 
-SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass"
 MANIFEST = "inventory/crops/daily/2026-11-22T01-00Z/manifest.json"
 DATA = "inventory/crops/daily/data/"
-TIME = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 
 KEYS = ("scans/b+c d.png", "a/ü 漢.png", "a/1.png")
 """In the report's order, which is not that of keys."""
@@ -31,54 +25,21 @@ KEYS = ("scans/b+c d.png", "a/ü 漢.png", "a/1.png")
 PASSED_OVER = {"deleted": 1, "older_version": 1, "placeholder": 1, "hidden": 1, "other_extension": 1}
 
 
-def versions() -> list[dict[str, Any]]:
+def versions() -> Rows:
     """What a report of a versioned bucket lists."""
-    plain = {"bucket": "crops", "version_id": "v1", "is_latest": True, "is_delete_marker": False, "size": 3}
-    plain |= {"last_modified_date": TIME, "e_tag": "abc", "storage_class": "STANDARD"}
-    names = (*KEYS, "a/2.txt", ".trash/1.png", "a/")
     return [
-        *({**plain, "key": name} for name in names),
-        {**plain, "key": "a/1.png", "version_id": "v0", "is_latest": False},
-        {**plain, "key": "a/gone.png", "is_delete_marker": True, "size": None, "e_tag": None},
+        *(row("crops", key) for key in (*KEYS, "a/2.txt", ".trash/1.png", "a/")),
+        row("crops", "a/1.png", version_id="v0", is_latest=False),
+        row("crops", "a/gone.png", is_delete_marker=True, size=None, e_tag=None),
     ]
 
 
-def as_csv(rows: list[dict[str, Any]]) -> bytes:
-    from urllib.parse import quote_plus
-
-    def text(name: str, value: Any) -> str:
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, datetime):
-            return value.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        return quote_plus(str(value)) if name == "key" else str("" if value is None else value)
-
-    order = ("bucket", "key", "version_id", "is_latest", "is_delete_marker", "size", "last_modified_date")
-    lines = (
-        ",".join(f'"{text(name, row[name])}"' for name in (*order, "e_tag", "storage_class")) for row in rows
-    )
-    return gzip.compress("".join(f"{line}\n" for line in lines).encode())
-
-
-def as_orc(rows: list[dict[str, Any]]) -> bytes:
-    naive = [{**row, "last_modified_date": row["last_modified_date"].replace(tzinfo=None)} for row in rows]
-    stream = BytesIO()
-    orc.write_table(pa.Table.from_pylist(naive), stream)
-    return stream.getvalue()
-
-
-def as_parquet(rows: list[dict[str, Any]]) -> bytes:
-    stream = BytesIO()
-    parquet.write_table(pa.Table.from_pylist(rows), stream)
-    return stream.getvalue()
-
-
-def as_parquet_of_bytes(rows: list[dict[str, Any]]) -> bytes:
+def as_parquet_of_bytes(rows: Rows) -> bytes:
     """As writers that do not mark their columns as text."""
     return as_parquet([{**row, "key": row["key"].encode()} for row in rows])
 
 
-WRITERS: dict[str, tuple[str, Callable[[list[dict[str, Any]]], bytes]]] = {
+WRITERS: dict[str, tuple[str, Callable[[Rows], bytes]]] = {
     "csv": ("CSV", as_csv),
     "orc": ("ORC", as_orc),
     "parquet": ("Parquet", as_parquet),
@@ -86,28 +47,12 @@ WRITERS: dict[str, tuple[str, Callable[[list[dict[str, Any]]], bytes]]] = {
 }
 
 
-def manifest(form: str, files: dict[str, bytes], schema: str = SCHEMA) -> dict[str, Any]:
-    """As S3 writes it."""
-    return {
-        "sourceBucket": "crops",
-        "destinationBucket": "arn:aws:s3:::bucket",
-        "version": "2016-11-30",
-        "creationTimestamp": "1795222800000",
-        "fileFormat": form,
-        "fileSchema": schema,
-        "files": [
-            {"key": key, "size": len(data), "MD5checksum": hashlib.md5(data).hexdigest()}
-            for key, data in files.items()
-        ],
-    }
-
-
 def stored(bucket: Any, form: str, *parts: bytes, **given: str) -> Source:
     """Given a report in the destination bucket; return the source."""
     files = {f"{DATA}{number}": data for number, data in enumerate(parts)}
     for key, data in files.items():
         bucket.put(key, data)
-    return identify_source(bucket.put(MANIFEST, json.dumps(manifest(form, files, **given)).encode()))
+    return identify_source(bucket.put(MANIFEST, json.dumps(report(form, files, **given)).encode()))
 
 
 def listed(source: Source, storage: Storage, roots: AllowedRoots | None = None) -> Listing:
@@ -156,7 +101,7 @@ def test_a_downloaded_report_needs_no_s3(folder: str, tmp_path: Path, storage: S
     for place in (path, tmp_path / folder / "x.csv.gz"):
         place.parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / folder / "x.csv.gz").write_bytes(data)
-    path.write_text(json.dumps(manifest("CSV", {f"{DATA}x.csv.gz": data})))
+    path.write_text(json.dumps(report("CSV", {f"{DATA}x.csv.gz": data})))
 
     source = identify_source(str(path))
 
@@ -230,9 +175,9 @@ def test_a_malformed_row_is_told_with_its_file_and_number(
     [
         (b"{}", "missing required field `sourceBucket`"),
         (b"[1", "not the manifest of an S3 Inventory report"),
-        (json.dumps(manifest("Avro", {})).encode(), "Invalid enum value 'Avro'"),
+        (json.dumps(report("Avro", {})).encode(), "Invalid enum value 'Avro'"),
         (
-            json.dumps({**manifest("CSV", {}), "files": [{"key": "x"}, {"key": "x"}]}).encode(),
+            json.dumps({**report("CSV", {}), "files": [{"key": "x"}, {"key": "x"}]}).encode(),
             "lists a data file twice",
         ),
     ],
