@@ -50,7 +50,8 @@ from producer.api.submission import IdempotencyConflictError, TenantFullError
 from producer.api.uploads.desk import BusyError, SenderGoneError, TooSlowError
 
 WEB_UI = Path(__file__).with_name("page")
-"""The web UI. Its folder `swagger` is npm's swagger-ui-dist 5.35.0, which FastAPI would load from a CDN."""
+"""The web UI. Its folder `swagger` is npm's swagger-ui-dist 5.35.0, which FastAPI would load from a CDN; its
+folder `preact` is from npm's htm 3.1.1."""
 
 MIN_GZIP_BYTES = 1024
 """Minimum size of compressed answers, in bytes: an answer within one packet gains nothing."""

@@ -7,6 +7,11 @@ export class Refusal extends Error {
     super(detail);
     this.status = status;
   }
+
+  // Whether a later attempt may succeed: the API, or what it needs, is away.
+  get passes() {
+    return this.status === 0 || this.status >= 500 || this.status === 429;
+  }
 }
 
 export const hasKey = () => sessionStorage.getItem(STORED) !== null;
@@ -14,14 +19,20 @@ export const keepKey = (key) => sessionStorage.setItem(STORED, key);
 export const forgetKey = () => sessionStorage.removeItem(STORED);
 
 export async function call(path, options = {}) {
+  const { anyStatus, ...sent } = options;
   const key = sessionStorage.getItem(STORED);
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  const answer = await fetch(path, { ...options, headers });
-  if (!answer.ok && !options.anyStatus) {
+  const headers = { ...sent.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+  const answer = await fetch(path, { ...sent, headers }).catch(refuse);
+  if (!answer.ok && !anyStatus) {
     const body = await answer.json().catch(() => ({}));
     throw new Refusal(answer.status, sentence(body.detail) || answer.statusText);
   }
   return answer;
+}
+
+function refuse(error) {
+  if (error.name === "AbortError") throw error;
+  throw new Refusal(0, "the API does not answer");
 }
 
 // A detail is a text, or a list of problems with the place and what is wrong there.
@@ -30,8 +41,14 @@ function sentence(detail) {
   return detail.map(({ loc, msg }) => `${loc.slice(1).join(".")}: ${msg.replace("Value error, ", "")}`).join("; ");
 }
 
-export const get = async (path) => (await call(path)).json();
-export const post = async (path) => (await call(path, { method: "POST" })).json();
+export const get = async (path, options) => (await call(path, options)).json();
+export const post = async (path, body) =>
+  (
+    await call(path, {
+      method: "POST",
+      ...(body && { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } }),
+    })
+  ).json();
 
 // Follows a job's events. EventSource cannot send a key, so the stream is parsed here.
 export async function* events(path, signal) {
@@ -39,7 +56,7 @@ export async function* events(path, signal) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch(refuse);
     if (done) return;
     const parts = (rest + value).split("\n\n");
     rest = parts.pop();

@@ -1,0 +1,53 @@
+// Numbers, durations and moments in words.
+
+import { createContext, html, useContext, useEffect, useState } from "../preact/standalone.module.js";
+
+const TICK_SECONDS = 5;
+
+const Now = createContext(0);
+
+// Lets the ages below it count on.
+export function Clock({ children }) {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), TICK_SECONDS * 1000);
+    return () => clearInterval(timer);
+  }, []);
+  return html`<${Now.Provider} value=${now}>${children}<//>`;
+}
+
+export const useNow = () => Math.max(useContext(Now), Date.now());
+
+export const count = (number) => Number(number).toLocaleString("en");
+
+export const rate = (perSecond) => (perSecond < 100 ? perSecond.toFixed(1) : count(Math.round(perSecond)));
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.round(hours / 24)} days`;
+}
+
+// The time of day of a moment, in the viewer's zone; with the day if that is not today.
+export function clock(unixSeconds) {
+  const at = new Date(unixSeconds * 1000);
+  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  if (at.toDateString() === new Date().toDateString()) return time;
+  return `${at.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
+}
+
+export function Ago({ at }) {
+  const now = useNow();
+  const date = new Date(at * 1000);
+  const age = Math.max(0, now / 1000 - at);
+  const text = age < 60 ? `${Math.floor(age)} s` : duration(age);
+  return html`<time datetime=${date.toISOString()} title=${date.toLocaleString()}>${text} ago</time>`;
+}
+
+export function At({ at }) {
+  const date = new Date(at * 1000);
+  return html`<time datetime=${date.toISOString()} title=${date.toLocaleString()}>${clock(at)}</time>`;
+}
