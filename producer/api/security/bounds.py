@@ -7,9 +7,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-CONTENT_POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'"
-"""What the web UI may load: its own files, and images that it has fetched with its key."""
+CONTENT_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+"""What the web UI and `/docs` may load: their own files, images that they have fetched with their key, and
+those that the style sheet of `/docs` holds. No form is sent by the browser itself: scripts send them."""
 
+PAGES = frozenset({"/", "/docs"})
+"""Paths of pages for browsers, besides those below `/static/`."""
 
 JSON_BYTES = 64 * 2**10
 """Maximum bytes of a body that is no upload: a job with two URIs of maximum length, escaped, is smaller."""
@@ -68,7 +74,7 @@ class SafeHeaders:
                 headers.setdefault("referrer-policy", "same-origin")
                 headers.setdefault("x-frame-options", "DENY")
                 headers.setdefault("cross-origin-resource-policy", "same-origin")
-                if scope["path"] == "/" or scope["path"].startswith("/static/"):
+                if scope["path"] in PAGES or scope["path"].startswith("/static/"):
                     headers.setdefault("content-security-policy", CONTENT_POLICY)
                     headers.setdefault("cache-control", "no-cache")
             await send(message)

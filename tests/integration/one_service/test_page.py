@@ -226,9 +226,12 @@ def test_a_phone_needs_no_sideways_scrolling(
 
 def test_the_documentation_of_the_api_loads_nothing_from_elsewhere(page: Page, service: Service) -> None:
     asked: list[str] = []
+    refused: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: refused.append(message.text) if message.type == "error" else None)
 
     page.goto("/docs")
 
     expect(page.get_by_text("/recognition/", exact=True)).to_be_visible()
     assert [url for url in asked if not url.startswith((service.url, "data:"))] == []
+    assert refused == [], "the content policy forbids something"

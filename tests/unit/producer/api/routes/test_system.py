@@ -1,5 +1,7 @@
 """Health: everything that a job needs is checked."""
 
+import re
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -79,5 +81,21 @@ def test_models_are_listed(client: TestClient) -> None:
     assert "parseq" in [model["architecture"] for model in client.get("/models").json()["data"]]
 
 
-def test_the_web_ui_may_load_only_its_own_files(anyone: TestClient) -> None:
-    assert "default-src 'self'" in anyone.get("/").headers["content-security-policy"]
+@pytest.mark.parametrize("path", ["/", "/docs", "/static/swagger/start.js"])
+def test_pages_load_only_their_own_files_and_are_shown_in_no_other_page(
+    path: str, anyone: TestClient
+) -> None:
+    answer = anyone.get(path)
+
+    assert answer.status_code == 200
+    policy = set(answer.headers["content-security-policy"].split("; "))
+    assert {"default-src 'self'", "form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'"} <= policy
+
+
+def test_the_documentation_of_the_api_holds_no_script_and_nothing_from_elsewhere(anyone: TestClient) -> None:
+    page = anyone.get("/docs").text
+
+    loaded = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert loaded
+    assert all(anyone.get(path).status_code == 200 and path.startswith("/") for path in loaded)
+    assert not re.search(r"<script>|<style|\son\w+=", page)
