@@ -1,7 +1,7 @@
-"""The routes of the system: health, workers, models, metrics, version."""
+"""The routes of the system: health, workers, models, metrics, version, and who asks."""
 
 import importlib.metadata
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from producer.api.monitoring.health import Check, check_answers, check_processes, check_redis, check_storage
 from producer.api.routes.problems import problems
 from producer.api.security.access import GuardedRoute, Requires
+from producer.api.security.keys import SCOPES, ApiKey, Scope
 from producer.api.services import Services
 from producer.catalogue import CatalogueEntry, list_models
 
@@ -51,10 +52,24 @@ class Version(BaseModel):
     version: str
 
 
+class Me(BaseModel):
+    """What the request's key may do; `roots` is None if it may use everything that the deployment allows.
+
+    If no key is required, `name` is empty, and everything is allowed.
+    """
+
+    name: str
+    scopes: list[Scope]
+    tenant: str
+    roots: list[str] | None
+    key_required: bool
+
+
 def system_router(services: Services) -> APIRouter:
     """Return the routes about the system."""
     router = APIRouter(tags=["system"], route_class=GuardedRoute)
     _add_open(router, services)
+    _add_caller(router, services)
     _add_reading(router, services)
     return router
 
@@ -76,6 +91,21 @@ def _add_open(router: APIRouter, services: Services) -> None:
     def version() -> Version:
         """Show the running version."""
         return Version(version=importlib.metadata.version("trace-ocr-batch"))
+
+
+def _add_caller(router: APIRouter, services: Services) -> None:
+    any_key = Requires(None, services.keyring)
+
+    @router.get("/me", dependencies=[Depends(any_key)], responses=problems(401))
+    def me(caller: Annotated[ApiKey, Depends(any_key)]) -> Me:
+        """Show what the request's key may do. A key needs no scope for this."""
+        return Me(
+            name=caller.name,
+            scopes=[scope for scope in SCOPES if scope in caller.scopes],
+            tenant=caller.tenant or services.settings.tenant,
+            roots=None if caller.roots is None else list(caller.roots.canonical),
+            key_required=services.keyring.required,
+        )
 
 
 def _add_reading(router: APIRouter, services: Services) -> None:

@@ -64,10 +64,11 @@ class Requires:
     It relies on the holder that the gate stored. If no key is required, everyone holds the same one.
 
     Args:
+        scope: None if any valid key will do
         everything: the answer tells of all jobs, so a key with roots does not get it either
     """
 
-    scope: Scope
+    scope: Scope | None
     keyring: Keyring
     everything: bool = False
 
@@ -82,7 +83,7 @@ class Requires:
         holder: ApiKey | None = asgi_scope.get(HOLDER)
         if holder is None:
             raise HTTPException(401, NO_KEY, CHALLENGE)
-        if self.scope not in holder.scopes:
+        if self.scope is not None and self.scope not in holder.scopes:
             raise HTTPException(403, f"the key {holder.name} lacks the scope {self.scope}")
         if self.everything and holder.roots is not None:
             raise HTTPException(403, f"the key {holder.name} has roots, and this tells of all jobs")

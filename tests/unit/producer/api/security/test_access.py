@@ -83,10 +83,37 @@ def test_paths_for_probes_and_browsers_are_open(path: str, anyone: TestClient) -
     assert anyone.get(path).status_code in (200, 503)
 
 
-def test_with_keys_off_no_key_is_needed(services: Services, api_settings: Settings) -> None:
+def test_with_keys_off_no_key_is_needed_and_everything_is_allowed(
+    services: Services, api_settings: Settings
+) -> None:
     off = api_settings.model_copy(update={"api_auth": "off"})
     with TestClient(make_app(Services(off, load_keyring(off)))) as client:
         assert client.get("/jobs").status_code == 200
+        assert client.get("/me").json() == {
+            "name": "",
+            "scopes": ["read", "submit"],
+            "tenant": "default",
+            "roots": None,
+            "key_required": False,
+        }
+
+
+def test_a_key_learns_what_it_may_do_and_nothing_secret(
+    services: Services, api_settings: Settings, tmp_path: Path
+) -> None:
+    key, entry = new_key("ci", ["submit"], [str(tmp_path)], tenant="lab")
+    settings = api_settings.model_copy(update={"tenants": ("lab:3",), "api_keys": (entry, ENTRY)})
+    with TestClient(make_app(Services(settings, load_keyring(settings)))) as client:
+        said = client.get("/me", headers={"Authorization": f"Bearer {key}"}).json()
+        assert client.get("/me").status_code == 401
+
+    assert said == {
+        "name": "ci",
+        "scopes": ["submit"],
+        "tenant": "lab",
+        "roots": [str(tmp_path)],
+        "key_required": True,
+    }
 
 
 def test_keys_on_without_any_key_is_refused(api_settings: Settings) -> None:
