@@ -19,6 +19,9 @@ from producer.api.monitoring.collector import StorageWatch, SystemCollector
 UPLOAD_KINDS: dict[str, str] = {f"/{kind}/": kind for kind in KINDS}
 """Paths that take files, and the kind that each reads."""
 
+NO_WORKER = "503"
+"""Status of a request that finds no worker alive."""
+
 UPLOAD_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0)
 """Bucket bounds in seconds: from a small crop on an idle GPU to the longest allowed request."""
 
@@ -81,8 +84,10 @@ class UploadMetrics:
         )
 
         for kind in KINDS:
-            # Create the series at startup: a rate needs a first value.
+            # Create the series at startup: a rate needs a first value. Requests that no worker is there for scale
+            # workers up from none.
             self.seconds.labels(kind)
+            self.requests.labels(kind, NO_WORKER)
 
     def families(self) -> list[Metric]:
         """Return the metric families."""

@@ -4,13 +4,17 @@ import functools
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import click
+import kubernetes_validate
 import yaml
+from kubernetes_validate import utils
+from packaging.version import Version
 
 from producer.cli.main import cli
 
@@ -18,7 +22,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 DEPLOY = REPOSITORY / "deploy"
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
 SYSTEMD = DEPLOY / "systemd"
-BASE = DEPLOY / "kubernetes" / "base"
+KUBERNETES = DEPLOY / "kubernetes"
+BASE = KUBERNETES / "base"
 
 Document = dict[str, Any]
 
@@ -85,7 +90,7 @@ def compose(environment: Mapping[str, str]) -> Document:
 @functools.cache
 def manifests() -> tuple[Document, ...]:
     """Return every Kubernetes manifest."""
-    paths = sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
+    paths = sorted(KUBERNETES.rglob("*.yaml"))
     return tuple(
         document
         for path in paths
@@ -109,6 +114,33 @@ def pods() -> dict[str, Document]:
         ]
         for name, document in workloads.items()
     }
+
+
+def newest_versions(count: int) -> tuple[str, ...]:
+    """Return the newest versions of Kubernetes that there are schemas of, oldest first."""
+    return tuple(sorted(set(utils.all_versions()), key=Version)[-count:])
+
+
+NEWEST_VERSIONS = newest_versions(3)
+"""Those that Kubernetes itself still supports."""
+
+OF_CRDS = {"ScaledObject"}
+"""Kinds that Kubernetes itself does not know."""
+
+_schema_contents = functools.cache(utils.schema_contents)
+
+
+def validate(documents: Iterable[Document], version: str) -> None:
+    """Compare documents with the schemas of a version of Kubernetes.
+
+    Raises:
+        kubernetes_validate.ValidationError: a field is missing, of the wrong type, or does not exist
+    """
+    # One file of a megabyte defines all kinds; the library would read it again for each document.
+    with mock.patch.object(utils, "schema_contents", _schema_contents):
+        for document in documents:
+            if document["kind"] not in OF_CRDS:
+                kubernetes_validate.validate(document, version, strict=True)
 
 
 def container_of(pod: Document) -> Document:

@@ -1,8 +1,9 @@
 """The Kubernetes manifests: valid, restricted, closed, and patient with workers."""
 
+import re
 import shutil
 import subprocess
-from typing import Any
+from pathlib import Path
 
 import fakeredis
 import kubernetes_validate
@@ -18,24 +19,19 @@ from producer.api.security.access import OPEN_PATHS
 from tests.unit.deploy.deployment import (
     BASE,
     DEPLOY,
+    NEWEST_VERSIONS,
     container_of,
     manifests,
     of_kind,
     pods,
     project,
+    validate,
 )
 
 MANIFESTS = manifests()
 PODS = pods()
-OF_CRDS = {"ScaledObject"}
-"""Kinds that Kubernetes itself does not know."""
-
 NUMBER_OF_OBJECTS = 27
 """Manifests there are, those of the example Secrets with them: so that none is forgotten in silence."""
-
-
-def named(document: dict[str, Any]) -> str:
-    return f"{document['kind']} {document['metadata']['name']}"
 
 
 def labels_of(name: str) -> dict[str, str]:
@@ -43,16 +39,16 @@ def labels_of(name: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("document", [one for one in MANIFESTS if one["kind"] not in OF_CRDS], ids=named)
-def test_every_manifest_is_valid(document: dict[str, Any]) -> None:
-    kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+@pytest.mark.parametrize("version", NEWEST_VERSIONS)
+def test_every_manifest_is_valid(version: str) -> None:
+    validate(MANIFESTS, version)
 
 
 def test_validation_notices_a_field_that_does_not_exist() -> None:
     wrong = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"port": 1}}
 
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, kubernetes_validate.latest_version(), strict=True)
+        validate([wrong], NEWEST_VERSIONS[-1])
 
 
 def test_every_object_is_in_the_namespace() -> None:
@@ -175,6 +171,15 @@ def test_workers_have_a_gpu_each_and_time_to_finish_or_hand_back_their_chunks() 
     assert spec["terminationGracePeriodSeconds"] > grace
 
 
+def test_a_worker_may_load_models_for_minutes_before_it_counts_as_failed() -> None:
+    container = container_of(PODS["worker"])
+
+    probe = container["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 900
+    assert probe["exec"] == container["readinessProbe"]["exec"]
+    assert "livenessProbe" not in container
+
+
 def test_the_api_is_ready_with_its_stores_and_alive_without_them() -> None:
     container = container_of(PODS["api"])
 
@@ -217,32 +222,96 @@ def test_nothing_is_let_in_or_out_unless_named() -> None:
     assert reached == set(of_kind("Service"))
 
 
-def test_workers_are_scaled_by_a_depth_that_counts_what_they_hold(
+def test_workers_are_scaled_by_what_waits_and_what_they_hold(
     ledger: Ledger, fake_server: fakeredis.FakeServer, uploads: Uploads
 ) -> None:
     """Given the fields that KEDA asks for; there is no schema of its kinds here."""
     from worker.app.main import CHUNKS_IN_FLIGHT
 
     scaled = of_kind("ScaledObject")["worker"]
-    (trigger,) = scaled["spec"]["triggers"]
+    triggers = {trigger["name"]: trigger["metadata"] for trigger in scaled["spec"]["triggers"]}
 
     assert scaled["apiVersion"] == "keda.sh/v1alpha1"
     assert scaled["spec"]["scaleTargetRef"] == {"kind": "Deployment", "name": "worker"}
     assert "replicas" not in of_kind("Deployment")["worker"]["spec"]
-    assert 1 <= scaled["spec"]["minReplicaCount"] < scaled["spec"]["maxReplicaCount"]
-    assert trigger["type"] == "prometheus"
-    assert set(trigger["metadata"]) >= {"serverAddress", "query", "threshold"}
-    assert all(isinstance(value, str) for value in trigger["metadata"].values())
-    query = "max(trace_ocr_queue_depth) + max(trace_ocr_chunks_in_line)"
-    assert trigger["metadata"]["query"] == query
+    assert 0 == scaled["spec"]["minReplicaCount"] < scaled["spec"]["maxReplicaCount"]
+    assert {trigger["type"] for trigger in scaled["spec"]["triggers"]} == {"prometheus"}
+    for metadata in triggers.values():
+        assert set(metadata) == {"serverAddress", "query", "threshold", "ignoreNullValues"}
+        assert all(isinstance(value, str) for value in metadata.values())
+    assert float(triggers["chunks"]["threshold"]) <= CHUNKS_IN_FLIGHT
+    down = scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
+    assert down["stabilizationWindowSeconds"] >= PODS["worker"]["spec"]["terminationGracePeriodSeconds"]
     client = fakeredis.FakeRedis(server=fake_server, decode_responses=True)
     client.hset("unacked", "a chunk in a worker's hands", "{}")
     metrics = ApiMetrics(client, load_settings(), ledger, Reports(client, "trace-ocr"), uploads, lambda: True)
-    exposed = metrics.exposition().decode().splitlines()
-    assert {"trace_ocr_queue_depth 1.0", "trace_ocr_chunks_in_line 0.0"} <= set(exposed)
-    assert float(trigger["metadata"]["threshold"]) <= CHUNKS_IN_FLIGHT
-    down = scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
-    assert down["stabilizationWindowSeconds"] >= PODS["worker"]["spec"]["terminationGracePeriodSeconds"]
+    exposed = metrics.exposition().decode()
+    assert "trace_ocr_queue_depth 1.0\n" in exposed
+    for metadata in triggers.values():
+        for name in re.findall(r"trace_ocr_\w+(?:\{.*?\})?", metadata["query"]):
+            assert name in exposed
+
+
+SCENES = {
+    # A worker reads its last chunk: nothing waits, and it must stay.
+    "busy": ({"trace_ocr_queue_depth": "1x20"}, {"chunks": 1, "urgent": 0, "uploads": 0}),
+    "urgent": (
+        {'trace_ocr_queue_messages{queue="trace-ocr.urgent"}': "3x20"},
+        {"chunks": 0, "urgent": 3, "uploads": 0},
+    ),
+    # Two refused uploads, minutes ago: they want one worker, not two.
+    "refused": (
+        {'trace_ocr_upload_requests_total{kind="ocr", status="503"}': "0 2x19"},
+        {"chunks": 0, "urgent": 0, "uploads": 1},
+    ),
+    "uploads": ({"trace_ocr_uploads_waiting": "40x20"}, {"chunks": 0, "urgent": 0, "uploads": 40}),
+    # The same refused uploads, long ago.
+    "idle": (
+        {'trace_ocr_upload_requests_total{kind="ocr", status="503"}': "2x20"},
+        {"chunks": 0, "urgent": 0, "uploads": 0},
+    ),
+}
+"""What the system shows for some minutes, and what each trigger then asks workers for."""
+
+QUIET = {
+    "trace_ocr_queue_depth": "0x20",
+    "trace_ocr_chunks_in_line": "0x20",
+    "trace_ocr_uploads_waiting": "0x20",
+    'trace_ocr_queue_messages{queue="trace-ocr.urgent"}': "0x20",
+    'trace_ocr_upload_requests_total{kind="ocr", status="503"}': "0x20",
+}
+"""Two api pods show all this while nothing happens."""
+
+
+def test_each_queue_starts_workers_and_lets_them_go(tmp_path: Path) -> None:
+    """Given Prometheus itself, which computes what KEDA would be told."""
+    (scaled,) = of_kind("ScaledObject").values()
+    queries = {one["name"]: one["metadata"]["query"] for one in scaled["spec"]["triggers"]}
+    tests = [
+        {
+            "name": name,
+            "interval": "30s",
+            "input_series": [
+                {"series": series, "values": values} for series, values in {**QUIET, **shown}.items()
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": queries[trigger],
+                    "eval_time": "8m",
+                    "exp_samples": [{"labels": "{}", "value": value}],
+                }
+                for trigger, value in wanted.items()
+            ],
+        }
+        for name, (shown, wanted) in SCENES.items()
+    ]
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": tests}))
+
+    done = subprocess.run(
+        ["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_nightly_job_reads_what_is_new_and_its_date_is_that_of_its_schedules_zone() -> None:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from contract.broker.ledger import Ledger
 from contract.broker.reports import ProcessReport, Reports
 from contract.broker.uploads import Uploads
+from contract.kinds import KINDS
 from contract.records import PartOutcome
 from contract.settings import Settings
 from producer.api.monitoring import collector as module
@@ -431,12 +432,15 @@ class TestUploads:
 
         text = metrics.exposition()
 
-        assert values_of(text, "trace_ocr_upload_requests_total") == {
+        counted = values_of(text, "trace_ocr_upload_requests_total")
+        assert {labels: count for labels, count in counted.items() if count} == {
             ("recognition", "200"): 2.0,
             ("recognition", "429"): 1.0,
             ("recognition", "422"): 1.0,
             ("ocr", "404"): 1.0,
         }
+        # Their growth from nothing starts workers where there are none: deploy/kubernetes/keda.
+        assert {kind for kind, status in counted if status == "503"} == set(KINDS)
         assert values_of(text, "trace_ocr_upload_seconds_count") == {
             ("recognition",): 3.0,
             ("ocr",): 0.0,
