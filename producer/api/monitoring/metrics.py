@@ -84,8 +84,7 @@ class UploadMetrics:
         )
 
         for kind in KINDS:
-            # Create the series at startup: a rate needs a first value. Requests that no worker is there for scale
-            # workers up from none.
+            # Create the series at startup: a rate needs a first value. Requests without a worker start one.
             self.seconds.labels(kind)
             self.requests.labels(kind, NO_WORKER)
 
