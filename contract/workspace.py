@@ -112,6 +112,11 @@ class Workspace:
         return self.path("review.jsonl")
 
     @property
+    def order(self) -> str:
+        """The results by confidence: positions in `results.jsonl`."""
+        return self.path("results.order.bin")
+
+    @property
     def summary(self) -> str:
         """Counts, times and the models' identities."""
         return self.path("summary.json")

@@ -104,6 +104,13 @@ class Kind:
         elif self.reads == "words":
             yield from (Excerpt(word.value, word.confidence) for word in self.words(line))
 
+    def certainty(self, line: Any) -> float | None:
+        """Return the confidence of a line's least certain text; None if it has no text, or no confidence."""
+        if self.reads == "nothing":
+            return self.excerpt(line).confidence
+        rated = (one.confidence for one in self.readings(line) if one.confidence is not None)
+        return min(rated, default=None)
+
     def identity(self, parameters: Parameters) -> dict[str, Any]:
         """Return the parameters that decide the lines' content."""
         return parameters.model_dump(mode="json", exclude=set(self.tuning))

@@ -17,6 +17,7 @@ from producer.api.monitoring.metrics import ApiMetrics
 from producer.api.security.keys import Keyring
 from producer.api.submission import IdempotencyKeys, Submission
 from producer.api.uploads.desk import UploadDesk
+from producer.results.opening import Orders
 from producer.session import Session
 from producer.sources.document_pages import PageCounter
 
@@ -45,6 +46,11 @@ class Services(Session):
         """Finds jobs."""
         tenants = parse_tenants(self.settings.tenants)
         return Jobs(self.ledger, self.storage, self.roots, self.index, self.reports, tenants)
+
+    @cached_property
+    def orders(self) -> Orders:
+        """What finds the items of the jobs that were asked for last."""
+        return Orders()
 
     @cached_property
     def submission(self) -> Submission:

@@ -5,12 +5,15 @@ from typing import Annotated, Any
 from fastapi import Depends, Path
 
 from contract.job_status import JOB_ID
+from contract.records import MAX_CHUNKS
 from producer.api.jobs import Jobs
 from producer.api.security.access import Requires
 from producer.api.security.keys import ApiKey, Scope
 from producer.api.services import Services
 
 JobId = Annotated[str, Path(pattern=JOB_ID)]
+ChunkNumber = Annotated[int, Path(ge=0, lt=MAX_CHUNKS)]
+ItemIndex = Annotated[int, Path(ge=0, lt=1_000_000)]
 
 
 def jobs_of(services: Services, scope: Scope) -> Any:

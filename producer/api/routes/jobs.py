@@ -25,6 +25,7 @@ from producer.api.formats import Choice, lines_response, media_types
 from producer.api.jobs import Jobs, Page
 from producer.api.lines import Selection, file_response
 from producer.api.negotiation import preferred
+from producer.api.routes.items import add_items
 from producer.api.routes.job_paths import JobId, jobs_of
 from producer.api.routes.problems import problems
 from producer.api.routes.samples import add_samples
@@ -86,6 +87,7 @@ def jobs_router(services: Services) -> APIRouter:
     _add_files(router, services)
     _add_quality(router, services)
     add_samples(router, services)
+    add_items(router, services)
     _add_steering(router, services)
     return router
 

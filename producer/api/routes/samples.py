@@ -2,14 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from pydantic import BaseModel
 
 from contract.job import roots_of
-from contract.records import MAX_CHUNKS
 from contract.region import Region
 from producer.api.jobs import Jobs
-from producer.api.routes.job_paths import JobId, jobs_of
+from producer.api.routes.job_paths import ChunkNumber, ItemIndex, JobId, jobs_of
 from producer.api.routes.problems import problems
 from producer.api.security.access import Requires
 from producer.api.services import Services
@@ -28,9 +27,6 @@ IMAGES: dict[int | str, dict[str, Any]] = {
     **problems(415),
 }
 """Media types of pictures, for the API's documentation."""
-
-ChunkNumber = Annotated[int, Path(ge=0, lt=MAX_CHUNKS)]
-ItemIndex = Annotated[int, Path(ge=0, lt=1_000_000)]
 
 
 class RegionOut(BaseModel):

@@ -25,6 +25,7 @@ WRITE_BACK = "write_back"
 """The format that puts texts into the files of the job's regions."""
 
 OWN: dict[str, Callable[[Job], bool]] = {
+    "order": lambda _: True,
     "comparison": lambda job: job.kind == "compare",
     REVIEW: lambda job: job.checks.review,
     "forms": lambda job: job.kind == "recognition" and job.source.has_template,

@@ -389,7 +389,7 @@ class TestLooking:
         assert client.post("/jobs", json={**body, **words}).status_code == 422
 
     @pytest.mark.parametrize(
-        "path", ["", "/results", "/errors", "/events", "/samples", "/images/0/0", "/regions/0/0"]
+        "path", ["", "/results", "/errors", "/events", "/samples", "/images/0/0", "/regions/0/0", "/items"]
     )
     def test_an_unknown_job_is_not_found(self, path: str, client: TestClient) -> None:
         assert client.get(f"/jobs/none{path}").status_code == 404

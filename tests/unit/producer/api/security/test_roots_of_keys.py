@@ -29,6 +29,8 @@ ROUTES = [
     ("GET", "/samples"),
     ("GET", "/images/0/0"),
     ("GET", "/regions/0/0"),
+    ("GET", "/items"),
+    ("GET", "/items/0/0"),
     ("POST", "/pause"),
     ("POST", "/resume"),
     ("POST", "/cancel"),

@@ -1,0 +1,72 @@
+"""Single results over HTTP, for review."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from contract.workspace import Workspace
+
+
+def test_results_are_listed_with_the_least_certain_first(client: TestClient, complete: Workspace) -> None:
+    page = client.get("/jobs/crops-1/items?limit=1").json()
+
+    assert page["order"] == "confidence"
+    assert [(one["id"], one["value"], one["chunk"], one["index"]) for one in page["data"]] == [
+        ("3.tif", "three", 1, 0)
+    ]
+    (second,) = client.get(f"/jobs/crops-1/items?cursor={page['cursor']}").json()["data"]
+    assert second["id"] == "1.png"
+    assert client.get("/jobs/crops-1/items/0/0").json() == second
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("below=0.85", ["3.tif"]),
+        ("at_least=0.85", ["1.png"]),
+        ("q=thr", ["3.tif"]),
+        ("id=1", ["1.png"]),
+        ("code=any", ["2.png"]),
+        ("code=truncated", []),
+        ("order=source", ["1.png", "3.tif"]),
+    ],
+)
+def test_items_are_selected(query: str, found: list[str], client: TestClient, complete: Workspace) -> None:
+    page = client.get(f"/jobs/crops-1/items?{query}").json()
+
+    assert ([one["id"] for one in page["data"]], page["cursor"]) == (found, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("cursor=nonsense", 400),
+        ("order=confidence&q=a", 400),
+        ("code=nonsense", 422),
+        ("below=nan", 422),
+        ("limit=201", 422),
+        ("q=", 422),
+        ("order=id", 422),
+    ],
+)
+def test_what_cannot_be_listed_is_refused(
+    query: str, status: int, client: TestClient, complete: Workspace
+) -> None:
+    assert client.get(f"/jobs/crops-1/items?{query}").status_code == status
+
+
+def test_a_job_that_is_not_merged_has_no_items_yet(client: TestClient, complete: Workspace) -> None:
+    complete.store.delete(complete.success)
+
+    answer = client.get("/jobs/crops-1/items")
+
+    assert (answer.status_code, "not complete" in answer.json()["detail"]) == (409, True)
+
+
+def test_a_job_of_an_older_version_says_what_to_do(client: TestClient, complete: Workspace) -> None:
+    complete.store.delete(complete.order)
+
+    answer: Any = client.get("/jobs/crops-1/items")
+
+    assert (answer.status_code, "merge it again" in answer.json()["detail"]) == (409, True)
