@@ -24,7 +24,8 @@ from redis import Redis
 import worker.jobs.chunk
 from contract.broker.app import make_app, make_redis, queue_names
 from contract.broker.ledger import Ledger
-from contract.broker.reports import REPORT_SECONDS, ProcessReport, Reports
+from contract.broker.process_report import ProcessReport
+from contract.broker.reports import REPORT_SECONDS, Reports
 from contract.lines import RecognitionLine
 from contract.logs import configure_logging
 from contract.records import Item

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import redis
@@ -21,6 +21,7 @@ import structlog
 from redis.client import NEVER_DECODE
 
 from contract.broker.app import make_redis
+from contract.broker.process_report import MAX_METRICS, MAX_NAME, ProcessReport, Role
 from contract.lines import UNREADABLE
 
 if TYPE_CHECKING:
@@ -40,39 +41,11 @@ INDEX_SECONDS = 3_600
 MAX_PROCESSES = 1_024
 """Newest processes read at once; a deployment has some tens."""
 
-MAX_METRICS = 1 << 18
-"""Maximum length of one process's metrics in characters; typical metrics have some ten thousand."""
-
 MAX_REPORT_BYTES = 2 * MAX_METRICS
 """Maximum bytes read of one report; escaping doubles some characters."""
 
-MAX_NAME = 256
-"""Maximum characters of a process's name, host or device; a host name has at most 253."""
-
 FORGET_SECONDS = 2.0
 """Seconds that an ending process waits for its reporter, in case Redis is unreachable."""
-
-Role = Literal["worker", "control"]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
-
-
-class ProcessReport(msgspec.Struct, frozen=True):
-    """The state of one process at one time; times are Unix seconds.
-
-    `progress_age_seconds` is the time since the slowest running chunk last made progress, 0 while none runs.
-    `metrics` is Prometheus text. `activity` says what delays the process, such as loading a model.
-    """
-
-    name: Name
-    role: Role
-    pid: Annotated[int, msgspec.Meta(ge=1)]
-    host: Name
-    device: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
-    started_at: float
-    seen_at: float
-    progress_age_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    metrics: Annotated[str, msgspec.Meta(max_length=MAX_METRICS)] = ""
-    activity: Annotated[str, msgspec.Meta(max_length=MAX_NAME)] = ""
 
 
 class Reports:

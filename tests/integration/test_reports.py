@@ -16,7 +16,8 @@ from prometheus_client.samples import Sample
 
 from contract.broker.app import make_redis
 from contract.broker.ledger import Ledger
-from contract.broker.reports import EXPIRY_SECONDS, ProcessReport, Reports
+from contract.broker.process_report import ProcessReport
+from contract.broker.reports import EXPIRY_SECONDS, Reports
 from contract.broker.uploads import Uploads
 from contract.settings import load_settings
 from producer.api.monitoring.metrics import ApiMetrics

@@ -1,5 +1,6 @@
 """One worker process on one device; the launcher starts it."""
 
+import dataclasses
 import os
 import socket
 import sys
@@ -42,6 +43,7 @@ from worker.models.runtimes import RuntimeOptions
 from worker.models.weights import select_device
 from worker.monitoring.device import Device
 from worker.monitoring.metrics import WorkerMetrics
+from worker.monitoring.pace import Pace
 from worker.monitoring.ready import ReadyFile
 from worker.monitoring.watchdog import Watchdog
 
@@ -88,6 +90,7 @@ def make_context(settings: Settings, name: str, client: Redis) -> WorkerContext:
         large_images=threading.Lock(),
         watchdog=Watchdog(settings.stall_seconds),
         metrics=metrics,
+        pace=Pace(),
     )
 
 
@@ -223,10 +226,14 @@ def _connect_signals(context: WorkerContext, reporter: Reporter) -> None:
 def _figures(context: WorkerContext, ready: ReadyFile) -> dict[str, Any]:
     """Return the fields of a report that change with time; reports begin when the process serves."""
     ready.touch()
-    age, metrics = context.watchdog.progress_age(), context.metrics.exposition()
-    loading = context.metrics.loading
-    activity = f"loading {loading}" if loading else ""
-    return {"progress_age_seconds": age, "metrics": metrics, "activity": activity}
+    use, loading = context.metrics.device.use(), context.metrics.loading
+    return {
+        "progress_age_seconds": context.watchdog.progress_age(),
+        "metrics": context.metrics.exposition(),
+        "activity": f"loading {loading}" if loading else "",
+        **context.pace.figures(),
+        **(dataclasses.asdict(use) if use else {}),
+    }
 
 
 def _device_name(devices: str) -> str:

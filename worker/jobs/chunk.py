@@ -27,6 +27,7 @@ from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.parts import Written, summarise, write_part
 from worker.jobs.reuse import read_or_reused
 from worker.kinds import make_pipeline
+from worker.pipeline.run import Pipeline
 
 UNREAD_RUNS = 5
 """Runs of a chunk in a row whose process died before it had read an item, after which the job fails: not the
@@ -113,6 +114,7 @@ def _read_and_write(
     with (
         _files(job, context, attempt, items) as fetch,
         context.watchdog.watching() as alive,
+        context.pace.reading(job.id, job.kind, chunk, _work(job, pipeline)) as advance,
     ):
         # Reading a local file takes less time than handing it to another thread.
         remote = any(is_remote(item.uri) for item in items)
@@ -123,7 +125,7 @@ def _read_and_write(
             roots=fetch.roots,
             attempt=attempt,
             remote=remote,
-            on_progress=on_progress,
+            on_progress=_each(on_progress, advance),
         )
         lines = read_or_reused(job, items, pipeline, run)
         if job.page_exports:
@@ -139,6 +141,21 @@ def _read_and_write(
         context.metrics.items(job.kind, statistics.completed, statistics.failed)
         context.metrics.readings(job.kind, lines)
     return written
+
+
+def _work(job: Job, pipeline: Pipeline) -> str:
+    """Return what a chunk's pace depends on besides the device: its kind and models."""
+    return " ".join((job.kind, *(model.get("architecture", "") for model in pipeline.models)))
+
+
+def _each(*observers: Callable[[int], None]) -> Callable[[int], None]:
+    """Return a function that calls all the given ones."""
+
+    def call(items: int) -> None:
+        for observer in observers:
+            observer(items)
+
+    return call
 
 
 def _files(job: Job, context: WorkerContext, attempt: int, items: Sequence[Item]) -> ItemFiles:

@@ -19,6 +19,7 @@ from worker.images.isolation import DecoderPool
 from worker.jobs.share import ChunkShare
 from worker.models.pool import Models
 from worker.monitoring.metrics import WorkerMetrics
+from worker.monitoring.pace import Pace
 from worker.monitoring.watchdog import Watchdog
 from worker.pipeline.run import ChunkRun, Pipeline
 
@@ -50,6 +51,7 @@ class WorkerContext:
     large_images: threading.Lock
     watchdog: Watchdog
     metrics: WorkerMetrics
+    pace: Pace
 
     def make_run(
         self,

@@ -218,6 +218,7 @@ class _Reading:
         context.metrics.read(UPLOAD, run.timings, pipeline.batch_size)
         failed = sum(isinstance(line, ErrorLine) for line in lines)
         context.metrics.items(UPLOAD, len(lines) - failed, failed)
+        context.pace.count(len(lines))
         return lines
 
     @contextlib.contextmanager

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import redis
 
-from contract.broker.reports import ProcessReport, Reports
+from contract.broker.process_report import ProcessReport
+from contract.broker.reports import Reports
 from contract.errors import TraceOcrError
 from contract.storage import Storage, is_remote, join
 from contract.storage.roots import AllowedRoots

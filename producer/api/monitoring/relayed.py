@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from contract.broker.reports import ProcessReport
+from contract.broker.process_report import ProcessReport
 
 PREFIXES = ("trace_ocr_", "process_")
 """Prefixes of the metric names that are relayed."""

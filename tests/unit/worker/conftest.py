@@ -36,6 +36,7 @@ from worker.models.detection import Map
 from worker.models.pool import Models
 from worker.monitoring.device import Device
 from worker.monitoring.metrics import WorkerMetrics
+from worker.monitoring.pace import Pace
 from worker.monitoring.watchdog import Watchdog
 from worker.pipeline.run import ChunkRun, Pipeline, Timings
 
@@ -254,6 +255,7 @@ def context(
         large_images=threading.Lock(),
         watchdog=Watchdog(settings.stall_seconds),
         metrics=WorkerMetrics(Device("cpu")),
+        pace=Pace(),
     )
 
 

@@ -13,12 +13,11 @@ import redis
 from structlog.testing import capture_logs
 
 from contract.broker import reports as module
+from contract.broker.process_report import MAX_METRICS, ProcessReport
 from contract.broker.reports import (
     EXPIRY_SECONDS,
     INDEX_SECONDS,
-    MAX_METRICS,
     REPORT_SECONDS,
-    ProcessReport,
     Reporter,
     Reports,
     make_reporter,

@@ -11,7 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from contract.broker.ledger import Ledger
-from contract.broker.reports import ProcessReport, Reports
+from contract.broker.process_report import ProcessReport
+from contract.broker.reports import Reports
 from contract.broker.uploads import Answer, Upload, Uploads
 from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
 from contract.settings import Settings

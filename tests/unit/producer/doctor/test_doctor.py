@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import redis
 
-from contract.broker.reports import ProcessReport, Reports
+from contract.broker.process_report import ProcessReport
+from contract.broker.reports import Reports
 from contract.errors import ExitCode
 from contract.model_store import ModelStore
 from contract.settings import Settings

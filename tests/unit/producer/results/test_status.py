@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from contract.broker.ledger import Ledger
+from contract.broker.process_report import ProcessReport
 from contract.broker.progress import Progress
-from contract.broker.reports import ProcessReport
 from contract.errors import UnknownJobError
 from contract.job import Job
 from contract.job_status import ChunkCounts, RequestCounts, Running

@@ -54,6 +54,26 @@ class TestDone:
         assert progress is not None
         assert (progress.chunks_done, progress.completed, progress.running) == (1, 2, ())
 
+    def test_a_report_names_the_chunk_while_it_is_read(
+        self,
+        message: ChunkMessage,
+        context: WorkerContext,
+        job: Job,
+        reader: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        seen: list[dict[str, Any]] = []
+        read = reader.read
+        monkeypatch.setattr(
+            reader, "read", lambda batch: (seen.append(context.pace.figures()), read(batch))[1]
+        )
+
+        read_chunk(message, context, renew)
+
+        [held] = seen[0]["in_hand"]
+        assert (held.job, held.chunk, seen[0]["work"]) == (job.id, message.chunk, "recognition fake")
+        assert context.pace.figures()["in_hand"] == ()
+
     def test_bad_items_are_counted_and_the_chunk_is_done(
         self, message: ChunkMessage, context: WorkerContext, workspace: Workspace, ledger: Ledger, job: Job
     ) -> None:
