@@ -351,6 +351,14 @@ class Settings(BaseSettings, JobDefaults):
     api_request_seconds: float = Field(
         60.0, gt=0, allow_inf_nan=False, description="seconds that an uploaded file may wait for its result"
     )
+    expected_workers: int = Field(
+        0,
+        ge=0,
+        description="workers, one per device, that should be alive; 0 if their number varies",
+    )
+    flower_url: str | None = Field(
+        None, pattern=r"^https?://", description="URL by which people reach Flower; the web UI links to it"
+    )
     flower_address: str = Field("127.0.0.1", description="address that Flower listens on")
     flower_port: int = Field(5555, ge=0, le=65_535, description="port that Flower listens on")
     flower_basic_auth: SecretStr | None = Field(

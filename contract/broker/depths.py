@@ -5,7 +5,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import redis
 
@@ -69,12 +69,26 @@ def unacked_messages(client: redis.Redis) -> int:
     return client.hlen(_UNACKED)
 
 
-def oldest_message_age(client: redis.Redis, namespace: str, now: float) -> float:
-    """Return the age of the oldest waiting message in seconds; 0 if no message has a send time."""
-    # Kombu pushes on the left and pops on the right.
-    last = (client.lindex(name, -1) for name in queue_names(namespace))
-    sent = [at for at in map(_sent_at, last) if at is not None]
-    return max(0.0, now - min(sent)) if sent else 0.0
+class Depth(NamedTuple):
+    """One queue: its messages, and the age of the oldest in seconds; 0 if none has a send time."""
+
+    name: str
+    messages: int
+    oldest_seconds: float
+
+
+def queue_depths(client: redis.Redis, namespace: str, now: float) -> list[Depth]:
+    """Return the queues in polling order, in one round trip."""
+    names = queue_names(namespace)
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.llen(name)
+        # Kombu pushes on the left and pops on the right.
+        pipeline.lindex(name, -1)
+    found = pipeline.execute()
+    sent = map(_sent_at, found[1::2])
+    ages = (0.0 if at is None else max(0.0, now - at) for at in sent)
+    return list(map(Depth, names, found[::2], ages))
 
 
 def oldest_lease_age(client: redis.Redis, now: float) -> float:

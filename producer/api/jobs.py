@@ -106,6 +106,13 @@ class Jobs:
     def _may_see(self, source: str, workspace: str) -> bool:
         return self.bounds is None or all(map(self.bounds.contain, (*uris_in(source), workspace)))
 
+    def sees(self, job: str) -> bool:
+        """Return whether a job is the caller's."""
+        if self.bounds is None:
+            return True
+        progress = self.progress(job)
+        return progress is not None and self._may_see(progress.source, progress.workspace)
+
     def progress(self, job: str) -> Progress | None:
         """Return the ledger's record of a job; None while Redis is unavailable."""
         return self._or_nothing(lambda: self.ledger.load(job), None)

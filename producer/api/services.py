@@ -14,6 +14,8 @@ from contract.tenants import parse_tenants
 from producer.api.jobs import Jobs
 from producer.api.monitoring.health import WorkerWatch, check_storage
 from producer.api.monitoring.metrics import ApiMetrics
+from producer.api.monitoring.storage_watch import StorageWatch
+from producer.api.monitoring.system import SystemWatch
 from producer.api.security.keys import Keyring
 from producer.api.submission import IdempotencyKeys, Submission
 from producer.api.uploads.desk import UploadDesk
@@ -98,5 +100,17 @@ class Services(Session):
             self.ledger,
             self.reports,
             self.uploads,
-            lambda: check_storage(self.roots, self.storage).ok,
+            self.storage_watch,
+        )
+
+    @cached_property
+    def storage_watch(self) -> StorageWatch:
+        """Knows whether storage answers."""
+        return StorageWatch(lambda: check_storage(self.roots, self.storage).ok)
+
+    @cached_property
+    def system(self) -> SystemWatch:
+        """The system in figures."""
+        return SystemWatch(
+            self.client, self.settings, self.ledger, self.reports, self.uploads, self.storage_watch
         )

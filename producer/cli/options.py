@@ -72,6 +72,8 @@ API = (
     "api_queue_bytes",
     "api_key_share",
     "api_request_seconds",
+    "expected_workers",
+    "flower_url",
 )
 FLOWER = ("flower_address", "flower_port", "flower_database")
 LOGS = ("log_level", "log_format")

@@ -1,10 +1,8 @@
 """Metrics of the whole system: queues, jobs and processes, read from Redis at each scrape."""
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 
 import redis
@@ -12,47 +10,22 @@ import structlog
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from contract.broker.depths import oldest_lease_age, oldest_message_age, queue_lengths, unacked_messages
+from contract.broker.depths import oldest_lease_age, queue_depths, unacked_messages
 from contract.broker.ledger import Ledger
-from contract.broker.reports import ProcessReport, Reports
+from contract.broker.process_report import ProcessReport
+from contract.broker.reports import Reports
 from contract.broker.uploads import Uploads
 from contract.job_status import JobStatus
+from contract.settings import Settings
 from contract.states import ENDED, State
 from producer.api.monitoring.relayed import labels_of, relay
+from producer.api.monitoring.storage_watch import StorageWatch
 from producer.results.status import status_of
 
 MAX_JOBS = 200
 """Maximum number of jobs with their own samples; jobs that have not ended come first, newest first."""
 
-STORAGE_SECONDS = 3.0
-"""Seconds that a scrape waits for storage; Prometheus times out after ten."""
-
 Labels = tuple[str, ...]
-
-
-class StorageWatch:
-    """Checks whether storage answers, in its own thread, so that hanging storage does not block a scrape."""
-
-    def __init__(self, check: Callable[[], bool]) -> None:
-        self._check = check
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="storage-watch")
-        self._lock = threading.Lock()
-        self._asked: Future[bool] | None = None
-
-    def up(self) -> bool:
-        """Return whether storage answered in time; wait for a check that still runs, do not start another."""
-        with self._lock:
-            if self._asked is None or self._asked.done():
-                self._asked = self._threads.submit(self._check)
-            asked = self._asked
-        try:
-            return asked.result(STORAGE_SECONDS)
-        except TimeoutError:
-            return False
-        # Any exception: every error means that storage is down.
-        except Exception as error:
-            structlog.get_logger().warning("storage_away", error=str(error))
-            return False
 
 
 class SystemCollector(Collector):
@@ -66,7 +39,7 @@ class SystemCollector(Collector):
     def __init__(
         self,
         client: redis.Redis,
-        namespace: str,
+        settings: Settings,
         ledger: Ledger,
         reports: Reports,
         uploads: Uploads,
@@ -74,7 +47,7 @@ class SystemCollector(Collector):
         others: Callable[[], Iterable[Metric]] = tuple,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._client, self._namespace = client, namespace
+        self._client, self._settings = client, settings
         self._ledger, self._reports, self._uploads = ledger, reports, uploads
         self._storage, self._others, self._clock = storage, others, clock
 
@@ -98,20 +71,27 @@ class SystemCollector(Collector):
         live = self._reports.live()
         workers = [report for report in live if report.role == "worker"]
         own = [*self._queues(), *self._jobs({one.name for one in workers}), *_processes(live)]
+        if expected := self._settings.expected_workers:
+            documentation = "Workers that should be alive."
+            own.append(_gauge("trace_ocr_workers_expected", documentation, {(): expected}))
         return own + relay(workers, [*own, *self._others(), Metric("trace_ocr_up", "", "gauge")])
 
     def _queues(self) -> Iterator[Metric]:
-        client, namespace, now = self._client, self._namespace, self._clock()
-        lengths, unacked = queue_lengths(client, namespace), unacked_messages(client)
+        client, now = self._client, self._clock()
+        depths, unacked = queue_depths(client, self._settings.namespace, now), unacked_messages(client)
         yield _gauge(
             "trace_ocr_queue_messages",
             "Messages waiting in the queue.",
-            {(name,): length for name, length in lengths.items()},
+            {(depth.name,): depth.messages for depth in depths},
             "queue",
         )
         for name, documentation, value in (
             ("unacked_messages", "Messages held by workers, not acked yet.", unacked),
-            ("queue_depth", "Messages waiting or held by workers.", sum(lengths.values()) + unacked),
+            (
+                "queue_depth",
+                "Messages waiting or held by workers.",
+                sum(depth.messages for depth in depths) + unacked,
+            ),
             (
                 "chunks_in_line",
                 "Chunks that control has still to send.",
@@ -120,7 +100,7 @@ class SystemCollector(Collector):
             (
                 "oldest_message_age_seconds",
                 "Seconds that the oldest message has waited; 0 if no message waits.",
-                oldest_message_age(client, namespace, now),
+                max(depth.oldest_seconds for depth in depths),
             ),
             (
                 "oldest_lease_age_seconds",

@@ -14,7 +14,8 @@ from contract.broker.reports import Reports
 from contract.broker.uploads import Uploads
 from contract.kinds import KINDS
 from contract.settings import Settings
-from producer.api.monitoring.collector import StorageWatch, SystemCollector
+from producer.api.monitoring.collector import SystemCollector
+from producer.api.monitoring.storage_watch import StorageWatch
 
 UPLOAD_KINDS: dict[str, str] = {f"/{kind}/": kind for kind in KINDS}
 """Paths that take files, and the kind that each reads."""
@@ -32,7 +33,7 @@ class ApiMetrics:
     Args:
         client: a client with decode_responses=True
         settings: gives the namespace
-        storage_up: returns whether storage answers; may be slow, and may raise
+        storage: knows whether storage answers
         clock: returns the time in Unix seconds
     """
 
@@ -43,15 +44,14 @@ class ApiMetrics:
         ledger: Ledger,
         reports: Reports,
         uploads: Uploads,
-        storage_up: Callable[[], bool] | None = None,
+        storage: StorageWatch | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._registry = CollectorRegistry()
         self._uploads = UploadMetrics(self._registry)
-        watch = StorageWatch(storage_up) if storage_up else None
         self._registry.register(
             SystemCollector(
-                client, settings.namespace, ledger, reports, uploads, watch, self._uploads.families, clock
+                client, settings, ledger, reports, uploads, storage, self._uploads.families, clock
             )
         )
 

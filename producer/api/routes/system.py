@@ -1,13 +1,18 @@
 """The routes of the system: health, workers, models, metrics, version, and who asks."""
 
 import importlib.metadata
+import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
+from contract.system_status import SystemStatus, WorkerList
+from producer.api.jobs import Jobs
 from producer.api.monitoring.health import Check, check_answers, check_processes, check_redis, check_storage
+from producer.api.monitoring.workers import process_list
+from producer.api.routes.job_paths import jobs_of
 from producer.api.routes.problems import problems
 from producer.api.security.access import GuardedRoute, Requires
 from producer.api.security.keys import SCOPES, ApiKey, Scope
@@ -20,24 +25,6 @@ class Health(BaseModel):
 
     status: Literal["ok", "failing"]
     checks: dict[str, Check]
-
-
-class WorkerOut(BaseModel):
-    """One live process; times in Unix seconds, `progress_age_seconds` 0 while nothing runs."""
-
-    name: str
-    role: str
-    pid: int
-    device: str
-    started_at: float
-    seen_at: float
-    progress_age_seconds: float
-
-
-class WorkerList(BaseModel):
-    """The live processes."""
-
-    data: list[WorkerOut]
 
 
 class ModelList(BaseModel):
@@ -113,16 +100,19 @@ def _add_reading(router: APIRouter, services: Services) -> None:
 
     refusals = problems(401, 403, 503)
 
+    seen = jobs_of(services, "read")
+
+    @router.get("/system", dependencies=may_read, responses=refusals)
+    def system(jobs: Annotated[Jobs, seen]) -> SystemStatus:
+        """Show the system in figures, and what is wrong now, also while Redis is away."""
+        return services.system.status(jobs.sees)
+
     @router.get("/workers", dependencies=may_read, responses=refusals)
-    def workers() -> WorkerList:
-        """List every live worker and control process."""
-        live = services.reports.live()
-        return WorkerList(
-            data=[
-                WorkerOut(**{name: getattr(report, name) for name in WorkerOut.model_fields})
-                for report in live
-            ]
-        )
+    def workers(jobs: Annotated[Jobs, seen]) -> WorkerList:
+        """List every live worker, with what it reads and how fast, and every control process."""
+        live = process_list(services.reports.live(), time.time(), jobs.sees)
+        alive = sum(process.role == "worker" for process in live)
+        return WorkerList(live, alive, services.settings.expected_workers)
 
     @router.get("/models", dependencies=may_read, responses=refusals)
     def models() -> ModelList:

@@ -14,11 +14,14 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from contract.broker.ledger import Ledger
-from contract.broker.reports import ProcessReport, Reports
+from contract.broker.process_report import ProcessReport
+from contract.broker.reports import Reports
 from contract.broker.uploads import Uploads
 from contract.records import PartOutcome
 from contract.settings import load_settings
+from producer.api.monitoring import alerts as judged
 from producer.api.monitoring.metrics import ApiMetrics
+from producer.api.monitoring.storage_watch import StorageWatch
 from worker.monitoring.device import DeviceUse
 from worker.monitoring.metrics import WorkerMetrics
 from worker.pipeline.run import Timings
@@ -68,7 +71,9 @@ def exported(ledger: Ledger, fake_server: fakeredis.FakeServer, uploads: Uploads
     reports = Reports(client, "trace-ocr", ledger._clock)
     report = ProcessReport("gpu0@a", "worker", 1, "a", "cpu", 1.0, 1.0, metrics=worker_metrics())
     reports.write(report)
-    metrics = ApiMetrics(client, load_settings(), ledger, reports, uploads, lambda: True)
+    metrics = ApiMetrics(
+        client, load_settings(expected_workers=2), ledger, reports, uploads, StorageWatch(lambda: True)
+    )
     metrics.upload_answered("recognition", 200)
     text = metrics.exposition().decode()
     families = text_string_to_metric_families(text)
@@ -262,3 +267,30 @@ def test_grafana_is_told_of_prometheus_and_of_the_folder_with_the_dashboard() ->
 
     assert source["type"] == "prometheus"
     assert provider["options"]["path"]
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold"),
+    [
+        ("TraceOcrJobStalled", judged.STALLED_SECONDS),
+        ("TraceOcrJobStalled", judged.LEASE_SECONDS),
+        ("TraceOcrJobWaiting", judged.WAITING_SECONDS),
+        ("TraceOcrQueueOld", judged.QUEUE_SECONDS),
+        ("TraceOcrLeaseNotRenewed", judged.LEASE_SECONDS),
+        ("TraceOcrDeviceNotMoving", judged.DEVICE_SECONDS),
+        ("TraceOcrDeviceMemory", judged.DEVICE_MEMORY),
+    ],
+)
+def test_the_web_ui_alerts_from_the_same_thresholds(name: str, threshold: float) -> None:
+    [rule] = [rule for rule in rules() if rule["alert"] == name]
+
+    assert re.search(rf"[<>] {threshold:g}\b", rule["expr"])
+
+
+def test_what_the_web_ui_alerts_of_is_a_rule_of_the_same_severity() -> None:
+    severities = {rule["alert"]: rule["labels"]["severity"] for rule in rules()}
+    source = Path(judged.__file__).read_text()
+    named = re.findall(r'"(TraceOcr\w+)",\s*"(\w+)"', source)
+
+    assert len(named) >= 12
+    assert [(name, severities.get(name)) for name, _ in named] == named

@@ -23,8 +23,8 @@ from contract.broker.app import (
 from contract.broker.depths import (
     PEEK,
     oldest_lease_age,
-    oldest_message_age,
     queue_depth,
+    queue_depths,
     queue_lengths,
     unacked_messages,
     waiting_chunks,
@@ -359,7 +359,7 @@ def test_the_oldest_message_is_the_one_that_would_be_taken_next(fake_redis: fake
     for queue, sent_at in ((QUEUE, 40.0), (QUEUE, 60.0), ("trace-ocr.urgent", 90.0)):
         fake_redis.lpush(queue, json.dumps({"headers": {"sent_at": sent_at}}))
 
-    assert oldest_message_age(fake_redis, "trace-ocr", 100.0) == 60.0
+    assert max(depth.oldest_seconds for depth in queue_depths(fake_redis, "trace-ocr", 100.0)) == 60.0
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_a_message_that_does_not_say_when_it_was_sent_has_no_age(
 ) -> None:
     fake_redis.lpush(QUEUE, text)
 
-    assert oldest_message_age(fake_redis, "trace-ocr", 100.0) == 0.0
+    assert max(depth.oldest_seconds for depth in queue_depths(fake_redis, "trace-ocr", 100.0)) == 0.0
 
 
 def test_the_oldest_lease_is_the_one_that_was_renewed_least_recently(fake_redis: fakeredis.FakeRedis) -> None:
@@ -393,11 +393,11 @@ def test_the_oldest_lease_is_the_one_that_was_renewed_least_recently(fake_redis:
 def test_nothing_has_no_age_and_clocks_that_differ_make_none_negative(
     fake_redis: fakeredis.FakeRedis,
 ) -> None:
-    assert oldest_message_age(fake_redis, "trace-ocr", 100.0) == 0.0
+    assert max(depth.oldest_seconds for depth in queue_depths(fake_redis, "trace-ocr", 100.0)) == 0.0
     assert oldest_lease_age(fake_redis, 100.0) == 0.0
 
     fake_redis.zadd("unacked_index", {"a": 101.0})
     fake_redis.lpush(QUEUE, json.dumps({"headers": {"sent_at": 101.0}}))
 
-    assert oldest_message_age(fake_redis, "trace-ocr", 100.0) == 0.0
+    assert max(depth.oldest_seconds for depth in queue_depths(fake_redis, "trace-ocr", 100.0)) == 0.0
     assert oldest_lease_age(fake_redis, 100.0) == 0.0

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from contract.broker.app import make_redis
-from contract.broker.depths import oldest_message_age, waiting_chunks
+from contract.broker.depths import queue_depths, waiting_chunks
 from contract.broker.ledger import Ledger
 from contract.settings import Settings
 from producer.local.embedded import embedded_broker
@@ -69,4 +69,4 @@ def test_bytes_that_are_no_text_are_no_error_of_the_client(planned: Ledger) -> N
         assert popped[1] == "crops-1"
         assert ledger.load(str(popped[0])) is None
         assert waiting_chunks(client, "trace-ocr", "crops-1") == set()
-        assert oldest_message_age(client, "trace-ocr", 1.0) == 0
+        assert max(depth.oldest_seconds for depth in queue_depths(client, "trace-ocr", 1.0)) == 0

@@ -1,8 +1,6 @@
 """What `/metrics` shows: the system's state in Redis, every worker's metrics, and the answered uploads."""
 
 import json
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import fakeredis
@@ -13,15 +11,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from contract.broker.ledger import Ledger
-from contract.broker.reports import ProcessReport, Reports
+from contract.broker.process_report import ProcessReport
+from contract.broker.reports import Reports
 from contract.broker.uploads import Uploads
 from contract.kinds import KINDS
 from contract.records import PartOutcome
 from contract.settings import Settings
-from producer.api.monitoring import collector as module
-from producer.api.monitoring.collector import StorageWatch
 from producer.api.monitoring.metrics import ApiMetrics, UploadCounter
 from producer.api.monitoring.relayed import MAX_LABEL, MAX_LINE, MAX_SAMPLES
+from producer.api.monitoring.storage_watch import StorageWatch
 
 Values = dict[tuple[str, ...], float]
 QUEUE = "trace-ocr.recognition"
@@ -56,7 +54,7 @@ def metrics(
     uploads: Uploads,
     clock: Any,
 ) -> ApiMetrics:
-    return ApiMetrics(fake_redis, settings, ledger, reports, uploads, lambda: True, clock)
+    return ApiMetrics(fake_redis, settings, ledger, reports, uploads, StorageWatch(lambda: True), clock)
 
 
 class TestQueues:
@@ -167,7 +165,7 @@ class TestJobs:
     def test_of_many_jobs_those_that_have_not_ended_are_shown_first(
         self, metrics: ApiMetrics, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "MAX_JOBS", 2)
+        monkeypatch.setattr("producer.api.monitoring.collector.MAX_JOBS", 2)
         for number, name in enumerate(("runs", "ended", "newest")):
             ledger.open(name, f"/data/{name}", "recognition", "/data/crops", 1_000 + number)
         _fail(ledger)("ended", "failed")
@@ -361,35 +359,6 @@ class TestAway:
 
         assert values_of(text, "trace_ocr_up")["redis",] == 1.0
         assert [entry["event"] for entry in logs] == ["metrics_not_gathered"]
-
-    def test_storage_is_up_if_its_check_says_so(self) -> None:
-        def fail() -> bool:
-            raise OSError("gone")
-
-        assert StorageWatch(lambda: True).up()
-        assert not StorageWatch(lambda: False).up()
-        assert not StorageWatch(fail).up()
-
-    @pytest.fixture
-    def hanging(self) -> Iterator[threading.Event]:
-        release = threading.Event()
-        yield release
-        release.set()
-
-    def test_storage_that_hangs_is_down_and_checked_once_until_it_answers(
-        self, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(module, "STORAGE_SECONDS", 0.01)
-        asked: list[int] = []
-        watch = StorageWatch(lambda: bool(asked.append(1) or hanging.wait(60)))
-
-        answers = [watch.up(), watch.up()]
-        monkeypatch.setattr(module, "STORAGE_SECONDS", 60)
-        hanging.set()
-
-        assert answers == [False, False]
-        assert watch.up()
-        assert len(asked) <= 2
 
     def test_without_a_check_storage_is_not_shown(
         self,

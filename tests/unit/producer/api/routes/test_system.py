@@ -2,6 +2,7 @@
 
 import re
 
+import fakeredis
 import pytest
 from fastapi.testclient import TestClient
 
@@ -69,12 +70,33 @@ def test_missing_storage_is_detected(api_settings: Settings, services: Services)
 
 @pytest.mark.usefixtures("a_worker_lives")
 def test_live_processes_are_listed(client: TestClient) -> None:
-    processes = client.get("/workers").json()["data"]
+    answer = client.get("/workers").json()
+    processes = answer["data"]
 
+    assert (answer["alive"], answer["expected"]) == (1, 0)
     assert [(one["role"], one["name"]) for one in processes] == [
         ("control", "control@here"),
         ("worker", "cpu@here"),
     ]
+
+
+@pytest.mark.usefixtures("a_worker_lives")
+def test_the_system_is_shown_in_figures_to_who_may_read(client: TestClient, anyone: TestClient) -> None:
+    seen = client.get("/system").json()
+
+    assert (seen["redis"], seen["workers_alive"], seen["controls_alive"]) == (True, 1, 1)
+    assert (seen["alert"], seen["alerts"]) == (None, [])
+    assert [queue["name"] for queue in seen["queues"]][:2] == ["uploads", "urgent"]
+    assert anyone.get("/system").status_code == 401
+
+
+def test_without_redis_the_system_says_so(client: TestClient, fake_server: fakeredis.FakeServer) -> None:
+    fake_server.connected = False
+
+    answer = client.get("/system")
+
+    assert (answer.status_code, answer.json()["redis"]) == (200, False)
+    assert answer.json()["alert"]["severity"] == "critical"
 
 
 def test_models_are_listed(client: TestClient) -> None:
