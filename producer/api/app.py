@@ -102,6 +102,7 @@ def make_app(services: Services) -> FastAPI:
         services.desk.start(asyncio.get_running_loop())
         yield
         services.desk.close()
+        services.pictures.close()
 
     app = FastAPI(
         title="Trace OCR batch",

@@ -20,6 +20,7 @@ from producer.api.security.keys import Keyring
 from producer.api.submission import IdempotencyKeys, Submission
 from producer.api.uploads.desk import UploadDesk
 from producer.results.opening import Orders
+from producer.results.pictures import PictureDesk
 from producer.session import Session
 from producer.sources.document_pages import PageCounter
 
@@ -53,6 +54,11 @@ class Services(Session):
     def orders(self) -> Orders:
         """What finds the items of the jobs that were asked for last."""
         return Orders()
+
+    @cached_property
+    def pictures(self) -> PictureDesk:
+        """Draws pictures of items, in child processes."""
+        return PictureDesk(self.storage, self.settings)
 
     @cached_property
     def submission(self) -> Submission:

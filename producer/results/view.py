@@ -6,18 +6,18 @@ from types import TracebackType
 
 from PIL import Image
 
-from contract.documents import Content, content_of_file, is_document, opened_pdf
-from contract.errors import ErrorCode, ItemError, TooManyBytesError
+from contract.documents import is_document
+from contract.errors import ErrorCode, ItemError
 from contract.images import decode_rgb
 from contract.lines import ErrorLine
-from contract.pages import WITHOUT_FORMS, TiffReader, render
+from contract.pages import WITHOUT_FORMS, TiffReader
 from contract.records import Item
 from contract.settings import Settings
 from contract.shards.reading import file_of
-from contract.storage import Storage, absolute
-from contract.storage.base import temporary_file
+from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from producer.results.finding import Found
+from producer.results.picturing import local_file, picture_of_page
 
 NOT_OPENED = {
     ErrorCode.WORKER_CRASHED: "it crashed a worker's process",
@@ -84,16 +84,9 @@ class Pictures:
         return self._page(self._path(item), item.page or 1, forms)
 
     def _page(self, path: Path, number: int, forms: bool) -> Image.Image:
-        content = content_of_file(path)
-        if content is Content.IMAGE:
-            return decode_rgb(path.read_bytes(), self._settings.max_pixels).image
-        if content is Content.TIFF:
-            return self._tiffs.page(path, number).image
-        with opened_pdf(path, forms=forms) as document:
-            picture: Image.Image = render(
-                document, number, self._resolution, self._settings.max_pixels
-            ).to_pil()
-            return picture
+        return picture_of_page(
+            path, number, self._resolution, self._tiffs, self._settings.max_pixels, forms=forms
+        )
 
     def _path(self, item: Item) -> Path:
         """Return the local path of a document; a document's pages are requested one after another."""
@@ -101,18 +94,6 @@ class Pictures:
             return self._held[1]
         self._held = None
         self._stack.close()
-        path = self._stack.enter_context(self._copy(item))
+        path = self._stack.enter_context(local_file(item, self._storage, self._settings, self._roots))
         self._held = item.address, path
         return path
-
-    def _copy(self, item: Item) -> contextlib.AbstractContextManager[Path]:
-        if item.member is not None:
-            data = file_of(item, self._storage, self._roots, self._settings.max_bytes)
-            return temporary_file(data, item.name)
-        uri = self._roots.resolved(item.uri) if self._roots else absolute(item.uri)
-        store, limit = self._storage.at(uri), self._settings.max_document_bytes
-        if store.size(uri) > limit:
-            raise TooManyBytesError(
-                f"{uri} is larger than {limit:,} bytes: raise TRACE_OCR_MAX_DOCUMENT_BYTES to see it"
-            )
-        return store.local_copy(uri)

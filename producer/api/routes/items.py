@@ -1,10 +1,11 @@
 """The routes that list single results of a complete job, for people who check them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
 from contract.errors import ErrorCode
+from contract.job import roots_of
 from contract.review import Order, ReviewItem, ReviewPage
 from contract.workspace import Workspace
 from producer.api.jobs import Jobs
@@ -13,6 +14,15 @@ from producer.api.routes.problems import problems
 from producer.api.security.access import Requires
 from producer.api.services import Services
 from producer.results.items import MAX_ITEMS, Choice, Items
+from producer.results.pictures import LEAST_SIDE, MOST_SIDE
+from producer.results.samples import item_of
+
+JPEG = "image/jpeg"
+
+PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {JPEG: {}}}}
+"""Media types of pictures, for the API's documentation."""
+
+Side = Annotated[int, Query(ge=LEAST_SIDE, le=MOST_SIDE)]
 
 MAX_SEARCHED = 500
 """Maximum characters of a text or an id that is searched for."""
@@ -45,6 +55,34 @@ def add_items(router: APIRouter, services: Services) -> None:
     def get_item(items: Annotated[Items, found], chunk: ChunkNumber, index: ItemIndex) -> ReviewItem:
         """Show one item of a complete job, with the words of its page."""
         return items.at(chunk, index)
+
+    _add_pictures(router, services)
+
+
+def _add_pictures(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(Requires("read", services.keyring))]
+    seen = jobs_of(services, "read")
+    picture: dict[str, Any] = {"dependencies": may_read, "responses": PICTURE, "response_class": Response}
+
+    def jpeg(jobs: Jobs, job_id: str, chunk: int, index: int, side: int, *, cut: bool) -> Response:
+        workspace = jobs.workspace(job_id)
+        job, item = workspace.require_job(), item_of(workspace.items(chunk), chunk, index)
+        data = services.pictures.jpeg(item, job, roots_of(job, jobs.readable), side, cut=cut)
+        return Response(data, media_type=JPEG, headers={"cache-control": "private, max-age=3600"})
+
+    @router.get("/{job_id}/pages/{chunk}/{index}.jpg", **picture)
+    def get_page(
+        job_id: JobId, jobs: Annotated[Jobs, seen], chunk: ChunkNumber, index: ItemIndex, side: Side = 1600
+    ) -> Response:
+        """Show an item's image, or its page of a PDF or TIFF, as a JPEG; `side` is its longest in pixels."""
+        return jpeg(jobs, job_id, chunk, index, side, cut=False)
+
+    @router.get("/{job_id}/crops/{chunk}/{index}.jpg", **picture)
+    def get_crop(
+        job_id: JobId, jobs: Annotated[Jobs, seen], chunk: ChunkNumber, index: ItemIndex, side: Side = 800
+    ) -> Response:
+        """Show what was read of an item: its region, cut out of its page; without a region all of it."""
+        return jpeg(jobs, job_id, chunk, index, side, cut=True)
 
 
 def items_of(services: Services, workspace: Workspace, job_id: str) -> Items:

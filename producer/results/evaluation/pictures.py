@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import ceil, floor
 
 from PIL import Image
 
@@ -15,6 +14,7 @@ from contract.shards.reading import file_of
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
+from producer.results.picturing import box_of_region
 from producer.results.rendering import data_url, picture_url
 from producer.results.samples import media_type_of
 
@@ -146,15 +146,8 @@ def _page(item: Item, storage: Storage, roots: AllowedRoots | None) -> Image.Ima
 def _cut(page: Image.Image, item: Item) -> Picture:
     """Return the picture of a region: of a polygon the box around it, so that it shows what was cut."""
     assert item.region is not None
-    across, down = (page.width, page.height) if item.region.unit == "rel" else (1, 1)
-    xs, ys = [x * across for x, _ in item.region.corners], [y * down for _, y in item.region.corners]
-    box = (
-        max(floor(min(xs)), 0),
-        max(floor(min(ys)), 0),
-        min(ceil(max(xs)), page.width),
-        min(ceil(max(ys)), page.height),
-    )
-    if box[0] >= box[2] or box[1] >= box[3]:
+    box = box_of_region(item.region, page.width, page.height)
+    if box is None:
         return Picture(missing="its page does not have it any more")
     return _shown(page.crop(box))
 

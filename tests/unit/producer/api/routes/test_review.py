@@ -1,9 +1,12 @@
 """Single results over HTTP, for review."""
 
+import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from contract.workspace import Workspace
 
@@ -70,3 +73,33 @@ def test_a_job_of_an_older_version_says_what_to_do(client: TestClient, complete:
     answer: Any = client.get("/jobs/crops-1/items")
 
     assert (answer.status_code, "merge it again" in answer.json()["detail"]) == (409, True)
+
+
+def test_pictures_are_small_jpegs_that_browsers_keep(
+    client: TestClient, complete: Workspace, tmp_path: Path
+) -> None:
+    Image.new("RGB", (300, 100)).save(tmp_path / "crops/3.tif")
+
+    for name in ("pages", "crops"):
+        answer = client.get(f"/jobs/crops-1/{name}/1/0.jpg?side=60")
+        assert (answer.headers["content-type"], answer.headers["cache-control"]) == (
+            "image/jpeg",
+            "private, max-age=3600",
+        )
+        assert Image.open(io.BytesIO(answer.content)).size == (60, 20)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("0/0.jpg?side=9", 422),
+        ("0/0.jpg?side=4001", 422),
+        ("0/9.jpg", 404),
+        ("7/0.jpg", 404),
+        ("0/0.jpg", 404),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(
+    path: str, status: int, client: TestClient, complete: Workspace
+) -> None:
+    assert client.get(f"/jobs/crops-1/pages/{path}").status_code == status

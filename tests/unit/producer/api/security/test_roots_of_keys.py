@@ -31,6 +31,8 @@ ROUTES = [
     ("GET", "/regions/0/0"),
     ("GET", "/items"),
     ("GET", "/items/0/0"),
+    ("GET", "/pages/0/0.jpg"),
+    ("GET", "/crops/0/0.jpg"),
     ("POST", "/pause"),
     ("POST", "/resume"),
     ("POST", "/cancel"),
