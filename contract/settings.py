@@ -222,7 +222,10 @@ class Settings(BaseSettings, JobDefaults):
         32, ge=1, le=1024, description="objects that one process fetches from S3 at once"
     )
     list_threads: int = Field(
-        32, ge=1, le=256, description="pages of one listing that a process asks S3 for at once"
+        32,
+        ge=1,
+        le=256,
+        description="pages of one listing that a process asks S3 or Google Cloud Storage for at once",
     )
     max_bytes: int = Field(64 * 2**20, ge=1, description="maximum bytes of one image file")
     max_document_bytes: int = Field(

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 CONTAINER = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")
 """Names of containers, which become part of a URL."""
 
+LISTERS = 1
+"""Pages of a listing asked for at once. Parts can only be joined if they are in the order of keys; an account
+with a hierarchical namespace has another order, which shows in the whole alone. See docs/decisions/0025."""
+
 
 class AzureBackend(BucketBackend):
     """Azure Blob Storage; a `contract.storage.Backend`."""
@@ -27,7 +31,7 @@ class AzureBackend(BucketBackend):
 
             return AzureStore(container, client_options=options, retry_config=retries, **endpoint)
 
-        return obstore_store("az", connect, CONTAINER.fullmatch, on_request)
+        return obstore_store("az", connect, CONTAINER.fullmatch, on_request, LISTERS)
 
 
 BACKEND = AzureBackend()

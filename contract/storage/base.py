@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
-from contract.errors import StorageError, StorageUnavailableError
+from contract.errors import ObjectMissingError, StorageError, StorageUnavailableError
 from contract.scratch import scratch_folder
 from contract.storage.streams import TranslatedStream
 
@@ -150,6 +150,15 @@ class BucketBackend:
 def join(root: str, *parts: str) -> str:
     """Return the URI of something below a root."""
     return "/".join([root.rstrip("/") or "", *parts])
+
+
+def finds(look: Callable[[], object]) -> bool:
+    """Return whether looking at an object finds it; implements `Store.exists`."""
+    try:
+        look()
+    except ObjectMissingError:
+        return False
+    return True
 
 
 def answers(store: Store, uri: str) -> bool:

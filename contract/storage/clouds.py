@@ -15,8 +15,9 @@ def obstore_store(
     connect: "Connect",
     is_bucket: Callable[[str], object],
     on_request: OnRequest | None,
+    listers: int,
 ) -> Store:
-    """Return the store of a scheme; its arguments are those of `BucketClients`.
+    """Return the store of a scheme; its arguments are those of `BucketClients` and `ObstoreStore`.
 
     Raises:
         ExtraMissingError: obstore is not installed
@@ -28,4 +29,4 @@ def obstore_store(
         raise ExtraMissingError(
             f"{scheme}:// needs the extra `clouds`: pip install 'trace-ocr-batch[clouds]'"
         ) from error
-    return ObstoreStore(BucketClients(scheme, connect, is_bucket), on_request)
+    return ObstoreStore(BucketClients(scheme, connect, is_bucket), on_request, listers)

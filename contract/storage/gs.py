@@ -27,7 +27,7 @@ class GcsBackend(BucketBackend):
 
             return GCSStore(bucket, client_options=options, retry_config=retries, **endpoint)
 
-        return obstore_store("gs", connect, BUCKET.fullmatch, on_request)
+        return obstore_store("gs", connect, BUCKET.fullmatch, on_request, settings.list_threads)
 
 
 BACKEND = GcsBackend()

@@ -15,7 +15,7 @@ from contract.errors import (
     TooManyBytesError,
 )
 from contract.storage.asking import Asker
-from contract.storage.base import Version, temporary_copy
+from contract.storage.base import Version, finds, temporary_copy
 from contract.storage.https_requests import BEYOND, Answer, Requests
 from contract.storage.resumed import ResumedBody
 from contract.storage.streams import TranslatedStream
@@ -64,11 +64,7 @@ class HttpsStore:
 
     def exists(self, uri: str) -> bool:
         """Return whether the object exists."""
-        try:
-            self._head(uri)
-        except ObjectMissingError:
-            return False
-        return True
+        return finds(lambda: self._head(uri))
 
     def size(self, uri: str) -> int:
         """Return the object's length in bytes; raises StorageRefusedError if the server does not tell it."""

@@ -20,7 +20,7 @@ from contract.errors import (
     TooManyBytesError,
     UnsupportedUriError,
 )
-from contract.storage.base import OnRequest, Store, Version
+from contract.storage.base import OnRequest, Store, Version, finds
 from contract.storage.opening import make_folder, open_folder, open_regular, size_of, status_of
 from contract.storage.streams import TranslatedStream
 
@@ -107,11 +107,7 @@ class LocalStore:
 
     def exists(self, uri: str) -> bool:
         """Return whether the file exists."""
-        try:
-            self.size(uri)
-        except ObjectMissingError:
-            return False
-        return True
+        return finds(lambda: self.size(uri))
 
     def size(self, uri: str) -> int:
         """Return the file's length in bytes."""

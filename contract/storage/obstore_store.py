@@ -14,10 +14,10 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from contract.errors import ObjectMissingError, TooManyBytesError
 from contract.storage.asking import Asker
-from contract.storage.base import OnRequest, Version, temporary_copy
-from contract.storage.listing import in_order_of_utf8
+from contract.storage.base import OnRequest, Version, finds, temporary_copy
 from contract.storage.obstore_clients import BucketClients
 from contract.storage.obstore_errors import is_beyond, translated
+from contract.storage.obstore_listing import ObstoreListing
 from contract.storage.resumed import ResumedBody
 from contract.storage.streams import TranslatedStream
 
@@ -29,9 +29,6 @@ STREAM_BYTES = 1 << 20
 PART_BYTES, PARTS_AT_ONCE = 32 << 20, 4
 """Bytes of one part of an upload: 10,000 parts, the limit of GCS, are 320 GB. And how many are in memory."""
 
-PAGE = 1_000
-"""Objects of a listing that are handed over at once."""
-
 
 class ObstoreStore:
     """A `contract.storage.Store` over the URIs of one scheme. A PUT and a completed upload are atomic.
@@ -40,10 +37,12 @@ class ObstoreStore:
         clients: the clients of the scheme's buckets
         on_request: called for every request but those of listings and uploads; its operations begin with
             the scheme
+        listers: pages of one listing asked for at once, at most
     """
 
-    def __init__(self, clients: BucketClients, on_request: OnRequest | None = None) -> None:
+    def __init__(self, clients: BucketClients, on_request: OnRequest | None = None, listers: int = 1) -> None:
         self._clients = clients
+        self._listing = ObstoreListing(clients, listers)
         self._asker = Asker(clients.scheme, on_request)
 
     def read(self, uri: str, limit: int) -> bytes:
@@ -96,11 +95,7 @@ class ObstoreStore:
 
     def exists(self, uri: str) -> bool:
         """Return whether the object exists."""
-        try:
-            self._head(uri)
-        except ObjectMissingError:
-            return False
-        return True
+        return finds(lambda: self._head(uri))
 
     def size(self, uri: str) -> int:
         """Return the object's length in bytes."""
@@ -111,34 +106,16 @@ class ObstoreStore:
         return _version(self._head(uri))
 
     def names(self, folder: str) -> Iterator[str]:
-        """Yield the names of the objects directly under the prefix.
-
-        They are listed page by page; once it shows that there are folders below too, all at once without
-        what is in those.
-        """
-        base = folder.rstrip("/") + "/"
-        seen: set[str] = set()
-        for uri, _ in self._listed(base):
-            name = uri.removeprefix(base)
-            if "/" in name:
-                break
-            seen.add(name)
-            yield name
-        else:
-            return
-        yield from (name for name in self._names_beside_folders(base) if name not in seen)
+        """Yield the names of the objects directly under the prefix."""
+        return self._listing.names(folder)
 
     def objects(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Yield (URI, size in bytes) of every object under the prefix, listed in batches.
-
-        Raises:
-            StorageRefusedError: a name cannot be listed, or names come in another order than that of UTF-8
-        """
-        return ((uri, int(meta["size"])) for uri, meta in self._sorted(folder))
+        """Yield (URI, size in bytes) of every object under the prefix."""
+        return ((uri, int(meta["size"])) for uri, meta in self._listing.objects(folder))
 
     def versions(self, folder: str) -> Iterator[tuple[str, Version]]:
         """Yield (URI, version) of every object under the prefix; listings hold all of it."""
-        return ((uri, _version(meta)) for uri, meta in self._sorted(folder))
+        return ((uri, _version(meta)) for uri, meta in self._listing.objects(folder))
 
     def sweep(self, _folder: str, _ours: Callable[[str], bool]) -> int:
         """Do nothing: obstore cannot list unfinished uploads, and a rule of the bucket removes them."""
@@ -214,31 +191,6 @@ class ObstoreStore:
         with translated(uri):
             for block in answer.stream(min_chunk_size=STREAM_BYTES):
                 yield bytes(block)
-
-    def _sorted(self, folder: str) -> Iterator[tuple[str, Any]]:
-        return in_order_of_utf8(self._listed(folder), folder)
-
-    def _listed(self, folder: str) -> Iterator[tuple[str, Any]]:
-        root, prefix = self._folder(folder)
-        with translated(folder):
-            for page in obstore.list(self._clients.for_bucket(folder).patient, prefix, chunk_size=PAGE):
-                for meta in page:
-                    # The object that a console makes for a folder: obstore drops the slash at its end.
-                    if meta["path"] != prefix:
-                        yield root + meta["path"], meta
-
-    def _names_beside_folders(self, base: str) -> Iterator[str]:
-        root, prefix = self._folder(base)
-        with translated(base):
-            found = obstore.list_with_delimiter(self._clients.for_bucket(base).patient, prefix)
-        for meta in found["objects"]:
-            if meta["path"] != prefix:
-                yield (root + meta["path"]).removeprefix(base)
-
-    def _folder(self, folder: str) -> tuple[str, str | None]:
-        """Return the URI of a folder's bucket with a slash, and the prefix of its keys; None for all."""
-        bucket, key = self._clients.split(folder)
-        return f"{self._clients.scheme}://{bucket}/", key.rstrip("/") or None
 
     def _ask(self, operation: str, uri: str, request: Callable[[], T]) -> T:
         """Make a request until it is answered, and tell the observer about it."""

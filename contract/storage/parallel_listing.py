@@ -1,16 +1,13 @@
 """One sorted listing from many at once: key ranges are listed ahead, and yielded in order."""
 
-import operator
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
-from math import ceil, inf
-from typing import Generic, TypeVar
+from math import ceil
+from typing import Generic
 
 from contract.errors import StorageRefusedError
+from contract.storage.key_ranges import NEVER, KeyRange, Page, T
 from contract.storage.split_keys import SplitKeys
 
 PAGES_PER_LISTER = 8
@@ -26,81 +23,11 @@ MIN_APART, MAX_APART, LISTED_APART = 2.0, 3.0, 50
 """Estimated pages of a range before a split, at least: more, the more pages were listed. Each range ends
 within a page, which is then asked for twice; short listings have no long ranges."""
 
-REST_PAGES = 2
-"""Pages that a range lists before another guess, after some that failed."""
-
-_NEVER = inf
-
 CALM_PAGES = 64
 """Pages after which one more page is asked for at once, where a failure has halved their number."""
 
-T = TypeVar("T", bound=Sequence[object])
-
-
-@dataclass(frozen=True)
-class Page(Generic[T]):
-    """One answer of the storage.
-
-    Args:
-        keys: all keys of the page, in order, also those that are no entries
-        entries: what is yielded; the first field of each is its key
-        more: what continues the listing; None at its end
-    """
-
-    keys: list[str]
-    entries: list[T]
-    more: str | None
-
-    @property
-    def in_order(self) -> bool:
-        """Whether each key is greater than the one before it."""
-        return all(map(operator.lt, self.keys, islice(self.keys, 1, None)))
-
-
 Fetch = Callable[[str | None, str | None], Page[T]]
 """Lists a page: from its beginning, behind a key, or (second argument) where another page said `more`."""
-
-
-@dataclass(eq=False)
-class _Range(Generic[T]):
-    """Keys after `last`, up to and including `end`; `pages` were listed and wait for their turn.
-
-    One that `waits` could not be listed ahead, and is listed when its turn comes.
-    """
-
-    end: str | None
-    first: str = ""
-    last: str = ""
-    more: str | None = None
-    pages: deque[list[T]] = field(default_factory=deque)
-    listed: int = 0
-    rested_at: int = 0
-    failed_guesses: int = 0
-    stubborn_at: float = _NEVER
-    listing: bool = False
-    splitting: bool = False
-    done: bool = False
-    waits: bool = False
-    error: Exception | None = None
-
-    def add(self, page: Page[T]) -> None:
-        """Take a page that begins in this range; what lies behind the end is another range's."""
-        if page.keys:
-            self.first, self.last = page.keys[0], page.keys[-1]
-        self.more = page.more
-        self.listed += 1
-        self.done = page.more is None
-        entries = page.entries
-        if self.end is not None and self.last > self.end:
-            self.done = True
-            entries = [entry for entry in entries if entry[0] <= self.end]  # type: ignore[operator]
-        if entries:
-            self.pages.append(entries)
-
-    def rest(self, pages: int = REST_PAGES) -> None:
-        """Try no split until more pages show what the keys are like."""
-        self.rested_at = self.listed + pages
-        self.failed_guesses = 0
 
 
 def listed_in_parallel(fetch: Fetch[T], fixed: int, listers: int) -> Generator[T, None, None]:
@@ -145,7 +72,7 @@ class _Listing(Generic[T]):
         self._broken: BaseException | None = None
         self._splits = bool(page.keys) and page.in_order
         self._keys.learn(page.keys)
-        whole: _Range[T] = _Range(None)
+        whole: KeyRange[T] = KeyRange(None)
         whole.add(page)
         whole.pages.clear()  # yielded already
         self._ranges = [whole]
@@ -203,7 +130,7 @@ class _Listing(Generic[T]):
                 return lambda: self._split(found, guess)
         return None
 
-    def _may_list(self, place: int, found: _Range[T]) -> bool:
+    def _may_list(self, place: int, found: KeyRange[T]) -> bool:
         if found.listing or found.done or found.error is not None:
             return False
         if found is self._ranges[0] and not found.pages:
@@ -215,7 +142,7 @@ class _Listing(Generic[T]):
         share = 1 - place / (2 * self._listers)
         return self._held + self._running < self._listers * PAGES_PER_LISTER * share
 
-    def _guess(self, place: int, found: _Range[T]) -> str | None:
+    def _guess(self, place: int, found: KeyRange[T]) -> str | None:
         resting = found.splitting or found.done or found.waits or found.listed < found.rested_at
         if resting or not self._splits or not self._has_room(place + 1):
             return None
@@ -223,11 +150,11 @@ class _Listing(Generic[T]):
         guess = self._keys.guess(found.first, found.last, found.end, self._apart, stubborn=stubborn)
         if guess is None:
             found.rest(1)
-        if guess is None and found.stubborn_at == _NEVER:
+        if guess is None and found.stubborn_at == NEVER:
             # Less than that seems to be left: if more pages come, the estimate was wrong.
             found.stubborn_at = found.listed + ceil(self._apart) + 1
         elif guess is not None:
-            found.stubborn_at = _NEVER
+            found.stubborn_at = NEVER
         return guess
 
     # tasks, each in a thread
@@ -240,7 +167,7 @@ class _Listing(Generic[T]):
                 self._broken = error
                 self._changed.notify_all()
 
-    def _list(self, found: _Range[T]) -> None:
+    def _list(self, found: KeyRange[T]) -> None:
         try:
             page = self._sorted(self._fetch(None, found.more))
         except Exception as error:
@@ -266,7 +193,7 @@ class _Listing(Generic[T]):
             )
         return page
 
-    def _split(self, found: _Range[T], guess: str) -> None:
+    def _split(self, found: KeyRange[T], guess: str) -> None:
         try:
             page = self._sorted(self._fetch(guess, None))
         except Exception:
@@ -285,7 +212,7 @@ class _Listing(Generic[T]):
     def _apart(self) -> float:
         return min(MAX_APART, MIN_APART + self._listed / LISTED_APART)
 
-    def _take(self, found: _Range[T], guess: str, page: Page[T]) -> None:
+    def _take(self, found: KeyRange[T], guess: str, page: Page[T]) -> None:
         """Split a range behind the guess; `page` begins there."""
         if page.keys and page.keys[0] <= guess:
             self._splits = False  # some S3-compatible storage does not know `start-after`
@@ -297,7 +224,7 @@ class _Listing(Generic[T]):
                 found.rest()
             return
         found.failed_guesses = 0
-        behind: _Range[T] = _Range(end)
+        behind: KeyRange[T] = KeyRange(end)
         behind.add(page)
         self._held += len(behind.pages)
         self._keys.learn(page.keys)
@@ -307,7 +234,7 @@ class _Listing(Generic[T]):
         """Ask for half as many pages at once: the failure may be one of too many requests."""
         self._limit = max(1, self._limit // 2)
 
-    def _ended(self, found: _Range[T], what: str) -> None:
+    def _ended(self, found: KeyRange[T], what: str) -> None:
         setattr(found, what, False)
         self._listed += 1
         self._running -= 1

@@ -9,7 +9,8 @@ from urllib.parse import unquote_plus
 
 from lxml import etree
 
-from contract.storage.parallel_listing import Page, listed_in_parallel
+from contract.storage.key_ranges import Page
+from contract.storage.parallel_listing import listed_in_parallel
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

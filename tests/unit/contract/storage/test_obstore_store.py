@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,13 +22,25 @@ from contract.errors import (
     UsageError,
 )
 from contract.settings import Settings
-from contract.storage import Storage, Store, join
+from contract.storage import Storage, Store, join, obstore_listing
 from contract.storage.listing import in_order_of_utf8
 from contract.storage.obstore_store import PART_BYTES
-from tests.chaos.faulty_s3 import RANGE, FaultyS3, cuts, faulty, forgets_to_answer, refuses
+from tests.chaos.faulty_s3 import (
+    LIST,
+    RANGE,
+    Exchange,
+    FaultyS3,
+    Forward,
+    cuts,
+    faulty,
+    forgets_to_answer,
+    refuses,
+)
 from tests.gcs_emulator import GcsEmulator
 
 Told = list[tuple[str, str, int]]
+
+STRANGE = ("a b+c%20.png", "ü/漢字.png", "x&<y>.png", "q?=#.png", "z/\U0001f600.png")
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +243,65 @@ def test_the_object_that_a_console_makes_for_a_folder_is_not_in_it(
 
     assert list(store.objects(f"{gcs_bucket}/crops/")) == [(f"{gcs_bucket}/crops/a.png", 1)]
     assert list(store.names(f"{gcs_bucket}/crops/")) == ["a.png"]
+
+
+def test_the_objects_of_folders_do_not_break_the_order(
+    store: Store, gcs_bucket: str, gcs_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given folders that a console has made: the object of `b/` comes after what begins with `b-`."""
+    monkeypatch.setattr(obstore_listing, "PAGE", 3)
+    keys = ["b-1.png", "b-2.png", "b/", "b/1.png", "b/c-1.png", "b/c/", "b/c/1.png", "d.png"]
+    for key in keys:
+        gcs_server[0].put(gcs_bucket.removeprefix("gs://"), key, b"" if key.endswith("/") else b"x")
+
+    assert [uri for uri, _ in store.objects(gcs_bucket)] == [f"{gcs_bucket}/{key}" for key in keys]
+
+
+def test_many_listers_find_what_one_finds(
+    network: FaultyS3, gcs_bucket: str, gcs_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(obstore_listing, "PAGE", 4)
+    numbers = [f"{number:03}.png" for number in range(60)]
+    keys = [*STRANGE, *numbers, *(f"days/{number[:2]}/{number}" for number in numbers)]
+    for key in keys:
+        gcs_server[0].put(gcs_bucket.removeprefix("gs://"), f"crops/{key}", key.encode())
+    both = threading.Barrier(2, timeout=30)
+
+    def waits_for_another(exchange: Exchange, forward: Forward) -> None:
+        both.wait()
+        exchange.answer(*forward())
+
+    def listed(listers: str, times: int) -> list[Any]:
+        network.lift()
+        # The first page is listed alone.
+        network.fail(waits_for_another, LIST, times=times)
+        network.fail(lambda exchange, forward: exchange.answer(*forward()), LIST, times=1)
+        monkeypatch.setenv("TRACE_OCR_LIST_THREADS", listers)
+        store = Storage(Settings()).at(gcs_bucket)
+        return [list(store.versions(f"{gcs_bucket}/crops")), sorted(store.names(f"{gcs_bucket}/crops"))]
+
+    alone, together = listed("1", 0), listed("6", 2)
+
+    assert [uri for uri, _ in alone[0]] == [f"{gcs_bucket}/crops/{key}" for key in sorted(keys)]
+    assert together == alone
+
+
+def test_storage_that_lists_nothing_behind_a_key_is_refused(
+    store: Store, network: FaultyS3, gcs_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a work-alike that ignores where a listing is to begin."""
+    monkeypatch.setattr(obstore_listing, "PAGE", 2)
+    for number in range(5):
+        store.replace(f"{gcs_bucket}/{number}.png", b"x")
+
+    def from_its_beginning(exchange: Exchange, forward: Forward) -> None:
+        exchange.path = exchange.path.partition("&start-after")[0]
+        exchange.answer(*forward())
+
+    network.fail(from_its_beginning, LIST)
+
+    with pytest.raises(StorageRefusedError, match="set TRACE_OCR_LIST_THREADS=1"):
+        list(store.objects(gcs_bucket))
 
 
 def test_a_listing_with_a_name_that_cannot_be_read_is_refused(

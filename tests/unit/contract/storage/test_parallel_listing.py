@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contract.errors import StorageRefusedError, StorageUnavailableError
-from contract.storage.parallel_listing import PAGES_PER_LISTER, Page, listed_in_parallel
+from contract.storage.key_ranges import Page
+from contract.storage.parallel_listing import PAGES_PER_LISTER, listed_in_parallel
 
 PREFIX = "crops/"
 SECONDS = 60
