@@ -54,10 +54,12 @@ FOLDERS = ("chunks", "parts", "statistics", "page_exports")
 
 
 LINES = ("results.jsonl", "errors.jsonl", "review.jsonl")
-INDEXES = {name: name.removesuffix(".jsonl") + ".index.json" for name in LINES}
-"""The merged files, and the index of each."""
+INDEX = ".index.json"
+"""In the name of a merged file's index, in place of its `.jsonl`."""
 
-FILES = frozenset({"job.json", "halt.json", "merge.json", *LINES, *INDEXES.values(), "summary.json", SUCCESS})
+INDEXES = tuple(name.removesuffix(".jsonl") + INDEX for name in LINES)
+
+FILES = frozenset({"job.json", "halt.json", "merge.json", *LINES, *INDEXES, "summary.json", SUCCESS})
 """Files directly in a workspace."""
 
 
@@ -146,7 +148,7 @@ class Workspace:
 
     def line_index(self, uri: str) -> str:
         """Return the URI of the index of a merged file: where some of its lines begin."""
-        return self.path(INDEXES[uri.rpartition("/")[2]])
+        return uri.removesuffix(".jsonl") + INDEX
 
     def chunk(self, number: int) -> str:
         """Return the URI of the items of one chunk."""

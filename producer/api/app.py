@@ -39,6 +39,7 @@ from contract.redaction import redacted
 from producer.api.methods import Methods
 from producer.api.monitoring.metrics import UPLOAD_KINDS, UploadCounter
 from producer.api.routes.jobs import jobs_router
+from producer.api.routes.kinds import kinds_router
 from producer.api.routes.system import system_router
 from producer.api.routes.uploads import uploads_router
 from producer.api.security.access import KeyGate
@@ -113,7 +114,7 @@ def make_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         lifespan=life,
     )
-    routers = jobs_router, uploads_router, system_router
+    routers = jobs_router, uploads_router, system_router, kinds_router
     for router in (make(services) for make in routers):
         app.include_router(router)
     app.add_exception_handler(TraceOcrError, _answer_error)

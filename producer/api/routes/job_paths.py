@@ -1,11 +1,13 @@
 """What the routes below `/jobs/{job_id}` have in common: the id, and the jobs that a key may see."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import Depends, Path
+from fastapi import Depends, HTTPException, Path
 
 from contract.job_status import JOB_ID
 from contract.records import MAX_CHUNKS
+from contract.workspace import Workspace
 from producer.api.jobs import Jobs
 from producer.api.security.access import Requires
 from producer.api.security.keys import ApiKey, Scope
@@ -23,3 +25,15 @@ def jobs_of(services: Services, scope: Scope) -> Any:
         return services.jobs.below(caller.roots)
 
     return Depends(below)
+
+
+def merged_of(services: Services) -> Callable[..., Workspace]:
+    """Return a dependency that gives the workspace of a complete job."""
+
+    def merged(job_id: JobId, jobs: Annotated[Jobs, jobs_of(services, "read")]) -> Workspace:
+        workspace = jobs.workspace(job_id)
+        if not workspace.is_complete(job_id):
+            raise HTTPException(409, f"job {job_id} is not complete: its lines are merged on completion")
+        return workspace
+
+    return merged

@@ -25,8 +25,9 @@ from producer.api.formats import Choice, lines_response, media_types
 from producer.api.jobs import Jobs, Page
 from producer.api.lines import Selection, file_response
 from producer.api.negotiation import preferred
+from producer.api.routes.forms import add_forms
 from producer.api.routes.items import add_items
-from producer.api.routes.job_paths import JobId, jobs_of
+from producer.api.routes.job_paths import JobId, jobs_of, merged_of
 from producer.api.routes.problems import problems
 from producer.api.routes.samples import add_samples
 from producer.api.security.access import GuardedRoute, Requires
@@ -87,6 +88,7 @@ def jobs_router(services: Services) -> APIRouter:
     _add_files(router, services)
     _add_quality(router, services)
     add_samples(router, services)
+    add_forms(router, services)
     add_items(router, services)
     _add_steering(router, services)
     return router
@@ -153,21 +155,9 @@ async def _changes(jobs: Jobs, job_id: str, stopping: threading.Event) -> AsyncI
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _merged_of(services: Services) -> Callable[..., Workspace]:
-    """Return a dependency that gives the workspace of a complete job."""
-
-    def merged(job_id: JobId, jobs: Annotated[Jobs, jobs_of(services, "read")]) -> Workspace:
-        workspace = jobs.workspace(job_id)
-        if not workspace.is_complete(job_id):
-            raise HTTPException(409, f"job {job_id} is not complete: its lines are merged on completion")
-        return workspace
-
-    return merged
-
-
 def _add_quality(router: APIRouter, services: Services) -> None:
     may_read = [Depends(Requires("read", services.keyring))]
-    merged = _merged_of(services)
+    merged = merged_of(services)
 
     @router.get("/{job_id}/review", dependencies=may_read, responses=STREAMED, response_class=Response)
     def get_review(
@@ -188,7 +178,7 @@ def _add_quality(router: APIRouter, services: Services) -> None:
 def _add_files(router: APIRouter, services: Services) -> None:
     may_read = [Depends(Requires("read", services.keyring))]
 
-    merged = _merged_of(services)
+    merged = merged_of(services)
 
     content: dict[str, Any] = {"content": {media_type: {} for media_type in media_types()}}
     answers = {**STREAMED, 200: content, 206: content, **problems(400, 406)}

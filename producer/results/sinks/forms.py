@@ -17,6 +17,7 @@ from contract.region import region_id
 from contract.storage.streams import TranslatedStream
 from contract.workspace import Workspace
 from producer.results.cells import cell
+from producer.results.line_index import Marker, store_index
 from producer.results.sinks.base import MergedLine, SinkContext, Write
 from producer.results.sinks.parquet import PARQUET, Opener, opener
 
@@ -41,7 +42,7 @@ class Forms:
     @contextlib.contextmanager
     def open(self, context: SinkContext) -> Iterator[Write]:
         """Yield a function that adds a region to its page."""
-        lines, table, *columns = self.paths(context.job, context.workspace)
+        lines, table, _, *columns = self.paths(context.job, context.workspace)
         opened = opener(context.job, context.workspace.store) if columns else None
         store = context.workspace.store
         with store.writer(lines) as target, store.writer(table) as rows, tempfile.TemporaryFile() as spool:
@@ -51,11 +52,12 @@ class Forms:
             _write_table(spool, forms.names, rows)
             if opened:
                 _write_columns(spool, tuple(forms.names), columns[0], opened)
+        store_index(context.workspace, lines, forms.marker.index())
 
     def paths(self, job: Job, workspace: Workspace) -> Iterator[str]:
         """Yield the URIs of the files."""
-        yield workspace.path("exports", "forms.jsonl")
-        yield workspace.path("exports", "forms.csv")
+        lines = workspace.path("exports", "forms.jsonl")
+        yield from (lines, workspace.path("exports", "forms.csv"), workspace.line_index(lines))
         if PARQUET in job.exports:
             yield workspace.path("exports", "forms.parquet")
 
@@ -70,6 +72,7 @@ class _Pages:
         self._context, self._target, self._spool = context, target, spool
         self._results = msgspec.json.Decoder(RecognitionLine)
         self._page: FormLine | None = None
+        self.marker = Marker()
         self.names: dict[str, None] = {}
 
     def add(self, merged: MergedLine) -> None:
@@ -89,6 +92,7 @@ class _Pages:
         if self._page:
             line = msgspec.json.encode(self._page) + b"\n"
             self._target.write(line)
+            self.marker.add(len(line))
             self._context.totals.counts["forms"] += 1
             # The table's columns are known at its end: a sample may lack regions of the first page.
             self._spool.write(line)
