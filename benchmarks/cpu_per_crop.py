@@ -49,17 +49,17 @@ class NullReader:
     fitting_batch_size = None
 
     def __init__(self, logits: torch.Tensor, model: Any, seconds: float = DEVICE_SECONDS) -> None:
-        self._logits, self._seconds = logits, seconds
+        self._logits, self._seconds = logits.numpy(), seconds
         self.pieces = PieceShape(32, 128, 8, 6, 0.5)
         self._preprocessor = Preprocessor(self.pieces)
-        self._normalise = Normaliser(model.cfg, torch.device("cpu"))
+        self._normalise = Normaliser(model.cfg["mean"], model.cfg["std"])
         self._decode = CtcDecoder(model.vocab)
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
         return self._preprocessor.prepare(pixels)
 
     def read(self, batch: Pixels) -> list[Prediction]:
-        self._normalise(batch, torch.contiguous_format)
+        self._normalise(batch)
         time.sleep(self._seconds)
         return self._decode(self._logits[: len(batch)])
 

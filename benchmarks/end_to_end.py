@@ -27,7 +27,7 @@ from worker.images.decode import decode_crop
 from worker.kernels.pieces import PieceShape
 from worker.kernels.preprocess import Preprocessor
 from worker.models.recognition import load_recogniser
-from worker.models.runtimes import RuntimeOptions
+from worker.models.runtimes.base import RuntimeOptions
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 MOBILENET, VGG = "crnn_mobilenet_v3_small", "crnn_vgg16_bn"
@@ -139,7 +139,7 @@ def doctr_loop(scene: Scene, device: str = "cpu") -> Callable[[], list[tuple[str
 def forward_alone(scene: Scene, device: str = "cpu", options: RuntimeOptions = AUTO) -> Callable[[], object]:
     """The product's own runtime on prepared batches; `device` is torch's name."""
     store = ModelStore(str(scene.store), Storage(Settings()))
-    recogniser = load_recogniser(scene.architecture, store, torch.device(device), options)
+    recogniser = load_recogniser(scene.architecture, store, device, options)
     preprocessor = Preprocessor(PieceShape(32, 128, 8, 6, 0.5))
     images = [decode_crop(path.read_bytes(), 10**8).pixels for path in scene.files[:BATCH]]
     batch = np.concatenate([preprocessor.prepare(pixels).pieces[:1] for pixels in images])

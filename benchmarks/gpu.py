@@ -40,7 +40,7 @@ from worker.app.main import CHUNKS_IN_FLIGHT
 from worker.images.decode import decode_crop, fetch
 from worker.kinds.reading import Readers
 from worker.kinds.recognition import RecognitionPipeline
-from worker.models.runtimes import RuntimeOptions
+from worker.models.runtimes.base import RuntimeOptions
 from worker.monitoring.device import Device
 from worker.pipeline.run import ChunkRun
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pypdfium2
-import torch
 from doctr.io import DocumentFile
 from doctr.models import ocr_predictor
 from PIL import Image, ImageSequence
@@ -21,7 +20,7 @@ from contract.kinds.ocr import OcrParameters
 from contract.model_store import ModelStore
 from contract.settings import Settings
 from contract.storage import Storage
-from worker.models.weights import load_model
+from worker.models.doctr_models import load_model
 
 DETECTION = "linknet_resnet18"
 PARAMETERS = OcrParameters(detection_model=DETECTION, recognition_model=MOBILENET)
@@ -85,8 +84,8 @@ def doctr_loop(files: list[Path], device: str = "cpu") -> Callable[[], list[list
     """docTR's own way, document by document, on torch's `device`; return the words of each page."""
     store = ModelStore(str(SAMPLES / "weights"), Storage(Settings()))
     predictor = ocr_predictor(
-        load_model("detection", DETECTION, store, torch.device("cpu"))[0],
-        load_model("recognition", MOBILENET, store, torch.device("cpu"))[0],
+        load_model("detection", DETECTION, store, "cpu")[0],
+        load_model("recognition", MOBILENET, store, "cpu")[0],
         det_bs=PARAMETERS.detection_batch_size,
         reco_bs=PARAMETERS.recognition_batch_size,
     ).to(device)

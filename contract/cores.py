@@ -13,6 +13,9 @@ QUOTA_V1, PERIOD_V1 = (
 )
 """The same of cgroup v1; a quota of -1 is no limit."""
 
+CPUS = Path("/sys/devices/system/cpu")
+"""Linux's description of the processors, `cpu0` and so on."""
+
 
 def available_cores() -> int:
     """Return the cores that the scheduler and the container's quota leave to this process, at least 1."""
@@ -40,3 +43,22 @@ def _quota() -> float | None:
     except (OSError, ValueError, IndexError):
         return None
     return used / period if used > 0 and period > 0 else None
+
+
+def computing_cores() -> int:
+    """Return the threads that torch computes with: OMP_NUM_THREADS, else one for each physical core."""
+    named = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if named.isdigit() and int(named):
+        return int(named)
+    if not hasattr(os, "sched_getaffinity"):
+        return _scheduled()
+    # Two threads of one core would share its arithmetic units.
+    return len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
+
+
+def _siblings(cpu: int) -> str:
+    """Return what the hardware threads of a core have in common; of this one alone where it is unknown."""
+    try:
+        return (CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text()
+    except OSError:
+        return str(cpu)

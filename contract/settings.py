@@ -113,8 +113,10 @@ class Settings(BaseSettings, JobDefaults):
         description="folder or remote prefix with <architecture>.pt and .json; used before docTR's weights",
     )
     devices: str = Field("auto", description="'cpu', 'auto', or CUDA device numbers such as 0,1")
-    runtime: Literal["auto", "torch", "onnx"] = Field(
-        "auto", description="what runs the models; 'auto' is ONNX Runtime on CPUs if installed, else torch"
+    runtime: Literal["auto", "torch", "onnx", "onnx_cuda", "onnx_tensorrt"] = Field(
+        "auto",
+        description="what runs the models; 'auto' is ONNX Runtime on CPUs if installed, else torch; "
+        "'onnx_cuda' and 'onnx_tensorrt' are ONNX Runtime's providers for GPUs",
     )
     precision: Literal["float32", "tf32", "float16"] = Field(
         "tf32",

@@ -33,14 +33,14 @@ from worker.images.decode import decode_crop, fetch
 from worker.kinds.reading import Readers
 from worker.kinds.recognition import RecognitionPipeline
 from worker.models.recognition import Recogniser, load_recogniser
-from worker.models.runtimes import RuntimeOptions
+from worker.models.runtimes.base import RuntimeOptions
 from worker.pipeline.run import ChunkRun
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 WEIGHTS = SAMPLES / "weights"
 
 TOLERANCE = 1e-4
-CPU = torch.device("cpu")
+CPU = "cpu"
 TRAINED = "crnn_mobilenet_v3_small"
 
 WIDE_ASPECTS = (9, 20, 60)

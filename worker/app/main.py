@@ -35,11 +35,10 @@ from worker.images.isolation import DecoderPool, IsolatedDecoder
 from worker.jobs.context import WorkerContext
 from worker.jobs.share import ChunkShare
 from worker.kinds import make_pipeline
-from worker.models.detection import load_detector
-from worker.models.orientation import load_orientation
+from worker.models.imports import doctr_side
 from worker.models.pool import ModelPool, Models
 from worker.models.recognition import load_recogniser
-from worker.models.runtimes import RuntimeOptions
+from worker.models.runtimes.base import RuntimeOptions
 from worker.models.weights import select_device
 from worker.monitoring.device import Device
 from worker.monitoring.metrics import WorkerMetrics
@@ -118,8 +117,14 @@ def make_models(settings: Settings, storage: Storage, metrics: WorkerMetrics) ->
     observers = metrics.model_loaded, metrics.model_loading
     return Models(
         ModelPool(lambda name: load_recogniser(name, store, device, options), *observers),
-        ModelPool(lambda name: load_detector(name, store, device, options), *observers),
-        ModelPool(lambda name: load_orientation(name, store, device), *observers),
+        ModelPool(
+            lambda name: doctr_side("worker.models.detection").load_detector(name, store, device, options),
+            *observers,
+        ),
+        ModelPool(
+            lambda name: doctr_side("worker.models.orientation").load_orientation(name, store, device),
+            *observers,
+        ),
     )
 
 

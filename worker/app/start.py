@@ -1,110 +1,12 @@
-"""The start of a worker process: its imports, without those that docTR needs only for training.
+"""The start of a worker process: its imports, then the worker."""
 
-Imports take most of the time from `trace-ocr run` to its first line: docs/decisions/0018-start-of-a-run.md.
-"""
-
-import contextlib
-import gc
 import importlib
-import importlib.metadata
-import sys
-from collections.abc import Callable, Iterator
-from types import ModuleType, SimpleNamespace
-from typing import Any, TypeVar
 
-F = TypeVar("F")
-
-TRIED = {"python-doctr": "1.1", "torch": "2.14", "torchvision": "0.29"}
-"""Minor versions whose imports are known to use nothing else of these modules; with other versions no import
-is deferred."""
-
-
-class OptimizedModule:
-    """Stands in for the type of compiled models, which docTR accepts in predictors that are not used here."""
-
-
-def undecorated(function: F, *_: Any, **__: Any) -> F:
-    """Return the function: replaces the decorator that keeps torch's compiler off docTR's table targets."""
-    return function
-
-
-def deferred(module: str, function: str) -> Callable[..., Any]:
-    """Return a function that imports the module of another function when it is called, and calls it."""
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        return getattr(importlib.import_module(module), function)(*arguments, **options)
-
-    return call
-
-
-DEFERRED: dict[str, dict[str, Any]] = {
-    # torch's compiler, with sympy and triton. torchvision calls it when it compiles an operator.
-    "torch._dynamo": {
-        "disable": undecorated,
-        "eval_frame": SimpleNamespace(OptimizedModule=OptimizedModule),
-    },
-    "torch._dynamo.utils": {"is_compile_supported": deferred("torch._dynamo.utils", "is_compile_supported")},
-    # docTR's models of tables, its metrics, and its grouping of words into blocks.
-    "scipy.interpolate": {"griddata": deferred("scipy.interpolate", "griddata")},
-    "scipy.optimize": {"linear_sum_assignment": deferred("scipy.optimize", "linear_sum_assignment")},
-    "scipy.cluster.hierarchy": {"fclusterdata": deferred("scipy.cluster.hierarchy", "fclusterdata")},
-    # docTR's reading order, augmentations and data sets.
-    "scipy.sparse": {"csr_matrix": deferred("scipy.sparse", "csr_matrix")},
-    "scipy.sparse.csgraph": {
-        "connected_components": deferred("scipy.sparse.csgraph", "connected_components")
-    },
-    "scipy.ndimage": {"gaussian_filter": deferred("scipy.ndimage", "gaussian_filter")},
-    "scipy.io": {"loadmat": deferred("scipy.io", "loadmat")},
-    # Models that docTR pushes to a hub and loads from it.
-    "huggingface_hub": {
-        name: deferred("huggingface_hub", name) for name in ("HfApi", "get_token", "hf_hub_download", "login")
-    },
-}
-"""Modules that docTR and torchvision import for a few names, which they use late or never."""
+from worker.models.imports import no_collections
 
 
 def main() -> None:
     """Import the worker and run it."""
-    with deferred_imports(), _no_collections():
+    with no_collections():
         serve = importlib.import_module("worker.app.main").main
     serve()
-
-
-@contextlib.contextmanager
-def deferred_imports() -> Iterator[None]:
-    """Defer the imports of DEFERRED: within the block, stand-ins with those names replace the modules.
-
-    After the block the modules can be imported as usual; a function of a stand-in imports its module itself.
-    """
-    stand_ins = {name: _stand_in(name) for name in DEFERRED if _tried() and name not in sys.modules}
-    sys.modules.update(stand_ins)
-    try:
-        yield
-    finally:
-        for name in stand_ins:
-            del sys.modules[name]
-
-
-def _tried() -> bool:
-    try:
-        versions = {name: importlib.metadata.version(name) for name in TRIED}
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return all(versions[name].startswith(f"{minor}.") for name, minor in TRIED.items())
-
-
-def _stand_in(name: str) -> ModuleType:
-    module = ModuleType(name)
-    vars(module).update(DEFERRED[name])
-    return module
-
-
-@contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
-    """Collect no garbage in the block: what imports create stays alive, and would be scanned repeatedly."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()

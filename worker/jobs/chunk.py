@@ -22,7 +22,6 @@ from contract.tracing import job_span
 from contract.workspace import Workspace, open_workspace
 from worker.images.fetching import ItemFiles
 from worker.jobs.context import WorkerContext
-from worker.jobs.exports import write_exports
 from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.parts import Written, summarise, write_part
 from worker.jobs.reuse import read_or_reused
@@ -129,6 +128,9 @@ def _read_and_write(
         )
         lines = read_or_reused(job, items, pipeline, run)
         if job.page_exports:
+            # docTR's, which recognition need not import.
+            from worker.jobs.exports import write_exports
+
             exporting = time.perf_counter()
             lines = write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run, pipeline)
             run.timings.add("export", time.perf_counter() - exporting)

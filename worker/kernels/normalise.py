@@ -2,12 +2,12 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from worker.kernels.compiled import compiled
 from worker.kernels.pixels import Pixels
@@ -16,34 +16,24 @@ Floats = npt.NDArray[np.float32]
 
 
 class Normaliser:
-    """Normalises batches on the model's device: docTR's operations in docTR's order, to the same bits.
+    """Normalises batches in the calling thread: docTR's operations in docTR's order, to the same bits.
+
+    Torch's threads would wait for each other if other work uses the cores.
 
     Args:
-        cfg: the model's `cfg`; `mean` and `std` are per channel, of values in 0..1
-        device: the model's device
+        mean, std: per channel, of values in 0..1
     """
 
-    def __init__(self, cfg: dict[str, Any], device: torch.device) -> None:
-        self._device = device
-        # Made once: a new tensor for each batch would stall a GPU until it is copied there.
-        self._mean, self._std = (
-            torch.tensor(cfg[name], dtype=torch.float32, device=device).view(-1, 1, 1)
-            for name in ("mean", "std")
-        )
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        self._mean, self._std = np.array(mean, np.float32), np.array(std, np.float32)
 
-    def __call__(self, batch: Pixels, memory_format: torch.memory_format) -> torch.Tensor:
-        """Return a batch as float32, (n, 3, height, width); on a GPU in the requested memory format."""
-        if self._device.type == "cpu":
-            # In this thread: torch's threads wait for each other if other work uses the cores.
-            values = np.empty(batch.shape, np.float32)
-            flat = (*batch.shape[:2], math.prod(batch.shape[2:]))
-            samples = np.ascontiguousarray(batch).reshape(flat)
-            _compiled()(samples, self._mean.numpy().ravel(), self._std.numpy().ravel(), values.reshape(flat))
-            return torch.from_numpy(values)
-        # Copy bytes, a quarter of the floats; from pinned memory the copy overlaps with the GPU's work.
-        moved = torch.from_numpy(batch).pin_memory().to(self._device, non_blocking=True)
-        scaled = moved.to(torch.float32, memory_format=memory_format).div_(255)
-        return scaled.sub_(self._mean).div_(self._std)
+    def __call__(self, batch: Pixels) -> Floats:
+        """Return a batch as float32, (n, 3, height, width)."""
+        values = np.empty(batch.shape, np.float32)
+        flat = (*batch.shape[:2], math.prod(batch.shape[2:]))
+        samples = np.ascontiguousarray(batch).reshape(flat)
+        _compiled()(samples, self._mean, self._std, values.reshape(flat))
+        return values
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import numpy as np
 
 from worker.kernels.pieces import PieceShape, PreparedCrop
 from worker.kernels.pixels import Pixels
-from worker.kernels.torch_resample import make_resample, resample_by_torch
+from worker.kernels.scaling import by_torch, make_resample
 
 
 class Preprocessor:
@@ -22,7 +22,7 @@ class Preprocessor:
     @property
     def compiled(self) -> bool:
         """Whether the compiled kernel is used: it makes the same pieces in a process without torch."""
-        return self._resample is not resample_by_torch
+        return self._resample is not by_torch
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
         """Return the crop's pieces for the model; a wide crop has several.

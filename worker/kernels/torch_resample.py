@@ -1,10 +1,6 @@
-"""Scaling of crops as torch does it: by the compiled kernel where its bytes are torch's, else by torch."""
-
-import functools
-from collections.abc import Callable
+"""Scaling of crops as torch does it, and whether the compiled kernel computes the same bytes here."""
 
 import numpy as np
-import structlog
 import torch
 from torch.nn.functional import interpolate
 
@@ -17,13 +13,9 @@ PROBES = (
 )  # fmt: skip
 """Heights and widths of test crops whose scales need 1 to 8 samples; integer and fractional scales."""
 
-Resample = Callable[[Pixels, int, int, Pixels], None]
-"""(crop, height, width, piece): scale a crop, (h, w, 3) uint8, into the upper left corner of a piece,
-(3, H, W) uint8."""
-
 
 def resample_by_torch(crop: Pixels, height: int, width: int, piece: Pixels) -> None:
-    """Scale as docTR's `Resize` does; see `Resample`."""
+    """Scale as docTR's `Resize` does; a `worker.kernels.scaling.Resample`."""
     # Cast and round in numpy: torch's own cast and rounding would wake its threads.
     values = crop.transpose(2, 0, 1).astype(np.float32, order="C")
     if values.shape[1:] != (height, width):
@@ -38,25 +30,17 @@ def resample_by_torch(crop: Pixels, height: int, width: int, piece: Pixels) -> N
     piece[:, :height, :width] = values
 
 
-def resample(crop: Pixels, height: int, width: int, piece: Pixels) -> None:
-    """Scale by the compiled kernel, or by torch where the kernel refuses; see `Resample`."""
-    if not resample_compiled(crop, height, width, piece):
-        resample_by_torch(crop, height, width, piece)
-
-
-@functools.cache
-def make_resample() -> Resample:
-    """Return the compiled kernel if it computes the same bits as torch on this machine, else torch's."""
-    if all(_is_same(height, width) for height, width in PROBES):
-        return resample
-    structlog.get_logger().info("resample_by_torch", reason="the compiled kernel computes other bits here")
-    return resample_by_torch
+def kernel_agrees() -> bool:
+    """Return whether the compiled kernel computes torch's bytes on this machine."""
+    return all(_is_same(height, width) for height, width in PROBES)
 
 
 def _is_same(height: int, width: int) -> bool:
     crop = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     scaled = 32, max(1, min(128, 32 * width // height))
     ours, torchs = np.zeros((2, 3, 32, 128), np.uint8)
-    resample(crop, *scaled, ours)
+    if not resample_compiled(crop, *scaled, ours):
+        # Torch scales these anyway.
+        return True
     resample_by_torch(crop, *scaled, torchs)
     return np.array_equal(ours, torchs)

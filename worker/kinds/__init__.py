@@ -5,6 +5,7 @@ from typing import Any
 
 from contract.kinds.base import Parameters
 from contract.registry import Registry
+from worker.models.imports import deferred_imports
 from worker.models.pool import Models
 from worker.pipeline.run import Pipeline
 
@@ -20,4 +21,6 @@ def make_pipeline(kind: str, parameters: Parameters, models: Models) -> Pipeline
     Raises:
         ModelUnavailableError, UnfitWorkerError: as `ModelPool.get`
     """
-    return PIPELINES[kind](parameters, models)
+    with deferred_imports():
+        make = PIPELINES[kind]
+    return make(parameters, models)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from contract.architectures import ORIENTATION_MODELS
 from contract.kinds.crops import CropParameters
 from contract.records import Item
 from worker.images.files import Decoding
@@ -10,12 +12,14 @@ from worker.kernels.pieces import PieceShape
 from worker.kernels.pixels import Pixels
 from worker.kinds.crops import Crop, Made, Prepare, prepared_crops
 from worker.kinds.fed import fed_crops
-from worker.kinds.page_steps import Classify
-from worker.kinds.regions import prepared_regions
-from worker.kinds.upright import upright_crops
-from worker.models.orientation import CROP_ORIENTATION
+from worker.models.imports import deferred_imports
 from worker.models.pool import Models
 from worker.pipeline.run import ChunkRun
+
+if TYPE_CHECKING:
+    from worker.kinds.page_steps import Classify
+
+CROP_ORIENTATION, _ = ORIENTATION_MODELS
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class CropSteps:
     """
 
     padding: float = 0.0
-    classify: Classify | None = None
+    classify: "Classify | None" = None
     decoding: Decoding = field(default_factory=lambda: Decoding(pages=False))
 
     @classmethod
@@ -53,12 +57,18 @@ class CropSteps:
         """
         if self.classify is None:
             return self._cut(items, prepare, pieces, run)
+        with deferred_imports():
+            from worker.kinds.upright import upright_crops
+
         return upright_crops(self._cut(items, _as_it_is, None, run), self.classify, prepare, run)
 
     def _cut(
         self, items: Sequence[Item], prepare: Prepare[Made], pieces: PieceShape | None, run: ChunkRun
     ) -> Iterator[tuple[Crop, list[Made]]]:
         if any(item.region is not None for item in items):
+            with deferred_imports():
+                from worker.kinds.regions import prepared_regions
+
             return prepared_regions(items, prepare, run, self.padding)
         if run.feeding:
             return fed_crops(items, prepare, pieces, run, run.feeding)

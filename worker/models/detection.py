@@ -11,8 +11,9 @@ from doctr.utils import Sample
 from contract.model_store import ModelStore
 from worker.kernels.pixels import Pixels
 from worker.models.device_model import DeviceModel
-from worker.models.runtimes import PAGES, TORCH, RuntimeOptions, make_runtime
-from worker.models.weights import load_model
+from worker.models.doctr_models import load_model
+from worker.models.runtimes.base import PAGES, TORCH, RuntimeOptions
+from worker.models.runtimes.export import make_runtime
 
 Map = npt.NDArray[np.float32]
 """(height, width, classes), each value in 0..1."""
@@ -50,10 +51,10 @@ class Detector(DeviceModel[Map]):
     sample, parameter = "page", "detection_model"
 
     def __init__(
-        self, model: Any, device: torch.device, identity: dict[str, str], options: RuntimeOptions = TORCH
+        self, model: Any, device: str, identity: dict[str, str], options: RuntimeOptions = TORCH
     ) -> None:
         runtime = make_runtime(model, identity, device, options, logits=True, cut=PAGES)
-        super().__init__(model, device, identity, runtime)
+        super().__init__(tuple(model.cfg["input_shape"]), device, identity, runtime)
         self.class_names: list[str] = list(model.class_names)
         # FAST smooths its logits in a layer that is not exported.
         self._pooling = getattr(model, "pooling", None)
@@ -69,13 +70,16 @@ class Detector(DeviceModel[Map]):
             assume_straight_pages=assume_straight_pages,
         )
 
+    @torch.inference_mode()
     def _decoded(self, output: Any) -> list[Map]:
-        logits = output if self._pooling is None else self._pooling(output)
+        logits = torch.from_numpy(output) if isinstance(output, np.ndarray) else output
+        if self._pooling is not None:
+            logits = self._pooling(logits)
         return list(torch.sigmoid(logits).permute(0, 2, 3, 1).cpu().numpy())
 
 
 def load_detector(
-    name: str, store: ModelStore | None, device: torch.device, options: RuntimeOptions = TORCH
+    name: str, store: ModelStore | None, device: str, options: RuntimeOptions = TORCH
 ) -> Detector:
     """Return a detector with the weights that `load_model` finds; raises as `load_model`."""
     model, identity = load_model("detection", name, store, device)

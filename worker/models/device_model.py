@@ -5,11 +5,10 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
-import torch
 
 from worker.kernels.pixels import Pixels
 from worker.models.memory import Turns
-from worker.models.runtimes import Runtime
+from worker.models.runtimes.base import Runtime
 
 Y = TypeVar("Y")
 
@@ -18,8 +17,8 @@ class DeviceModel(ABC, Generic[Y]):
     """One architecture with its weights on one device; only one forward runs at a time.
 
     Args:
-        model: docTR's model
-        device: where it runs
+        input_shape: (3, height, width) of a sample
+        device: torch's name of the device
         identity: what the summary says about it; the runtime's name and precision are added
         runtime: runs the model's forward
     """
@@ -30,8 +29,10 @@ class DeviceModel(ABC, Generic[Y]):
     parameter: ClassVar[str]
     """The parameter that chooses the architecture."""
 
-    def __init__(self, model: Any, device: torch.device, identity: dict[str, str], runtime: Runtime) -> None:
-        self.input_shape: tuple[int, int, int] = tuple(model.cfg["input_shape"])
+    def __init__(
+        self, input_shape: tuple[int, int, int], device: str, identity: dict[str, str], runtime: Runtime
+    ) -> None:
+        self.input_shape = input_shape
         self.identity = {**identity, "runtime": runtime.name, "precision": runtime.precision}
         self._runtime = runtime
         self._turns = Turns(device, self.sample, self.parameter)
@@ -65,11 +66,10 @@ class DeviceModel(ABC, Generic[Y]):
         return self._turns.run(batch, self._forward)
 
     def _forward(self, batch: Pixels) -> list[Y]:
-        with torch.inference_mode():
-            with self._lock:
-                output = self._runtime.forward(batch)
-            # Outside the lock: while one chunk's output is decoded, the device runs the other's batch.
-            return self._decoded(output)
+        with self._lock:
+            output = self._runtime.forward(batch)
+        # Outside the lock: while one chunk's output is decoded, the device runs the other's batch.
+        return self._decoded(output)
 
     @abstractmethod
     def _decoded(self, output: Any) -> list[Y]:

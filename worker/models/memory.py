@@ -1,16 +1,20 @@
 """Split batches to fit a device's memory."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import structlog
-import torch
 
 from contract.errors import UnfitWorkerError
 from worker.kernels.pixels import Pixels
 
 T = TypeVar("T")
+
+
+class OutOfDeviceMemoryError(RuntimeError):
+    """The device's memory does not hold a batch."""
 
 
 class Turns:
@@ -19,12 +23,12 @@ class Turns:
     All samples have the same size, so a batch size that fits once always fits; it is remembered.
 
     Args:
-        device: where the model runs
+        device: torch's name of the device
         sample: what one sample of a batch is, for messages
         parameter: the parameter that chooses a smaller model, for messages
     """
 
-    def __init__(self, device: torch.device, sample: str, parameter: str) -> None:
+    def __init__(self, device: str, sample: str, parameter: str) -> None:
         self.fitting: int | None = None
         self._device = device
         self._sample, self._parameter = sample, parameter
@@ -51,13 +55,13 @@ class Turns:
         """Suppress an out-of-memory error of the block, which runs `size` samples, if fewer may fit."""
         try:
             yield
-        except torch.OutOfMemoryError as error:
+        except _out_of_memory() as error:
             if size == 1:
                 raise UnfitWorkerError(
                     f"the memory of {self._device} does not hold one {self._sample} ({error}): "
                     f"stop other programs on it, or use a smaller {self._parameter}"
                 ) from error
-        except torch.AcceleratorError as error:
+        except _errors_of_torch("AcceleratorError") as error:
             # The device's context is lost: everything that this process runs there from now on fails too.
             raise UnfitWorkerError(
                 f"the device {self._device} has failed and needs a new process ({error}): "
@@ -68,5 +72,21 @@ class Turns:
         # The minimum of both: another chunk's thread may have run out of memory at the same time.
         self.fitting = min(tried // 2, self.fitting or tried)
         structlog.get_logger().warning("device_out_of_memory", tried=tried, next=self.fitting)
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory()
+
+
+def release_memory() -> None:
+    """Give memory of GPUs that torch keeps for later back to the device."""
+    torch = sys.modules.get("torch")
+    if torch:
+        torch.cuda.empty_cache()
+
+
+def _out_of_memory() -> tuple[type[RuntimeError], ...]:
+    return (OutOfDeviceMemoryError, *_errors_of_torch("OutOfMemoryError"))
+
+
+def _errors_of_torch(name: str) -> tuple[type[RuntimeError], ...]:
+    """Return a class of torch's errors; none in a process without torch, where it cannot have been raised."""
+    torch = sys.modules.get("torch")
+    return (getattr(torch, name),) if torch else ()

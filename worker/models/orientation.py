@@ -4,14 +4,13 @@ import threading
 from typing import Any
 
 import numpy as np
-import torch
 from doctr.models.classification.predictor import OrientationPredictor
 from doctr.models.preprocessor import PreProcessor
 
 from contract.architectures import ORIENTATION_MODELS
 from contract.model_store import ModelStore
 from worker.kernels.pixels import Pixels
-from worker.models.weights import load_model
+from worker.models.doctr_models import load_model
 
 CROP_ORIENTATION, PAGE_ORIENTATION = ORIENTATION_MODELS
 
@@ -25,7 +24,7 @@ DISABLED = OrientationPredictor(None, None)
 class OrientationClassifier:
     """One classifier on one device; a lock makes it thread-safe."""
 
-    def __init__(self, model: Any, architecture: str, device: torch.device) -> None:
+    def __init__(self, model: Any, architecture: str, device: str) -> None:
         self._lock = threading.Lock()
         self._predictor = OrientationPredictor(
             PreProcessor(
@@ -49,9 +48,7 @@ class OrientationClassifier:
             return self._predictor(images)
 
 
-def load_orientation(
-    architecture: str, store: ModelStore | None, device: torch.device
-) -> OrientationClassifier:
+def load_orientation(architecture: str, store: ModelStore | None, device: str) -> OrientationClassifier:
     """Return a classifier with the weights that `load_model` finds; raises as `load_model`."""
     model, _ = load_model("orientation", architecture, store, device)
     return OrientationClassifier(model, architecture, device)

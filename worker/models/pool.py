@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
-import torch
 
 from contract.errors import TraceOcrError, UnfitWorkerError
+from worker.models.memory import release_memory
 
 if TYPE_CHECKING:
     from worker.models.detection import Detector
@@ -76,7 +76,7 @@ class ModelPool(Generic[M]):
         # Not in the except block: the error's traceback holds the tensors that must be freed.
         self._loaded.clear()
         gc.collect()
-        torch.cuda.empty_cache()
+        release_memory()
         return self._load(name)
 
     def _load(self, name: str) -> M:

@@ -2,69 +2,77 @@
 
 Everything that decides a string is docTR's own code: resizing, normalisation, splitting of wide crops, the
 model, merging of the split strings. Where docTR's code is slow, ours computes the same bits.
+
+This module needs no torch: a CRNN whose graph is cached reads without it.
 """
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
-from doctr.models.preprocessor import PreProcessor
-from doctr.models.recognition import CRNN
-from doctr.models.recognition.predictor import RecognitionPredictor
-from doctr.models.recognition.predictor._utils import remap_preds
+import structlog
 
+from contract.errors import SettingsError
 from contract.model_store import ModelStore
 from worker.kernels.pieces import CropMap, PieceShape, PreparedCrop
 from worker.kernels.pixels import Pixels
 from worker.kernels.preprocess import Preprocessor
-from worker.models.characters import WhitelistedRuntime, allowed_in, forbidden_classes
-from worker.models.ctc import CtcDecoder, Prediction
+from worker.models.characters import allowed_in, forbidden_classes
+from worker.models.ctc import CtcDecoder, Forbidden, Prediction
 from worker.models.device_model import DeviceModel
-from worker.models.runtimes import TORCH, OnnxRuntime, Runtime, RuntimeOptions, TorchRuntime, make_runtime
-from worker.models.weights import load_model
+from worker.models.imports import doctr_side
+from worker.models.merging import joined
+from worker.models.runtimes.base import CROPS, TORCH, Output, Runtime, RuntimeOptions
+from worker.models.runtimes.choosing import graph_runtime
+from worker.models.runtimes.graphs import Graph, cached_graph
+from worker.models.weights import Found, find_weights, identity_of
 
-LOOPED = ("parseq", "sar_resnet31", "master")
-"""Architectures that read character by character: each choice depends on those before it, so that characters
-must be masked inside the loop."""
+Decode = Callable[[Output, Forbidden | None], list[Prediction]]
+"""The runtime's output, and the classes that must not be chosen, to (string, confidence) of each piece."""
+
+
+class Reading(NamedTuple):
+    """How a model reads.
+
+    Args:
+        vocab: its characters
+        pieces: how crops are cut
+        decode: decodes the runtime's output
+        whitelisted: returns a runtime of this model that can read only some characters; None to mask the
+            classes of its output
+    """
+
+    vocab: str
+    pieces: PieceShape
+    decode: Decode
+    whitelisted: Callable[[str], Runtime] | None = None
 
 
 class Recogniser(DeviceModel[Prediction]):
     """Reads pieces of crops: returns a string and its confidence for each.
 
     Args:
-        model: a docTR recognition model
-        options: selects the runtime
+        input_shape: (3, height, width) of a piece
+        device: torch's name of the device
+        identity: what the summary says about the model; its `name` is used in messages
+        runtime: runs the model's forward
     """
 
     sample, parameter = "crop", "recognition_model"
 
     def __init__(
         self,
-        model: Any,
-        device: torch.device,
+        reading: Reading,
+        input_shape: tuple[int, int, int],
+        device: str,
         identity: dict[str, str],
-        options: RuntimeOptions = TORCH,
+        runtime: Runtime,
     ) -> None:
-        is_crnn = isinstance(model, CRNN)
-        runtime = make_runtime(model, identity, device, options, logits=is_crnn)
-        super().__init__(model, device, identity, runtime)
-        self._vocab: str = model.vocab
+        super().__init__(input_shape, device, identity, runtime)
+        self._reading = reading
         self._allowed: str | None = None
-        masks_logits = is_crnn or (
-            isinstance(runtime, OnnxRuntime) and identity["architecture"] not in LOOPED
-        )
-        self._masked = None if masks_logits else _maskable(runtime, model, device, options)
-        height, width = self.input_shape[-2:]
-        ours = RecognitionPredictor(PreProcessor((height, width), batch_size=1), model)
-        self._overlap_ratio = ours.overlap_ratio
-        shape = PieceShape(height, width, ours.critical_ar, ours.target_ar, ours.overlap_ratio)
-        self._preprocessor = Preprocessor(shape)
-        self.pieces = shape if self._preprocessor.compiled else None
-        self._decode: Callable[[torch.Tensor], list[Prediction]] = (
-            CtcDecoder(model.vocab) if is_crnn else getattr(model, "postprocessor", list)
-        )
+        self._preprocessor = Preprocessor(reading.pieces)
+        self.pieces = reading.pieces if self._preprocessor.compiled else None
 
     def prepare(self, pixels: Pixels) -> PreparedCrop:
         """Return the crop's pieces for the model; a wide crop has several.
@@ -83,43 +91,78 @@ class Recogniser(DeviceModel[Prediction]):
         Raises:
             ModelUnavailableError: the model can read none of them
         """
-        allowed = allowed_in(characters, self._vocab, self.identity["name"])
+        allowed = allowed_in(characters, self._reading.vocab, self.identity["name"])
         restricted = copy.copy(self)
-        if self._masked:
-            restricted._runtime = WhitelistedRuntime(*self._masked, allowed)
+        if self._reading.whitelisted:
+            restricted._runtime = self._reading.whitelisted(allowed)
         else:
             restricted._allowed = allowed
         return restricted
 
-    def _decoded(self, output: Any) -> list[Prediction]:
-        if self._allowed is not None and torch.is_tensor(output):
-            forbidden = forbidden_classes(self._vocab, self._allowed, output.shape[-1]).to(output.device)
-            output = output.masked_fill(forbidden, float("-inf"))
-        read: list[Prediction] = self._decode(output) if torch.is_tensor(output) else output
-        return read
-
     def join(self, crop_map: CropMap, predictions: Sequence[Prediction]) -> Prediction:
         """Return the crop's (string, confidence), joined from those of its pieces."""
-        whole = crop_map == [0]
-        value, confidence = (
-            predictions[0] if whole else remap_preds(list(predictions), crop_map, self._overlap_ratio)[0]
+        if crop_map == [0]:
+            return predictions[0]
+        return joined(crop_map, predictions, self._reading.pieces.overlap_ratio)
+
+    def _decoded(self, output: Any) -> list[Prediction]:
+        forbidden = (
+            None
+            if self._allowed is None
+            else forbidden_classes(self._reading.vocab, self._allowed, output.shape[-1])
         )
-        return value, float(confidence)
-
-
-def _maskable(
-    runtime: Runtime, model: Any, device: torch.device, options: RuntimeOptions
-) -> tuple[Runtime, Any]:
-    """Return a torch runtime of the model that docTR's whitelist works on, and the model."""
-    if runtime.name == TorchRuntime.name:
-        return runtime, model
-    # Exported and compiled models do not call the hooks that mask their last layer.
-    return TorchRuntime(model, device, replace(options, torch_compile=False), logits=False), model
+        return self._reading.decode(output, forbidden)
 
 
 def load_recogniser(
-    name: str, store: ModelStore | None, device: torch.device, options: RuntimeOptions = TORCH
+    name: str, store: ModelStore | None, device: str, options: RuntimeOptions = TORCH
 ) -> Recogniser:
-    """Return a recogniser with the weights that `load_model` finds; raises as `load_model`."""
-    model, identity = load_model("recognition", name, store, device)
-    return Recogniser(model, device, identity, options)
+    """Return a recogniser with the weights that are found: by its cached graph, or docTR's model.
+
+    Raises:
+        ModelUnavailableError: no weights are available, or they fail verification
+        SettingsError: the options ask for an engine that is not installed, or not for this device
+    """
+    found = find_weights("recognition", name, store)
+    recogniser = _by_graph(found, device, options)
+    if recogniser:
+        return recogniser
+    made: Recogniser = doctr_side("worker.models.doctr_recognition").by_doctr(found, store, device, options)
+    return made
+
+
+def _by_graph(found: Found, device: str, options: RuntimeOptions) -> Recogniser | None:
+    """Return a recogniser that needs no torch; None if there is no graph, or its output needs docTR."""
+    engine = graph_runtime(found.architecture, device, options)
+    if engine is None or found.sha256 is None:
+        return None
+    graph = cached_graph(found.architecture, found.sha256)
+    if graph is None or not _reads_alone(graph, found):
+        return None
+    # The graph is of these weights only if the file is still the one that the checksum is of.
+    found.data()
+    try:
+        runtime = engine.load(graph.data, graph.card.takes, CROPS, options)
+    except SettingsError:
+        raise
+    # Any exception: engines fail in many ways, and torch reads the same strings, but slower.
+    except Exception as error:
+        structlog.get_logger().warning("graph_not_used", error=f"{type(error).__name__}: {error}")
+        return None
+    vocab, pieces = graph.card.vocab, graph.card.pieces
+    assert vocab
+    assert pieces
+    versions = {"doctr": graph.card.doctr, "torch": graph.card.torch}
+    return Recogniser(
+        Reading(vocab, pieces, CtcDecoder(vocab)),
+        graph.card.takes.shape,
+        device,
+        identity_of(found, found.sha256, versions, device),
+        runtime,
+    )
+
+
+def _reads_alone(graph: Graph, found: Found) -> bool:
+    """Return whether a graph's logits are decoded without docTR, with the vocabulary of these weights."""
+    vocab = found.vocab or graph.card.vocab
+    return graph.card.pieces is not None and vocab is not None and vocab == graph.card.vocab

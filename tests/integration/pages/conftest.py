@@ -30,7 +30,7 @@ from worker.models.detection import load_detector
 from worker.models.orientation import CROP_ORIENTATION, PAGE_ORIENTATION, load_orientation
 from worker.models.pool import ModelPool, Models
 from worker.models.recognition import load_recogniser
-from worker.models.runtimes import RuntimeOptions
+from worker.models.runtimes.base import RuntimeOptions
 from worker.pipeline.run import ChunkRun
 
 Line = dict[str, Any]

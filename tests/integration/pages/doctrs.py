@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from doctr.io import DocumentFile
 from doctr.models import crop_orientation_predictor, page_orientation_predictor
 from PIL import Image
@@ -14,11 +13,11 @@ from contract.kinds.kie import KieParameters
 from contract.kinds.ocr import OcrParameters
 from contract.model_store import ModelStore
 from contract.records import Item
+from worker.models.doctr_models import load_model
 from worker.models.orientation import CROP_ORIENTATION, PAGE_ORIENTATION
-from worker.models.weights import load_model
 
 SAMPLES = Path(__file__).resolve().parents[3] / "samples"
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 MODELS = {"detection_model": "linknet_resnet18", "recognition_model": "crnn_mobilenet_v3_small"}
 

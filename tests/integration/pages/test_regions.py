@@ -16,8 +16,8 @@ from contract.records import Item
 from contract.region import Unit, region_of
 from tests.integration.pages.conftest import Line, ReadPages
 from tests.integration.pages.doctrs import CPU, MODELS, SAMPLES, doctrs_predictor, pixels_of
+from worker.models.doctr_models import load_model
 from worker.models.orientation import CROP_ORIENTATION
-from worker.models.weights import load_model
 
 MODEL = MODELS["recognition_model"]
 

@@ -47,3 +47,24 @@ def test_so_does_one_of_the_first_version(quota: str, expected: int, machine: Pa
 
 def test_without_control_groups_the_schedulers_cores_count(machine: Path) -> None:
     assert cores.available_cores() == 8
+
+
+def test_threads_compute_one_for_each_physical_core(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given 8 threads on 4 cores
+    monkeypatch.setattr(cores, "CPUS", machine)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for cpu in range(8):
+        (machine / f"cpu{cpu}/topology").mkdir(parents=True)
+        (machine / f"cpu{cpu}/topology/thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}")
+
+    assert cores.computing_cores() == 4
+
+
+@pytest.mark.parametrize(("named", "expected"), [("3", 3), ("2,1", 2), ("many", 8)])
+def test_or_as_many_as_are_named(
+    named: str, expected: int, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "CPUS", machine)
+    monkeypatch.setenv("OMP_NUM_THREADS", named)
+
+    assert cores.computing_cores() == expected

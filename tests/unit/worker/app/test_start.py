@@ -7,14 +7,16 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.conftest import REPOSITORY
-from worker.app.start import DEFERRED, TRIED, deferred_imports
+from worker.models.imports import DEFERRED, TRIED, deferred_imports
 
 STARTED = """
 import importlib, sys
-from worker.app.start import DEFERRED, deferred_imports
+import worker.app.main
+from worker.models.imports import DEFERRED, doctr_side
 
-with deferred_imports():
-    importlib.import_module("worker.app.main")
+assert "torch" not in sys.modules
+doctr_side("worker.models.detection")
+doctr_side("worker.kinds.ocr")
 assert not {*DEFERRED, "sympy", "triton"} & set(sys.modules), set(DEFERRED) & set(sys.modules)
 
 from doctr.models import builder
@@ -25,7 +27,7 @@ assert roi_align.is_compile_supported("cpu") == torch._dynamo.utils.is_compile_s
 assert set(builder.fclusterdata([[0.0], [0.1], [9.0]], 1.0, criterion="distance")) == {1, 2}
 assert torch.compile(lambda x: x, backend="eager")(torch.ones(1)).item() == 1
 """
-"""A start of the worker as `worker.app.start.main` makes it, and then a use of what was postponed."""
+"""A start of the worker, the first use of docTR, and then a use of what was postponed."""
 
 
 def test_a_worker_starts_without_torchs_compiler_and_has_it_when_it_is_needed() -> None:
@@ -36,6 +38,7 @@ def test_a_worker_starts_without_torchs_compiler_and_has_it_when_it_is_needed() 
 
 def test_nothing_is_postponed_with_versions_that_were_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TRIED, "torch", "0.0")
+    monkeypatch.delitem(sys.modules, "doctr", raising=False)
     before = {name: sys.modules.get(name) for name in DEFERRED}
 
     with deferred_imports():

@@ -6,8 +6,8 @@ import torch
 from doctr.datasets import VOCABS
 from doctr.models.recognition.crnn.pytorch import CTCPostProcessor
 
-from worker.models import ctc
-from worker.models.ctc import CtcDecoder, Prediction
+from worker.models.ctc import CtcDecoder, Prediction, best_paths
+from worker.models.doctr_recognition import _on_device, decode_tensor
 
 VOCAB = VOCABS["french"]
 
@@ -31,7 +31,7 @@ def test_random_logits_are_decoded_as_doctr_does(seed: int, pieces: int) -> None
     logits[:, :, -1] += 2.5
     logits[:, 1::3] = logits[:, 0:31:3] + 0.01 * logits[:, 1::3]
 
-    ours, theirs = CtcDecoder(VOCAB)(logits), CTCPostProcessor(VOCAB)(logits)
+    ours, theirs = decode_tensor(CtcDecoder(VOCAB), logits), CTCPostProcessor(VOCAB)(logits)
 
     assert_same(ours, theirs)
     assert len({len(value) for value, _ in ours}) > 1 or pieces == 1
@@ -51,24 +51,24 @@ def test_random_logits_are_decoded_as_doctr_does(seed: int, pieces: int) -> None
 def test_repeats_collapse_unless_a_blank_lies_between(path: list[int], text: str) -> None:
     logits = logits_of(path, 4)
 
-    assert_same(CtcDecoder("abc")(logits), CTCPostProcessor("abc")(logits))
-    assert CtcDecoder("abc")(logits)[0][0] == text
+    assert_same(decode_tensor(CtcDecoder("abc"), logits), CTCPostProcessor("abc")(logits))
+    assert decode_tensor(CtcDecoder("abc"), logits)[0][0] == text
 
 
 def test_a_repeat_does_not_reach_into_the_next_piece() -> None:
     logits = torch.cat([logits_of([3, 0], 4), logits_of([0, 3], 4)])
 
-    assert [value for value, _ in CtcDecoder("abc")(logits)] == ["a", "a"]
+    assert [value for value, _ in decode_tensor(CtcDecoder("abc"), logits)] == ["a", "a"]
 
 
 def test_characters_of_any_plane() -> None:
     vocab = "aé€😀"
 
-    assert CtcDecoder(vocab)(logits_of([3, 2, 1, 0], 5))[0][0] == "😀€éa"
+    assert decode_tensor(CtcDecoder(vocab), logits_of([3, 2, 1, 0], 5))[0][0] == "😀€éa"
 
 
 def test_confidences_are_floats_in_0_to_1() -> None:
-    (_, confidence), *_ = CtcDecoder("abc")(torch.randn(3, 8, 4))
+    (_, confidence), *_ = decode_tensor(CtcDecoder("abc"), torch.randn(3, 8, 4))
 
     assert isinstance(confidence, float)
     assert 0 <= confidence <= 1
@@ -77,12 +77,12 @@ def test_confidences_are_floats_in_0_to_1() -> None:
 def test_half_precision() -> None:
     logits = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 8, 4))).to(torch.bfloat16)
 
-    assert_same(CtcDecoder("abc")(logits), CTCPostProcessor("abc")(logits.float()))
+    assert_same(decode_tensor(CtcDecoder("abc"), logits), CTCPostProcessor("abc")(logits.float()))
 
 
 def test_what_is_computed_on_a_device_is_the_same() -> None:
     logits = torch.randn(9, 32, len(VOCAB) + 1)
-    (paths, confidences), (there, confident) = ctc._on_cpu(logits), ctc._on_device(logits)
+    (paths, confidences), (there, confident) = best_paths(logits.numpy()), _on_device(logits)
 
     assert np.array_equal(paths, there)
     assert confidences == pytest.approx(confident, abs=1e-6)

@@ -16,10 +16,10 @@ from worker.images.decode import DecodedImage
 from worker.kernels.pixels import Pixels
 from worker.kinds.reading import Readers
 from worker.kinds.recognition import RecognitionPipeline
-from worker.models.recognition import Recogniser
+from worker.models.doctr_recognition import recogniser_of
 from worker.pipeline.run import ChunkRun
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 
 class FakeModel(nn.Module):
@@ -59,7 +59,7 @@ class TestMemoryIsShort:
     @pytest.mark.parametrize(("holds", "tried"), [(5, [10, 5, 5]), (4, [10, 5, 2, 2, 2, 2, 2]), (1, None)])
     def test_the_batch_is_halved_until_it_fits(self, holds: int, tried: list[int] | None) -> None:
         model = FakeModel(holds)
-        recogniser = Recogniser(model, CPU, {})
+        recogniser = recogniser_of(model, CPU, {})
 
         read = recogniser.read(pixels_of(*range(10)))
 
@@ -68,7 +68,7 @@ class TestMemoryIsShort:
 
     def test_the_size_that_fits_is_remembered(self) -> None:
         model = FakeModel(holds=4)
-        recogniser = Recogniser(model, CPU, {})
+        recogniser = recogniser_of(model, CPU, {})
         recogniser.read(pixels_of(*range(8)))
         model.sizes.clear()
 
@@ -78,14 +78,14 @@ class TestMemoryIsShort:
         assert recogniser.fitting_batch_size == 4
 
     def test_nothing_is_noted_where_memory_suffices(self) -> None:
-        recogniser = Recogniser(FakeModel(), CPU, {})
+        recogniser = recogniser_of(FakeModel(), CPU, {})
 
         recogniser.read(pixels_of(1, 2))
 
         assert recogniser.fitting_batch_size is None
 
     def test_a_device_that_does_not_hold_one_crop_makes_the_worker_unfit(self) -> None:
-        recogniser = Recogniser(FakeModel(holds=0), CPU, {})
+        recogniser = recogniser_of(FakeModel(holds=0), CPU, {})
 
         with pytest.raises(UnfitWorkerError, match=r"memory of cpu does not hold one crop.*2\.00 GiB"):
             recogniser.read(pixels_of(1, 2, 3))
@@ -97,18 +97,18 @@ class TestTheDeviceIsLost:
         model.fault = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
         with pytest.raises(UnfitWorkerError, match=r"failed and needs a new process.*illegal memory access"):
-            Recogniser(model, CPU, {}).read(pixels_of(1))
+            recogniser_of(model, CPU, {}).read(pixels_of(1))
 
     def test_a_model_that_fails_on_a_batch_is_no_fault_of_the_device(self) -> None:
         model = FakeModel()
         model.fault = RuntimeError("shape mismatch")
 
         with pytest.raises(RuntimeError, match="shape mismatch"):
-            Recogniser(model, CPU, {}).read(pixels_of(1))
+            recogniser_of(model, CPU, {}).read(pixels_of(1))
 
 
 def crops(model: FakeModel) -> RecognitionPipeline:
-    return RecognitionPipeline(Readers.of(Recogniser(model, CPU, {})), 4)
+    return RecognitionPipeline(Readers.of(recogniser_of(model, CPU, {})), 4)
 
 
 class TestAChunk:

@@ -10,7 +10,7 @@ from contract.errors import UnfitWorkerError
 from worker.kernels.pixels import Pixels
 from worker.models.memory import Turns
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 
 class FakeDevice:

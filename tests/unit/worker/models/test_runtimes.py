@@ -15,16 +15,21 @@ from contract.errors import SettingsError
 from worker.images.decode import decode_crop
 from worker.kernels.pieces import PieceShape
 from worker.kernels.preprocess import Preprocessor
-from worker.models import runtimes
-from worker.models.recognition import Recogniser
-from worker.models.runtimes import OnnxRuntime, RuntimeOptions, TorchRuntime, exported, make_runtime
+from worker.models.doctr_recognition import recogniser_of
+from worker.models.runtimes import export, onnx
+from worker.models.runtimes import torch as on_torch
+from worker.models.runtimes.base import RuntimeOptions
+from worker.models.runtimes.choosing import graph_runtime
+from worker.models.runtimes.export import exported, make_runtime
+from worker.models.runtimes.onnx import OnnxRuntime
+from worker.models.runtimes.torch import TorchRuntime
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+CPU, GPU = "cpu", "cuda:0"
 IDENTITY = {"architecture": "crnn_mobilenet_v3_small", "weights_sha256": "0" * 64}
 AUTO, TORCH, ONNX = RuntimeOptions("auto"), RuntimeOptions("torch"), RuntimeOptions("onnx")
 
 installed = pytest.mark.skipif(
-    not runtimes._is_installed(), reason="ONNX Runtime, the extra [onnx], is not installed"
+    not onnx.is_installed(), reason="ONNX Runtime, the extra [onnx], is not installed"
 )
 
 
@@ -61,7 +66,7 @@ class TestTorch:
         with torch.inference_mode():
             expected = trained((torch.from_numpy(batch).float().div(255) - mean) / std, return_preds=True)
 
-        ours = Recogniser(trained, CPU, IDENTITY, TORCH).read(batch)
+        ours = recogniser_of(trained, CPU, IDENTITY, TORCH).read(batch)
 
         assert [value for value, _ in ours] == [value for value, _ in expected["preds"]]
         assert [c for _, c in ours] == pytest.approx([c for _, c in expected["preds"]], abs=1e-6)
@@ -80,7 +85,7 @@ class TestTorch:
     ) -> None:
         # given a GPU that only takes a model
         monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not rounded)
-        monkeypatch.setattr(runtimes, "Normaliser", lambda *_: None)
+        monkeypatch.setattr(on_torch, "GpuNormaliser", lambda *_: None)
         model = SimpleNamespace(cfg={}, to=lambda *_, **__: None)
 
         runtime = TorchRuntime(model, GPU, RuntimeOptions("torch", precision), logits=False)
@@ -94,9 +99,9 @@ class TestTorch:
         # given dynamo's tracing without the minutes of its code generator
         compile_ = torch.compile
         monkeypatch.setattr(torch, "compile", lambda model, **_: compile_(model, backend="eager"))
-        expected = Recogniser(trained, CPU, IDENTITY, TORCH).read(batch)
+        expected = recogniser_of(trained, CPU, IDENTITY, TORCH).read(batch)
 
-        recogniser = Recogniser(trained, CPU, IDENTITY, RuntimeOptions("auto", torch_compile=True))
+        recogniser = recogniser_of(trained, CPU, IDENTITY, RuntimeOptions("auto", torch_compile=True))
 
         assert recogniser.identity["runtime"] == "torch.compile"
         assert recogniser.read(batch) == expected
@@ -108,7 +113,7 @@ class TestTorch:
             raise RuntimeError("Failed to find C compiler")
 
         monkeypatch.setattr(torch, "compile", lambda *_, **__: no_compiler)
-        recogniser = Recogniser(trained, CPU, IDENTITY, RuntimeOptions("auto", torch_compile=True))
+        recogniser = recogniser_of(trained, CPU, IDENTITY, RuntimeOptions("auto", torch_compile=True))
 
         with capture_logs() as logs:
             recogniser.warm_up()
@@ -117,13 +122,13 @@ class TestTorch:
             ("torch_compile_not_used", "RuntimeError: Failed to find C compiler")
         ]
         assert recogniser.identity["runtime"] == "torch"
-        assert recogniser.read(batch) == Recogniser(trained, CPU, IDENTITY, TORCH).read(batch)
+        assert recogniser.read(batch) == recogniser_of(trained, CPU, IDENTITY, TORCH).read(batch)
 
 
 class TestChoice:
     @pytest.fixture
     def onnx_is_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(runtimes, "_is_installed", lambda: True)
+        monkeypatch.setattr(onnx, "is_installed", lambda: True)
 
     @pytest.mark.parametrize(
         ("options", "device", "architecture", "wanted"),
@@ -139,25 +144,25 @@ class TestChoice:
     def test_by_setting_device_and_architecture(
         self,
         options: RuntimeOptions,
-        device: torch.device,
+        device: str,
         architecture: str,
         wanted: bool,
         onnx_is_there: None,
     ) -> None:
-        assert runtimes._wants_onnx({"architecture": architecture}, device, options) is wanted
+        assert (graph_runtime(architecture, device, options) is not None) is wanted
 
     def test_onnx_on_a_gpu_is_refused(self, onnx_is_there: None) -> None:
-        with pytest.raises(SettingsError, match=r"CPUs only.*TRACE_OCR_RUNTIME=torch"):
-            runtimes._wants_onnx(IDENTITY, GPU, ONNX)
+        with pytest.raises(SettingsError, match=r"CPUs only.*TRACE_OCR_RUNTIME=auto"):
+            graph_runtime("parseq", GPU, ONNX)
 
     def test_onnx_that_is_not_installed_is_an_error_only_if_asked_for(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(runtimes, "_is_installed", lambda: False)
+        monkeypatch.setattr(onnx, "is_installed", lambda: False)
 
-        assert not runtimes._wants_onnx(IDENTITY, CPU, AUTO)
+        assert graph_runtime("parseq", CPU, AUTO) is None
         with pytest.raises(SettingsError, match=r"pip install 'trace-ocr-batch\[onnx\]'"):
-            runtimes._wants_onnx(IDENTITY, CPU, ONNX)
+            graph_runtime("parseq", CPU, ONNX)
 
     def test_an_export_that_fails_leaves_torch(
         self, trained: Any, onnx_is_there: None, monkeypatch: pytest.MonkeyPatch, cache: Path
@@ -165,7 +170,7 @@ class TestChoice:
         def fail(*_: object, **__: object) -> str:
             raise RuntimeError("no such operator")
 
-        monkeypatch.setattr(runtimes, "export_model_to_onnx", fail)
+        monkeypatch.setattr(export, "export_model_to_onnx", fail)
 
         assert make_runtime(trained, IDENTITY, CPU, AUTO, logits=True).name == "torch"
         assert list(cache.glob("*.onnx")) == []
@@ -174,7 +179,7 @@ class TestChoice:
 @installed
 class TestOnnx:
     def test_reads_what_torch_reads(self, trained: Any, batch: Any) -> None:
-        onnx, torch_ = (Recogniser(trained, CPU, IDENTITY, options) for options in (ONNX, TORCH))
+        onnx, torch_ = (recogniser_of(trained, CPU, IDENTITY, options) for options in (ONNX, TORCH))
 
         ours, theirs = onnx.read(batch), torch_.read(batch)
 
@@ -183,22 +188,27 @@ class TestOnnx:
         assert len({value for value, _ in ours}) > 1
 
     def test_the_identity_says_which_it_was(self, trained: Any) -> None:
-        assert Recogniser(trained, CPU, IDENTITY, AUTO).identity["runtime"] == "onnxruntime"
-        assert Recogniser(trained, CPU, IDENTITY, TORCH).identity["runtime"] == "torch"
+        assert recogniser_of(trained, CPU, IDENTITY, AUTO).identity["runtime"] == "onnxruntime"
+        assert recogniser_of(trained, CPU, IDENTITY, TORCH).identity["runtime"] == "torch"
 
     def test_a_graph_is_exported_once(
         self, trained: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         graph = exported(trained, IDENTITY)
-        monkeypatch.setattr(runtimes, "export_model_to_onnx", None)
+        monkeypatch.setattr(export, "export_model_to_onnx", None)
 
         assert exported(trained, IDENTITY) == graph
-        assert [path.name for path in cache.iterdir() if not path.name.startswith(".")] == [graph.name]
+        files = sorted(path for path in cache.iterdir() if not path.name.startswith("."))
+        assert [path.suffix for path in files] == [".json", ".onnx"]
+        assert files[0].stem == files[1].stem
 
-    def test_other_weights_are_another_graph(self, trained: Any) -> None:
+    def test_other_weights_are_another_graph(self, trained: Any, cache: Path) -> None:
         other = {**IDENTITY, "weights_sha256": "1" * 64}
 
-        assert exported(trained, IDENTITY) != exported(trained, other)
+        exported(trained, IDENTITY)
+        exported(trained, other)
+
+        assert len(list(cache.glob("*.onnx"))) == 2
 
     def test_a_graph_that_computes_something_else_is_not_kept(
         self, trained: Any, cache: Path, monkeypatch: pytest.MonkeyPatch

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from contract.telemetry import SWITCHES
-from worker.models import runtimes
+from worker.models.runtimes import onnx
 
 NOTES_NAMES = r"""
 #define _GNU_SOURCE
@@ -43,13 +43,14 @@ import socket, sys, time
 from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, save
-from worker.models.runtimes import OnnxRuntime
+from worker.models.runtimes.base import ModelInput
+from worker.models.runtimes.onnx import OnnxRuntime
 
 values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, 4, 4]) for name in ("input", "out")]
 graph = helper.make_graph([helper.make_node("Identity", ["input"], ["out"])], "same", values[:1], values[1:])
 path = Path(sys.argv[1])
 save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-runtime = OnnxRuntime(path, {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
+runtime = OnnxRuntime(path.read_bytes(), ModelInput((3, 4, 4), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
 assert runtime.forward(np.zeros((2, 3, 4, 4), np.uint8)).shape == (2, 3, 4, 4)
 time.sleep(float(sys.argv[2]))
 try:
@@ -62,7 +63,7 @@ except OSError:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     """Run a session in a process of its own; give the files it wrote below its home, and the names' file."""
-    if not runtimes._is_installed():
+    if not onnx.is_installed():
         pytest.skip("ONNX Runtime, the extra [onnx], is not installed")
     folder = tmp_path_factory.mktemp("telemetry")
     home, names = folder / "home", folder / "names"

@@ -1,0 +1,140 @@
+"""docTR's recognition models as docTR builds them: on torch, or exported for an engine of graphs."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from doctr.models.preprocessor import PreProcessor
+from doctr.models.recognition import CRNN
+from doctr.models.recognition.predictor import RecognitionPredictor
+from doctr.models.utils import add_whitelist
+from torch.nn import functional
+
+from contract.model_store import ModelStore
+from worker.kernels.pieces import PieceShape
+from worker.kernels.pixels import Pixels
+from worker.models.ctc import CtcDecoder, Forbidden, Prediction
+from worker.models.doctr_models import load_found
+from worker.models.recognition import Decode, Reading, Recogniser
+from worker.models.runtimes.base import TORCH, Output, Runtime, RuntimeOptions
+from worker.models.runtimes.export import make_runtime
+from worker.models.runtimes.graphs import HubFile
+from worker.models.runtimes.torch import TorchRuntime
+from worker.models.weights import Found
+
+LOOPED = ("parseq", "sar_resnet31", "master")
+"""Architectures that read character by character: each choice depends on those before it, so that characters
+must be masked inside the loop."""
+
+
+def by_doctr(found: Found, store: ModelStore | None, device: str, options: RuntimeOptions) -> Recogniser:
+    """Return a recogniser with the weights that were found; raises as `load_recogniser`."""
+    model, identity, hub = load_found("recognition", found, store, device)
+    return recogniser_of(model, device, identity, options, hub)
+
+
+def recogniser_of(
+    model: Any,
+    device: str,
+    identity: dict[str, str],
+    options: RuntimeOptions = TORCH,
+    hub: HubFile | None = None,
+) -> Recogniser:
+    """Return a recogniser of docTR's model.
+
+    Args:
+        device: torch's name of the device
+        identity: what the summary says about the model
+        options: selects the runtime
+        hub: the file that docTR has downloaded for the model
+    """
+    is_crnn = isinstance(model, CRNN)
+    shape: tuple[int, int, int] = tuple(model.cfg["input_shape"])
+    pieces = _pieces(model, *shape[-2:])
+    alone = pieces if is_crnn else None
+    runtime = make_runtime(model, identity, device, options, logits=is_crnn, pieces=alone, hub=hub)
+    decode = _ctc(model.vocab) if is_crnn else partial(_by_postprocessor, model)
+    looped = identity.get("architecture") in LOOPED or isinstance(runtime, TorchRuntime)
+    whitelisted = None if is_crnn or not looped else partial(_whitelisted, runtime, model, device, options)
+    return Recogniser(Reading(model.vocab, pieces, decode, whitelisted), shape, device, identity, runtime)
+
+
+def _pieces(model: Any, height: int, width: int) -> PieceShape:
+    """Return how docTR's predictor cuts crops for a model."""
+    doctrs = RecognitionPredictor(PreProcessor((height, width), batch_size=1), model)
+    return PieceShape(height, width, doctrs.critical_ar, doctrs.target_ar, doctrs.overlap_ratio)
+
+
+def _ctc(vocab: str) -> Decode:
+    decoder = CtcDecoder(vocab)
+
+    def decode(output: Output, forbidden: Forbidden | None) -> list[Prediction]:
+        if isinstance(output, np.ndarray):
+            return decoder(output, forbidden)
+        return decode_tensor(decoder, output, forbidden)
+
+    return decode
+
+
+@torch.inference_mode()
+def decode_tensor(
+    decoder: CtcDecoder, logits: torch.Tensor, forbidden: Forbidden | None = None
+) -> list[Prediction]:
+    """Return (string, confidence) of each piece of logits on any device, (n, columns, classes)."""
+    if logits.device.type == "cpu":
+        return decoder(logits.float().numpy(), forbidden)
+    return decoder.predictions(*_on_device(_masked(logits, forbidden)))
+
+
+def _on_device(logits: torch.Tensor) -> tuple[Any, Any]:
+    """Return what `best_paths` does, computed on the logits' device: a hundredth of their bytes is copied."""
+    confidences = functional.softmax(logits, dim=-1).amax(dim=-1).amin(dim=1)
+    return torch.argmax(logits, dim=-1).cpu().numpy(), confidences.float().cpu().numpy()
+
+
+def _masked(logits: torch.Tensor, forbidden: Forbidden | None) -> torch.Tensor:
+    if forbidden is None:
+        return logits
+    return logits.masked_fill(torch.from_numpy(forbidden).to(logits.device), float("-inf"))
+
+
+@torch.inference_mode()
+def _by_postprocessor(model: Any, output: Output, forbidden: Forbidden | None) -> list[Prediction]:
+    """Return docTR's decoding of an engine's logits; torch runtimes of these models have decoded them."""
+    if isinstance(output, list):
+        return output
+    read: list[Prediction] = model.postprocessor(_masked(torch.from_numpy(output), forbidden))
+    return read
+
+
+def _whitelisted(
+    runtime: Runtime, model: Any, device: str, options: RuntimeOptions, allowed: str
+) -> "WhitelistedRuntime":
+    if runtime.name != TorchRuntime.name:
+        # Exported and compiled models do not call the hooks that mask their last layer.
+        runtime = TorchRuntime(model, device, replace(options, torch_compile=False), logits=False)
+    return WhitelistedRuntime(runtime, model, allowed)
+
+
+class WhitelistedRuntime:
+    """A torch runtime whose model may choose only some characters while it runs.
+
+    docTR's own `add_whitelist` masks the last layer's output, also inside the loop of models that read
+    character by character.
+
+    Args:
+        runtime: runs `model`, uncompiled; its `forward` is called by one thread at a time
+        model: docTR's model
+        allowed: the characters
+    """
+
+    def __init__(self, runtime: Runtime, model: Any, allowed: str) -> None:
+        self.name, self.precision = runtime.name, runtime.precision
+        self._runtime, self._model, self._allowed = runtime, model, allowed
+
+    def forward(self, batch: Pixels) -> Output:
+        """Return the runtime's output under docTR's whitelist."""
+        with add_whitelist(self._model, self._allowed):
+            return self._runtime.forward(batch)
