@@ -37,10 +37,11 @@ Output = Any
 class RuntimeOptions:
     """The settings that choose a runtime.
 
-    `auto` uses the fastest one that is installed for the device: torch on a GPU, ONNX Runtime on a CPU.
+    The runtime `auto` is the fastest one that is installed for the device: torch on a GPU, ONNX Runtime on a
+    CPU. The others are `torch`, and the names in GRAPH_RUNTIMES.
     """
 
-    runtime: Literal["auto", "torch", "onnx", "onnx_cuda", "onnx_tensorrt"] = "auto"
+    runtime: str = "auto"
     precision: Literal["float32", "tf32", "float16"] = "tf32"
     torch_compile: bool = False
 

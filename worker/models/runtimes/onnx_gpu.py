@@ -15,6 +15,9 @@ from worker.models.memory import OutOfDeviceMemoryError
 from worker.models.runtimes.base import Cut, ModelInput, RuntimeOptions
 from worker.models.runtimes.onnx import imported, is_installed
 
+Providers = list[tuple[str, dict[str, str]]]
+"""ONNX Runtime's providers with their options, the preferred one first."""
+
 NO_MEMORY = "Failed to allocate memory"
 """What ONNX Runtime's message says when the device's memory is full; its error has no type of its own."""
 
@@ -55,12 +58,14 @@ class OnGpus:
     Args:
         name: the value of the setting `runtime`
         provider: ONNX Runtime's name of it
-        options: the provider's options, from the settings
+        precisions: values of the setting `precision` that it has
+        providers: the provider with its options from the settings, and those for what it does not run
     """
 
     name: str
     provider: str
-    options: Callable[[RuntimeOptions], dict[str, str]]
+    precisions: tuple[str, ...]
+    providers: Callable[[RuntimeOptions], Providers]
     device: str = "cuda"
 
     def check(self) -> None:
@@ -77,11 +82,14 @@ class OnGpus:
         """Return a graph on the process's one visible GPU.
 
         Raises:
-            SettingsError: the provider does not load
+            SettingsError: the provider does not load, or does not have the precision
         """
-        session = imported().InferenceSession(
-            graph, providers=[(self.provider, {"device_id": "0", **self.options(options)})]
-        )
+        if options.precision not in self.precisions:
+            raise SettingsError(
+                f"runtime {self.name} has no precision {options.precision}: "
+                f"set TRACE_OCR_PRECISION to {' or '.join(self.precisions)}"
+            )
+        session = imported().InferenceSession(graph, providers=self.providers(options))
         # It falls back to the CPU with a line in its log alone.
         if session.get_providers()[0] != self.provider:
             raise SettingsError(
