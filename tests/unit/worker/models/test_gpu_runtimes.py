@@ -148,7 +148,5 @@ def test_a_precision_that_it_does_not_have_is_an_error(
 ) -> None:
     given(monkeypatch, FakeOnnxRuntime(*PROVIDERS.values()))
 
-    with pytest.raises(
-        SettingsError, match=rf"{name} has no precision {precision}: set .*tf32"
-    ):
+    with pytest.raises(SettingsError, match=rf"{name} has no precision {precision}: set .*tf32"):
         GRAPH_RUNTIMES[name].load(b"graph", TAKES, CROPS, RuntimeOptions(name, precision))
