@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench train evaluate-models lint unit integration lock clean
+.PHONY: help demo test chaos bench train evaluate-models lint unit integration lock sbom clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,7 +14,7 @@ help:  ## show this list
 $(INSTALLED): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
@@ -72,11 +72,22 @@ integration: $(INSTALLED)  ## only the tests with real servers and processes
 	tools/test-programs.sh
 	$(PYTEST) tests/integration
 
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+	  --custom-compile-command 'make lock'
+
 lock: $(INSTALLED)  ## resolve the dependencies into requirements.lock
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
-	  --no-emit-package trace-ocr-batch --overrides tools/lock-overrides.txt \
-	  --custom-compile-command 'make lock' -o requirements.lock pyproject.toml tools/lock-extra.in
+	$(COMPILE) --all-extras --no-emit-package trace-ocr-batch --overrides tools/lock-overrides.txt \
+	  -o requirements.lock pyproject.toml tools/lock-extra.in
+	$(COMPILE) --constraints requirements.lock -o tools/sbom/requirements.txt tools/sbom/requirements.in
+
+# Of another environment, such as an image's: make sbom ENVIRONMENT=/opt/trace-ocr/bin/python
+ENVIRONMENT ?= $(BIN)/python
+
+sbom: $(INSTALLED)  ## list what is installed: CycloneDX and licences, in out/sbom/
+	$(PYTHON) -m venv $(VENV)/sbom
+	$(VENV)/sbom/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tools/sbom/requirements.txt
+	$(BIN)/python -m tools.sbom $(VENV)/sbom/bin/cyclonedx-py $(ENVIRONMENT) out/sbom
 
 clean:  ## remove the environment and all outputs
 	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache

@@ -4,11 +4,9 @@ import importlib.metadata
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 import yaml
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from producer.cli.main import cli
@@ -22,6 +20,7 @@ from tests.unit.deploy.deployment import (
     project,
     stages,
 )
+from tools.sbom.bill import closure, dropped, wanted
 
 TARGETS = ("producer", "worker-cpu", "worker-cuda")
 
@@ -37,32 +36,11 @@ HEAVY = {
 """What the light image is light without."""
 
 
-def wanted(extras: tuple[str, ...]) -> Iterator[Requirement]:
-    """Yield the project's own requirements, with those of some extras."""
-    metadata = project()["project"]
-    for text in (
-        *metadata["dependencies"],
-        *(one for extra in extras for one in metadata["optional-dependencies"][extra]),
-    ):
-        yield Requirement(text)
-
-
-def closure(extras: tuple[str, ...]) -> set[str]:
+def installed_with(*extras: str) -> frozenset[str]:
     """Return what is installed with the project and some extras, from what the installed packages say."""
     overrides = (REPOSITORY / "tools" / "lock-overrides.txt").read_text()
-    dropped = set(re.findall(r"^(\S+) ; sys_platform == 'never'$", overrides, re.MULTILINE))
-    found: set[tuple[str, str]] = set()
-    waiting = [(one.name, extra) for one in wanted(extras) for extra in ("", *one.extras)]
-    while waiting:
-        named, extra = waiting.pop()
-        name = canonicalize_name(named)
-        if name in dropped or (name, extra) in found:
-            continue
-        found.add((name, extra))
-        for inner in map(Requirement, importlib.metadata.requires(name) or ()):
-            if inner.marker is None or inner.marker.evaluate({"extra": extra}):
-                waiting += [(inner.name, further) for further in ("", *inner.extras)]
-    return {name for name, _ in found}
+    requires = {canonicalize_name(one.name): one.requires or () for one in importlib.metadata.distributions()}
+    return closure(wanted(project()["project"], extras), requires, dropped(overrides))
 
 
 def locked() -> dict[str, str]:
@@ -74,7 +52,7 @@ def locked() -> dict[str, str]:
 
 
 def test_the_light_image_holds_no_torch_and_nothing_that_is_not_pinned() -> None:
-    light = closure(("api", "flower", "columns", "lmdb"))
+    light = installed_with("api", "flower", "columns", "lmdb")
 
     assert light >= {"fastapi", "uvicorn", "flower", "boto3", "celery"}
     assert light & HEAVY == set()
@@ -106,7 +84,7 @@ for module in sys.argv[2].split(","):
 
 def test_the_light_image_holds_all_that_its_commands_import() -> None:
     """Given that a library may be asked for only by an extra of another, which nobody named."""
-    there = ",".join({*closure(("api", "flower", "columns", "lmdb")), "trace-ocr-batch"})
+    there = ",".join({*installed_with("api", "flower", "columns", "lmdb"), "trace-ocr-batch"})
     commands = ",".join(sorted({place.module for place in cli.places.values()}))
     modules = (
         f"{commands},producer.cli.failures,"
@@ -120,7 +98,7 @@ def test_the_light_image_holds_all_that_its_commands_import() -> None:
 
 
 def test_the_workers_images_hold_nothing_that_is_not_pinned() -> None:
-    heavy = closure(("worker", "onnx", "s3-fast", "columns", "lmdb"))
+    heavy = installed_with("worker", "onnx", "s3-fast", "columns", "lmdb")
 
     assert heavy >= {"torch", "numpy", "python-doctr"}
     assert heavy - set(locked()) == set()
@@ -142,12 +120,36 @@ def test_every_installation_takes_its_extras_in_the_locks_versions(stage: str, e
 
     assert set(re.findall(r"--extra ([\w-]+)", libraries)) == extras
     assert extras <= set(project()["project"]["optional-dependencies"])
-    assert "--constraint requirements.lock" in libraries
+    assert "--require-hashes --constraint requirements.lock" in libraries
     assert ("--override tools/lock-overrides.txt" in libraries) == ("worker" in extras)
     assert ("--torch-backend" in libraries) == (stage == "worker-cpu")
     assert "--no-deps" in own
     assert "--build-constraint requirements.lock" in own
     assert "setuptools" in locked()
+
+
+def test_every_file_that_is_installed_has_a_hash() -> None:
+    for path in ("requirements.lock", "tools/sbom/requirements.txt"):
+        pins = re.split(r"^(?=\S+==)", (REPOSITORY / path).read_text(), flags=re.MULTILINE)[1:]
+        assert pins
+        assert [
+            pin for pin in pins if not re.search(r"^    --hash=sha256:[0-9a-f]{64}", pin, re.MULTILINE)
+        ] == []
+    makefile = (REPOSITORY / "Makefile").read_text()
+    assert "--require-hashes -r requirements.lock" in makefile
+    assert "--generate-hashes" in makefile
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_image_says_what_it_is(target: str) -> None:
+    labels = " ".join(rest for word, rest in stages()[target] if word == "LABEL")
+    defaults = dict(rest.split("=", 1) for word, rest in stages()[target] if word == "ARG")
+
+    for name in ("title", "description", "version", "revision", "source", "licenses"):
+        assert re.search(rf'org\.opencontainers\.image\.{name}="\S', labels), name
+    assert f"trace-ocr {target.partition('-')[0]}" in labels
+    assert defaults["VERSION"] == project()["project"]["version"]
+    assert f'licenses="{project()["project"]["license"]}"' in labels
 
 
 def test_everything_that_is_copied_is_there_and_reaches_the_build() -> None:

@@ -50,7 +50,7 @@ def test_nothing_is_postponed_with_versions_that_were_not_tried(monkeypatch: pyt
 def test_the_locked_versions_were_tried() -> None:
     """Given another torch in the lock, these imports are to be looked at again."""
     lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
-    locked = [Requirement(line) for line in lines if line.partition("==")[0] in TRIED]
+    locked = [Requirement(line.rstrip(" \\")) for line in lines if line.partition("==")[0] in TRIED]
 
     assert {one.name for one in locked} == set(TRIED)
     for one in locked:

@@ -1,0 +1,1 @@
+"""What the product is made of: its software bill of materials and the licences in it."""
