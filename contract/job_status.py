@@ -11,6 +11,9 @@ from contract.states import ENDED, Action, State
 JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """The pattern of a job's id: safe in paths, URLs and Redis keys."""
 
+Group = Literal["attention", "running", "ended"]
+"""Groups of jobs in a listing: those that somebody should look at, those that have not ended, the others."""
+
 TIMESTAMPS = frozenset(f"{state}_at" for state in State if state is not State.VALIDATING)
 """Names of the fields that say when a job entered each state; `created_at` stands for validating."""
 
@@ -93,7 +96,11 @@ class JobStatus:
     `tags` and `metadata` are what the job's caller has given it. `line` is the job's place in the line, None
     once all its chunks are sent. `projected_end` is when the job ends at its recent pace, None while that is
     unknown, and `margin_seconds` how long that is before its `deadline`; the job is `at_risk` if it ends
-    after its deadline, or nothing works on it.
+    after its deadline, or nothing works on it. `ends_at` is when it ended, or else its projected end.
+    `error_codes` counts the failed items by code.
+
+    `state_text` is what the job is doing in words, `attention` why somebody should look at it, empty if
+    nobody need, and `headline` a sentence; they are empty where the other processes are not asked.
     """
 
     id: str
@@ -134,6 +141,11 @@ class JobStatus:
     projected_end: float | None = None
     margin_seconds: float | None = None
     at_risk: bool = False
+    ends_at: float | None = None
+    error_codes: dict[str, int] = field(default_factory=dict)
+    state_text: str = ""
+    attention: str = ""
+    headline: str = ""
     object: Literal["job"] = "job"
 
     def __post_init__(self) -> None:
@@ -182,12 +194,18 @@ class JobStatus:
         )
 
 
+def groups_of(status: JobStatus) -> tuple[Group, ...]:
+    """Return the groups that a job is in."""
+    runs: Group = "ended" if status.ended else "running"
+    return ("attention", runs) if status.attention else (runs,)
+
+
 @dataclass(frozen=True)
 class JobFilter:
     """Which jobs a listing shows; None and an empty tuple are no condition.
 
-    A job must have all `tags`. Times are Unix seconds: `created_from` is the first that is shown,
-    `created_before` the first that is not.
+    A job must have all `tags`, and each of the `words`, in lower case, in its id, source, tags or metadata.
+    Times are Unix seconds: `created_from` is the first that is shown, `created_before` the first that is not.
     """
 
     status: str | None = None
@@ -196,16 +214,30 @@ class JobFilter:
     created_from: float | None = None
     created_before: float | None = None
     tenant: str | None = None
+    words: tuple[str, ...] = ()
+    group: Group | None = None
 
     def accepts(self, status: JobStatus) -> bool:
-        """Return whether a job is shown."""
+        """Return whether a job is shown; its `attention` is known if that is asked for."""
+        return self.accepts_any_group(status) and self.group in (None, *groups_of(status))
+
+    def accepts_any_group(self, status: JobStatus) -> bool:
+        """Return whether a job is shown if it is in the group."""
         return (
             self.status in (None, status.status)
             and self.kind in (None, status.kind)
             and self.tenant in (None, status.tenant)
             and set(self.tags) <= set(status.tags)
             and self.accepts_time(status.created_at)
+            and self._accepts_words(status)
         )
+
+    def _accepts_words(self, status: JobStatus) -> bool:
+        if not self.words:
+            return True
+        texts = (status.id, status.source, *status.tags, *status.metadata, *status.metadata.values())
+        text = "\n".join(texts).lower()
+        return all(word in text for word in self.words)
 
     def accepts_time(self, created_at: float) -> bool:
         """Return whether a job that was created then may be shown."""

@@ -3,6 +3,7 @@
 msgspec instead of pydantic: records are read and written once per item, ten million times a night.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -92,11 +93,12 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class PartOutcome(msgspec.Struct, frozen=True):
-    """What a part contains: the number of results and of errors, and the first few errors."""
+    """What a part contains: the number of results and of errors, the first few errors, and errors by code."""
 
     completed: int
     failed: int
     first_errors: tuple[FailedItem, ...] = ()
+    codes: dict[str, int] = {}
 
 
 class ChunkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -168,18 +170,19 @@ def failure_of(line: bytes) -> Failure | None:
 
 def part_outcome(lines: Iterable[bytes], errors: int = FIRST_ERRORS) -> PartOutcome:
     """Return the counts of a part's lines, with its first few errors; raises as `failure_of`."""
-    completed = failed = 0
+    completed = 0
+    codes: Counter[str] = Counter()
     first: list[FailedItem] = []
     for line in lines:
         outcome = _OUTCOMES.decode(line)
         if outcome.error is None:
             completed += 1
             continue
-        failed += 1
+        codes[outcome.error.code.value] += 1
         if len(first) < errors:
             texts = (outcome.id, outcome.uri, outcome.error.code.value, outcome.error.message)
             first.append(FailedItem(*(text[:SHOWN] for text in texts)))
-    return PartOutcome(completed, failed, tuple(first))
+    return PartOutcome(completed, codes.total(), tuple(first), dict(codes))
 
 
 def identity_of(line: bytes) -> str:

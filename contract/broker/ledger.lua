@@ -2,6 +2,8 @@
 --
 -- Keys, all below the namespace ("trace-ocr:" by default):
 --   jobs                 sorted set   job id -> created_at (Unix seconds)
+--   unended              set          job ids that have not ended, so that who watches all jobs reads only these;
+--                                     a hint: jobs of older versions enter it with their next state
 --   finished             list         job ids whose last chunk was just marked; control pops them
 --   submitted            list         job ids that control must plan or re-send; its planners pop them
 --   submitted:urgent     list         the same for urgent jobs; popped first
@@ -25,6 +27,8 @@
 --   job:<id>:rate        list         "<unix seconds> <items> <worker>" of the newest marks, newest first
 --   job:<id>:stages      hash         stage -> seconds, summed over chunks
 --   job:<id>:errors      list         the newest failed items as JSON, newest first
+--   job:<id>:codes       hash         error code -> failed items; an item that a retry fails again counts twice until
+--                                     the merge
 --
 -- Only open writes to a job that Redis lost (no status): it registers the job again. The reconciler then marks
 -- every chunk whose part exists. Storage is right: where the counts contradict it, control starts them again (recount).
@@ -43,11 +47,12 @@ local prefix = KEYS[1]
 local record = prefix .. "job:" .. job
 local RATE_LENGTH = 64  -- marks kept for the throughput: about a minute at one mark a second
 local ERRORS_LENGTH = 20  -- failed items kept for display; errors.jsonl has them all
-local PARTS = { ":done", ":attempts", ":unread", ":running", ":rate", ":stages", ":errors" }
+local PARTS = { ":done", ":attempts", ":unread", ":running", ":rate", ":stages", ":errors", ":codes" }
 
 local function status() return redis.call("HGET", record, "status") end
 
 local function set_status(value)
+  redis.call(ENDED[value] and "SREM" or "SADD", prefix .. "unended", job)
   redis.call("HSET", record, "status", value, value .. "_at", now, "updated_at", now)
 end
 
@@ -254,8 +259,8 @@ function transitions.hand_back()
 end
 
 -- ARGV: chunk, completed, failed, items already counted as failed, worker, seconds ("" if unknown), number of stages,
--- then each stage's name and seconds, then failed items as JSON. Returns {counted, finished}: each is 1 for exactly
--- one caller.
+-- number of error codes, then each stage's name and seconds, each code and its failed items, then failed items as JSON.
+-- Returns {counted, finished}: each is 1 for exactly one caller.
 function transitions.mark()
   local chunk = ARGV[4]
   if not status() or ENDED[status()] then return { 0, 0 } end
@@ -271,25 +276,30 @@ function transitions.mark()
     redis.call("HINCRBYFLOAT", record, "chunk_seconds", ARGV[9])
     redis.call("HINCRBY", record, "chunks_timed", 1)
   end
-  local first_error = 11 + 2 * tonumber(ARGV[10])
-  for i = 11, first_error - 1, 2 do redis.call("HINCRBYFLOAT", record .. ":stages", ARGV[i], ARGV[i + 1]) end
+  local first_code = 12 + 2 * tonumber(ARGV[10])
+  local first_error = first_code + 2 * tonumber(ARGV[11])
+  for i = 12, first_code - 1, 2 do redis.call("HINCRBYFLOAT", record .. ":stages", ARGV[i], ARGV[i + 1]) end
+  for i = first_code, first_error - 1, 2 do redis.call("HINCRBY", record .. ":codes", ARGV[i], ARGV[i + 1]) end
   for i = first_error, #ARGV do redis.call("LPUSH", record .. ":errors", ARGV[i]) end
   redis.call("LTRIM", record .. ":errors", 0, ERRORS_LENGTH - 1)
   return { 1, finalize_if_done() }
 end
 
 -- ARGV: submissions that the caller has seen ("" for any), count_id, how many chunks are done, from the first on,
--- completed, failed, then failed items as JSON, newest first. Replaces the job's counts, which contradict its workspace; its plan
+-- completed, failed, number of error codes, then each code and its failed items, then failed items as JSON, newest
+-- first. Replaces the job's counts, which contradict its workspace; its plan
 -- and its other parts are noted again by plan_done and mark.
 function transitions.recount()
   if not status() or ENDED[status()] or submitted_since(ARGV[4]) then return 0 end
-  redis.call("DEL", record .. ":done", record .. ":errors")
+  redis.call("DEL", record .. ":done", record .. ":errors", record .. ":codes")
   redis.call("HDEL", record, "chunks_total", "items_total", "chunks_planned", "items_planned", "chunks_ready")
   redis.call("HSET", record, "count_id", ARGV[5], "chunks_done", ARGV[6], "completed", ARGV[7], "failed", ARGV[8])
   local bytes = math.floor(tonumber(ARGV[6]) / 8)
   if bytes > 0 then redis.call("SETRANGE", record .. ":done", 0, string.rep("\255", bytes)) end
   for chunk = 8 * bytes, tonumber(ARGV[6]) - 1 do redis.call("SETBIT", record .. ":done", chunk, 1) end
-  for i = 9, #ARGV do redis.call("RPUSH", record .. ":errors", ARGV[i]) end
+  local first_error = 10 + 2 * tonumber(ARGV[9])
+  for i = 10, first_error - 1, 2 do redis.call("HSET", record .. ":codes", ARGV[i], ARGV[i + 1]) end
+  for i = first_error, #ARGV do redis.call("RPUSH", record .. ":errors", ARGV[i]) end
   redis.call("LTRIM", record .. ":errors", 0, ERRORS_LENGTH - 1)
   return 1
 end
@@ -308,6 +318,7 @@ end
 function transitions.unlist()
   if redis.call("EXISTS", record) == 1 then return 0 end
   redis.call("SREM", prefix .. "line", job)
+  redis.call("SREM", prefix .. "unended", job)
   return redis.call("ZREM", prefix .. "jobs", job)
 end
 

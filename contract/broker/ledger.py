@@ -1,6 +1,5 @@
-"""The Python side of the ledger: one method per transition of `ledger.lua`, and the queries."""
+"""The Python side of the ledger: one method per transition of `ledger.lua`."""
 
-import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -10,13 +9,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-import structlog
 
-from contract.broker.line import FIELDS, ORDER, Standing, parse_standing
-from contract.broker.progress import Progress, parse_progress
-from contract.chunk_set import ChunkSet
+from contract.broker.line import ORDER
+from contract.broker.queries import LedgerQueries
 from contract.errors import IdTakenError
-from contract.job import DEFAULT_TENANT
 from contract.records import PartOutcome
 from contract.states import CLAIMABLE, ENDED, ENTERED_BY, INITIAL, TRANSITIONS, State
 
@@ -49,7 +45,7 @@ class Begin:
     unread: int = 0
 
 
-class Ledger:
+class Ledger(LedgerQueries):
     """Progress of jobs in one Redis database; every write is one idempotent Lua call.
 
     Args:
@@ -59,9 +55,7 @@ class Ledger:
     """
 
     def __init__(self, redis: "Redis", namespace: str, clock: Callable[[], float] = time.time) -> None:
-        self._redis = redis
-        self._prefix = namespace + ":"
-        self._clock = clock
+        super().__init__(redis, namespace, clock)
         code = resources.files("contract.broker").joinpath("ledger.lua").read_text(encoding="utf-8")
         self._script = redis.register_script(_lua_tables() + code)
 
@@ -168,7 +162,9 @@ class Ledger:
             worker,
             "" if seconds is None else f"{seconds:.6f}",
             len(stages),
+            len(outcome.codes),
             *(word for stage, seconds in stages.items() for word in (stage, f"{seconds:.6f}")),
+            *_codes(outcome),
             *_errors(outcome),
         )
         return bool(counted)
@@ -191,7 +187,7 @@ class Ledger:
             outcome: what they hold, with the newest errors first
         """
         known = "" if submissions is None else submissions
-        counts = chunks, outcome.completed, outcome.failed
+        counts = chunks, outcome.completed, outcome.failed, len(outcome.codes), *_codes(outcome)
         return bool(self._run("recount", job, known, _new_id(), *counts, *_errors(outcome)))
 
     def hold(self, job: str, status: State, submissions: int | None = None) -> bool:
@@ -220,15 +216,6 @@ class Ledger:
         """
         known = "" if submissions is None else submissions
         return bool(self._run("finish", job, ENTERED_BY[status], message, int(retention_seconds), known))
-
-    def attempts(self, job: str, chunk: int) -> int:
-        """Return how many runs of a chunk have started."""
-        return int(self._redis.hget(f"{self._prefix}job:{job}:attempts", str(chunk)) or 0)
-
-    def done(self, job: str) -> ChunkSet:
-        """Return the chunks that are marked: a bit for each of the job's chunks comes from Redis."""
-        client, key = cast("Any", self._redis), f"{self._prefix}job:{job}:done"
-        return ChunkSet(client.execute_command("GET", key, NEVER_DECODE=True) or b"")
 
     def in_flight(self, job: str, most: int) -> list[int]:
         """Return the first chunks that were sent and are not marked, `most` at most."""
@@ -276,77 +263,6 @@ class Ledger:
                 self._run("unlist", job)
         return {job: at for (job, at), there in zip(known, exists, strict=True) if there}
 
-    def statuses(self) -> dict[str, str]:
-        """Return the status of each job in Redis, newest first, in two round trips."""
-        known = cast("list[str]", self._redis.zrevrange(self._prefix + "jobs", 0, -1))
-        pipeline = self._redis.pipeline(transaction=False)
-        for job in known:
-            pipeline.hget(f"{self._prefix}job:{job}", "status")
-        found = pipeline.execute(raise_on_error=False)
-        return {job: status for job, status in zip(known, found, strict=True) if isinstance(status, str)}
-
-    def line(self) -> list[Standing]:
-        """Return the jobs with chunks that control has still to send, oldest first, in two round trips."""
-        names = sorted(cast("set[str]", self._redis.smembers(self._prefix + "line")))
-        pipeline = self._redis.pipeline(transaction=False)
-        for job in names:
-            pipeline.hmget(f"{self._prefix}job:{job}", FIELDS)
-        standings = []
-        for job, values in zip(names, pipeline.execute(raise_on_error=False), strict=True):
-            # An error in place of values, or a damaged record: `load` logs it.
-            with contextlib.suppress(TypeError, ValueError):
-                standings.append(parse_standing(job, values))
-        return sorted(standings, key=lambda one: (one.created_at, one.job))
-
-    def tenants(self, jobs: Iterable[str]) -> dict[str, str]:
-        """Return the tenant of each of the jobs that Redis knows, in one round trip."""
-        asked = list(jobs)
-        pipeline = self._redis.pipeline(transaction=False)
-        for job in asked:
-            pipeline.hmget(f"{self._prefix}job:{job}", "workspace", "tenant")
-        found = zip(asked, pipeline.execute(raise_on_error=False), strict=True)
-        return {
-            job: values[1] or DEFAULT_TENANT
-            for job, values in found
-            if isinstance(values, list) and values[0]
-        }
-
-    def items_waiting(self, tenant: str, besides: str = "") -> int:
-        """Return how many items of a tenant's jobs that have not ended are planned and not read.
-
-        Args:
-            besides: a job that does not count
-        """
-        waiting = 0
-        statuses = self.statuses()
-        pipeline = self._redis.pipeline(transaction=False)
-        open_jobs = [job for job, status in statuses.items() if status not in ENDED and job != besides]
-        for job in open_jobs:
-            pipeline.hmget(f"{self._prefix}job:{job}", FIELDS)
-        for job, values in zip(open_jobs, pipeline.execute(raise_on_error=False), strict=True):
-            with contextlib.suppress(TypeError, ValueError):
-                standing = parse_standing(job, values)
-                waiting += standing.items_left if standing.tenant == tenant else 0
-        return waiting
-
-    def load(self, job: str) -> Progress | None:
-        """Return a job's progress, or None if Redis does not know it, or holds no record that can be read."""
-        key = f"{self._prefix}job:{job}"
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hgetall(key)
-        pipeline.hgetall(key + ":running")
-        pipeline.lrange(key + ":rate", 0, -1)
-        pipeline.hgetall(key + ":stages")
-        pipeline.lrange(key + ":errors", 0, -1)
-        # An error in place of a value: the key is of another type.
-        values = pipeline.execute(raise_on_error=False)
-        try:
-            return parse_progress(job, self._clock(), *values) if values[0].get("status") else None
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            # Other jobs go on. Without the key, control restores this one from its workspace.
-            structlog.get_logger().error("job_record_damaged", job=job, delete=key, error=repr(error))
-            return None
-
     def _run(self, transition: str, job: str, *arguments: object) -> Any:
         now = f"{self._clock():.3f}"
         return self._script(keys=[self._prefix], args=[transition, job, now, *map(str, arguments)])
@@ -354,6 +270,10 @@ class Ledger:
 
 def _new_id() -> str:
     return uuid.uuid4().hex[:16]
+
+
+def _codes(outcome: PartOutcome) -> list[object]:
+    return [word for pair in outcome.codes.items() for word in pair]
 
 
 def _errors(outcome: PartOutcome) -> list[str]:

@@ -2,8 +2,9 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 
@@ -45,6 +46,7 @@ class Progress:
     marks: tuple[Mark, ...] = ()
     stage_seconds: dict[str, float] = field(default_factory=dict)
     recent_errors: tuple[FailedItem, ...] = ()
+    error_codes: dict[str, int] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -53,10 +55,11 @@ def parse_progress(
     job: str,
     now: float,
     record: dict[str, str],
-    running: dict[str, str],
-    rate: list[str],
-    stages: dict[str, str],
-    errors: list[str],
+    running: Mapping[str, str] = MappingProxyType({}),
+    rate: Sequence[str] = (),
+    stages: Mapping[str, str] = MappingProxyType({}),
+    errors: Sequence[str] = (),
+    codes: Mapping[str, str] = MappingProxyType({}),
 ) -> Progress:
     """Return the progress in the values of a job's keys; `now` is in Unix seconds."""
     marks = [_mark(mark) for mark in rate]
@@ -97,12 +100,13 @@ def parse_progress(
         marks=tuple(reversed(marks)),
         stage_seconds={stage: float(seconds) for stage, seconds in stages.items()},
         recent_errors=tuple(_failed_items(errors)),
+        error_codes={code: int(count) for code, count in sorted(codes.items())},
         tags=tuple(words.get("tags", ())),
         metadata=words.get("metadata", {}),
     )
 
 
-def _in_hand(running: dict[str, str]) -> tuple[Running, ...]:
+def _in_hand(running: Mapping[str, str]) -> tuple[Running, ...]:
     return tuple(sorted((_running(*pair) for pair in running.items()), key=lambda run: run.chunk))
 
 
@@ -124,7 +128,7 @@ def _rate(marks: list[Mark], now: float) -> float | None:
     return sum(mark.items for mark in marks[:-1]) / elapsed if elapsed > 0 else None
 
 
-def _failed_items(values: list[str]) -> Iterator[FailedItem]:
+def _failed_items(values: Sequence[str]) -> Iterator[FailedItem]:
     """Yield each item's newest entry. They are for display: one that is damaged must not fail the status."""
     seen: set[str] = set()
     for value in values:

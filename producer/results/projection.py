@@ -1,4 +1,4 @@
-"""When a job ends at its recent pace, and whether that is before its deadline."""
+"""When a job ended, or ends at its recent pace, and whether that is before its deadline."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -13,22 +13,35 @@ LEAST_SECONDS = 0.001
 
 
 def with_projection(status: JobStatus, live: Collection[str] | None, now: float) -> JobStatus:
-    """Return the status with its projected end, its margin, and whether it is at risk to miss its deadline.
+    """Return the status with its end, its margin, and whether it is at risk to miss its deadline.
 
     Args:
         live: names of the workers that are alive; None if unknown
         now: Unix seconds
     """
+    if status.status in ENDED:
+        return _with_end(status)
     end = projected_end(status, live, now)
-    if status.deadline is None or status.status in ENDED:
-        return replace(status, projected_end=end)
+    if status.deadline is None:
+        return replace(status, projected_end=end, ends_at=end)
     margin = None if end is None else status.deadline - end
     late = now >= status.deadline or (margin is not None and margin < 0)
     stands = status.status is State.PAUSED or (live is not None and not live)
     at_risk = late or stands
     # Until the source is listed, the end is later than what is known now says.
     end, margin = (None, None) if status.planning and not late else (end, margin)
-    return replace(status, projected_end=end, margin_seconds=margin, at_risk=at_risk)
+    return replace(status, projected_end=end, ends_at=end, margin_seconds=margin, at_risk=at_risk)
+
+
+def _with_end(status: JobStatus) -> JobStatus:
+    """Return an ended job's status with when that was; older versions have not recorded it for each."""
+    ended = {
+        State.COMPLETED: status.completed_at,
+        State.FAILED: status.failed_at,
+        State.CANCELLED: status.cancelled_at,
+    }[status.status]
+    margin = None if status.deadline is None or ended is None else status.deadline - ended
+    return replace(status, ends_at=ended, margin_seconds=margin)
 
 
 def projected_end(status: JobStatus, live: Collection[str] | None, now: float) -> float | None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -39,6 +39,7 @@ def status_of(progress: Progress, live: Collection[str] | None = None) -> JobSta
     total = progress.items_total if progress.items_total is not None else progress.items_planned
     left = total - progress.completed - progress.failed
     rate = progress.items_per_second if progress.status not in ENDED else None
+    times: dict[str, Any] = {name: at for name, at in progress.timestamps.items() if name in TIMESTAMPS}
     status = JobStatus(
         id=progress.job,
         status=progress.status,
@@ -59,11 +60,11 @@ def status_of(progress: Progress, live: Collection[str] | None = None) -> JobSta
         stage_seconds=progress.stage_seconds,
         recent_errors=progress.recent_errors,
         error=progress.error,
+        error_codes=progress.error_codes,
         **_as_submitted(progress),
+        **times,
     )
-    status = with_projection(status, live, now)
-    times: dict[str, Any] = {name: at for name, at in progress.timestamps.items() if name in TIMESTAMPS}
-    return replace(status, **times)
+    return with_projection(status, live, now)
 
 
 def with_wait(status: JobStatus, reports: list[ProcessReport], no_worker: str = NO_WORKER) -> JobStatus:
@@ -108,7 +109,7 @@ def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
     if merged and summary:
         completed, failed = summary["request_counts"]["completed"], summary["request_counts"]["failed"]
     chunks = job.chunks or len(workspace.chunk_numbers())
-    return JobStatus(
+    found = JobStatus(
         id=job.id,
         status=status,
         actions=actions_of(status, failed, known=False),
@@ -125,11 +126,22 @@ def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
         items_per_second=None,
         eta_seconds=None,
         completed_at=summary["completed_at"] if merged and summary else None,
+        failed_at=halt.at if halt and status is State.FAILED else None,
+        cancelled_at=halt.at if halt and status is State.CANCELLED else None,
         stage_seconds=summary["stage_seconds"] if summary else {},
         recent_errors=_merged_errors(workspace) if merged else _newest_errors(outcomes),
         error=halt.message if halt else "",
+        error_codes=summary.get("error_codes", {}) if merged and summary else _codes(outcomes.values()),
         **_as_submitted(job),
     )
+    return with_projection(found, None, time.time()) if found.ended else found
+
+
+def _codes(outcomes: Iterable[PartOutcome]) -> dict[str, int]:
+    codes: Counter[str] = Counter()
+    for outcome in outcomes:
+        codes.update(outcome.codes)
+    return dict(sorted(codes.items()))
 
 
 def _as_submitted(job: Job | Progress) -> dict[str, Any]:
@@ -181,7 +193,8 @@ def _newest_errors(outcomes: dict[int, PartOutcome]) -> tuple[FailedItem, ...]:
 def merged_outcome(summary: dict[str, Any], workspace: Workspace) -> PartOutcome:
     """Return what a merged job holds."""
     counts = summary["request_counts"]
-    return PartOutcome(counts["completed"], counts["failed"], _merged_errors(workspace))
+    codes = summary.get("error_codes", {})
+    return PartOutcome(counts["completed"], counts["failed"], _merged_errors(workspace), codes)
 
 
 def _merged_errors(workspace: Workspace) -> tuple[FailedItem, ...]:
