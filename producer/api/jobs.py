@@ -1,7 +1,9 @@
 """Jobs of the HTTP API: found by id in Redis or, if Redis does not know the job, in storage."""
 
-from collections.abc import Callable, Container, Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from typing import TypeVar
 
 import redis
@@ -10,7 +12,7 @@ import structlog
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
 from contract.broker.reports import Reports
-from contract.errors import OutsideAllowedRootsError, TraceOcrError, UnknownJobError
+from contract.errors import OutsideAllowedRootsError, UnknownJobError
 from contract.job import STANDARD_INPUT, uris_in
 from contract.job_status import JobFilter, JobStatus
 from contract.states import Action
@@ -18,23 +20,15 @@ from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.tenants import Tenant
 from contract.workspace import Workspace, open_workspace
-from producer.control.line import with_live
-from producer.results.index import JobIndex, Listed
-from producer.results.status import status_from_workspace, status_of
+from producer.api.job_table import JobTable
+from producer.api.listing import Listing, Page
+from producer.api.stored_jobs import StoredJobs
+from producer.control.line import judged, with_words
+from producer.control.surroundings import Surroundings, look_around
+from producer.results.index import JobIndex
+from producer.results.status import status_from_workspace, status_of, with_wait
 
 T = TypeVar("T")
-
-LOOKED_AT = 500
-"""Jobs that one filtered listing examines; the next listing continues after them."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some jobs, newest first; if `has_more`, the next listing continues after `last_id`."""
-
-    data: list[JobStatus]
-    has_more: bool
-    last_id: str | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,8 @@ class Jobs:
     roots: AllowedRoots
     index: JobIndex
     reports: Reports
+    table: JobTable
+    stored: StoredJobs
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
     bounds: AllowedRoots | None = None
 
@@ -69,14 +65,22 @@ class Jobs:
             raise OutsideAllowedRootsError(f"{uri} is outside the allowed roots of the key")
         self.roots.check(uri)
 
-    def status(self, job: str) -> JobStatus:
-        """Return a job's status; raises UnknownJobError."""
+    def status(self, job: str, zone: tzinfo | None = None) -> JobStatus:
+        """Return a job's status; raises UnknownJobError.
+
+        Args:
+            zone: of the clock times in words; None for this machine's
+        """
         progress = self.progress(job)
         if progress:
             self._require(job, progress.source, progress.workspace)
-            return over_http(with_live(status_of(progress), self.reports, self.ledger, self.tenants))
+            around = self.around()
+            status = with_words(status_of(progress), around, zone)
+            return over_http(with_wait(status, list(around.workers.values())))
         workspace = self._indexed(job)
-        return over_http(status_from_workspace(workspace.require_job(), workspace))
+        status = status_from_workspace(workspace.require_job(), workspace)
+        around = self._or_nothing(self.around, Surroundings(time.time()))
+        return over_http(with_words(status, around, zone))
 
     def workspace(self, job: str) -> Workspace:
         """Return a job's workspace.
@@ -117,52 +121,44 @@ class Jobs:
         """Return the ledger's record of a job; None while Redis is unavailable."""
         return self._or_nothing(lambda: self.ledger.load(job), None)
 
-    def page(self, limit: int, after: str | None, wanted: JobFilter) -> Page:
-        """Return up to `limit` of the wanted jobs that were created before the job `after`."""
-        listed = self.index.listed()
-        known: dict[str, float] | None = self._or_nothing(self.ledger.created, None)
-        created = {**{job: entry.created_at for job, entry in listed.items()}, **(known or {})}
-        ordered = sorted(created, key=lambda job: (created[job], job), reverse=True)
-        if after is not None:
-            hidden = self.bounds is not None and not self._listed(after, known, listed)
-            if after not in created or hidden:
-                raise UnknownJobError(f"there is no job {after} to continue after")
-            ordered = ordered[ordered.index(after) + 1 :]
-        ordered = [job for job in ordered if wanted.accepts_time(created[job])]
-        data: list[JobStatus] = []
-        looked_at, last = 0, None
-        for job in ordered:
-            if len(data) == limit or looked_at == LOOKED_AT:
-                return Page(data, last is not None, last)
-            status = self._listed(job, known, listed)
-            # The jobs of others are passed over without a trace: `last_id` names none of them.
-            if status or self.bounds is None:
-                looked_at, last = looked_at + 1, job
-            if status and wanted.accepts(status):
-                data.append(over_http(status))
-        return Page(data, False, last)
+    def page(self, limit: int, after: str | None, wanted: JobFilter, before: str | None = None) -> Page:
+        """Return up to `limit` wanted jobs that are older than the job `after`, or newer than `before`.
 
-    def _listed(
-        self, job: str, known: Container[str] | None, listed: Mapping[str, Listed]
-    ) -> JobStatus | None:
-        """Return a job's status for a listing; None if it cannot be read, or is none of the caller's."""
-        # Ask Redis only for jobs it has: while it is unavailable, one request per job would take minutes.
-        progress = self.progress(job) if known and job in known else None
-        if progress:
-            return status_of(progress) if self._may_see(progress.source, progress.workspace) else None
-        return self._stored(listed.get(job))
+        Raises:
+            UnknownJobError: there is no such job to continue at
+        """
+        known = self._or_nothing(self.table.known, None)
+        around = self._or_nothing(self.around, Surroundings(time.time()))
+        listing = Listing(known, self.stored, around, self._sees_status, self.bounds is None)
+        page = listing.page(limit, after, before, wanted)
+        return replace(page, data=self._whole(page.data, around))
 
-    def _stored(self, entry: Listed | None) -> JobStatus | None:
-        """Return a status for the list, or None if the job cannot be read, so that the others still show."""
-        try:
-            workspace = self.index.open(entry) if entry else None
-            job = workspace.require_job() if workspace else None
-            if job is None or workspace is None or not self._may_see(job.source.uri, workspace.root):
-                return None
-            return status_from_workspace(job, workspace)
-        except TraceOcrError as error:
-            structlog.get_logger().warning("job_not_listed", job=entry and entry.job, error=str(error))
-            return None
+    def unended(self) -> list[JobStatus]:
+        """Return the jobs that have not ended, and those that failed, of those that Redis knows, judged.
+
+        Raises:
+            RedisError: Redis does not answer
+        """
+        around = self.around()
+        statuses = self.table.known().statuses.values()
+        return [judged(status, around) for status in statuses if not status.ended or status.failed_at]
+
+    def around(self) -> Surroundings:
+        """Return what surrounds the jobs now; raises RedisError."""
+        return look_around(self.reports, self.ledger, self.tenants)
+
+    def _whole(self, statuses: list[JobStatus], around: Surroundings) -> list[JobStatus]:
+        """Return the statuses with what a listing does not read of each job, and in words."""
+        asked = [status.id for status in statuses]
+        nothing: dict[str, Progress] = {}
+        fresh = self._or_nothing(lambda: self.ledger.load_all(asked), nothing)
+        whole = [status_of(fresh[one.id]) if one.id in fresh else one for one in statuses]
+        # Again: a job may have been removed, and its id taken by another.
+        seen = [status for status in whole if self._sees_status(status)]
+        return [over_http(with_words(status, around)) for status in seen]
+
+    def _sees_status(self, status: JobStatus) -> bool:
+        return self._may_see(status.source, status.workspace)
 
     def _or_nothing(self, look: Callable[[], T], nothing: T) -> T:
         try:

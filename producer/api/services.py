@@ -11,12 +11,14 @@ from contract.broker.reports import Reports
 from contract.broker.uploads import Uploads
 from contract.errors import TraceOcrError
 from contract.tenants import parse_tenants
+from producer.api.job_table import JobTable
 from producer.api.jobs import Jobs
 from producer.api.monitoring.health import WorkerWatch, check_storage
 from producer.api.monitoring.metrics import ApiMetrics
 from producer.api.monitoring.storage_watch import StorageWatch
 from producer.api.monitoring.system import SystemWatch
 from producer.api.security.keys import Keyring
+from producer.api.stored_jobs import StoredJobs
 from producer.api.submission import IdempotencyKeys, Submission
 from producer.api.uploads.desk import UploadDesk
 from producer.results.opening import Orders
@@ -48,7 +50,8 @@ class Services(Session):
     def jobs(self) -> Jobs:
         """Finds jobs."""
         tenants = parse_tenants(self.settings.tenants)
-        return Jobs(self.ledger, self.storage, self.roots, self.index, self.reports, tenants)
+        table, stored = JobTable(self.ledger), StoredJobs(self.index)
+        return Jobs(self.ledger, self.storage, self.roots, self.index, self.reports, table, stored, tenants)
 
     @cached_property
     def orders(self) -> Orders:
@@ -118,5 +121,11 @@ class Services(Session):
     def system(self) -> SystemWatch:
         """The system in figures."""
         return SystemWatch(
-            self.client, self.settings, self.ledger, self.reports, self.uploads, self.storage_watch
+            self.client,
+            self.settings,
+            self.ledger,
+            self.reports,
+            self.uploads,
+            self.storage_watch,
+            self.jobs.unended,
         )

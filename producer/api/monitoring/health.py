@@ -13,10 +13,7 @@ from contract.errors import TraceOcrError
 from contract.storage import Storage, is_remote, join
 from contract.storage.roots import AllowedRoots
 from contract.workspace import RESERVED
-
-STUCK_SECONDS = 120.0
-"""A running chunk without progress for this many seconds counts as stuck: its device hangs, or its model is
-very slow. The watchdog ends the process later, after `stall_seconds`; an operator should know sooner."""
+from producer.control.paces import STUCK_SECONDS
 
 
 @dataclass(frozen=True)

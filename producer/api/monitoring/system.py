@@ -17,7 +17,7 @@ from contract.settings import Settings
 from contract.system_status import QueueStatus, SystemStatus
 from producer.api.monitoring.alerts import REDIS_AWAY, Situation, alerts_of
 from producer.api.monitoring.storage_watch import StorageWatch
-from producer.api.monitoring.workers import slow_names
+from producer.control.paces import slow_names
 
 KEPT_SECONDS = 1.0
 """Seconds that an answer is kept: all browsers that look within one cost a single look."""

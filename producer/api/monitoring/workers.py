@@ -1,19 +1,11 @@
 """The live processes as people look at them: what each does, how fast, and which are slow."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from statistics import median
+from collections.abc import Callable, Iterable
 
 from contract.broker.process_report import ProcessReport
+from contract.durations import in_words
 from contract.system_status import ChunkInHand, ProcessStatus, WorkerState
-from producer.api.monitoring.health import STUCK_SECONDS
-
-SLOW_RATIO = 0.5
-"""A pace below this share of the median is slow. Equal devices differ by some percent, and by more while
-their chunks differ; one that is throttled, shared or starved reads less than half."""
-
-LEAST_COMPARED = 2
-"""Workers with the same work from which on their paces are compared."""
+from producer.control.paces import STUCK_SECONDS, is_slow, pace_ratios
 
 
 def process_list(
@@ -27,35 +19,7 @@ def process_list(
     """
     known = list(reports)
     ratios = pace_ratios(known)
-    return tuple(_process(report, ratios.get(_key(report)), now, may_see) for report in known)
-
-
-def pace_ratios(reports: Iterable[ProcessReport]) -> Mapping[tuple[str, int], float]:
-    """Return each worker's pace over the median of those with the same work, by name and process id."""
-    alike: defaultdict[str, list[tuple[tuple[str, int], float]]] = defaultdict(list)
-    for report in reports:
-        if report.role == "worker" and report.work and report.pace is not None:
-            alike[report.work].append((_key(report), report.pace))
-    ratios: dict[tuple[str, int], float] = {}
-    for paces in alike.values():
-        middle = median(pace for _, pace in paces)
-        if len(paces) >= LEAST_COMPARED and middle > 0:
-            ratios |= {key: pace / middle for key, pace in paces}
-    return ratios
-
-
-def is_slow(ratio: float | None) -> bool:
-    """Return whether a worker with this ratio is slow."""
-    return ratio is not None and ratio < SLOW_RATIO
-
-
-def slow_names(reports: Iterable[ProcessReport]) -> list[str]:
-    """Return the names of the slow workers."""
-    return sorted({name for (name, _), ratio in pace_ratios(reports).items() if is_slow(ratio)})
-
-
-def _key(report: ProcessReport) -> tuple[str, int]:
-    return report.name, report.pid
+    return tuple(_process(report, ratios.get((report.name, report.pid)), now, may_see) for report in known)
 
 
 def _process(
@@ -92,10 +56,10 @@ def _works(report: ProcessReport) -> bool:
 
 def _state(report: ProcessReport, in_hand: tuple[ChunkInHand, ...]) -> tuple[WorkerState, str]:
     if report.progress_age_seconds > STUCK_SECONDS:
-        return "stuck", f"no movement for {report.progress_age_seconds / 60:.0f} min"
+        return "stuck", f"no movement for {in_words(report.progress_age_seconds)}"
     if report.activity:
         return "loading", report.activity
     if in_hand:
         first = min(in_hand, key=lambda one: one.since)
-        return "reading", f"reading chunk {first.chunk + 1:,}" + (f" of {first.job}" if first.job else "")
+        return "reading", f"reading chunk {first.chunk}" + (f" of {first.job}" if first.job else "")
     return ("reading", "reading") if _works(report) else ("idle", "idle")

@@ -14,7 +14,7 @@ from contract.broker.ledger import Ledger
 from contract.errors import JobStateError
 from contract.estimate import Estimate
 from contract.job import MAX_TAGS, STANDARD_INPUT, Job, Tag
-from contract.job_status import JOB_ID, JobFilter, JobStatus
+from contract.job_status import JOB_ID, Group, JobFilter, JobStatus
 from contract.kinds import KindName
 from contract.states import Action, State
 from contract.tenants import MAX_NAME
@@ -22,7 +22,7 @@ from contract.tracing import span
 from contract.workspace import Workspace
 from producer.api.dry_run import estimate_of
 from producer.api.formats import Choice, lines_response, media_types
-from producer.api.jobs import Jobs, Page
+from producer.api.jobs import Jobs
 from producer.api.lines import Selection, file_response
 from producer.api.negotiation import preferred
 from producer.api.routes.forms import add_forms
@@ -43,6 +43,9 @@ LOOK_SECONDS = 1.0
 
 MAX_PAGE = 100
 """Maximum number of jobs in one listing."""
+
+MAX_WORDS = 200
+"""Maximum characters of what is searched for."""
 
 STREAMED: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/jsonl": {}}},
@@ -72,12 +75,16 @@ Steer = Callable[[Job, Workspace, Ledger], None]
 
 
 class JobList(BaseModel):
-    """Some jobs, newest first; if `has_more`, continue with `after` set to `last_id`."""
+    """Some jobs, newest first; if `has_more`, continue with `after` set to `last_id`.
+
+    `counts` are the jobs of each `state` that meet the other conditions, of those that Redis knows.
+    """
 
     object: Literal["list"] = "list"
     data: list[JobStatus]
     has_more: bool
     last_id: str | None
+    counts: dict[Group, int] = {}
 
 
 def jobs_router(services: Services) -> APIRouter:
@@ -109,14 +116,20 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         created_from: datetime | None = None,
         created_before: datetime | None = None,
         tenant: Annotated[str | None, Query(max_length=MAX_NAME)] = None,
+        q: Annotated[str, Query(max_length=MAX_WORDS)] = "",
+        state: Group | None = None,
+        before: Annotated[str | None, Query(pattern=JOB_ID)] = None,
     ) -> JobList:
         """List jobs, newest first; `after` is the `last_id` of the previous listing.
 
-        A job must have every `tag`. Times are ISO 8601, in UTC unless they say another zone, or Unix seconds.
+        With `before`, an id, the page holds newer jobs than that one. A job must have every `tag`, and in its
+        id, source, tags or metadata every word of `q`. Times are ISO 8601, in UTC unless they say another
+        zone, or Unix seconds.
         """
-        wanted = JobFilter(status, kind, tag, _seconds(created_from), _seconds(created_before), tenant)
-        page: Page = jobs.page(limit, after, wanted)
-        return JobList(data=page.data, has_more=page.has_more, last_id=page.last_id)
+        times = _seconds(created_from), _seconds(created_before)
+        wanted = JobFilter(status, kind, tag, *times, tenant, tuple(q.lower().split()), state)
+        page = jobs.page(limit, after, wanted, before)
+        return JobList(data=page.data, has_more=page.has_more, last_id=page.last_id, counts=dict(page.counts))
 
     @router.get("/{job_id}", dependencies=may_read)
     def get_job(job_id: JobId, jobs: Annotated[Jobs, seen]) -> JobStatus:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from contract.broker.process_report import InHand, ProcessReport
-from producer.api.monitoring.health import STUCK_SECONDS
-from producer.api.monitoring.workers import SLOW_RATIO, process_list
+from producer.api.monitoring.workers import process_list
+from producer.control.paces import SLOW_RATIO, STUCK_SECONDS
 
 CHUNK = InHand("night", "recognition", 17, 512, 990.0)
 
@@ -24,7 +24,7 @@ def shown(*reports: ProcessReport) -> list[Any]:
     ("fields", "state", "text"),
     [
         ({}, "idle", "idle"),
-        ({"in_hand": (CHUNK,)}, "reading", "reading chunk 18 of night"),
+        ({"in_hand": (CHUNK,)}, "reading", "reading chunk 17 of night"),
         ({"activity": "loading parseq"}, "loading", "loading parseq"),
         ({"in_hand": (CHUNK,), "activity": "loading parseq"}, "loading", "loading parseq"),
         (

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from contract.broker.reports import Reports
 from contract.settings import Settings
 from producer.api.app import make_app
-from producer.api.monitoring.health import STUCK_SECONDS
 from producer.api.services import Services
+from producer.control.paces import STUCK_SECONDS
 from tests.unit.producer.api.conftest import process
 
 

@@ -13,7 +13,7 @@ from contract.settings import Settings
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace
 from producer.api.app import make_app
-from producer.api.jobs import LOOKED_AT
+from producer.api.listing import LOOKED_AT
 from producer.api.security.keys import load_keyring, new_key, parse_entry
 from producer.api.services import Services
 from tests.unit.producer.api.conftest import PIXEL
@@ -76,7 +76,9 @@ def test_a_job_elsewhere_does_not_exist(
         unknown = bounded.request(method, f"/jobs/none{path}")
         assert (theirs.status_code, unknown.status_code) == (404, 404), path
         assert theirs.text.replace("crops-1", "none") == unknown.text
-    assert bounded.get("/jobs").json() == {"object": "list", "data": [], "has_more": False, "last_id": None}
+    nothing = {"object": "list", "data": [], "has_more": False, "last_id": None}
+    none = {"attention": 0, "running": 0, "ended": 0}
+    assert bounded.get("/jobs").json() == {**nothing, "counts": none}
     assert bounded.get("/jobs", params={"after": "crops-1"}).status_code == 404
     assert bounded.get("/metrics").status_code == 403
     assert client.get("/jobs/crops-1").json()["status"] == "completed"
