@@ -45,7 +45,8 @@ class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False)
     """One crop's text; `confidence` is in 0..1, not rounded; a cascade says which `model` read it.
 
     `region` is the own id of a given region, or its name in a template. `angle` is by how many degrees,
-    counter-clockwise, the crop was turned before it was read, if that was requested.
+    counter-clockwise, the crop was turned before it was read, if that was requested. If a person has
+    corrected the text, `corrected_by` says who, and `value_read` what the model read.
     """
 
     id: str
@@ -58,6 +59,8 @@ class RecognitionLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False)
     region: str | None = None
     angle: int | None = None
     metadata: dict[str, Any] | None = None
+    value_read: str | None = None
+    corrected_by: str | None = None
 
 
 class ModelReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -95,14 +98,16 @@ class Estimate(msgspec.Struct, Generic[V], frozen=True, gc=False):
     confidence: float | None = None
 
 
-class Word(msgspec.Struct, frozen=True, gc=False):
-    """One word, its position and its orientation."""
+class Word(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One word, its position and its orientation; `value_read` and `corrected_by` as in RecognitionLine."""
 
     value: str
     geometry: Geometry
     detection_score: float
     confidence: float
     text_orientation: Estimate[float]
+    value_read: str | None = None
+    corrected_by: str | None = None
 
 
 class TextLine(msgspec.Struct, frozen=True):
@@ -190,6 +195,8 @@ class WordBox(msgspec.Struct, frozen=True, gc=False):
     geometry: Geometry
     value: str = ""
     confidence: float | None = None
+    value_read: str | None = None
+    corrected_by: str | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -214,7 +221,16 @@ Line = ResultLine | ErrorLine
 
 def word_box(word: Word) -> WordBox:
     """Return the part of a word that views show."""
-    return WordBox(word.geometry, word.value, word.confidence)
+    return WordBox(word.geometry, word.value, word.confidence, word.value_read, word.corrected_by)
+
+
+R = TypeVar("R", RecognitionLine, Word)
+
+
+def corrected(reading: R, value: str, by: str) -> R:
+    """Return a reading with the text that a person gave; what the model read is kept."""
+    read = reading.value if reading.value_read is None else reading.value_read
+    return msgspec.structs.replace(reading, value=value, value_read=read, corrected_by=by)
 
 
 def encode_line(record: object) -> bytes:

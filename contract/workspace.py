@@ -59,7 +59,9 @@ INDEX = ".index.json"
 
 INDEXES = tuple(name.removesuffix(".jsonl") + INDEX for name in LINES)
 
-FILES = frozenset({"job.json", "halt.json", "merge.json", *LINES, *INDEXES, "summary.json", SUCCESS})
+OWN = ("job.json", "halt.json", "merge.json", "corrections.jsonl", "summary.json", SUCCESS)
+
+FILES = frozenset({*OWN, *LINES, *INDEXES})
 """Files directly in a workspace."""
 
 
@@ -117,6 +119,16 @@ class Workspace:
     def order(self) -> str:
         """The results by confidence: positions in `results.jsonl`."""
         return self.path("results.order.bin")
+
+    @property
+    def corrections(self) -> str:
+        """What people have corrected, in the order in which they did; later batches are beside it."""
+        return self.path("corrections.jsonl")
+
+    @property
+    def correction_batches(self) -> str:
+        """The folder of corrections that are not in `corrections.jsonl` yet, a file for each request."""
+        return self.path("corrections")
 
     @property
     def summary(self) -> str:
@@ -226,7 +238,8 @@ class Workspace:
     def sweep(self) -> int:
         """Remove unfinished writes of killed processes, once all parts exist; return how many there were."""
         numbered = sum(self.store.sweep(self.path(folder), _is_chunks) for folder in FOLDERS)
-        return numbered + self.store.sweep(self.root, FILES.__contains__)
+        batches = self.store.sweep(self.correction_batches, is_batch)
+        return numbered + batches + self.store.sweep(self.root, FILES.__contains__)
 
     def outcome(self, number: int) -> PartOutcome:
         """Return what a part contains: the number of results and of errors, and the first errors."""
@@ -347,6 +360,11 @@ def intact(uri: str) -> Iterator[None]:
         raise JobError(f"{uri} is damaged ({error}): delete it and submit the job again") from error
 
 
+def is_batch(name: str) -> bool:
+    """Return whether a file holds a batch of corrections; the names sort by time."""
+    return _BATCH.fullmatch(name) is not None
+
+
 def _is_chunks(name: str) -> bool:
     return number_of(name) is not None
 
@@ -367,5 +385,7 @@ def _numbers(names: Iterator[str]) -> ChunkSet:
     numbers = (number_of(name) for name in names if name.endswith(".jsonl"))
     return ChunkSet.of(number for number in numbers if number is not None)
 
+
+_BATCH = re.compile(r"[0-9]{20}-[0-9a-f]{8}\.jsonl")
 
 _CHUNK_FILE = re.compile(rf"({NUMBER})\.(jsonl|json|pdf)")

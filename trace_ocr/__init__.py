@@ -16,6 +16,7 @@ from contract.lines import (
     OcrLine,
     RecognitionLine,
 )
+from contract.review import ItemFailure, ReviewItem, ReviewWord
 from contract.states import State
 from trace_ocr.async_client import AsyncClient, AsyncJobHandle
 from trace_ocr.client import Client, JobHandle
@@ -52,6 +53,7 @@ __all__ = [
     "ErrorLine",
     "Estimate",
     "ForbiddenError",
+    "ItemFailure",
     "JobCancelledError",
     "JobFailedError",
     "JobHandle",
@@ -68,6 +70,8 @@ __all__ = [
     "RecognitionResult",
     "RefusedError",
     "Regions",
+    "ReviewItem",
+    "ReviewWord",
     "State",
     "TooManyRequestsError",
     "TraceOcrError",

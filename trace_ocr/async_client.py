@@ -10,8 +10,9 @@ import httpx
 
 from contract.estimate import Estimate
 from contract.job_status import JobStatus
+from contract.review import Order, ReviewItem
 from contract.states import Action
-from trace_ocr import jobs
+from trace_ocr import jobs, review
 from trace_ocr.columns import Arrow, parquet_files
 from trace_ocr.connection import AsyncConnection, AsyncSleep
 from trace_ocr.errors import PyarrowMissingError
@@ -210,6 +211,35 @@ class AsyncJobHandle:
     def review(self, line: type[Any] = dict[str, Any]) -> AsyncIterator[Any]:
         """Yield the readings in doubt of a complete job; see `JobHandle.review`."""
         return self._lines("review", line)
+
+    async def items(
+        self,
+        *,
+        order: Order | None = None,
+        below: float | None = None,
+        at_least: float | None = None,
+        q: str | None = None,
+        prefix: str | None = None,
+        code: str | None = None,
+    ) -> AsyncIterator[ReviewItem]:
+        """Yield single results of a complete job, the least certain first; see `JobHandle.items`."""
+        wanted = {"order": order, "below": below, "at_least": at_least, "q": q, "id": prefix, "code": code}
+        listing = review.ItemListing(self._connection.api, self.id, wanted)
+        while listing.more:
+            for found in await self._connection.run(listing.page()):
+                yield found
+
+    async def item(self, found: ReviewItem) -> ReviewItem:
+        """Return an item as it is now, with the words of its page."""
+        return await self._connection.run(review.item(self._connection.api, self.id, found))
+
+    async def correct(self, found: ReviewItem, value: str, word: int | None = None) -> ReviewItem:
+        """Correct an item's text, or that of a `word`; see `JobHandle.correct`."""
+        return await self._connection.run(review.correct(self._connection.api, self.id, found, value, word))
+
+    async def apply_corrections(self) -> JobStatus:
+        """Have the job merged again, so that its results have the corrections; then `wait` for it."""
+        return await self._connection.run(review.applied(self._connection.api, self.id))
 
     async def summary(self) -> dict[str, Any]:
         """Return the summary of a complete job; see `JobHandle.summary`."""

@@ -10,8 +10,9 @@ import httpx
 
 from contract.estimate import Estimate
 from contract.job_status import JobStatus
+from contract.review import Order, ReviewItem
 from contract.states import Action
-from trace_ocr import jobs
+from trace_ocr import jobs, review
 from trace_ocr.columns import Arrow, parquet_files
 from trace_ocr.connection import Connection, Sleep
 from trace_ocr.errors import PyarrowMissingError
@@ -281,6 +282,46 @@ class JobHandle:
     def review(self, line: type[Any] = dict[str, Any]) -> Iterator[Any]:
         """Yield the readings in doubt of a complete job; NotFoundError if it has no checks of readings."""
         return self._lines("review", line)
+
+    def items(
+        self,
+        *,
+        order: Order | None = None,
+        below: float | None = None,
+        at_least: float | None = None,
+        q: str | None = None,
+        prefix: str | None = None,
+        code: str | None = None,
+    ) -> Iterator[ReviewItem]:
+        """Yield single results of a complete job, the least certain first, asking for pages as needed.
+
+        Args:
+            order: "source" for the order of the source, as every search has it
+            below, at_least: bounds of the confidence
+            q: what the text contains
+            prefix: what the id begins with
+            code: failed items with this error code, or `any`
+        """
+        wanted = {"order": order, "below": below, "at_least": at_least, "q": q, "id": prefix, "code": code}
+        listing = review.ItemListing(self._connection.api, self.id, wanted)
+        while listing.more:
+            yield from self._connection.run(listing.page())
+
+    def item(self, found: ReviewItem) -> ReviewItem:
+        """Return an item as it is now, with the words of its page."""
+        return self._connection.run(review.item(self._connection.api, self.id, found))
+
+    def correct(self, found: ReviewItem, value: str, word: int | None = None) -> ReviewItem:
+        """Correct an item's text, or that of a `word` of its page; return the item after it.
+
+        The same text as before confirms it. ConflictError if somebody else has corrected it since `found`
+        was asked for. The results have it after `apply_corrections`.
+        """
+        return self._connection.run(review.correct(self._connection.api, self.id, found, value, word))
+
+    def apply_corrections(self) -> JobStatus:
+        """Have the job merged again, so that its results have the corrections; then `wait` for it."""
+        return self._connection.run(review.applied(self._connection.api, self.id))
 
     def summary(self) -> dict[str, Any]:
         """Return the summary of a complete job: counts, times, models, quality; ConflictError before."""

@@ -45,6 +45,13 @@ class Excerpt(NamedTuple):
     confidence: float | None
 
 
+class Given(NamedTuple):
+    """The text that a person gave, and who."""
+
+    value: str
+    by: str
+
+
 def _no_words(_: Any) -> Iterable[WordBox]:
     return ()
 
@@ -76,6 +83,8 @@ class Kind:
         page_exports: formats that workers prepare page by page
         line_exports: formats of pages that are made of their lines alone
         aliases: other names of parameters over HTTP
+        corrected: returns a line with texts that people gave: of the line itself (None), or of its words, by
+            their number in the order of `words`; None if lines of the kind cannot be corrected
         unanswered: fields of a line that answers over HTTP leave out
         view_note: returns a note for viewers of a job with these parameters; empty if there is none
     """
@@ -94,6 +103,7 @@ class Kind:
     page_exports: tuple[str, ...] = ()
     line_exports: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    corrected: Callable[[Any, Mapping[int | None, Given]], Any] | None = None
     unanswered: frozenset[str] = frozenset({"id", "label", "metadata"})
     view_note: Callable[[Any], str] = _no_note
 

@@ -1,13 +1,14 @@
 """`kie`: a page in, its words out, grouped by the classes of the detection model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+import msgspec
 from pydantic import Field
 
 from contract.kinds import detection, recognition
-from contract.kinds.base import Kind, excerpt_of_words
+from contract.kinds.base import Given, Kind, excerpt_of_words
 from contract.kinds.documents import OrientationParameters
-from contract.lines import KieLine, WordBox, word_box
+from contract.lines import KieLine, Word, WordBox, corrected, word_box
 
 TUNING = detection.TUNING | recognition.TUNING
 
@@ -25,6 +26,24 @@ def words(line: KieLine) -> Iterator[WordBox]:
     """Yield the words of a page, class by class."""
     for extracted in line.extracted_fields:
         yield from map(word_box, extracted.values)
+
+
+def given_words(found: Iterable[Word], given: Mapping[int | None, Given], first: int) -> tuple[Word, ...]:
+    """Return words with the texts that people gave.
+
+    Args:
+        first: the number of the first word among all words of the page
+    """
+    numbered = enumerate(found, first)
+    return tuple(corrected(word, *given[number]) if number in given else word for number, word in numbered)
+
+
+def _corrected(line: KieLine, given: Mapping[int | None, Given]) -> KieLine:
+    fields, first = [], 0
+    for one in line.extracted_fields:
+        fields.append(msgspec.structs.replace(one, values=given_words(one.values, given, first)))
+        first += len(one.values)
+    return msgspec.structs.replace(line, extracted_fields=tuple(fields))
 
 
 def view_note(parameters: KieParameters) -> str:
@@ -49,5 +68,6 @@ KIND = Kind(
     excerpt=lambda line: excerpt_of_words(words(line)),
     reads="words",
     words=words,
+    corrected=_corrected,
     view_note=view_note,
 )

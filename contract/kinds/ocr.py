@@ -1,13 +1,14 @@
 """`ocr`: a page in, its text in blocks, lines and words out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import msgspec
 from pydantic import Field
 
 from contract.kinds import kie
-from contract.kinds.base import Kind, excerpt_of_words
+from contract.kinds.base import Given, Kind, excerpt_of_words
 from contract.kinds.detection import PAGES_PER_CHUNK
-from contract.lines import OcrLine, WordBox, word_box
+from contract.lines import Block, OcrLine, TextLine, WordBox, word_box
 
 
 class OcrParameters(kie.KieParameters):
@@ -32,6 +33,22 @@ def words(line: OcrLine) -> Iterator[WordBox]:
                 yield from map(word_box, text.words)
 
 
+def _corrected(line: OcrLine, given: Mapping[int | None, Given]) -> OcrLine:
+    replace, first = msgspec.structs.replace, 0
+
+    def of_text(text: TextLine) -> TextLine:
+        nonlocal first
+        words = kie.given_words(text.words, given, first)
+        first += len(words)
+        return replace(text, words=words)
+
+    def of_block(block: Block) -> Block:
+        return replace(block, lines=tuple(map(of_text, block.lines)))
+
+    (page,) = line.pages
+    return replace(line, pages=(replace(page, blocks=tuple(map(of_block, page.blocks))),))
+
+
 KIND = Kind(
     name="ocr",
     help="pages to text, in blocks, lines and words",
@@ -44,6 +61,7 @@ KIND = Kind(
     excerpt=lambda line: excerpt_of_words(words(line)),
     reads="words",
     words=words,
+    corrected=_corrected,
     page_exports=("txt", "hocr", "pdf"),
     line_exports=("alto", "page"),
     view_note=kie.view_note,

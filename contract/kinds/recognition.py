@@ -9,7 +9,7 @@ from contract.cascade import RecognitionModel, models_in
 from contract.characters import Characters
 from contract.kinds.base import Excerpt, Kind, Parameters, WantedModel
 from contract.kinds.crops import CropParameters
-from contract.lines import RecognitionLine
+from contract.lines import RecognitionLine, corrected
 
 MAX_BATCH_SIZE = 4096
 """Maximum crops in a batch: beyond some hundreds even a large GPU gains nothing."""
@@ -66,5 +66,6 @@ KIND = Kind(
     reads="value",
     excerpt=lambda line: Excerpt(line.value, line.confidence),
     aliases=MappingProxyType({"reco_arch": "recognition_model", "reco_bs": "recognition_batch_size"}),
-    unanswered=frozenset({"id", "label", "note", "metadata"}),
+    corrected=lambda line, given: corrected(line, *given[None]) if None in given else line,
+    unanswered=frozenset({"id", "label", "note", "metadata", "value_read", "corrected_by"}),
 )

@@ -21,7 +21,7 @@ from producer.api.security.keys import Keyring
 from producer.api.stored_jobs import StoredJobs
 from producer.api.submission import IdempotencyKeys, Submission
 from producer.api.uploads.desk import UploadDesk
-from producer.results.opening import Orders
+from producer.results.opening import OpenJobs
 from producer.results.pictures import PictureDesk
 from producer.session import Session
 from producer.sources.document_pages import PageCounter
@@ -54,9 +54,9 @@ class Services(Session):
         return Jobs(self.ledger, self.storage, self.roots, self.index, self.reports, table, stored, tenants)
 
     @cached_property
-    def orders(self) -> Orders:
-        """What finds the items of the jobs that were asked for last."""
-        return Orders()
+    def open_jobs(self) -> OpenJobs:
+        """What is needed of the items of the jobs that were asked for last."""
+        return OpenJobs()
 
     @cached_property
     def pictures(self) -> PictureDesk:

@@ -59,13 +59,14 @@ def errors(settings: Settings, job: str, name: str, output: str | None) -> ExitC
 @options.with_settings(*options.WATCHING)
 def review(settings: Settings, job: str) -> ExitCode:
     """Print a finished job's readings in doubt, one JSON line per item, in source order."""
-    _, workspace, found = _merged(settings, job)
+    _, workspace, found = merged(settings, job)
     if not found.checks.review:
         raise UsageError(f"{job} has no min_confidence, expect or validators: nothing of it was reviewed")
     return _print_lines(workspace, workspace.review)
 
 
-def _merged(settings: Settings, name: str) -> tuple[Session, Workspace, Job]:
+def merged(settings: Settings, name: str) -> tuple[Session, Workspace, Job]:
+    """Return a complete job by its id or workspace; raises TraceOcrError if it is not complete."""
     session = Session(settings)
     workspace = find_workspace(name, session.ledger_if_set, session.storage, session.index)
     job = workspace.require_job()
@@ -76,7 +77,7 @@ def _merged(settings: Settings, name: str) -> tuple[Session, Workspace, Job]:
 
 
 def _give_out(settings: Settings, named: str, lines: Lines, name: str, output: str | None) -> ExitCode:
-    session, workspace, job = _merged(settings, named)
+    session, workspace, job = merged(settings, named)
     if name not in results_of(job):
         raise UsageError(
             f"{named} wrote its results as {' and '.join(results_of(job))}: to have {name}, submit it with "

@@ -10,6 +10,7 @@ from contract.states import Action
 from contract.workspace import Workspace, number_of
 from producer.control.steer import check_action
 from producer.notify.outbox import remove_events
+from producer.results.corrections import batch_uris
 from producer.results.sinks import files_of, sweep_formats
 
 File = Callable[[int], str]
@@ -31,6 +32,7 @@ def remove_job(job: Job, workspace: Workspace, ledger: Ledger | None) -> int:
     # Chunks last: an interrupted removal of a job whose plan has not ended finds its parts by them.
     for file in _files(job, workspace):
         removed += sum(_remove(workspace, uri) for uri in _existing(file, workspace, numbers))
+    removed += sum(_remove(workspace, uri) for uri in (*batch_uris(workspace), workspace.corrections))
     removed += workspace.sweep() + remove_events(workspace)
     # job.json last of all, so that an interrupted removal can be repeated.
     for uri in (workspace.merge_json, workspace.halt_json, workspace.job_json):

@@ -14,7 +14,7 @@ from contract.errors import JobStateError
 from contract.job import Job, Retry
 from contract.lines import ErrorLine
 from contract.records import Item
-from contract.states import ACTIONS, LEADS_TO, Action, State
+from contract.states import ACTIONS, LEADS_TO, RUNNING, Action, State
 from contract.workspace import Workspace
 from producer.planning.plan import chunks_of, write_chunk
 from producer.planning.submit import FAILED_PLAN_SECONDS
@@ -121,6 +121,23 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
 
     # Delete the marker last: until then the job is complete, and a repeated call finds the round begun.
     job = workspace.update_job(with_round)
+    workspace.store.delete(workspace.success)
+    return job
+
+
+def merge_again(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
+    """Have a complete job merged again, with the corrections since; the caller submits it again.
+
+    Raises:
+        JobStateError: it is not complete, and no merge is under way
+    """
+    state = state_of(job, workspace, _known(job, ledger))
+    if state is not State.COMPLETED:
+        if state in RUNNING:
+            return job
+        raise JobStateError(f"job {job.id} is {state.words}: its results are merged once it is complete")
+    if ledger:
+        ledger.reserve(job.id, workspace.root)
     workspace.store.delete(workspace.success)
     return job
 

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +18,8 @@ from contract.lines import ErrorLine
 from contract.records import SHOWN, Item, failure_of, identity_of
 from contract.review import ItemFailure, ReviewItem, ReviewPage, ReviewWord
 from contract.workspace import Workspace, intact
+from producer.results.corrected_lines import Corrections
+from producer.results.corrections import Overlay
 from producer.results.order import AT_ONCE, Order, Place, places_within, rank_of
 from producer.results.samples import item_of
 from producer.results.scanning import Hit, Wanted, in_json, scan
@@ -28,6 +30,9 @@ MAX_ITEMS = 200
 
 FIRST_READ = 512, 1 << 16
 """Least and most bytes that are read of a line at first; it is read again if it is longer."""
+
+MOST_CHUNKS = 64
+"""Chunks whose items are in memory at once."""
 
 ANY = "any"
 """Selects failed items whatever their code."""
@@ -66,11 +71,13 @@ class Items:
 
     Args:
         order: the job's `results.order.bin`
+        overlay: corrections that are not merged yet, besides those that are
     """
 
     workspace: Workspace
     job: Job
     order: Order
+    overlay: Overlay = field(default_factory=dict)
     _chunks: dict[int, list[Item]] = field(default_factory=dict)
 
     @property
@@ -105,6 +112,20 @@ class Items:
                 return found
         raise JobError(f"{item.id!r} is in no line of {self.workspace.root}: merge the job again")
 
+    def corrected(self, line: bytes) -> Any:
+        """Return a result's line, decoded, with its corrections."""
+        read = msgspec.json.decode(line, type=self.kind.line)
+        return Corrections(self.kind, self.overlay).over_line(identity_of(line), read)
+
+    def with_ids(self, ids: Container[str]) -> Iterator[ReviewItem]:
+        """Yield the results of all items with these ids, in the order of the source; reads all lines."""
+        uri, begins, size = self._files[0]
+        wanted, start = Wanted(accepts=lambda line: identity_of(line) in ids), 0
+        while start < size:
+            hits, start = scan(self.workspace.store, uri, size, start, MAX_ITEMS, wanted)
+            for hit in hits:
+                yield self._found(begins, hit)
+
     @property
     def _files(self) -> tuple[tuple[str, Sequence[int], int], ...]:
         """Each merged file, where the lines of each chunk begin in it, and its size."""
@@ -118,6 +139,8 @@ class Items:
         if chunk >= self.order.description.chunks:
             raise ObjectMissingError(f"the job has no chunk {chunk}")
         if chunk not in self._chunks:
+            if len(self._chunks) >= MOST_CHUNKS:
+                self._chunks.clear()
             self._chunks[chunk] = self.workspace.items(chunk)
         return self._chunks[chunk]
 
@@ -195,7 +218,7 @@ class Items:
                 failed = msgspec.json.decode(line, type=ErrorLine)
                 error = ItemFailure(failed.error.code.value, failed.error.message)
                 return ReviewItem(failed.id, "", None, chunk, index, error=error)
-            read: Any = msgspec.json.decode(line, type=self.kind.line)
+            read: Any = self.corrected(line)
         value = self.kind.excerpt(read).value
         cut = self.kind.unit == "page" and not whole
         return ReviewItem(
@@ -206,13 +229,18 @@ class Items:
             index,
             read.label,
             read.note,
+            getattr(read, "value_read", None),
+            getattr(read, "corrected_by", None),
             words=tuple(_words(self.kind, read)) if whole else (),
         )
 
 
 def _words(kind: Kind, line: Any) -> list[ReviewWord]:
     words = enumerate(kind.words(line))
-    return [ReviewWord(number, one.geometry, one.value, one.confidence) for number, one in words]
+    return [
+        ReviewWord(number, one.geometry, one.value, one.confidence, one.value_read, one.corrected_by)
+        for number, one in words
+    ]
 
 
 def _after(cursor: str | None) -> tuple[int, int] | None:

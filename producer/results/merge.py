@@ -14,6 +14,8 @@ from contract.job import Job, Plan
 from contract.records import ChunkStatistics, identity_of
 from contract.states import State
 from contract.workspace import Workspace, intact
+from producer.results.corrected_lines import Corrections
+from producer.results.corrections import fold, load, overlay_of
 from producer.results.judgement import judged
 from producer.results.quality import Quality
 from producer.results.sinks import sinks_of
@@ -33,7 +35,8 @@ def merge(
 
     `access` is what sinks may read besides the workspace: without it, a comparison has no pictures.
 
-    Merging is idempotent: every file replaces its older version as a whole.
+    Merging is idempotent: every file replaces its older version as a whole. Corrections that people made so
+    far are laid over the results; the quality is that of what was read.
 
     Raises:
         JobError: the parts do not hold exactly one line per planned item
@@ -42,11 +45,13 @@ def merge(
     if job.plan is None:
         raise JobError(f"{workspace.root} is not fully planned: submit it again to continue")
     workspace.begin_merge(job.id)
+    fold(workspace)
+    given = Corrections.of(job.kind, overlay_of(load(workspace)))
     totals, quality = Totals(), Quality(job.kind)
     context = SinkContext(job, workspace, totals, access)
     with contextlib.ExitStack() as stack:
         writes = [stack.enter_context(sink.open(context)) for sink in sinks_of(job)]
-        for merged in final_lines(job, job.plan, workspace, totals, quality):
+        for merged in given.over(final_lines(job, job.plan, workspace, totals, quality)):
             if merged.failure:
                 totals.count(merged.failure)
                 quality.failed(identity_of(merged.line), merged.failure.code)
@@ -54,6 +59,8 @@ def merge(
                 write(merged)
         totals.completed = job.plan.items - totals.failed
     summary = _summary(job, job.plan, totals, now if now is not None else time.time())
+    if given.overlay:
+        summary["corrections"] = {"texts": given.texts, "applied": given.applied}
     summary |= judged(job, workspace, totals, quality, summary, access)
     workspace.store.replace(workspace.summary, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     workspace.store.replace(workspace.success, b"")

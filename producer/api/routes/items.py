@@ -89,8 +89,7 @@ def items_of(services: Services, workspace: Workspace, job_id: str) -> Items:
     """Return the items of a complete job; answers 409 if it is not complete."""
     if not workspace.is_complete(job_id):
         raise HTTPException(409, f"job {job_id} is not complete: its lines are merged on completion")
-    job = workspace.require_job()
-    return Items(workspace, job, services.orders.of(workspace, job))
+    return services.open_jobs.items(workspace, workspace.require_job())
 
 
 Share = Annotated[float | None, Query(ge=0, allow_inf_nan=False)]

@@ -25,6 +25,7 @@ from producer.api.formats import Choice, lines_response, media_types
 from producer.api.jobs import Jobs
 from producer.api.lines import Selection, file_response
 from producer.api.negotiation import preferred
+from producer.api.routes.corrections import add_corrections
 from producer.api.routes.forms import add_forms
 from producer.api.routes.items import add_items
 from producer.api.routes.job_paths import JobId, jobs_of, merged_of
@@ -97,6 +98,7 @@ def jobs_router(services: Services) -> APIRouter:
     add_samples(router, services)
     add_forms(router, services)
     add_items(router, services)
+    add_corrections(router, services)
     _add_steering(router, services)
     return router
 

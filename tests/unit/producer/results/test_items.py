@@ -15,7 +15,7 @@ from contract.workspace import Workspace, open_workspace
 from producer.results import order, scanning
 from producer.results.items import ANY, Choice, Items
 from producer.results.merge import merge
-from producer.results.opening import Orders
+from producer.results.opening import OpenJobs
 from producer.results.order import Order
 
 HOSTILE = ['say "no"', "back\\slash", "line\nfeed", "\u2028", "<script>", "é", "\x00", ""]
@@ -186,13 +186,13 @@ def test_a_job_of_an_older_version_has_no_index(items: Items) -> None:
     items.workspace.store.delete(items.workspace.order)
 
     with pytest.raises(JobStateError, match="merge it again"):
-        Orders().of(items.workspace, items.job)
+        OpenJobs().order(items.workspace, items.job)
 
 
 def test_an_index_is_opened_again_once_the_job_is_merged_again(items: Items) -> None:
-    orders = Orders()
-    first = orders.of(items.workspace, items.job)
+    opened = OpenJobs()
+    first = opened.order(items.workspace, items.job)
 
-    assert orders.of(items.workspace, items.job) is first
+    assert opened.order(items.workspace, items.job) is first
     merge(items.job, items.workspace)
-    assert orders.of(items.workspace, items.job) is not first
+    assert opened.order(items.workspace, items.job) is not first

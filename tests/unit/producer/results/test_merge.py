@@ -166,7 +166,7 @@ def test_the_marker_is_written_last(
 
     before_the_marker = written[: written.index("_SUCCESS")]
     assert before_the_marker[0] == "merge.json"
-    files = {"merge.json", "results.jsonl", "errors.jsonl", "summary.json"}
+    files = {"merge.json", "results.jsonl", "results.order.bin", "errors.jsonl", "summary.json"}
     assert set(before_the_marker) == files
     assert set(written) - set(before_the_marker) == {"_SUCCESS"}
 

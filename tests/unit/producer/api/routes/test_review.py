@@ -1,6 +1,8 @@
 """Single results over HTTP, for review."""
 
 import io
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from contract.workspace import Workspace
+from producer.api.services import Services
+from producer.results.merge import merge
+from tests.unit.producer.api.conftest import READ_KEY
 
 
 def test_results_are_listed_with_the_least_certain_first(client: TestClient, complete: Workspace) -> None:
@@ -103,3 +108,77 @@ def test_what_cannot_be_drawn_is_refused(
     path: str, status: int, client: TestClient, complete: Workspace
 ) -> None:
     assert client.get(f"/jobs/crops-1/pages/{path}").status_code == status
+
+
+def wish(**given: Any) -> dict[str, Any]:
+    """Return a request that corrects the first crop."""
+    return {"corrections": [{"id": "1.png", "chunk": 0, "index": 0, "value": "right", **given}]}
+
+
+def test_a_correction_names_its_key_and_shows_at_once(client: TestClient, complete: Workspace) -> None:
+    answer = client.post("/jobs/crops-1/corrections", json=wish(before="one"))
+
+    assert answer.status_code == 201
+    (item,) = answer.json()["data"]
+    assert (item["value"], item["value_read"], item["corrected_by"]) == ("right", "one", "nightly")
+    assert client.get("/jobs/crops-1/items/0/0").json() == item
+    (line,) = client.get("/jobs/crops-1/corrections").text.splitlines()
+    kept = json.loads(line)
+    assert [kept[name] for name in ("id", "before", "after", "by")] == ["1.png", "one", "right", "nightly"]
+    assert client.get("/jobs/crops-1/corrections?format=doctr").json() == {"1.png": "right"}
+    assert client.get("/jobs/crops-1/corrections?format=label-studio").json()[0]["data"]["id"] == "1.png"
+
+
+def test_applied_corrections_are_in_the_results(
+    client: TestClient, complete: Workspace, services: Services, plan: Callable[[], None]
+) -> None:
+    client.post("/jobs/crops-1/corrections", json=wish())
+
+    applied = client.post("/jobs/crops-1/corrections/apply")
+
+    # then control, which finds that nothing is to be read, merges it again
+    assert (applied.status_code, applied.json()["status"]) == (200, "in_progress")
+    plan()
+    assert services.jobs.ledger.next_finished(0.01) == "crops-1"
+    merge(complete.require_job(), complete)
+    assert json.loads(client.get("/jobs/crops-1/results").text.splitlines()[0])["value"] == "right"
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"before": "other"}, 409),
+        ({"id": "3.tif"}, 400),
+        ({"id": "2.png", "index": 1}, 400),
+        ({"word": 0}, 400),
+        ({"index": 7}, 404),
+        ({"chunk": 7}, 404),
+        ({"value": "x" * 4097}, 422),
+        ({"value": None}, 422),
+        ({"by": "somebody else"}, 422),
+        ({"word": -1}, 422),
+    ],
+)
+def test_a_correction_that_does_not_fit_is_refused(
+    given: dict[str, Any], status: int, client: TestClient, complete: Workspace
+) -> None:
+    assert client.post("/jobs/crops-1/corrections", json=wish(**given)).status_code == status
+    assert client.get("/jobs/crops-1/corrections").text == ""
+
+
+def test_a_lone_surrogate_is_no_text(client: TestClient, complete: Workspace) -> None:
+    body = json.dumps(wish(value="\ud800"))
+
+    answer = client.post(
+        "/jobs/crops-1/corrections", content=body, headers={"content-type": "application/json"}
+    )
+
+    assert answer.status_code == 422
+
+
+def test_a_key_that_may_only_read_corrects_nothing(anyone: TestClient, complete: Workspace) -> None:
+    headers = {"Authorization": f"Bearer {READ_KEY}"}
+
+    for path in ("corrections", "corrections/apply"):
+        assert anyone.post(f"/jobs/crops-1/{path}", json=wish(), headers=headers).status_code == 403
+    assert anyone.get("/jobs/crops-1/corrections", headers=headers).status_code == 200

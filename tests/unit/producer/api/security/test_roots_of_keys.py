@@ -31,6 +31,9 @@ ROUTES = [
     ("GET", "/regions/0/0"),
     ("GET", "/items"),
     ("GET", "/items/0/0"),
+    ("GET", "/corrections"),
+    ("POST", "/corrections"),
+    ("POST", "/corrections/apply"),
     ("GET", "/pages/0/0.jpg"),
     ("GET", "/crops/0/0.jpg"),
     ("POST", "/pause"),
@@ -38,6 +41,9 @@ ROUTES = [
     ("POST", "/cancel"),
     ("POST", "/retry-errors"),
 ]
+
+
+CORRECTION = {"corrections": [{"id": "1.png", "chunk": 0, "index": 0, "value": "right"}]}
 
 
 @pytest.fixture
@@ -72,8 +78,9 @@ def test_a_job_elsewhere_does_not_exist(
         services.client.flushall()
 
     for method, path in ROUTES:
-        theirs = bounded.request(method, f"/jobs/crops-1{path}")
-        unknown = bounded.request(method, f"/jobs/none{path}")
+        body = {"json": CORRECTION} if (method, path) == ("POST", "/corrections") else {}
+        theirs = bounded.request(method, f"/jobs/crops-1{path}", **body)
+        unknown = bounded.request(method, f"/jobs/none{path}", **body)
         assert (theirs.status_code, unknown.status_code) == (404, 404), path
         assert theirs.text.replace("crops-1", "none") == unknown.text
     nothing = {"object": "list", "data": [], "has_more": False, "last_id": None}
