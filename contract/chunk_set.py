@@ -46,6 +46,15 @@ class ChunkSet(Set[int]):
             number += 1
         return number
 
+    def count(self, first: int, end: int) -> int:
+        """Return how many of the numbers from `first` to `end` - 1 are in the set."""
+        whole, last = -(-first // 8), end // 8
+        if whole >= last:
+            return sum(number in self for number in range(first, end))
+        inner = int.from_bytes(self._bits[whole:last]).bit_count()
+        edges = (*range(first, 8 * whole), *range(8 * last, end))
+        return inner + sum(number in self for number in edges)
+
     def __contains__(self, number: object) -> bool:
         if not isinstance(number, int) or not 0 <= number < 8 * len(self._bits):
             return False

@@ -270,6 +270,7 @@ class Job(BaseModel):
     `roots` are those of the API key that submitted the job, if it has any: no item outside them is read.
     `tags` and `metadata` are the caller's; a job that is submitted again takes new ones, if there are any.
     `exports` are all formats besides JSONL: those of results, and those of documents or regions.
+    `submitted_by` is the name of the API key that submitted the job first.
     `tenant`, `priority` and `deadline` decide when its chunks are sent; docs/operations.md says how.
     """
 
@@ -297,6 +298,7 @@ class Job(BaseModel):
         tuple[Annotated[str, Field(min_length=1, max_length=MAX_URL)], ...], Field(max_length=MAX_RECEIVERS)
     ] = ()
     traceparent: Annotated[str, Field(pattern=TRACEPARENT)] | None = None
+    submitted_by: Annotated[str, Field(min_length=1, max_length=MAX_NAME)] | None = None
     plan: Plan | None = None
     retries: tuple[Retry, ...] = ()
 

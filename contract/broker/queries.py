@@ -31,6 +31,12 @@ class LedgerQueries:
         """Return how many runs of a chunk have started."""
         return int(self._redis.hget(f"{self._prefix}job:{job}:attempts", str(chunk)) or 0)
 
+    def begun(self, job: str) -> frozenset[int]:
+        """Return the chunks of which a run has begun and none has ended with a part."""
+        key = f"{self._prefix}job:{job}:attempts"
+        found = cast("dict[str, str]", self._redis.hgetall(key))
+        return frozenset(int(chunk) for chunk, runs in found.items() if runs not in ("0", ""))
+
     def done(self, job: str) -> ChunkSet:
         """Return the chunks that are marked: a bit for each of the job's chunks comes from Redis."""
         client, key = cast("Any", self._redis), f"{self._prefix}job:{job}:done"

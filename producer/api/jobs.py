@@ -12,6 +12,8 @@ import structlog
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
 from contract.broker.reports import Reports
+from contract.chunk_map import ChunkMap
+from contract.chunk_set import ChunkSet
 from contract.errors import OutsideAllowedRootsError, UnknownJobError
 from contract.job import STANDARD_INPUT, uris_in
 from contract.job_status import JobFilter, JobStatus
@@ -25,6 +27,7 @@ from producer.api.listing import Listing, Page
 from producer.api.stored_jobs import StoredJobs
 from producer.control.line import judged, with_words
 from producer.control.surroundings import Surroundings, look_around
+from producer.results.chunk_map import chunk_map
 from producer.results.index import JobIndex
 from producer.results.status import status_from_workspace, status_of, with_wait
 
@@ -81,6 +84,27 @@ class Jobs:
         status = status_from_workspace(workspace.require_job(), workspace)
         around = self._or_nothing(self.around, Surroundings(time.time()))
         return over_http(with_words(status, around, zone))
+
+    def chunks(self, job: str, run_seconds: float) -> ChunkMap:
+        """Return the map of a job's chunks; raises UnknownJobError.
+
+        Args:
+            run_seconds: a run that has not reported for so long is over
+        """
+        progress = self.progress(job)
+        if progress is None:
+            workspace = self._indexed(job)
+            total = status_from_workspace(workspace.require_job(), workspace).chunks.total
+            done = ChunkSet.below(total) if workspace.is_complete(job) else workspace.part_numbers()
+            return chunk_map(total, done, (), ())
+        self._require(job, progress.source, progress.workspace)
+        oldest = time.time() - run_seconds
+        running = [run for run in progress.running if run.seen_at >= oldest]
+        # Before what is done: a chunk that ends in between is done, and has not failed.
+        begun = self.ledger.begun(job) - {run.chunk for run in running}
+        done = self.ledger.done(job)
+        total = progress.chunks_total or progress.chunks_planned
+        return chunk_map(total, done, running, [chunk for chunk in begun if chunk not in done])
 
     def workspace(self, job: str) -> Workspace:
         """Return a job's workspace.

@@ -351,6 +351,7 @@ class Submission:
             ),
             notify=self._notified(request),
             traceparent=current_traceparent(),
+            submitted_by=caller.name or None,
             tags=self.settings.tags if request.tags is None else request.tags,
             metadata=self.settings.metadata if request.metadata is None else request.metadata,
         )
