@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench train evaluate-models lint unit integration lock sbom clean
+.PHONY: help demo test chaos deploy-test bench train evaluate-models lint unit integration lock sbom clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ test: lint $(INSTALLED)  ## linters, types, layers and all tests
 
 chaos: $(INSTALLED)  ## every fault against a real cluster; prints a table
 	$(BIN)/python -m pytest tests/chaos
+
+deploy-test: $(INSTALLED)  ## deploy on this machine, in containers and under systemd, and break it (root; 40 minutes)
+	deploy/try/run.sh $(BIN)/python $(TRY)
 
 bench: $(INSTALLED)  ## measure against the alternatives (12 minutes; BENCH=--full for more)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.txt

@@ -1,0 +1,69 @@
+"""Every image of the Dockerfile, built."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.stack import Stack, docker
+
+BUILD_SECONDS = 1500
+
+OURS = {"producer": "storage-folder", "worker-cpu": "worker", "worker-cuda": "worker-gpu0"}
+"""A service of compose for each image."""
+
+
+def build(folder: Path, target: str) -> str:
+    """Build an image as `docker compose build` does; return its name."""
+    stack = Stack(folder)
+    stack.compose("build", "--quiet", OURS[target], timeout=BUILD_SECONDS)
+    return image(stack, target)
+
+
+def image(stack: Stack, target: str) -> str:
+    names = stack.compose("config", "--images").stdout.split()
+    return next(name for name in names if name.startswith(f"trace-ocr-{target}:"))
+
+
+def inside(folder: Path, name: str, script: str) -> str:
+    """Run a shell script in an image as its user."""
+    command = ["run", "--rm", "--network", "none", "--entrypoint", "sh", name, "-c", script]
+    return docker(*command, folder=folder).stdout
+
+
+def test_the_producers_image_is_built(folder: Path) -> None:
+    name = build(folder, "producer")
+
+    assert inside(folder, name, "trace-ocr --version; id -u; id -g").split()[-2:] == ["10001", "10001"]
+
+
+def test_the_cpu_workers_image_is_built(folder: Path) -> None:
+    name = build(folder, "worker-cpu")
+
+    assert inside(folder, name, "trace-ocr --version; id -u; id -g").split()[-2:] == ["10001", "10001"]
+
+
+@pytest.mark.skipif(not os.environ.get("TRY_CUDA"), reason="7 GB: TRY_CUDA=1 make deploy-test")
+def test_the_cuda_workers_image_is_built(folder: Path) -> None:
+    name = build(folder, "worker-cuda")
+
+    assert inside(folder, name, "trace-ocr --version; id -u; id -g").split()[-2:] == ["10001", "10001"]
+
+
+@pytest.mark.parametrize("target", ["producer", "worker-cpu"])
+def test_the_images_user_can_change_nothing_of_the_program(folder: Path, target: str) -> None:
+    writable = inside(
+        folder, image(Stack(folder), target), "find /opt /usr -xdev ! -type l -writable 2>/dev/null || true"
+    )
+
+    assert writable == ""
+
+
+def test_the_producers_image_has_no_torch(folder: Path) -> None:
+    there = inside(
+        folder,
+        image(Stack(folder), "producer"),
+        "python -c 'import importlib.util as u; print(u.find_spec(\"torch\"))'",
+    )
+
+    assert there == "None\n"
