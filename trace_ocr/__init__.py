@@ -4,9 +4,10 @@
 TraceOcrError.
 """
 
+from contract.chunk_map import ChunkMap, ChunkRun
 from contract.errors import TraceOcrError, UsageError
 from contract.estimate import Estimate
-from contract.job_status import JobStatus
+from contract.job_status import FailedItem, JobStatus
 from contract.lines import (
     CompareLine,
     DetectionLine,
@@ -18,6 +19,7 @@ from contract.lines import (
 )
 from contract.review import ItemFailure, ReviewItem, ReviewWord
 from contract.states import State
+from contract.system_status import Alert, ProcessStatus, SystemStatus, WorkerList
 from trace_ocr.async_client import AsyncClient, AsyncJobHandle
 from trace_ocr.client import Client, JobHandle
 from trace_ocr.errors import (
@@ -41,9 +43,12 @@ from trace_ocr.results import CompareResult, DetectionResult, KieResult, OcrResu
 from trace_ocr.uploads import Regions, Upload
 
 __all__ = [
+    "Alert",
     "ApiError",
     "AsyncClient",
     "AsyncJobHandle",
+    "ChunkMap",
+    "ChunkRun",
     "Client",
     "CompareLine",
     "CompareResult",
@@ -52,6 +57,7 @@ __all__ = [
     "DetectionResult",
     "ErrorLine",
     "Estimate",
+    "FailedItem",
     "ForbiddenError",
     "ItemFailure",
     "JobCancelledError",
@@ -65,6 +71,7 @@ __all__ = [
     "OcrLine",
     "OcrResult",
     "PandasMissingError",
+    "ProcessStatus",
     "PyarrowMissingError",
     "RecognitionLine",
     "RecognitionResult",
@@ -73,6 +80,7 @@ __all__ = [
     "ReviewItem",
     "ReviewWord",
     "State",
+    "SystemStatus",
     "TooManyRequestsError",
     "TraceOcrError",
     "UnauthorizedError",
@@ -82,4 +90,5 @@ __all__ = [
     "Upload",
     "UsageError",
     "WaitTimeoutError",
+    "WorkerList",
 ]

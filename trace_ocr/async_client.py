@@ -8,11 +8,13 @@ from typing import Any, Self, TypeVar, overload
 
 import httpx
 
+from contract.chunk_map import ChunkMap
 from contract.estimate import Estimate
-from contract.job_status import JobStatus
+from contract.job_status import FailedItem, Group, JobStatus
 from contract.review import Order, ReviewItem
 from contract.states import Action
-from trace_ocr import jobs, review
+from contract.system_status import SystemStatus, WorkerList
+from trace_ocr import jobs, review, watching
 from trace_ocr.columns import Arrow, parquet_files
 from trace_ocr.connection import AsyncConnection, AsyncSleep
 from trace_ocr.errors import PyarrowMissingError
@@ -150,13 +152,24 @@ class AsyncClient:
         created_from: datetime | None = None,
         created_before: datetime | None = None,
         tenant: str | None = None,
+        q: str | None = None,
+        state: Group | None = None,
     ) -> AsyncIterator[JobStatus]:
         """Yield the status of each job, newest first; see `Client.jobs`."""
-        wanted = {"created_from": created_from, "created_before": created_before, "tenant": tenant}
-        listing = jobs.Listing(self._api, {"status": status, "kind": kind, "tag": tags, **wanted})
+        times = {"created_from": created_from, "created_before": created_before}
+        wanted = {"status": status, "kind": kind, "tag": tags, "tenant": tenant, "q": q, "state": state}
+        listing = jobs.Listing(self._api, {**wanted, **times})
         while listing.more:
             for found in await self._connection.run(listing.page()):
                 yield found
+
+    async def system(self) -> SystemStatus:
+        """Return queues, workers, the rate, and what is wrong now in words."""
+        return await self._connection.run(watching.system(self._api))
+
+    async def workers(self) -> WorkerList:
+        """Return the live processes: of each worker its device, its chunk, its pace, and if it is slow."""
+        return await self._connection.run(watching.workers(self._api))
 
 
 class AsyncJobHandle:
@@ -240,6 +253,17 @@ class AsyncJobHandle:
     async def apply_corrections(self) -> JobStatus:
         """Have the job merged again, so that its results have the corrections; then `wait` for it."""
         return await self._connection.run(review.applied(self._connection.api, self.id))
+
+    async def chunks(self) -> ChunkMap:
+        """Return which of the job's chunks are done, running, failed and waiting."""
+        return await self._connection.run(watching.chunks(self._connection.api, self.id))
+
+    async def failures(self, code: str | None = None) -> AsyncIterator[FailedItem]:
+        """Yield the failed items, also while the job runs; see `JobHandle.failures`."""
+        listing = watching.FailureListing(self._connection.api, self.id, code)
+        while listing.more:
+            for found in await self._connection.run(listing.page()):
+                yield found
 
     async def summary(self) -> dict[str, Any]:
         """Return the summary of a complete job; see `JobHandle.summary`."""

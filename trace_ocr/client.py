@@ -8,11 +8,13 @@ from typing import Any, Self, TypeVar, overload
 
 import httpx
 
+from contract.chunk_map import ChunkMap
 from contract.estimate import Estimate
-from contract.job_status import JobStatus
+from contract.job_status import FailedItem, Group, JobStatus
 from contract.review import Order, ReviewItem
 from contract.states import Action
-from trace_ocr import jobs, review
+from contract.system_status import SystemStatus, WorkerList
+from trace_ocr import jobs, review, watching
 from trace_ocr.columns import Arrow, parquet_files
 from trace_ocr.connection import Connection, Sleep
 from trace_ocr.errors import PyarrowMissingError
@@ -199,6 +201,8 @@ class Client:
         created_from: datetime | None = None,
         created_before: datetime | None = None,
         tenant: str | None = None,
+        q: str | None = None,
+        state: Group | None = None,
     ) -> Iterator[JobStatus]:
         """Yield the status of each job, newest first, asking for further pages as they are needed.
 
@@ -209,11 +213,22 @@ class Client:
             created_from, created_before: only jobs that were created then or later, or before; local time if
                 they have no zone
             tenant: only jobs of this tenant
+            q: only jobs with each of these words in their id, source, tags or metadata
+            state: only those that somebody should look at, that have not ended, or that have ended
         """
-        wanted = {"created_from": created_from, "created_before": created_before, "tenant": tenant}
-        listing = jobs.Listing(self._api, {"status": status, "kind": kind, "tag": tags, **wanted})
+        times = {"created_from": created_from, "created_before": created_before}
+        wanted = {"status": status, "kind": kind, "tag": tags, "tenant": tenant, "q": q, "state": state}
+        listing = jobs.Listing(self._api, {**wanted, **times})
         while listing.more:
             yield from self._connection.run(listing.page())
+
+    def system(self) -> SystemStatus:
+        """Return queues, workers, the rate, and what is wrong now in words."""
+        return self._connection.run(watching.system(self._api))
+
+    def workers(self) -> WorkerList:
+        """Return the live processes: of each worker its device, its chunk, its pace, and if it is slow."""
+        return self._connection.run(watching.workers(self._api))
 
 
 class JobHandle:
@@ -322,6 +337,19 @@ class JobHandle:
     def apply_corrections(self) -> JobStatus:
         """Have the job merged again, so that its results have the corrections; then `wait` for it."""
         return self._connection.run(review.applied(self._connection.api, self.id))
+
+    def chunks(self) -> ChunkMap:
+        """Return which of the job's chunks are done, running, failed and waiting."""
+        return self._connection.run(watching.chunks(self._connection.api, self.id))
+
+    def failures(self, code: str | None = None) -> Iterator[FailedItem]:
+        """Yield the failed items, also while the job runs; those of one `code`, such as truncated, if given.
+
+        Their texts are cut short; `errors` yields them in full once the job is complete.
+        """
+        listing = watching.FailureListing(self._connection.api, self.id, code)
+        while listing.more:
+            yield from self._connection.run(listing.page())
 
     def summary(self) -> dict[str, Any]:
         """Return the summary of a complete job: counts, times, models, quality; ConflictError before."""
