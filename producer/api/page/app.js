@@ -1,101 +1,81 @@
-// The web UI: the system's health at the top, below it the view that the address names.
+// The web UI: the system at the top, below it the view that the address names.
 
-import { html, render, useEffect, useMemo, useReducer, useRef, useState } from "./preact/standalone.module.js";
-import { forgetKey, hasKey, keepKey } from "./api.js";
+import { html, render, useContext, useEffect, useRef } from "./preact/standalone.module.js";
+import { hasKey } from "./api.js";
 import { Health } from "./components/health.js";
 import { KeyDialog } from "./components/key.js";
+import { Me, useMay } from "./components/me.js";
+import { SystemStrip } from "./components/system.js";
 import { Clock } from "./components/time.js";
-import { App } from "./live.js";
-import { useRoute } from "./router.js";
+import { App, useOnce } from "./live.js";
+import { href, useRoute } from "./router.js";
+import { useApp, useKey } from "./session.js";
 import { VIEWS } from "./views.js";
 
 const LOST = "This address names no job and no other view: it is damaged. Choose the job from the list.";
 
-// Data that is not renewed, by the path it comes from: why, and from when it is. No problem: it is renewed again.
-function outdated(old, { path, problem, at }) {
-  if (problem) return { ...old, [path]: { problem, at } };
-  if (!(path in old)) return old;
-  const { [path]: _, ...others } = old;
-  return others;
-}
-
-// The key that this tab has, and why another one is asked for; `turn` counts the keys.
-function useKey() {
-  const [key, setKey] = useState({ asked: false, problem: "", turn: 0 });
-  const worked = useRef(false);
-  const refused = () => {
-    const problem = worked.current ? "Your key is no longer valid: it was revoked or replaced." : "That key is not valid.";
-    ask(hasKey() ? problem : "");
-  };
-  const ask = (problem) => {
-    forgetKey();
-    worked.current = false;
-    setKey((old) => ({ ...old, asked: true, problem }));
-  };
-  const give = (given) => {
-    keepKey(given);
-    setKey((old) => ({ asked: false, problem: "", turn: old.turn + 1 }));
-  };
-  const close = () => setKey((old) => ({ ...old, asked: false }));
-  return { ...key, worked, refused, ask, give, close };
-}
-
-function useApp(key) {
-  const [notice, setNotice] = useState("");
-  const [old, dispatch] = useReducer(outdated, {});
-  const app = useMemo(() => {
-    const tell = (refusal) => {
-      if (refusal?.name === "AbortError") return;
-      if (refusal?.status === 401) key.refused();
-      else setNotice(refusal?.message ?? "");
-    };
-    const gone = (path) => dispatch({ path, problem: null });
-    const renewed = (path) => {
-      key.worked.current = hasKey();
-      gone(path);
-    };
-    const failed = (path, problem, at) => {
-      if (problem.passes) dispatch({ path, problem, at });
-      else tell(problem);
-    };
-    return { tell, renewed, failed, gone };
-  }, []);
-  return { app, notice, old };
-}
-
 function Page() {
   const key = useKey();
   const { app, notice, old } = useApp(key);
-  const route = useRoute(VIEWS);
-  const main = useRef(null);
-  const address = route.path.join("/");
-  const first = useRef(true);
-  useEffect(() => {
-    app.tell(route.view ? null : new Error(LOST));
-    if (!first.current) main.current.focus();
-    first.current = false;
-  }, [address, key.turn]);
   return html`<${App.Provider} value=${app}><${Clock}>
-    <header>
-      <h1><a href="#/">Trace OCR batch</a></h1>
-      <${Health} />
-      ${hasKey() && html`<button type="button" onClick=${() => key.ask("")}>Change key</button>`}
-    </header>
-    <p id="notice" role="status" hidden=${!notice}>${notice}</p>
-    <${Away} old=${old} />
-    <main ref=${main} tabindex="-1" class=${Object.keys(old).length ? "outdated" : ""}>
-      <${View} key=${`${address} ${key.turn}`} route=${route} />
-    </main>
+    <${Shell} keys=${key} notice=${notice} old=${old} />
     <${KeyDialog} asked=${key.asked} problem=${key.problem} onKey=${key.give} onClose=${key.close} />
   <//><//>`;
 }
 
+function Shell({ keys, notice, old }) {
+  const route = useRoute(VIEWS);
+  const { data: me } = useOnce("/me", keys.turn);
+  const main = useFocusOnChange(route, keys.turn);
+  return html`<${Me.Provider} value=${me}>
+    <header>
+      <${Skip} to=${main} />
+      <h1><a href="#/">Trace OCR batch</a></h1>
+      <${Links} path=${route.path} />
+      <${Health} />
+      ${hasKey() && html`<button type="button" onClick=${() => keys.ask("")}>Change key</button>`}
+    </header>
+    ${me && html`<${SystemStrip} key=${keys.turn} />`}
+    <p id="notice" role="status" hidden=${!notice}>${notice}</p>
+    <${Away} old=${old} />
+    <main ref=${main} tabindex="-1" class=${Object.keys(old).length ? "outdated" : ""}>
+      <${View} key=${`${route.path.join("/")} ${keys.turn}`} route=${route} />
+    </main>
+  <//>`;
+}
+
+function Skip({ to }) {
+  const skip = (event) => {
+    event.preventDefault();
+    to.current.focus();
+  };
+  return html`<a class="skip" href=${location.hash} onClick=${skip}>Skip to the content</a>`;
+}
+
+// Another view gets the focus, so that it is read from its beginning; a view whose query changes keeps it.
+function useFocusOnChange(route, turn) {
+  const { tell } = useContext(App);
+  const main = useRef(null);
+  const first = useRef(true);
+  useEffect(() => {
+    tell(route.view ? null : new Error(LOST));
+    if (!first.current) main.current.focus();
+    first.current = false;
+  }, [route.path.join("/"), turn]);
+  return main;
+}
+
+function Links({ path }) {
+  const may = useMay("submit");
+  const link = (words, ...to) =>
+    html`<a href=${href(to)} aria-current=${to.join() === path.join() ? "page" : null}>${words}</a>`;
+  return html`<nav aria-label="Views">${link("Jobs")} ${link("Workers", "workers")} ${may && link("New job", "submit")}</nav>`;
+}
+
 function View({ route }) {
-  if (!route.view) {
-    document.title = "Trace OCR batch";
-    return html`<p><a href="#/">All jobs</a></p>`;
-  }
-  return html`<${route.view.component} ...${route.names} route=${route} />`;
+  if (route.view) return html`<${route.view.component} ...${route.names} route=${route} />`;
+  document.title = "Trace OCR batch";
+  return html`<p><a href="#/">All jobs</a></p>`;
 }
 
 // Says that the data below is old, and from when; the API may be away, or what it needs.

@@ -1,53 +1,44 @@
-// One job: progress, rate, stages, workers, errors, and items with their text.
+// One job: first what it does, in a sentence; then its progress, chunks, pace, failures, details and samples.
 
-import { html, useContext, useEffect } from "./preact/standalone.module.js";
-import { download, post } from "./api.js";
+import { html, useEffect } from "./preact/standalone.module.js";
+import { Actions } from "./components/actions.js";
+import { Details, Fact } from "./components/details.js";
+import { Failures } from "./components/failures.js";
 import { Figures } from "./components/figures.js";
 import { Progress } from "./components/progress.js";
 import { Samples } from "./components/samples.js";
-import { Ago, count, duration } from "./components/time.js";
-import { App, useEvents } from "./live.js";
+import { Deadline, Finish } from "./components/state.js";
+import { Ago, count, rate } from "./components/time.js";
+import { useEvents } from "./live.js";
+import { href } from "./router.js";
 
-export function JobView({ id }) {
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+export function JobView({ id, route }) {
   const path = `/jobs/${encodeURIComponent(id)}`;
-  const { data: job, refresh } = useEvents(`${path}/events`);
+  const { data: job, refresh } = useEvents(`${path}/events?timezone=${encodeURIComponent(ZONE)}`);
   useEffect(() => {
-    document.title = job ? `${job.status} · ${id}` : id;
+    document.title = job ? `${job.status.replace("_", " ")} · ${id}` : id;
   }, [job?.status]);
   if (!job) return null;
-  return html`<section>
-      <p><a href="#/">All jobs</a></p>
-      <h2 class="id">${id} <span class=${`status ${job.status}`}>${job.status.replace("_", " ")}</span></h2>
-      <${Progress} job=${job} />
-      <${Facts} job=${job} />
-      ${job.error && html`<p class="error" role="alert">${job.error}</p>`}
-      <${Actions} job=${job} path=${path} refresh=${refresh} />
-    </section>
+  return html`<${Head} job=${job} path=${path} refresh=${refresh} />
     <${Figures} job=${job} />
-    <${Errors} job=${job} />
+    <${Failures} job=${job} route=${route} />
+    <${Details} job=${job} />
     <${Samples} path=${path} version=${job.chunks.done} />`;
 }
 
-function Actions({ job, path, refresh }) {
-  const { tell } = useContext(App);
-  const files = job.status === "completed" ? ["results", "errors", ...(job.kind === "compare" ? ["report"] : [])] : [];
-  const act = async (action) => {
-    if (action === "cancel" && !confirm(`Cancel ${job.id}? Its results so far stay.`)) return;
-    tell(null);
-    await post(`${path}/${action}`).then(refresh, tell);
-  };
-  const save = (file) =>
-    download(`${path}/${file}`, `${job.id}-${file}.${file === "report" ? "html" : "jsonl"}`).catch(tell);
-  return html`<p class="actions">
-    ${job.actions.map(
-      (action) => html`<button key=${action} type="button" data-action=${action} onClick=${() => act(action)}>
-        ${action.replace("-", " ")}
-      </button>`,
-    )}
-    ${files.map(
-      (file) => html`<button key=${file} type="button" onClick=${() => save(file)}>${`Download ${file}`}</button>`,
-    )}
-  </p>`;
+function Head({ job, path, refresh }) {
+  return html`<section aria-labelledby="job">
+    <p><a href="#/">All jobs</a></p>
+    <h2 id="job" class="id">${job.id} <span class=${`status ${job.status}`}>${job.status.replace("_", " ")}</span></h2>
+    <p class=${`headline${job.attention ? " bad" : ""}`}>${job.headline}</p>
+    ${job.error && !job.headline.includes(job.error) && html`<p class="error">${job.error}</p>`}
+    <${Progress} job=${job} />
+    <${Facts} job=${job} />
+    <${Actions} job=${job} path=${path} refresh=${refresh} />
+    <${Elsewhere} job=${job} />
+  </section>`;
 }
 
 function Facts({ job }) {
@@ -57,43 +48,25 @@ function Facts({ job }) {
       ${`${count(completed)} read, ${count(failed)} failed, of ${count(total)}${job.planning ? " so far" : ""}`}
     <//>
     <${Fact} name="Chunks">${`${count(job.chunks.done)} of ${count(job.chunks.total)}`}<//>
-    <${Fact} name="Rate">${job.items_per_second ? `${count(job.items_per_second.toFixed(1))} items/s` : "–"}<//>
-    <${Fact} name="Left">${duration(job.eta_seconds) || "–"}<//>
-    <${Turn} job=${job} />
+    <${Fact} name="Rate">${job.items_per_second ? `${rate(job.items_per_second)} items/s` : ""}<//>
+    <${Fact} name=${job.ended ? "Ended" : "Finish"}><${Finish} job=${job} /><//>
+    ${job.deadline !== null && html`<${Fact} name="Deadline"><${Deadline} job=${job} />${job.at_risk && ", at risk"}<//>`}
+    <${Fact} name="In line">${inLine(job.line)}<//>
     <${Fact} name="Created"><${Ago} at=${job.created_at} /><//>
     <${Fact} name="Last update"><${Ago} at=${job.updated_at} /><//>
-    <${Fact} name="Source">${job.source}<//>
-    <${Fact} name="Workspace">${job.workspace}<//>
-    ${job.tags.length > 0 && html`<${Fact} name="Tags">${job.tags.join(", ")}<//>`}
-    ${Object.entries(job.metadata).map(([name, text]) => html`<${Fact} key=${name} name=${name}>${text}<//>`)}
   </dl>`;
 }
 
-const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
-
-// Its place in the line and its deadline, if it has them.
-function Turn({ job }) {
-  const { line } = job;
-  const ahead = line && (line.items_ahead ? `${count(line.items_ahead)} items go first` : `${Math.round(100 * line.share)}% of the workers`);
-  return html`${line && html`<${Fact} name="In line">${`${line.place} of ${line.jobs}: ${ahead}`}<//>`}
-  ${job.deadline &&
-  html`<${Fact} name="Deadline">
-    <${Ago} at=${job.deadline} />${job.projected_end && html`, ends <${Ago} at=${job.projected_end} />`}${job.at_risk && ", at risk"}
-  <//>`}`;
+function inLine(line) {
+  if (!line) return "";
+  const ahead = line.items_ahead ? `${count(line.items_ahead)} items go first` : `${Math.round(100 * line.share)}% of the workers`;
+  return `${line.place} of ${line.jobs}: ${ahead}`;
 }
 
-function Errors({ job }) {
-  if (!job.recent_errors.length) return null;
-  return html`<section aria-labelledby="errors">
-    <h3 id="errors">${`Newest errors (${count(job.request_counts.failed)} in all)`}</h3>
-    <div class="errors">
-      ${job.recent_errors.map(
-        (error) => html`<details key=${error.id}>
-          <summary><code>${error.code}</code> ${error.id}</summary>
-          <p>${error.message}</p>
-          <p class="uri">${error.uri}</p>
-        </details>`,
-      )}
-    </div>
-  </section>`;
+// Where more of a job is shown.
+function Elsewhere({ job }) {
+  const merged = job.status === "completed";
+  return html`<nav class="bar" aria-label="More of this job">
+    ${merged && job.kind === "compare" && html`<a href=${href(["jobs", job.id, "report"])}>Report of the comparison</a>`}
+  </nav>`;
 }

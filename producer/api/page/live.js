@@ -3,7 +3,7 @@
 import { createContext, useCallback, useContext, useEffect, useRef, useState } from "./preact/standalone.module.js";
 import { events, get } from "./api.js";
 
-const FIRST_WAIT = 1, LONGEST_WAIT = 15;
+const FIRST_WAIT = 1, LONGEST_WAIT = 5;
 
 // What every view gets from the app: `tell(refusal)` shows what went wrong; null takes that back. `renewed(path)`
 // says that data has arrived, `failed(path, problem, at)` that none has since `at`, `gone(path)` that none is shown.
@@ -15,9 +15,9 @@ export const wait = (seconds, signal) =>
     signal?.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
   });
 
-// Runs `look(signal, show)` for a path until the component goes or the path changes; `look` returns the seconds
-// until the next time, or null to end. Its refusals are reported and tried again if they can pass.
-function useData(path, look) {
+// Runs `look(signal, show)` for a path until the component goes, or the path or the version changes; `look` returns the
+// seconds until the next time, or null to end. Its refusals are reported, and tried again if they can pass.
+export function useData(path, look, version = 0) {
   const app = useContext(App);
   const [state, setState] = useState({ path: null, data: null, at: null, problem: null });
   const again = useRef(() => {});
@@ -40,7 +40,7 @@ function useData(path, look) {
       stop.abort();
       app.gone(path);
     };
-  }, [path]);
+  }, [path, version]);
   return { ...state, isOld: state.path !== path, refresh: useCallback(() => again.current(), []) };
 }
 
@@ -60,7 +60,7 @@ function keepLooking(look, show, fail, signal) {
         seconds = delay;
         delay = Math.min(2 * delay, LONGEST_WAIT);
       }
-      if (signal.aborted) return;
+      if (signal.aborted || seconds === null) return;
       sleep = new AbortController();
       const wake = () => document.hidden || sleep.abort();
       document.addEventListener("visibilitychange", wake);
@@ -93,19 +93,19 @@ export function useEvents(path) {
 
 // The same, asked once, and again when `version` changes.
 export function useOnce(path, version = 0) {
-  const app = useContext(App);
-  const [state, setState] = useState({ data: null, problem: null });
-  useEffect(() => {
-    if (path === null) return undefined;
-    const stop = new AbortController();
-    get(path, { signal: stop.signal })
-      .then((data) => setState({ data, problem: null }))
-      .catch((problem) => {
-        if (stop.signal.aborted) return;
-        setState((old) => ({ ...old, problem }));
-        if (!problem.passes) app.tell(problem);
-      });
-    return () => stop.abort();
-  }, [path, version]);
-  return state;
+  return useData(
+    path,
+    async (signal, show) => {
+      show(await get(path, { signal }));
+      return null;
+    },
+    version,
+  );
+}
+
+// The newest `version` of before `isHeld`: what somebody looks at is not renewed under their eyes.
+export function useHeld(version, isHeld) {
+  const held = useRef(version);
+  if (!isHeld) held.current = version;
+  return held.current;
 }

@@ -2,8 +2,14 @@
 
 import { JobView } from "./job.js";
 import { JobsView } from "./jobs.js";
+import { ReportView } from "./report.js";
+import { SubmitView } from "./submit.js";
+import { WorkersView } from "./workers.js";
 
 export const VIEWS = [
   { path: [], component: JobsView },
   { path: ["jobs", ":id"], component: JobView },
+  { path: ["jobs", ":id", "report"], component: ReportView },
+  { path: ["workers"], component: WorkersView },
+  { path: ["submit"], component: SubmitView },
 ];

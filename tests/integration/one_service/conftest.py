@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser, Page
 
 from producer.local.embedded import embedded_broker
 from tests.integration.service import Service, running_service
+from tests.integration.web_ui import PATIENCE
 from trace_ocr import Client, JobHandle
 
 OTHER_ORIGIN = "https://elsewhere.test"
@@ -40,6 +42,18 @@ def http_client(service: Service) -> Iterator[httpx.Client]:
     """Given plain HTTP, with a key that may do everything."""
     with service.http(service.key) as plain:
         yield plain
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service) -> Iterator[Page]:
+    """A tab that has not been given a key; whatever goes wrong in it fails the test."""
+    page = browser.new_page(base_url=service.url)
+    page.set_default_timeout(PATIENCE)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    page.close()
+    assert problems == []
 
 
 @pytest.fixture(scope="session")

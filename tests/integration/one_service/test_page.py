@@ -2,44 +2,21 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from contract.states import State
 from tests.integration.one_service.conftest import CropsOnAPage
 from tests.integration.service import Service
-from trace_ocr import RecognitionLine
+from tests.integration.web_ui import PATIENCE, open_with_key, violations
+from trace_ocr import JobHandle, RecognitionLine
 
-PHONE = {"width": 390, "height": 844}
 HOSTILE = "<img src=x onerror=document.title='stolen'>.png"
-PATIENCE = 60_000
-"""Milliseconds that the page has to show what happens: a worker may first have to load its model."""
 
 
 @pytest.fixture
-def page(browser: Browser, service: Service) -> Iterator[Page]:
-    """A tab that has not been given a key; whatever goes wrong in it fails the test."""
-    page = browser.new_page(base_url=service.url)
-    page.set_default_timeout(PATIENCE)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield page
-    page.close()
-    assert problems == []
-
-
-def open_with_key(page: Page, service: Service, path: str = "/") -> None:
-    page.goto(path)
-    page.get_by_label("Key", exact=True).fill(service.key)
-    page.get_by_role("button", name="Open").click()
-    expect(page.locator("#key-dialog")).to_be_hidden()
-
-
-@pytest.fixture
-def source(service: Service) -> Path:
+def crops(service: Service) -> Path:
     """Sixty crops, a file that is no image, and one whose name is an attack."""
     folder = service.crops(60)
     (folder / "broken.png").write_bytes(b"no image")
@@ -48,36 +25,21 @@ def source(service: Service) -> Path:
 
 
 def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
-    page: Page, service: Service, source: Path
+    page: Page, service: Service, crops: Path, pictures: Path
 ) -> None:
-    # given the page, open before there is a job
-    open_with_key(page, service)
-    expect(page.locator("#status option")).to_have_text(["all", *(state.words for state in State)])
-    page.locator("#status").select_option("paused")
-    expect(page.get_by_text("No jobs.")).to_be_visible()
-    page.locator("#status").select_option("")
+    # given the jobs, open before there is the one
+    open_with_key(page, service.key, "/#/?q=page-1")
+    expect(page.get_by_text("No jobs match.")).to_be_visible()
 
     # when a job is submitted
     with service.client() as client:
-        client.submit(str(source), str(service.folder()), job_id="page-1", chunk_size=8)
+        client.submit(str(crops), str(service.folder()), job_id="page-1", chunk_size=8, tags=["scans"])
 
     # then it appears by itself, and is followed to its end
-    card = page.get_by_role("link", name=re.compile("page-1"))
-    expect(card).to_be_visible()
-    # and the conditions of the list are about its time and its tenant
-    for field, others, its_own in (
-        ("Tenant", "nobody", "default"),
-        ("From", "2100-01-01", "2020-01-01"),
-        ("to", "2020-01-01", "2100-01-01"),
-    ):
-        page.get_by_label(field, exact=True).fill(others)
-        page.get_by_label(field, exact=True).press("Enter")
-        expect(page.get_by_text("No jobs.")).to_be_visible()
-        page.get_by_label(field, exact=True).fill(its_own)
-        page.get_by_label(field, exact=True).press("Enter")
-        expect(card).to_be_visible()
-    card.click()
-    expect(page.locator("h2 .status")).to_have_text("completed", timeout=PATIENCE)
+    row = page.get_by_role("row", name=re.compile("page-1"))
+    expect(row).to_contain_text("completed, 2 items failed", timeout=PATIENCE)
+    page.get_by_role("link", name="page-1").click()
+    expect(page.locator("h2 .status")).to_have_text("completed")
     expect(page.get_by_text("60 read, 2 failed, of 62")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("Items per second"))).to_be_visible()
 
@@ -94,6 +56,52 @@ def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
     expect(samples.first.get_by_role("img")).to_be_visible()
     assert samples.first.locator(".value").inner_text()
 
+    page.screenshot(path=pictures / "page-job.png", full_page=True)
+
+
+def test_the_jobs_are_filtered_by_what_is_in_the_address(
+    page: Page, service: Service, night: JobHandle, pictures: Path
+) -> None:
+    # given the jobs, in which one is complete
+    open_with_key(page, service.key)
+    row = page.get_by_role("row", name=re.compile(f"^{night.id} "))
+    expect(row).to_be_visible()
+
+    # then each condition shows it or hides it
+    for field, others, its_own in (
+        ("Search", "nothing-like-it", night.id),
+        ("Tag", "nobody", ""),
+        ("Tenant", "nobody", "default"),
+        ("From", "2100-01-01", "2020-01-01"),
+        ("to", "2020-01-01", "2100-01-01"),
+    ):
+        page.get_by_label(field, exact=True).fill(others)
+        page.get_by_label(field, exact=True).press("Enter")
+        expect(page.get_by_text("No jobs match.")).to_be_visible()
+        page.get_by_label(field, exact=True).fill(its_own)
+        page.get_by_label(field, exact=True).press("Enter")
+        expect(row).to_be_visible()
+    page.get_by_role("link", name="running").click()
+    expect(page.get_by_text("No jobs match.")).to_be_visible()
+    page.get_by_role("link", name="ended").click()
+    page.get_by_label("Kind").select_option("recognition")
+    expect(row).to_be_visible()
+
+    # and a reload asks for the same
+    page.reload()
+    expect(row).to_be_visible()
+    assert page.get_by_label("Search").input_value() == night.id
+    assert page.get_by_label("Kind").input_value() == "recognition"
+
+    page.screenshot(path=pictures / "page-jobs.png")
+
+    # and the focus stays in the table while it is renewed
+    page.get_by_role("link", name=night.id).focus()
+    for _ in range(2):
+        with page.expect_response(re.compile(r"/jobs\?")):
+            pass
+    expect(page.get_by_role("link", name=night.id)).to_be_focused()
+
 
 def test_given_regions_are_shown_cut_out_and_on_their_page(
     page: Page, service: Service, pasted: CropsOnAPage, pictures: Path
@@ -106,7 +114,7 @@ def test_given_regions_are_shown_cut_out_and_on_their_page(
     with service.client() as client:
         job = client.submit(str(manifest), str(service.folder()))
         assert job.wait(timeout=PATIENCE / 1_000).request_counts.failed == 1
-    open_with_key(page, service, f"/#/jobs/{job.id}")
+    open_with_key(page, service.key, f"/#/jobs/{job.id}")
 
     # then a sample is what was cut out
     sample = page.locator(".samples li", has_text="page.png#r=1").first
@@ -127,18 +135,23 @@ def test_given_regions_are_shown_cut_out_and_on_their_page(
     page.locator(".samples").screenshot(path=pictures / "regions.png")
 
 
-def test_a_comparison_is_downloaded_from_its_page(page: Page, service: Service, tmp_path: Path) -> None:
+def test_a_comparison_is_shown_and_downloaded(page: Page, service: Service, tmp_path: Path) -> None:
     # given a comparison that is complete
     with service.client() as client:
         source, out = str(service.crops(4)), str(service.folder())
         models = ["crnn_mobilenet_v3_small", "mobilenet-2025"]
         job = client.submit(source, out, kind="compare", models=models)
         job.wait(timeout=PATIENCE / 1_000)
-    open_with_key(page, service, f"/#/jobs/{job.id}")
+    open_with_key(page, service.key, f"/#/jobs/{job.id}")
 
-    # when its report is downloaded
+    # then its report is a view of its own, in figures
+    page.get_by_role("link", name="Report of the comparison").click()
+    expect(page.get_by_role("region", name="Models", exact=True).get_by_role("row")).to_have_count(3)
+    expect(page.get_by_role("region", name="Pairs of models").get_by_role("row")).to_have_count(2)
+
+    # when the whole of it is downloaded
     with page.expect_download() as started:
-        page.get_by_role("button", name="Download report").click()
+        page.get_by_role("button", name="Download the whole report").click()
 
     # then it is a page of its own, with both models
     assert started.value.suggested_filename == f"{job.id}-report.html"
@@ -149,11 +162,11 @@ def test_a_comparison_is_downloaded_from_its_page(page: Page, service: Service, 
         expect(page.get_by_role("rowheader", name=model, exact=True).first).to_be_visible()
 
 
-def test_the_results_are_downloaded(page: Page, service: Service, source: Path) -> None:
+def test_the_results_are_downloaded(page: Page, service: Service, crops: Path) -> None:
     with service.client() as client:
-        job = client.submit(str(source), str(service.folder()), job_id="page-2")
+        job = client.submit(str(crops), str(service.folder()), job_id="page-2")
         job.wait(progress=False)
-    open_with_key(page, service, "/#/jobs/page-2")
+    open_with_key(page, service.key, "/#/jobs/page-2")
 
     with page.expect_download() as downloaded:
         page.get_by_role("button", name="Download results").click()
@@ -162,18 +175,39 @@ def test_the_results_are_downloaded(page: Page, service: Service, source: Path) 
     assert len(downloaded.value.path().read_text().splitlines()) == 60
 
 
-def test_a_job_is_paused_and_resumed_with_its_buttons(page: Page, service: Service, source: Path) -> None:
+def test_a_job_is_steered_with_its_buttons(page: Page, service: Service, crops: Path) -> None:
     # given a job that cannot end by itself, since it is paused as soon as it is there
     with service.client() as client:
-        job = client.submit(str(source), str(service.folder()), job_id="page-3", chunk_size=1)
+        job = client.submit(str(crops), str(service.folder()), job_id="page-3", chunk_size=1)
         job.pause()
-    open_with_key(page, service, "/#/jobs/page-3")
+    open_with_key(page, service.key, "/#/jobs/page-3")
     expect(page.locator("h2 .status")).to_have_text("paused")
     expect(page.locator("button[data-action]")).to_have_text(["resume", "cancel"])
 
-    page.get_by_role("button", name="resume").click()
+    # when it is cancelled, but the question whether to is answered with no
+    page.get_by_role("button", name="cancel").click()
+    expect(page.get_by_text("Cancel page-3?")).to_be_visible()
+    page.keyboard.press("Escape")
 
+    # then the focus is where it was, and the job as it was
+    expect(page.get_by_role("button", name="cancel")).to_be_focused()
+
+    # when it is resumed, then it ends, and the focus is on what can be done now
+    page.get_by_role("button", name="resume").press("Enter")
     expect(page.locator("h2 .status")).to_have_text("completed", timeout=PATIENCE)
+    expect(page.locator("button[data-action]")).to_have_text(["retry errors"])
+    assert page.evaluate("document.activeElement.tagName") != "BODY"
+
+
+def test_a_key_that_may_only_read_is_offered_nothing_else(
+    page: Page, service: Service, night: JobHandle
+) -> None:
+    open_with_key(page, service.read_key, f"/#/jobs/{night.id}")
+
+    expect(page.get_by_role("button", name="Download results")).to_be_visible()
+    expect(page.get_by_role("link", name="Workers")).to_be_visible()
+    expect(page.locator("button[data-action]")).to_have_count(0)
+    expect(page.get_by_role("link", name="New job")).to_have_count(0)
 
 
 def test_a_wrong_key_is_asked_for_again(page: Page) -> None:
@@ -192,7 +226,7 @@ def test_health_is_shown_before_any_key_is_given(page: Page) -> None:
 
 
 def test_an_unknown_job_is_said_to_be_unknown(page: Page, service: Service) -> None:
-    open_with_key(page, service, "/#/jobs/none")
+    open_with_key(page, service.key, "/#/jobs/none")
 
     expect(page.get_by_role("status")).to_have_text("there is no job none")
 
@@ -206,21 +240,27 @@ def test_a_damaged_address_is_said_to_be_one(page: Page, address: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_needs_no_sideways_scrolling(
-    scheme: str, browser: Browser, service: Service, source: Path
+def test_every_view_is_accessible_and_fits_a_phone(
+    scheme: str, browser: Browser, service: Service, night: JobHandle, pictures: Path
 ) -> None:
-    with service.client() as client:
-        client.submit(str(source), str(service.folder(f"phone-{scheme}")), job_id=f"phone-{scheme}").wait(
-            progress=False
-        )
-    page = browser.new_page(base_url=service.url, viewport=PHONE, color_scheme=scheme)  # type: ignore[arg-type]
-    for path in ("/", f"/#/jobs/phone-{scheme}"):
-        if path == "/":
-            open_with_key(page, service, path)
-        else:
-            page.goto(path)
-        expect(page.locator(".card, .samples li").first).to_be_visible()
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page = browser.new_page(
+        base_url=service.url,
+        viewport={"width": 360, "height": 780},
+        color_scheme=scheme,  # type: ignore[arg-type]
+    )
+    open_with_key(page, service.key)
+    for path, shown in (
+        ("/#/?state=ended", ".jobs tbody tr"),
+        ("/#/workers", ".workers tbody tr"),
+        ("/#/submit", ".command"),
+        (f"/#/jobs/{night.id}", ".samples img"),
+    ):
+        page.goto(path)
+        expect(page.locator(shown).first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert violations(page) == []
+    if scheme == "light":
+        page.screenshot(path=pictures / "page-phone.png")
     page.close()
 
 

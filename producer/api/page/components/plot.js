@@ -3,7 +3,7 @@
 import { html } from "../preact/standalone.module.js";
 import { count } from "./time.js";
 
-const WIDTH = 560, HEIGHT = 150, LEFT = 48, BOTTOM = 22, TOP = 10, RIGHT = 8;
+const WIDTH = 380, HEIGHT = 150, LEFT = 48, BOTTOM = 22, TOP = 10, RIGHT = 8;
 
 // One bar per interval between the ends of two chunks: items finished, divided by its seconds.
 function speeds(marks) {
@@ -43,7 +43,7 @@ export function RatePlot({ marks }) {
   </svg>`;
 }
 
-const time = (at) => new Date(at * 1000).toLocaleTimeString();
+const time = (at) => new Date(at * 1000).toLocaleTimeString([], { hourCycle: "h23" });
 
 function Mark({ mark, y }) {
   return html`<g>

@@ -34,17 +34,21 @@ export function duration(seconds) {
 // The time of day of a moment, in the viewer's zone; with the day if that is not today.
 export function clock(unixSeconds) {
   const at = new Date(unixSeconds * 1000);
-  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   if (at.toDateString() === new Date().toDateString()) return time;
   return `${at.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
+}
+
+// As coarse as one remembers it: in the largest unit of which there is at least one.
+function age(seconds) {
+  const [unit, length] = [["days", 86_400], ["h", 3600], ["min", 60]].find(([, length]) => seconds >= 1.5 * length) ?? ["s", 1];
+  return `${Math.floor(seconds / length)} ${unit}`;
 }
 
 export function Ago({ at }) {
   const now = useNow();
   const date = new Date(at * 1000);
-  const age = Math.max(0, now / 1000 - at);
-  const text = age < 60 ? `${Math.floor(age)} s` : duration(age);
-  return html`<time datetime=${date.toISOString()} title=${date.toLocaleString()}>${text} ago</time>`;
+  return html`<time datetime=${date.toISOString()} title=${date.toLocaleString()}>${age(Math.max(0, now / 1000 - at))} ago</time>`;
 }
 
 export function At({ at }) {
