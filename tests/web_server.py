@@ -102,7 +102,7 @@ def serving(folder: Path) -> Iterator[WebServer]:
     """Run a server for https://localhost; its certificate, which is its own authority, is in the folder."""
     web = WebServer(folder / "certificate.pem")
     key = folder / "key.pem"
-    _certify(web.certificate, key)
+    certify(web.certificate, key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(web.certificate, key)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"web": web}))
@@ -117,7 +117,8 @@ def serving(folder: Path) -> Iterator[WebServer]:
         server.server_close()
 
 
-def _certify(certificate: Path, key_file: Path) -> None:
+def certify(certificate: Path, key_file: Path) -> None:
+    """Write a certificate for localhost that is its own authority, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
     now = datetime.datetime.now(datetime.UTC)

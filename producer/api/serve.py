@@ -7,6 +7,7 @@ from typing import cast
 
 import uvicorn
 
+from contract.broker.server import look_at
 from contract.logs import limit_repeats
 from contract.settings import Settings
 from producer.api.app import make_app
@@ -19,9 +20,14 @@ GRACE_SECONDS = 10
 
 
 def serve(settings: Settings, keyring: Keyring) -> None:
-    """Serve until SIGTERM or SIGINT; event streams end immediately, other requests have GRACE_SECONDS."""
+    """Serve until SIGTERM or SIGINT; event streams end immediately, other requests have GRACE_SECONDS.
+
+    Raises:
+        BrokerError: the broker is a Redis Cluster
+    """
     services = Services(settings, keyring)
     limit_repeats()
+    look_at(services.client)
     config = uvicorn.Config(
         make_app(services),
         host=settings.api_address,

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from contract.broker.reports import make_reporter
+from contract.broker.server import look_at
 from contract.errors import ExitCode
 from contract.settings import Settings
 from producer.cli import options
@@ -37,6 +38,7 @@ def control(settings: Settings) -> ExitCode:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     session = Session(settings)
+    look_at(session.client)
     loop, planner, feeder = session.control(), session.planner(), session.feeder()
     structlog.get_logger().info("control_started", pid=os.getpid())
     reporter = make_reporter(settings, "control", f"control@{socket.gethostname()}")

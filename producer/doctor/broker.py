@@ -2,18 +2,16 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import redis
 
 from contract.broker.reports import Reports
+from contract.broker.server import faults_of, information
 from contract.errors import BrokerError
 from contract.redaction import redacted
 from contract.settings import Settings
 from producer.doctor.finding import Finding, bad, doubtful, good, skipped
-
-FULL = 0.8
-"""Share of Redis's memory from which on an operator should make room."""
 
 CLOCK_SECONDS = 5.0
 """Difference of clocks in seconds that is told: leases are renewed every 20 seconds, and last 120."""
@@ -45,49 +43,30 @@ def _clock(theirs: float) -> Finding:
 
 
 def _configured(client: redis.Redis) -> Iterator[Finding]:
-    try:
-        info = cast("Mapping[str, Any]", client.info())
-    except redis.ResponseError as error:
-        yield skipped("redis: configuration", f"this user may not ask for it ({redacted(str(error))})")
+    info = information(client)
+    if info is None:
+        yield skipped("redis: configuration", "this user may not ask for it: allow +info")
         return
     version = info.get("valkey_version") or info.get("redis_version", "unknown")
     yield good("redis: version", str(version))
-    if info.get("role", "master") != "master":
-        yield bad("redis: role", "this server is a replica, which refuses writes", "name its primary")
-    yield _policy(str(info.get("maxmemory_policy", "")))
-    yield from _memory(int(info.get("maxmemory", 0)), int(info.get("used_memory", 0)))
-    if int(info.get("evicted_keys", 0)):
-        yield bad(
-            "redis: evictions",
-            f"{info['evicted_keys']} keys were evicted since Redis started",
-            "give it more memory and the policy noeviction; control re-sends what was lost",
-        )
-    if not int(info.get("aof_enabled", 0)):
-        yield doubtful(
-            "redis: persistence",
-            "no append-only file: what is queued is gone after a restart, until control re-sends it",
-            "set appendonly yes",
-        )
+    found = {fault.check: fault for fault in faults_of(info)}
+    for fault in found.values():
+        say = bad if fault.severe else doubtful
+        yield say(f"redis: {fault.check}", fault.detail, fault.advice)
+    for check, detail in _sound(info).items():
+        if check not in found:
+            yield good(f"redis: {check}", detail)
 
 
-def _policy(policy: str) -> Finding:
-    if policy == "noeviction":
-        return good("redis: memory policy", policy)
-    return bad(
-        "redis: memory policy",
-        f"{policy or 'unknown'}: a full Redis would drop queued chunks",
-        "set maxmemory-policy noeviction",
-    )
-
-
-def _memory(limit: int, used: int) -> Iterator[Finding]:
-    if not limit:
-        return
-    detail = f"{used / limit:.0%} of {limit / 2**20:,.0f} MiB is used"
-    if used / limit < FULL:
-        yield good("redis: memory", detail)
-    else:
-        yield doubtful("redis: memory", detail, "raise maxmemory, or end jobs: a full Redis refuses writes")
+def _sound(info: Mapping[str, Any]) -> dict[str, str]:
+    used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    most = f"{used / limit:.0%} of {limit / 2**20:,.0f} MiB is used" if limit else "no limit is set"
+    return {
+        "role": "it takes writes",
+        "memory policy": "noeviction",
+        "memory": most,
+        "persistence": "the append-only file is on",
+    }
 
 
 def _processes(reports: Reports) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from contract.broker.app import make_app, make_redis, queue_names
 from contract.broker.depths import chunks_wait
 from contract.broker.ledger import Ledger
 from contract.broker.reports import Reporter, make_reporter
+from contract.broker.server import look_at
 from contract.broker.uploads import Uploads
 from contract.errors import SettingsError, TraceOcrError, UnfitWorkerError
 from contract.logs import configure_logging
@@ -136,10 +137,12 @@ def serve(settings: Settings) -> None:
 
     Raises:
         SettingsError: as `make_context`
+        BrokerError: the broker is a Redis Cluster
         UnfitWorkerError: the process cannot run any chunk
     """
     name = f"{_device_name(settings.devices)}@{socket.gethostname()}"
     client = make_redis(settings)
+    look_at(client)
     context = make_context(settings, name, client)
     app = make_app(settings)
     use_transport(app, context.share, queue_names(settings.namespace)[0])

@@ -9,6 +9,7 @@ import redis
 
 from contract.broker.process_report import ProcessReport
 from contract.broker.reports import Reports
+from contract.broker.server import faults_of, information
 from contract.errors import TraceOcrError
 from contract.storage import Storage, is_remote, join
 from contract.storage.roots import AllowedRoots
@@ -32,6 +33,16 @@ def check_redis(client: redis.Redis) -> Check:
     except redis.RedisError as error:
         return Check(False, f"Redis does not answer ({type(error).__name__})")
     return Check(True, f"answered in {(time.perf_counter() - started) * 1000:.1f} ms")
+
+
+def check_broker(client: redis.Redis) -> Check:
+    """Check that Redis is set up as a queue needs it: it takes writes, and drops nothing of them."""
+    try:
+        faults = [fault for fault in faults_of(information(client) or {}) if fault.severe]
+    except redis.RedisError:
+        return Check(False, "unknown while Redis is unavailable")
+    told = "; ".join(f"{fault.detail} ({fault.advice})" for fault in faults)
+    return Check(not faults, told or "takes writes and evicts nothing")
 
 
 def check_answers(fetches: bool) -> Check:

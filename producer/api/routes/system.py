@@ -10,7 +10,14 @@ from pydantic import BaseModel
 
 from contract.system_status import SystemStatus, WorkerList
 from producer.api.jobs import Jobs
-from producer.api.monitoring.health import Check, check_answers, check_processes, check_redis, check_storage
+from producer.api.monitoring.health import (
+    Check,
+    check_answers,
+    check_broker,
+    check_processes,
+    check_redis,
+    check_storage,
+)
 from producer.api.monitoring.workers import process_list
 from producer.api.routes.job_paths import jobs_of
 from producer.api.routes.problems import problems
@@ -66,8 +73,9 @@ def _add_open(router: APIRouter, services: Services) -> None:
 
     @router.get("/health", responses=failing)
     def health(response: Response) -> Health:
-        """Check what jobs need: Redis, storage, a worker, its device, control. 503 if a check fails."""
-        return _judged({**_own_checks(services), **check_processes(services.reports)}, response)
+        """Check what jobs need: Redis, its set-up, storage, a worker, its device, control. Else 503."""
+        broker = {"broker": check_broker(services.client)}
+        return _judged({**_own_checks(services), **broker, **check_processes(services.reports)}, response)
 
     @router.get("/ready", responses=failing)
     def ready(response: Response) -> Health:

@@ -80,6 +80,8 @@ class TestBroker:
             ({"evicted_keys": 3}, "redis: evictions", Verdict.FAILED),
             ({"role": "slave"}, "redis: role", Verdict.FAILED),
             ({"used_memory": 900}, "redis: memory", Verdict.WARNING),
+            ({"used_memory": 1_000}, "redis: memory", Verdict.FAILED),
+            ({"cluster_enabled": 1}, "redis: cluster", Verdict.FAILED),
             ({"aof_enabled": 0}, "redis: persistence", Verdict.WARNING),
         ],
     )

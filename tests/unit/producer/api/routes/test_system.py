@@ -19,7 +19,28 @@ def test_everything_is_healthy(anyone: TestClient) -> None:
     answer = anyone.get("/health")
 
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
-    assert set(answer.json()["checks"]) == {"redis", "storage", "answers", "worker", "device", "control"}
+    assert set(answer.json()["checks"]) == {
+        "redis",
+        "broker",
+        "storage",
+        "answers",
+        "worker",
+        "device",
+        "control",
+    }
+
+
+@pytest.mark.usefixtures("a_worker_lives")
+def test_a_redis_that_would_drop_chunks_is_unhealthy_but_ready(
+    anyone: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services.client, "info", lambda: {"maxmemory_policy": "allkeys-lru"})
+
+    answer = anyone.get("/health")
+
+    assert answer.status_code == 503
+    assert "allkeys-lru" in answer.json()["checks"]["broker"]["detail"]
+    assert anyone.get("/ready").status_code == 200
 
 
 def test_without_a_worker_it_is_unhealthy_but_ready(anyone: TestClient) -> None:
