@@ -29,7 +29,7 @@ from contract.telemetry import switch_off_telemetry
 Details = dict[str, dict[str, Any]]
 Part = Callable[[Path], tuple[list[Row], Details]]
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 PARTS = (
     "control",
@@ -73,8 +73,8 @@ def parts_of(*, full: bool) -> dict[str, Part]:
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(PARTS + ON_REQUEST))
 @click.option("--full", is_flag=True, help="More crops, items and rounds: about 60 minutes instead of 15.")
-@click.option("--readme", is_flag=True, help="Write the table into the README too.")
-def main(names: tuple[str, ...], full: bool, readme: bool) -> None:
+@click.option("--docs", is_flag=True, help="Write the table into docs/performance.md too.")
+def main(names: tuple[str, ...], full: bool, docs: bool) -> None:
     """Measure the parts named, or all but `gpu` and `fleet`; exit with 1 if a row misses its target twice."""
     switch_off_telemetry(os.environ)
     rows: list[Row] = []
@@ -87,8 +87,8 @@ def main(names: tuple[str, ...], full: bool, readme: bool) -> None:
     RESULTS.mkdir(exist_ok=True)
     table = write(rows, "table" if not names else "-".join(names), details)
     draw(details, RESULTS)
-    if readme:
-        README.write_text(fill(README.read_text(encoding="utf-8"), table), encoding="utf-8")
+    if docs:
+        PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
     sys.exit(0 if all(row.passed for row in rows) else 1)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-"""The markers around the table in the README."""
+"""The markers around the table in docs/performance.md."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def fill(readme: str, table: str) -> str:
-    """Return a README with the table between its two markers.
+def fill(page: str, table: str) -> str:
+    """Return a page with the table between its two markers.
 
     Raises:
         ValueError: the markers are missing
     """
-    before, begin, rest = readme.partition(BEGIN)
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise ValueError(f"the README has no {BEGIN} with an {END} behind it")
+        raise ValueError(f"the page has no {BEGIN} with an {END} behind it")
     return f"{before}{begin}\n{table}{end}{after}"

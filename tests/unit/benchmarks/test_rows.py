@@ -1,4 +1,4 @@
-"""The benchmark's table: verdicts, ratios of neighbours in time, and its place in the README."""
+"""The benchmark's table: verdicts, ratios of neighbours in time, and its place in the docs."""
 
 import json
 from pathlib import Path
@@ -60,12 +60,12 @@ def test_the_table_is_written_for_people_and_for_programs(
     assert record["rates"] == {"a": [1.0]}
 
 
-def test_a_readme_shows_the_newest_table_alone() -> None:
-    readme = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+def test_a_page_shows_the_newest_table_alone() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
 
-    assert fill(readme, "new\n") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert fill(page, "new\n") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
 
 
-def test_a_readme_without_the_markers_is_an_error() -> None:
+def test_a_page_without_the_markers_is_an_error() -> None:
     with pytest.raises(ValueError, match="no <!-- bench:begin -->"):
         fill("no table here", "new\n")
