@@ -40,7 +40,7 @@ class ReviewItem:
     `chunk` and `index` are its place in the job, by which its picture is asked for. `confidence` is in 0..1;
     of a page that of its least certain word; None if it has no text or failed. The `value` of a page is the
     beginning of its text in a listing. `words` are a page's, if a single item is asked for. `value_read` and
-    `corrected_by` are as in `ReviewWord`; of a page, they are those of its words.
+    `corrected_by` are as in `ReviewWord`; None for a page, whose words have their own.
     """
 
     id: str

@@ -46,7 +46,7 @@ class Choice:
 
     Args:
         below, at_least: bounds of the confidence, the upper one excluded
-        text: what the text contains, as it is written
+        text: what the text contains, as it is written; of a failed item, the message
         id: what the id begins with
         code: the code of failed items, or ANY; None for results
         source_order: list them as in the source; a search always does
@@ -197,7 +197,8 @@ class Items:
                 return False
             if choice.code:
                 failure = failure_of(line)
-                return failure is not None and choice.code in (ANY, failure.code)
+                coded = failure is not None and choice.code in (ANY, failure.code)
+                return coded and (choice.text or "") in (failure.message if failure else "")
             if choice.text and choice.text not in self._text(line):
                 return False
             return self._within(choice, line)

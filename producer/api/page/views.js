@@ -5,6 +5,7 @@ import { JobsView } from "./jobs.js";
 import { ReportView } from "./report.js";
 import { SubmitView } from "./submit.js";
 import { WorkersView } from "./workers.js";
+import { ReviewView } from "./review.js";
 
 export const VIEWS = [
   { path: [], component: JobsView },
@@ -12,4 +13,5 @@ export const VIEWS = [
   { path: ["jobs", ":id", "report"], component: ReportView },
   { path: ["workers"], component: WorkersView },
   { path: ["submit"], component: SubmitView },
+  { path: ["jobs", ":id", "review"], component: ReviewView },
 ];

@@ -100,7 +100,7 @@ def _choice(
     order: Order | None = None,
     below: Share = None,
     at_least: Share = None,
-    q: Annotated[Searched, Query(description="what the text contains")] = None,
+    q: Annotated[Searched, Query(description="what the text contains; or a failure's message")] = None,
     item_id: Annotated[Searched, Query(alias="id", description="what the id begins with")] = None,
     code: Annotated[ErrorCode | Literal["any"] | None, Query(description="of failed items")] = None,
 ) -> Choice:

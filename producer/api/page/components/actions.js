@@ -3,6 +3,7 @@
 import { html, useContext, useEffect, useRef, useState } from "../preact/standalone.module.js";
 import { download, post } from "../api.js";
 import { App } from "../live.js";
+import { href } from "../router.js";
 import { Confirm } from "./dialog.js";
 import { useMay } from "./me.js";
 import { count } from "./time.js";
@@ -38,6 +39,7 @@ export function Actions({ job, path, refresh }) {
         ${action.replace("-", " ")}
       </button>`,
     )}
+    ${job.status === "completed" && html`<a class="button" href=${href(["jobs", job.id, "review"])}>Review texts</a>`}
     <${Files} job=${job} path=${path} />
     <${Confirm} question=${question} onClose=${() => setQuestion(null)} />
   </div>`;

@@ -44,32 +44,33 @@ export function CutOut({ url, region, label }) {
   return html`<canvas ref=${canvas} role="img" aria-label=${label}></canvas>`;
 }
 
-// The regions as {id, region, value, confidence, error}; `chosen` is the id of the one that stands out.
-export function PageWithRegions({ url, regions, chosen }) {
+// The regions as {id, region, value, confidence, error}; `chosen` is the id of the one that stands out. A pointer
+// chooses others with `onChoose`, if there is one: for keys there must be another way.
+export function PageWithRegions({ url, regions, chosen, onChoose }) {
   const [size, setSize] = useState(null);
   const measure = ({ target: { naturalWidth, naturalHeight } }) => setSize({ naturalWidth, naturalHeight });
   // Not as an image inside the SVG: only an img is turned as its EXIF data says in every browser.
   return html`<div class="page">
     <img src=${url} alt="" onLoad=${measure} />
-    ${size && html`<${Outlines} size=${size} regions=${regions} chosen=${chosen} />`}
+    ${size && html`<${Outlines} size=${size} regions=${regions} chosen=${chosen} onChoose=${onChoose} />`}
   </div>`;
 }
 
-function Outlines({ size, regions, chosen }) {
+function Outlines({ size, regions, chosen, onChoose }) {
   const label = `${regions.length} regions of the page`;
   return html`<svg viewBox=${`0 0 ${size.naturalWidth} ${size.naturalHeight}`} role="img" aria-label=${label}>
     ${regions
       .filter((one) => one.region.corners.length)
-      .map((one) => html`<${Outline} key=${one.id} one=${one} size=${size} chosen=${one.id === chosen} />`)}
+      .map((one) => html`<${Outline} key=${one.id} one=${one} size=${size} chosen=${one.id === chosen} onChoose=${onChoose} />`)}
   </svg>`;
 }
 
-function Outline({ one, size, chosen }) {
+function Outline({ one, size, chosen, onChoose }) {
   const { id, region, value, confidence, error } = one;
   const points = onPage(region, size);
   const { left, top, height } = around(points);
   const look = error ? "bad" : confidence !== null && confidence < UNSURE ? "unsure" : "sure";
-  return html`<g class=${`${look}${chosen ? " chosen" : ""}`}>
+  return html`<g class=${`${look}${chosen ? " chosen" : ""}${onChoose ? " choice" : ""}`} onClick=${onChoose && (() => onChoose(id))}>
     <title>${`${id}: ${error ?? value ?? "not read yet"}`}</title>
     <polygon points=${points.map((point) => point.join(",")).join(" ")} />
     <text x=${left} y=${top} font-size=${Math.max(height / 2, SMALLEST_TEXT * size.naturalHeight)}>${value ?? ""}</text>
