@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import BaseModel
 
 from contract.broker.app import task_for
@@ -12,7 +12,7 @@ from contract.errors import ErrorCode
 from contract.job import Job
 from contract.workspace import Workspace
 from producer.api.jobs import Jobs
-from producer.api.routes.job_paths import JobId, jobs_of
+from producer.api.routes.job_paths import ChunkNumber, JobId, jobs_of
 from producer.api.routes.problems import problems
 from producer.api.security.access import Requires
 from producer.api.services import Services
@@ -28,6 +28,16 @@ class ModelOut(BaseModel):
     parameter: str
     task: str
     name: str
+
+
+class ChunkOut(BaseModel):
+    """A chunk that was read: its items, and the seconds that its worker took; `ended_at` in Unix seconds."""
+
+    completed: int
+    failed: int
+    wall_seconds: float
+    worker: str
+    ended_at: float | None
 
 
 class Details(BaseModel):
@@ -65,6 +75,14 @@ def add_inside(router: APIRouter, services: Services) -> None:
     def get_chunks(job_id: JobId, jobs: Annotated[Jobs, seen]) -> ChunkMap:
         """Show which chunks of a job are done, running, failed and waiting, in runs of equal ones."""
         return jobs.chunks(job_id, services.settings.visibility_timeout)
+
+    @router.get("/{job_id}/chunks/{chunk}", dependencies=may_read)
+    def get_chunk(job_id: JobId, jobs: Annotated[Jobs, seen], chunk: ChunkNumber) -> ChunkOut:
+        """Show who has read a chunk, and for how long; 404 while nobody has."""
+        found = jobs.workspace(job_id).load_statistics(chunk)
+        if found is None:
+            raise HTTPException(404, f"no worker has read chunk {chunk} of job {job_id}")
+        return ChunkOut(**{name: getattr(found, name) for name in ChunkOut.model_fields})
 
     @router.get("/{job_id}/failures", dependencies=may_read, responses=problems(400))
     def get_failures(

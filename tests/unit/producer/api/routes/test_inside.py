@@ -5,10 +5,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import fakeredis
+import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
 from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
+from contract.records import ChunkStatistics
 from contract.settings import Settings
 from contract.workspace import Workspace, open_workspace
 from producer.api.routes.inside import flower_page
@@ -177,3 +179,17 @@ def test_a_headline_has_the_time_of_the_zone_that_is_asked_for(
 
     assert headline("Asia/Kolkata") != headline("Asia/Tokyo")
     assert client.get("/jobs/crops-1", params={"timezone": "../etc"}).status_code == 400
+
+
+def test_a_chunk_that_was_read_names_its_worker(client: TestClient, complete: Workspace) -> None:
+    read = ChunkStatistics(1, 1, 0.5, {}, 1, 1.0, worker="cpu@here", ended_at=9.0)
+    complete.store.create(complete.statistics(0), msgspec.json.encode(read))
+
+    assert client.get("/jobs/crops-1/chunks/0").json() == {
+        "completed": 1,
+        "failed": 1,
+        "wall_seconds": 0.5,
+        "worker": "cpu@here",
+        "ended_at": 9.0,
+    }
+    assert client.get("/jobs/crops-1/chunks/1").status_code == 404
