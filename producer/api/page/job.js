@@ -8,8 +8,9 @@ import { Figures } from "./components/figures.js";
 import { Progress } from "./components/progress.js";
 import { Samples } from "./components/samples.js";
 import { Deadline, Finish } from "./components/state.js";
+import { ChunkStrip } from "./components/strip.js";
 import { Ago, count, rate } from "./components/time.js";
-import { useEvents } from "./live.js";
+import { useEvents, useOnce } from "./live.js";
 import { href } from "./router.js";
 
 const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -17,18 +18,19 @@ const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 export function JobView({ id, route }) {
   const path = `/jobs/${encodeURIComponent(id)}`;
   const { data: job, refresh } = useEvents(`${path}/events?timezone=${encodeURIComponent(ZONE)}`);
+  const { data: details } = useOnce(job && `${path}/details`, job?.status);
   useEffect(() => {
     document.title = job ? `${job.status.replace("_", " ")} · ${id}` : id;
   }, [job?.status]);
   if (!job) return null;
-  return html`<${Head} job=${job} path=${path} refresh=${refresh} />
+  return html`<${Head} job=${job} path=${path} details=${details} refresh=${refresh} />
     <${Figures} job=${job} />
-    <${Failures} job=${job} route=${route} />
-    <${Details} job=${job} />
+    <${Failures} job=${job} path=${path} route=${route} />
+    <${Details} job=${job} details=${details} />
     <${Samples} path=${path} version=${job.chunks.done} />`;
 }
 
-function Head({ job, path, refresh }) {
+function Head({ job, path, details, refresh }) {
   return html`<section aria-labelledby="job">
     <p><a href="#/">All jobs</a></p>
     <h2 id="job" class="id">${job.id} <span class=${`status ${job.status}`}>${job.status.replace("_", " ")}</span></h2>
@@ -36,8 +38,9 @@ function Head({ job, path, refresh }) {
     ${job.error && !job.headline.includes(job.error) && html`<p class="error">${job.error}</p>`}
     <${Progress} job=${job} />
     <${Facts} job=${job} />
+    <${ChunkStrip} path=${path} job=${job} />
     <${Actions} job=${job} path=${path} refresh=${refresh} />
-    <${Elsewhere} job=${job} />
+    <${Elsewhere} job=${job} details=${details} />
   </section>`;
 }
 
@@ -64,9 +67,11 @@ function inLine(line) {
 }
 
 // Where more of a job is shown.
-function Elsewhere({ job }) {
+function Elsewhere({ job, details }) {
   const merged = job.status === "completed";
   return html`<nav class="bar" aria-label="More of this job">
     ${merged && job.kind === "compare" && html`<a href=${href(["jobs", job.id, "report"])}>Report of the comparison</a>`}
+    ${merged && details?.template && html`<a href=${href(["jobs", job.id, "forms"])}>Table of the forms</a>`}
+    ${details?.flower && html`<a href=${details.flower} target="_blank" rel="noreferrer">Its chunks in Flower</a>`}
   </nav>`;
 }

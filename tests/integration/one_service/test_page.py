@@ -58,6 +58,13 @@ def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
 
     page.screenshot(path=pictures / "page-job.png", full_page=True)
 
+    # and the chunks name their worker, for the keyboard too
+    chunks = page.get_by_role("slider", name="Chunk")
+    chunks.press("End")
+    expect(page.locator(".pointed")).to_have_text(
+        re.compile(r"^chunk 7: done by cpu\S* in .+, \d items read")
+    )
+
 
 def test_the_jobs_are_filtered_by_what_is_in_the_address(
     page: Page, service: Service, night: JobHandle, pictures: Path
@@ -133,6 +140,26 @@ def test_given_regions_are_shown_cut_out_and_on_their_page(
     texts = {line.value for line in service.client().job(job.id).results(RecognitionLine)}
     assert set(sample.locator(".page text").all_text_contents()) == texts | {""}
     page.locator(".samples").screenshot(path=pictures / "regions.png")
+
+
+def test_the_forms_of_a_template_are_a_table(page: Page, service: Service, pasted: CropsOnAPage) -> None:
+    # given a job of one page, with a template of two fields
+    boxes = dict(zip(("total", "<b>date"), pasted.boxes.values(), strict=False))
+    template = pasted.page.with_name("template.json")
+    template.write_text(json.dumps([{"name": name, "region": box} for name, box in boxes.items()]))
+    with service.client() as client:
+        source, out = str(pasted.page.parent / "page.jsonl"), str(service.folder())
+        Path(source).write_text(json.dumps({"uri": "page.png"}) + "\n")
+        job = client.submit(source, out, regions=f"template:{template}")
+        job.wait(timeout=PATIENCE / 1_000)
+    open_with_key(page, service.key, f"/#/jobs/{job.id}")
+
+    page.get_by_role("link", name="Table of the forms").click()
+
+    heads = page.get_by_role("region", name="Forms").get_by_role("columnheader")
+    expect(heads).to_have_text(["Page", "total", "<b>date"])
+    cells = page.get_by_role("region", name="Forms").get_by_role("cell")
+    expect(cells).to_have_text([line.value for line in service.client().job(job.id).results(RecognitionLine)])
 
 
 def test_a_comparison_is_shown_and_downloaded(page: Page, service: Service, tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 // The failed items of a job: how many of each code, which filters the list below.
 
-import { html } from "../preact/standalone.module.js";
+import { html, useContext, useState } from "../preact/standalone.module.js";
+import { get } from "../api.js";
+import { App, useData, useHeld } from "../live.js";
 import { changeQuery } from "../router.js";
 import { count } from "./time.js";
 
-export function Failures({ job, route }) {
+const PAGE = 25;
+
+export function Failures({ job, path, route }) {
   const { failed } = job.request_counts;
   const codes = Object.entries(job.error_codes).sort(([, one], [, other]) => other - one);
   const code = route.query.code ?? "";
@@ -12,7 +16,7 @@ export function Failures({ job, route }) {
   return html`<section aria-labelledby="failures">
     <h3 id="failures">${`${count(failed)} failed items`}</h3>
     <${Bars} codes=${codes} chosen=${code} route=${route} />
-    <${List} errors=${job.recent_errors} code=${code} />
+    <${List} key=${code} path=${path} code=${code} version=${failed} />
   </section>`;
 }
 
@@ -32,17 +36,48 @@ function Bars({ codes, chosen, route }) {
   </ul>`;
 }
 
-// The newest of them; `Download errors` has all, once the job is complete.
-function List({ errors, code }) {
+function List({ path, code, version }) {
+  const { items, next, more } = usePages(path, code, version);
   return html`<div class="errors">
-    ${errors
-      .filter((one) => !code || one.code === code)
-      .map(
-        (one) => html`<details key=${one.id}>
-          <summary><code>${one.code}</code> ${one.id}</summary>
-          <p>${one.message}</p>
-          <p class="uri">${one.uri}</p>
+      ${items.map(
+        ({ id, uri, code: its, message }) => html`<details key=${id}>
+          <summary><code>${its}</code> ${id}</summary>
+          <p>${message}</p>
+          <p class="uri">${uri}</p>
         </details>`,
       )}
-  </div>`;
+    </div>
+    ${next !== null && html`<p class="bar"><button type="button" onClick=${more}>More</button></p>`}`;
+}
+
+// {items, next, more}: the first page is renewed when more has failed, unless further ones are shown. A list that cannot
+// be continued, since the job's lines were merged meanwhile, begins again.
+function usePages(path, code, version) {
+  const { tell } = useContext(App);
+  const [further, setFurther] = useState(null);
+  const look = async (signal, show) => {
+    show(await page(path, code, null, signal));
+    return null;
+  };
+  const { data } = useData(`${path}/failures?code=${code}`, look, useHeld(version, further));
+  const first = data ?? { items: [], next: null };
+  const { items, next } = further ?? first;
+  const more = () =>
+    page(path, code, next)
+      .then((found) => setFurther({ items: [...items, ...found.items], next: found.next }))
+      .catch((problem) => (problem.status === 400 ? setFurther(null) : tell(problem)));
+  return { items, next, more };
+}
+
+// A page may be short or empty although there are more: it is asked on until something is found.
+async function page(path, code, after, signal) {
+  const items = [];
+  let next = after;
+  do {
+    const query = new URLSearchParams({ limit: PAGE, ...(code && { code }), ...(next !== null && { after: next }) });
+    const answer = await get(`${path}/failures?${query}`, { signal });
+    items.push(...answer.data);
+    next = answer.has_more ? answer.next : null;
+  } while (next !== null && items.length < PAGE);
+  return { items, next };
 }
