@@ -36,6 +36,7 @@ from contract.errors import (
     WorkspaceConflictError,
 )
 from contract.redaction import redacted
+from producer.api.idempotency import IdempotencyConflictError
 from producer.api.methods import Methods
 from producer.api.monitoring.metrics import UPLOAD_KINDS, UploadCounter
 from producer.api.routes.jobs import jobs_router
@@ -46,7 +47,7 @@ from producer.api.security.access import KeyGate
 from producer.api.security.bounds import BodyLimit, SafeHeaders
 from producer.api.security.origins import KnownHosts, Origins
 from producer.api.services import NoWorkerError, Services
-from producer.api.submission import IdempotencyConflictError, TenantFullError
+from producer.api.submission import TenantFullError
 from producer.api.uploads.desk import BusyError, SenderGoneError, TooSlowError
 
 WEB_UI = Path(__file__).with_name("page")

@@ -5,9 +5,9 @@ import time
 
 from contract.estimate import Estimate
 from contract.workspace import Workspace
+from producer.api.job_request import JobRequest
 from producer.api.security.keys import ApiKey
 from producer.api.services import Services
-from producer.api.submission import JobRequest
 from producer.planning.estimate import estimate, extent_of
 from producer.results.rates import nearby, past_rate
 

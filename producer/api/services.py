@@ -11,6 +11,7 @@ from contract.broker.reports import Reports
 from contract.broker.uploads import Uploads
 from contract.errors import TraceOcrError
 from contract.tenants import parse_tenants
+from producer.api.idempotency import IdempotencyKeys
 from producer.api.job_table import JobTable
 from producer.api.jobs import Jobs
 from producer.api.monitoring.health import WorkerWatch, check_storage
@@ -19,7 +20,7 @@ from producer.api.monitoring.storage_watch import StorageWatch
 from producer.api.monitoring.system import SystemWatch
 from producer.api.security.keys import Keyring
 from producer.api.stored_jobs import StoredJobs
-from producer.api.submission import IdempotencyKeys, Submission
+from producer.api.submission import Submission
 from producer.api.uploads.desk import UploadDesk
 from producer.results.opening import OpenJobs
 from producer.results.pictures import PictureDesk

@@ -14,13 +14,13 @@ from contract.states import Action
 from contract.tracing import span
 from contract.workspace import Workspace
 from producer.api.dry_run import estimate_of
+from producer.api.job_request import JobRequest
 from producer.api.jobs import Jobs
 from producer.api.routes.job_paths import JobId, jobs_of
 from producer.api.routes.problems import problems
 from producer.api.security.access import Requires
 from producer.api.security.keys import ApiKey
 from producer.api.services import Services
-from producer.api.submission import JobRequest
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
 from producer.planning.submit import request_job
 
