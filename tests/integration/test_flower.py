@@ -13,6 +13,7 @@ import redis
 from celery import Celery
 
 from contract.broker.app import make_app
+from contract.broker.reports import Reports
 from contract.settings import load_settings
 from producer.local.embedded import embedded_broker
 from tests.integration.processes import Process, Run, Start
@@ -62,9 +63,9 @@ def say_done(app: Celery, identity: str) -> None:
         worker.send("task-succeeded", uuid=identity, result="{'ok': 5}", runtime=1.0)
 
 
-@pytest.mark.usefixtures("locked_broker", "demo_model")
+@pytest.mark.usefixtures("demo_model")
 def test_it_shows_workers_chunks_and_results_to_those_who_know_the_password(
-    start: Start, trace_ocr: Run, few_crops: Path, tmp_path: Path
+    start: Start, trace_ocr: Run, few_crops: Path, tmp_path: Path, locked_broker: str
 ) -> None:
     flower = start("flower", **FLOWER)
     worker = start("worker", "--allowed-roots", str(tmp_path))
@@ -76,6 +77,10 @@ def test_it_shows_workers_chunks_and_results_to_those_who_know_the_password(
         eventually(lambda: client.get("/api/workers?refresh=1").json())
         name = next(iter(client.get("/api/workers").json()))
 
+        # As in `GET /workers`.
+        assert [name] == [
+            live.name for live in Reports(redis.Redis.from_url(locked_broker), "trace-ocr").live()
+        ]
         assert name.startswith("cpu@")
         assert set(done) == {"nightly-0412/0", "nightly-0412/1"}
         first = done["nightly-0412/0"]

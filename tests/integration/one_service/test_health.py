@@ -29,6 +29,22 @@ def test_workers_are_listed(http_client: httpx.Client) -> None:
     assert roles == {"worker", "control"}
 
 
+def test_the_system_tells_what_its_worker_does(client: Client, service: Service) -> None:
+    job = client.submit(service.crops(40), service.folder(), chunk_size=4)
+    last = job.wait(timeout=120)
+    until(lambda: client.system().items_per_second)
+
+    [worker] = [one for one in client.workers().data if one.role == "worker"]
+
+    assert client.system().workers_alive == 1
+    assert worker.name in {mark.worker for mark in last.rate}
+    assert worker.busy is not None
+    assert 0 < worker.busy <= 1
+    assert (worker.device, worker.slow) == ("cpu", False)
+    assert last.state_text == "completed"
+    assert job.chunks().runs == (("done", 10, None),)
+
+
 def test_a_worker_that_serves_touches_its_file(service: Service) -> None:
     files = Path(service.environment["TRACE_OCR_READY_FOLDER"]).iterdir()
 
