@@ -8,7 +8,9 @@ from typing import Any
 import fakeredis
 import msgspec
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from werkzeug.local import LocalProxy
 
 from contract.broker.ledger import Ledger
 from contract.broker.process_report import ProcessReport
@@ -103,17 +105,47 @@ def a_worker_lives(services: Services) -> None:
         Reports(services.client, "trace-ocr").write(process(role, name))
 
 
+class Current:
+    """Stands for the services of the test that runs, in an application that many tests use."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    def __getattr__(self, name: str) -> Any:
+        # Nothing can stand for None, which is compared by identity.
+        now = getattr(self.services, name)
+        return None if now is None else LocalProxy(lambda: getattr(self.services, name))
+
+
+@pytest.fixture(scope="session")
+def apps() -> dict[str, tuple[Current, FastAPI]]:
+    """The applications that were made so far: making one takes as long as ten requests."""
+    return {}
+
+
 @pytest.fixture
-def anyone(services: Services) -> Iterator[TestClient]:
+def app(services: Services, apps: dict[str, tuple[Current, FastAPI]]) -> FastAPI:
+    """The application for this test's services."""
+    settings = repr(services.settings.model_copy(update={"allowed_roots": ()}))
+    if settings not in apps:
+        current = Current(services)
+        apps[settings] = current, make_app(current)  # type: ignore[arg-type]
+    current, app = apps[settings]
+    current.services = services
+    return app
+
+
+@pytest.fixture
+def anyone(app: FastAPI) -> Iterator[TestClient]:
     """A client without a key."""
-    with TestClient(make_app(services)) as client:
+    with TestClient(app) as client:
         yield client
 
 
 @pytest.fixture
-def client(services: Services) -> Iterator[TestClient]:
+def client(app: FastAPI) -> Iterator[TestClient]:
     """A client whose key may do everything."""
-    with TestClient(make_app(services), headers={"Authorization": f"Bearer {KEY}"}) as client:
+    with TestClient(app, headers={"Authorization": f"Bearer {KEY}"}) as client:
         yield client
 
 
