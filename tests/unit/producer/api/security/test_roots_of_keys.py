@@ -29,6 +29,7 @@ ROUTES = [
     ("GET", "/details"),
     ("GET", "/chunks"),
     ("GET", "/failures"),
+    ("GET", "/forms"),
     ("GET", "/samples"),
     ("GET", "/images/0/0"),
     ("GET", "/regions/0/0"),
