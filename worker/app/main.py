@@ -30,8 +30,8 @@ from contract.storage.roots import AllowedRoots
 from contract.tracing import configure_tracing
 from worker.app.tasks import register_tasks
 from worker.app.transport import use_transport
-from worker.feeders.pool import DEPTH, FeederPool
-from worker.feeders.protocol import Limits
+from worker.feeders.pool import FeederPool
+from worker.feeders.protocol import DEPTH, Limits
 from worker.images.isolation import DecoderPool, IsolatedDecoder
 from worker.jobs.context import WorkerContext
 from worker.jobs.share import ChunkShare

@@ -8,10 +8,17 @@ from typing import Any
 
 from contract.errors import InterruptedChunkError
 from worker.feeders.groups import Group
-from worker.feeders.pool import DEPTH, FeederPool
+from worker.feeders.pool import FeederPool
+from worker.feeders.protocol import DEPTH
+from worker.kernels.pieces import PieceShape
 
-GROUP = 32
-"""Items of a group: a message each way costs some 100 us, a third of preparing a crop if it were alone."""
+GROUP, SMALL_GROUP = 128, 32
+"""Most items of a group, as pieces and as pixels, which take more memory; a message each way costs some
+100 us. With less than the smaller number that is a third of preparing a crop."""
+
+GROUPS = 4
+"""Groups that each feeder gets of a chunk, unless they become small: the first ones are read while the others
+are prepared, and no feeder has much more to do than another."""
 
 LOOK_SECONDS = 0.5
 """Seconds between looks whether the feeders make progress, while a group is waited for."""
@@ -29,9 +36,11 @@ class Feeding:
     pool: FeederPool
     roots: tuple[str, ...] | None = None
 
-    def group_size(self, items: int) -> int:
-        """Return the items of a group: of a few items each feeder gets some."""
-        return max(1, min(GROUP, items // self.pool.number))
+    def group_size(self, items: int, shape: PieceShape | None) -> int:
+        """Return the items of a group, for a run of so many; `shape` as in `Feed`."""
+        small = min(SMALL_GROUP, items // self.pool.number)
+        most = GROUP if shape else SMALL_GROUP
+        return max(1, small, min(most, items // (GROUPS * self.pool.number)))
 
     def fed(
         self,

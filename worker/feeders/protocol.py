@@ -20,6 +20,14 @@ FAILED, AS_IT_IS = 0, -1
 """In place of a number of pieces: the item has an error; its pixels follow as they are."""
 
 
+CHANNELS = 3
+"""Bytes per pixel: RGB."""
+
+DEPTH = 3
+"""Groups that one feeder has at once: one is decoded and the next ones wait, whose files are fetched, so that
+it never waits for the device process."""
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What one feeder may take.
 
@@ -99,9 +107,3 @@ class Reply(msgspec.Struct):
     failure: tuple[str, str] | None = None
     seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
     requests: list[tuple[str, Literal["ok", "error", "retried"], int]] = []
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether each item has one piece, and there is nothing else to say of any."""
-        apart = self.errors or self.notes or self.overlaps or self.shapes
-        return not apart and self.counts.count(1) == len(self.counts)

@@ -4,12 +4,18 @@ Needs no torch, unlike docTR's own: feeders import it.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import msgspec
 
 from worker.kernels.pixels import Pixels
 from worker.kernels.resample import resample_compiled
+
+Samples = Pixels | Sequence[Pixels]
+"""Inputs of a model, (3, height, width) uint8 each: one array of them all, or one for each."""
 
 CropMap = list[Any]
 """docTR's map of a crop to its pieces: it says how to join their strings."""
@@ -20,6 +26,39 @@ class PreparedCrop(NamedTuple):
 
     pieces: list[Pixels]
     crop_map: CropMap
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The pieces of some crops, in columns: an object for each crop would cost more than to batch it.
+
+    Args:
+        samples: the pieces of all crops, in order
+        counts: the number of pieces of each crop; 0 for one that has none, since it cannot be read
+        maps: docTR's maps of crops, by their places; of all others the one piece is the whole crop
+    """
+
+    samples: Samples
+    counts: Sequence[int]
+    maps: dict[int, CropMap] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, crops: Sequence[PreparedCrop | None]) -> "Pieces":
+        """Return the pieces of crops that were prepared one by one; None for one that cannot be read."""
+        samples = [piece for crop in crops if crop for piece in crop.pieces]
+        counts = [len(crop.pieces) if crop else 0 for crop in crops]
+        maps = {place: crop.crop_map for place, crop in enumerate(crops) if crop and crop.crop_map != [0]}
+        return cls(samples, counts, maps)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each crop has one piece, which is the whole crop."""
+        return not self.maps and len(self.samples) == len(self.counts) and 0 not in self.counts
+
+    def bounds(self) -> list[tuple[int, int]]:
+        """Return where the pieces of each crop begin and end in `samples`."""
+        ends = list(accumulate(self.counts))
+        return list(zip([0, *ends], ends, strict=False))
 
 
 class PieceShape(msgspec.Struct, frozen=True):

@@ -8,12 +8,10 @@ from contract.kinds.compare import CompareParameters, names_in
 from contract.lines import CompareLine, Line, ModelReading
 from contract.records import Item
 from worker.kinds.crop_steps import CropSteps
-from worker.kinds.crops import Crop, PreparedItem
-from worker.kinds.reading import Readers, Reading, stage_of
+from worker.kinds.crops import Crops, PreparedCrops
+from worker.kinds.reading import Readers, Reading, Readings, stage_of
 from worker.models.pool import Models
 from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun, name_of
-
-Readings = list[Reading] | ItemError
 
 
 class ComparePipeline:
@@ -35,36 +33,41 @@ class ComparePipeline:
 
     def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:
         """Yield one line per crop, in order; a `Pipeline.run`."""
-        crops: list[PreparedItem] = []
+        groups: list[PreparedCrops] = []
         readings: dict[str, list[Readings]] = {}
         for name in self._names:
             readers = self._readers(name)
-            owned = crops or _kept(self._steps.prepared(items, readers.prepare, run, readers.pieces), crops)
+            owned = groups or _kept(self._steps.prepared(items, readers.prepare, run, readers.pieces), groups)
             last = name == self._names[-1]
             read = readers.read(owned, run, self.batch_size, last=last, named=True)
             readings[name] = [made for _, made in read]
-        for place, (crop, _) in enumerate(crops):
-            yield self._line(crop, {name: made[place] for name, made in readings.items()}, run)
+        for number, (crops, _) in enumerate(groups):
+            group = {name: made[number] for name, made in readings.items()}
+            for place in range(len(crops.items)):
+                yield self._line(crops, place, {name: made[place] for name, made in group.items()}, run)
 
     def _readers(self, name: str) -> Readers:
         return Readers((stage_of(name, self._parameters.characters, self._pool),))
 
-    def _line(self, crop: Crop, read: Mapping[str, Readings], run: ChunkRun) -> Line:
-        error = crop.error or next((made for made in read.values() if isinstance(made, ItemError)), None)
-        if error:
-            return run.error_line(crop.item, error)
-        alone = {name: made[0] for name, made in read.items() if not isinstance(made, ItemError)}
+    def _line(
+        self, crops: Crops, place: int, read: Mapping[str, Reading | ItemError | None], run: ChunkRun
+    ) -> Line:
+        item = crops.items[place]
+        alone = {name: made for name, made in read.items() if isinstance(made, Reading)}
+        if len(alone) < len(read):
+            failed = next(made for made in read.values() if not isinstance(made, Reading))
+            return run.error_line(item, crops.error(place, failed))
         readings = tuple(_reading(model, alone) for model in self._parameters.models)
-        item = crop.item
         region = item.region.name if item.region else None
-        return CompareLine(item.id, name_of(item), readings, item.label, crop.note, region, crop.angle)
+        note, angle = crops.notes.get(place), crops.angles.get(place)
+        return CompareLine(item.id, name_of(item), readings, item.label, note, region, angle)
 
 
-def _kept(prepared: Iterator[PreparedItem], crops: list[PreparedItem]) -> Iterator[PreparedItem]:
-    """Yield the items, and keep each."""
-    for item in prepared:
-        crops.append(item)
-        yield item
+def _kept(prepared: Iterator[PreparedCrops], groups: list[PreparedCrops]) -> Iterator[PreparedCrops]:
+    """Yield the groups, and keep each."""
+    for group in prepared:
+        groups.append(group)
+        yield group
 
 
 def _reading(model: str, alone: Mapping[str, Reading]) -> ModelReading:

@@ -8,10 +8,10 @@ from contract.architectures import ORIENTATION_MODELS
 from contract.kinds.crops import CropParameters
 from contract.records import Item
 from worker.images.files import Decoding
-from worker.kernels.pieces import PieceShape
+from worker.kernels.pieces import Pieces, PieceShape, PreparedCrop
 from worker.kernels.pixels import Pixels
-from worker.kinds.crops import Crop, Made, Prepare, prepared_crops
-from worker.kinds.fed import fed_crops
+from worker.kinds.crops import Cut, Made, Prepare, PreparedCrops, prepared_crops
+from worker.kinds.fed import fed_pieces, fed_pixels
 from worker.models.imports import deferred_imports
 from worker.models.pool import Models
 from worker.pipeline.run import ChunkRun
@@ -46,33 +46,44 @@ class CropSteps:
     def prepared(
         self,
         items: Sequence[Item],
-        prepare: Prepare[Made],
+        prepare: Prepare[PreparedCrop],
         run: ChunkRun,
         pieces: PieceShape | None = None,
-    ) -> Iterator[tuple[Crop, list[Made]]]:
-        """Yield each crop with what `prepare` makes of it, in order; without anything if it has an error.
+    ) -> Iterator[PreparedCrops]:
+        """Yield the crops in groups with the pieces that `prepare` makes, in order.
 
         Args:
             pieces: what `prepare` makes, where a feeder may make the same
         """
+        if self.classify is None and run.feeding and not _has_regions(items):
+            return fed_pieces(items, prepare, pieces, run, run.feeding)
+        return ((crops, Pieces.of(made)) for crops, made in self._prepared(items, prepare, run))
+
+    def _prepared(
+        self, items: Sequence[Item], prepare: Prepare[PreparedCrop], run: ChunkRun
+    ) -> Iterator[Cut[PreparedCrop]]:
         if self.classify is None:
-            return self._cut(items, prepare, pieces, run)
+            return self._cut(items, prepare, run)
+        if run.feeding and not _has_regions(items):
+            cut = fed_pixels(items, run, run.feeding)
+        else:
+            cut = self._cut(items, _as_it_is, run)
         with deferred_imports():
             from worker.kinds.upright import upright_crops
 
-        return upright_crops(self._cut(items, _as_it_is, None, run), self.classify, prepare, run)
+        return upright_crops(cut, self.classify, prepare, run)
 
-    def _cut(
-        self, items: Sequence[Item], prepare: Prepare[Made], pieces: PieceShape | None, run: ChunkRun
-    ) -> Iterator[tuple[Crop, list[Made]]]:
-        if any(item.region is not None for item in items):
+    def _cut(self, items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun) -> Iterator[Cut[Made]]:
+        if _has_regions(items):
             with deferred_imports():
                 from worker.kinds.regions import prepared_regions
 
             return prepared_regions(items, prepare, run, self.padding)
-        if run.feeding:
-            return fed_crops(items, prepare, pieces, run, run.feeding)
         return prepared_crops(items, prepare, run)
+
+
+def _has_regions(items: Sequence[Item]) -> bool:
+    return any(item.region is not None for item in items)
 
 
 def _as_it_is(pixels: Pixels) -> Pixels:

@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, islice
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
-
-import msgspec
 
 from contract.errors import ItemError
 from contract.records import Item
 from worker.images.decode import File
-from worker.kernels.pieces import PreparedCrop
+from worker.kernels.pieces import Pieces
 from worker.kernels.pixels import Pixels
 from worker.pipeline.ahead import ahead
 from worker.pipeline.run import ChunkRun
@@ -27,28 +26,42 @@ calls between two crops evict the decoder's data from the caches: fetching toget
 time."""
 
 
-class Crop(msgspec.Struct, frozen=True):
-    """An item in a pipeline of crops: its note, and by how many degrees it was turned; or its error."""
+@dataclass(slots=True)
+class Crops:
+    """Some items that follow each other, in a pipeline of crops; what is said of few of them is by place.
 
-    item: Item
-    error: ItemError | None = None
-    note: str | None = None
-    angle: int | None = None
+    Args:
+        items: the items
+        errors: of items that cannot be read
+        notes: of items whose file has more than was read
+        angles: by how many degrees items were turned
+    """
+
+    items: Sequence[Item]
+    errors: dict[int, ItemError] = field(default_factory=dict)
+    notes: dict[int, str] = field(default_factory=dict)
+    angles: dict[int, int] = field(default_factory=dict)
+
+    def error(self, place: int, reading: ItemError | None) -> ItemError:
+        """Return why an item has no line: it cannot be read, or else the model fails on it."""
+        return self.errors[place] if reading is None else reading
 
 
 Made = TypeVar("Made")
 Fetched = tuple[Item, File | ItemError]
-PreparedItem = tuple[Crop, list[PreparedCrop]]
-"""A crop with its pieces; without any if it has an error."""
+
+Cut = tuple[Crops, list[Made | None]]
+"""Crops with what was made of each; None for one with an error."""
+
+PreparedCrops = tuple[Crops, Pieces]
+"""Crops with the pieces of each."""
 
 Prepare = Callable[[Pixels], Made]
 """Makes what comes next from RGB, (height, width, 3) uint8: for the models, a `PreparedCrop`."""
 
 
-def prepared_crops(
-    items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun
-) -> Iterator[tuple[Crop, list[Made]]]:
-    """Yield each crop with its pieces, in order, from the pool's threads.
+def prepared_crops(items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun) -> Iterator[Cut[Made]]:
+    """Yield the crops in groups with what is made of each, in order, from the pool's threads.
 
     Args:
         prepare: makes the pieces that the models take from RGB, (height, width, 3) uint8
@@ -60,8 +73,7 @@ def prepared_crops(
         groups = _groups(fetched, size)
     else:
         groups = _groups(iter(items), size)
-    ready = ahead(run.pool, lambda group: _group(group, prepare, run), groups, run.window // size)
-    return chain.from_iterable(ready)
+    return ahead(run.pool, lambda group: _group(group, prepare, run), groups, run.window // size)
 
 
 def group_size(run: ChunkRun) -> int:
@@ -69,34 +81,36 @@ def group_size(run: ChunkRun) -> int:
     return max(1, min(GROUP, run.window // GROUPS_AHEAD))
 
 
-def _group(
-    group: Sequence[Item | Fetched], prepare: Prepare[Made], run: ChunkRun
-) -> list[tuple[Crop, list[Made]]]:
-    prepared: list[tuple[Crop, list[Made]]] = []
-    files: list[Fetched] = []
+def _group(group: Sequence[Item | Fetched], prepare: Prepare[Made], run: ChunkRun) -> Cut[Made]:
+    crops = Crops([one if isinstance(one, Item) else one[0] for one in group])
+    made: list[Made | None] = []
+    files: list[File | ItemError] = []
     held = 0
     for one in group:
-        files.append((one, run.fetched(one)) if isinstance(one, Item) else one)
-        data = files[-1][1]
-        held += len(data) if isinstance(data, bytes) else 0
+        files.append(run.fetched(one) if isinstance(one, Item) else one[1])
+        held += len(files[-1]) if isinstance(files[-1], bytes) else 0
         if held >= FETCHED_BYTES:
-            prepared += [_crop(item, file, prepare, run) for item, file in files]
+            made += [_made(crops, place, file, prepare, run) for place, file in enumerate(files, len(made))]
             files, held = [], 0
-    return prepared + [_crop(item, file, prepare, run) for item, file in files]
+    made += [_made(crops, place, file, prepare, run) for place, file in enumerate(files, len(made))]
+    return crops, made
 
 
-def _crop(
-    item: Item, file: File | ItemError, prepare: Prepare[Made], run: ChunkRun
-) -> tuple[Crop, list[Made]]:
+def _made(
+    crops: Crops, place: int, file: File | ItemError, prepare: Prepare[Made], run: ChunkRun
+) -> Made | None:
     # For each crop: a group of large images may take minutes before the first one is yielded.
     run.on_alive()
-    image = run.decoded(item, file)
+    image = run.decoded(crops.items[place], file)
     if isinstance(image, ItemError):
-        return Crop(item, image), []
+        crops.errors[place] = image
+        return None
+    if image.note:
+        crops.notes[place] = image.note
     started = time.perf_counter()
-    crop = prepare(image.pixels)
+    made = prepare(image.pixels)
     run.timings.add("preprocess", time.perf_counter() - started)
-    return Crop(item, note=image.note), [crop]
+    return made
 
 
 def _groups(values: Iterator[Item] | Iterator[Fetched], size: int) -> Iterator[list[Item | Fetched]]:

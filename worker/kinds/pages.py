@@ -12,13 +12,13 @@ from contract.kinds.detection import DetectionParameters
 from contract.lines import Line, ResultLine
 from contract.records import Item
 from worker.images.files import Decoding
-from worker.kernels.pieces import PreparedCrop
+from worker.kernels.pieces import Pieces
 from worker.kernels.pixels import Pixels
 from worker.kinds.page_steps import FoundPage, MapModel, PageSteps, WordSteps
-from worker.kinds.reading import Readers, Reading
+from worker.kinds.reading import Readers, Reading, Readings, error_in
 from worker.models.detection import Map
 from worker.pipeline.ahead import ahead
-from worker.pipeline.batched import batched
+from worker.pipeline.batched import Block, batched
 from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun
 
 FOUND_AHEAD = 2
@@ -73,20 +73,21 @@ class PageBatches:
             last=last,
         )
         for page, maps in detected:
-            if isinstance(maps, ItemError):
-                page.error, page.pixels = maps, None
-            yield page, None if page.error or isinstance(maps, ItemError) else maps[0]
+            found = maps[0] if maps else None
+            if isinstance(found, ItemError):
+                page.error, page.pixels, found = found, None, None
+            yield page, found
 
-    def _resized(self, item: Item, run: ChunkRun) -> tuple[Page, list[Pixels]]:
+    def _resized(self, item: Item, run: ChunkRun) -> Block[Page]:
         """Decode a page and scale it to the model's input; runs in a thread of the pool."""
         run.on_alive()
         image = run.decoded(item, run.fetched(item))
         if isinstance(image, ItemError):
-            return Page(item, error=image), []
+            return Block(Page(item, error=image), [], [0])
         started = time.perf_counter()
         resized = self.steps.resize(image.pixels)
         run.timings.add("preprocess", time.perf_counter() - started)
-        return Page(item, image.note, image.pixels), [resized]
+        return Block(Page(item, image.note, image.pixels), resized[None], [1])
 
     def ahead(
         self,
@@ -125,6 +126,10 @@ def _stepped(
     finally:
         page.pixels = None
         run.timings.add("crop", time.perf_counter() - started)
+
+
+NO_PIECES = Pieces([], [])
+"""Those of a page with an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,28 +176,24 @@ class WordPipeline:
     def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:
         """Yield one line per page, in order; a `Pipeline.run`."""
         cut = self._batches.ahead(self._batches.found(items, run), self._cut, run)
-        owned = (((page, made and made[0]), made[1] if made else []) for page, made in cut)
-        for (page, words), readings in self._readers.read(owned, run, self.batch_size):
+        owned = (((page, made and made[0]), made[1] if made else NO_PIECES) for page, made in cut)
+        for (page, words), readings in self._readers.read(owned, run, self.batch_size, whole=True):
             yield self._line(page, words, readings, run)
 
-    def _cut(self, pixels: Pixels, found: Map) -> tuple[_Words, list[PreparedCrop]]:
+    def _cut(self, pixels: Pixels, found: Map) -> tuple[_Words, Pieces]:
         """Return the words of a page and their pieces; runs in a thread of the pool."""
         page = self._steps.find(pixels, found)
         crops = [self._readers.prepare(crop) for words in page.classes.values() for crop in words.crops]
         classes = {name: len(words.crops) for name, words in page.classes.items()}
-        return _Words(page.without_pixels(), classes), crops
+        return _Words(page.without_pixels(), classes), Pieces.of(crops)
 
-    def _line(
-        self, page: Page, words: _Words | None, readings: list[Reading] | ItemError, run: ChunkRun
-    ) -> Line:
+    def _line(self, page: Page, words: _Words | None, readings: Readings, run: ChunkRun) -> Line:
         started = time.perf_counter()
-        if isinstance(readings, ItemError):
-            line: Line = run.error_line(page.item, readings)
-        elif words is None:
-            assert page.error
-            line = run.error_line(page.item, page.error)
+        if error := page.error or error_in(readings):
+            line: Line = run.error_line(page.item, error)
         else:
-            left = iter([(value, confidence) for value, confidence, _ in readings])
+            assert words
+            left = iter([one[:2] for one in readings if isinstance(one, Reading)])
             read = {name: [next(left) for _ in range(number)] for name, number in words.classes.items()}
             line = self._to_line(self._steps.build(words.found, read), page.item, page.note)
         run.timings.add("postprocess", time.perf_counter() - started)

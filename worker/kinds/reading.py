@@ -7,11 +7,11 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from contract.cascade import parse_cascade
 from contract.errors import ErrorCode, ItemError
 from contract.kinds.recognition import WordParameters
-from worker.kernels.pieces import CropMap, PieceShape, PreparedCrop
+from worker.kernels.pieces import CropMap, Pieces, PieceShape, PreparedCrop
 from worker.kernels.pixels import Pixels
 from worker.models.ctc import Prediction
 from worker.models.pool import Models
-from worker.pipeline.batched import Model, batched
+from worker.pipeline.batched import Block, Model, batched
 from worker.pipeline.run import ChunkRun, ModelIdentity
 
 T = TypeVar("T")
@@ -38,6 +38,10 @@ class Reading(NamedTuple):
     value: str
     confidence: float
     model: str
+
+
+Readings = list[Reading | ItemError | None]
+"""Of each crop; None for one that has no pieces."""
 
 
 @dataclass(frozen=True)
@@ -76,72 +80,111 @@ class Readers:
 
     def read(
         self,
-        owned: Iterable[tuple[T, Sequence[PreparedCrop]]],
+        owned: Iterable[tuple[T, Pieces]],
         run: ChunkRun,
         size: int,
         *,
         last: bool = True,
         named: bool = False,
-    ) -> Iterator[tuple[T, list[Reading] | ItemError]]:
-        """Yield each owner with the readings of its crops, in order, as `batched`.
+        whole: bool = False,
+    ) -> Iterator[tuple[T, Readings]]:
+        """Yield each owner with the readings of its crops, in order.
 
         Args:
-            owned: owners with their crops
+            owned: owners with the pieces of their crops
             size: pieces per batch
             last: no other model reads the crops after these
             named: the timings tell the models apart
+            whole: the crops of an owner are one item: if one fails, no other is read again
         """
-        read: Iterable[_Owned[T]] = (_Owned(owner, crops) for owner, crops in owned)
+        read: Iterable[_Owned[T]] = (_Owned(owner, pieces, whole=whole) for owner, pieces in owned)
         for stage in self.stages:
             final = stage is self.stages[-1]
             key = f"forward {stage.name}" if named or len(self.stages) > 1 else "forward"
             read = _read(read, stage, run, size, key, last=final and last)
         for one in read:
-            yield one.owner, one.error or one.readings
+            yield one.owner, one.readings
 
 
 class _Owned(Generic[T]):
-    """An owner with its crops, and their readings so far."""
+    """An owner with the pieces of its crops, and their readings so far."""
 
-    __slots__ = ("crops", "due", "error", "owner", "readings")
+    __slots__ = ("_whole", "due", "owner", "pieces", "readings")
 
-    def __init__(self, owner: T, crops: Sequence[PreparedCrop]) -> None:
-        self.owner, self.crops = owner, crops
-        self.readings: list[Reading] = []
-        self.error: ItemError | None = None
-        self.due: Sequence[int] = range(len(crops))
+    def __init__(self, owner: T, pieces: Pieces, *, whole: bool) -> None:
+        self.owner, self.pieces, self._whole = owner, pieces, whole
+        self.readings: Readings = []
+        self.due: Sequence[int] = range(len(pieces.counts))
 
-    def pieces(self, below: float) -> list[Pixels]:
+    def block(self, below: float) -> Block["_Owned[T]"]:
         """Return the pieces of the crops that the next model reads, and note these crops as due."""
+        pieces = self.pieces
+        samples, counts = pieces.samples, pieces.counts
         if self.readings:
-            self.due = [place for place, one in enumerate(self.readings) if one.confidence < below]
-        if len(self.due) == 1:
-            return self.crops[self.due[0]].pieces
-        return [piece for place in self.due for piece in self.crops[place].pieces]
+            self.due = self._unsure(below)
+            bounds = pieces.bounds()
+            samples = [piece for place in self.due for piece in samples[slice(*bounds[place])]]
+            due = set(self.due)
+            counts = [count if place in due else 0 for place, count in enumerate(counts)]
+        return Block(self, samples, [len(samples)] if self._whole else counts)
 
-    def take(self, predictions: Sequence[Prediction], stage: Stage) -> None:
+    def _unsure(self, below: float) -> list[int]:
+        if self._whole and error_in(self.readings):
+            return []
+        return [
+            place
+            for place, one in enumerate(self.readings)
+            if isinstance(one, Reading) and one.confidence < below
+        ]
+
+    def take(self, made: Sequence[Prediction | ItemError], stage: Stage) -> None:
         """Note the readings of the crops that were due."""
-        first = not self.readings
-        if first and len(self.crops) == 1:
-            value, confidence = stage.reader.join(self.crops[0].crop_map, predictions)
-            self.readings.append(Reading(value, confidence, stage.name))
-            return
-        left = iter(predictions)
-        for place in self.due:
-            crop = self.crops[place]
-            value, confidence = stage.reader.join(crop.crop_map, [next(left) for _ in crop.pieces])
-            reading = Reading(value, confidence, stage.name)
-            if first:
-                self.readings.append(reading)
-            else:
-                self.readings[place] = reading
+        if self.readings:
+            left = iter(made)
+            for place in self.due:
+                some = [next(left) for _ in range(self.pieces.counts[place])]
+                self.readings[place] = _reading(some, self.pieces.maps.get(place), stage)
+        elif self.pieces.is_plain:
+            name = stage.name
+            self.readings = [
+                one if isinstance(one, ItemError) else Reading(one[0], float(one[1]), name) for one in made
+            ]
+        else:
+            bounds, maps = self.pieces.bounds(), self.pieces.maps
+            self.readings = [
+                _reading(made[start:end], maps.get(place), stage) for place, (start, end) in enumerate(bounds)
+            ]
+
+    def passed_on(self) -> dict[str, int]:
+        """Return how many crops have a reading, and how many of them have it from the last model."""
+        failed = self._whole and error_in(self.readings)
+        read = [not failed and isinstance(one, Reading) for one in self.readings]
+        return {"crops": sum(read), "passed_on": sum(read[place] for place in self.due)}
+
+
+def error_in(readings: Readings) -> ItemError | None:
+    """Return the last error among readings, if any."""
+    return next((one for one in reversed(readings) if isinstance(one, ItemError)), None)
+
+
+def _reading(
+    made: Sequence[Prediction | ItemError], crop_map: CropMap | None, stage: Stage
+) -> Reading | ItemError | None:
+    """Return the reading of a crop from what was made of its pieces; None if it has none."""
+    predictions = [one for one in made if not isinstance(one, ItemError)]
+    if len(predictions) < len(made):
+        return next(one for one in reversed(made) if isinstance(one, ItemError))
+    if not made:
+        return None
+    value, confidence = stage.reader.join([0] if crop_map is None else crop_map, predictions)
+    return Reading(value, confidence, stage.name)
 
 
 def _read(
     owned: Iterable[_Owned[T]], stage: Stage, run: ChunkRun, size: int, key: str, *, last: bool
 ) -> Iterator[_Owned[T]]:
     read = batched(
-        ((one, [] if one.error else one.pieces(stage.below)) for one in owned),
+        (one.block(stage.below) for one in owned),
         stage.reader,
         run,
         size=size,
@@ -149,14 +192,11 @@ def _read(
         code=ErrorCode.RECOGNITION_FAILED,
         last=last,
     )
-    for one, predictions in read:
-        if isinstance(predictions, ItemError):
-            one.error = predictions
-        elif not one.error:
-            if stage.below:
-                run.timings.count("crops", len(one.crops))
-                run.timings.count("passed_on", len(one.due))
-            one.take(predictions, stage)
+    for one, made in read:
+        one.take(made, stage)
+        if stage.below:
+            for name, number in one.passed_on().items():
+                run.timings.count(name, number)
         yield one
 
 

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from contract.errors import ItemError
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import Line, RecognitionLine
 from contract.records import Item
 from worker.kinds.crop_steps import CropSteps
-from worker.kinds.crops import Crop
-from worker.kinds.reading import Readers, Reading, make_readers
+from worker.kinds.crops import Crops
+from worker.kinds.reading import Readers, Reading, Readings, make_readers
 from worker.models.pool import Models
 from worker.pipeline.run import PREFETCH_BATCHES, ChunkRun, name_of
 
@@ -28,34 +27,34 @@ class RecognitionPipeline:
     def run(self, items: Sequence[Item], run: ChunkRun) -> Iterator[Line]:
         """Yield one line per crop, in order; a `Pipeline.run`."""
         prepared = self._steps.prepared(items, self._readers.prepare, run, self._readers.pieces)
-        seconds, clock = 0.0, time.perf_counter
-        try:
-            for crop, readings in self._readers.read(prepared, run, self.batch_size):
-                started = clock()
-                line = self._line(crop, readings, run)
-                seconds += clock() - started
-                yield line
-        finally:
-            run.timings.add("postprocess", seconds)
+        for crops, readings in self._readers.read(prepared, run, self.batch_size):
+            started = time.perf_counter()
+            lines = self._lines(crops, readings, run)
+            run.timings.add("postprocess", time.perf_counter() - started)
+            yield from lines
 
-    def _line(self, crop: Crop, readings: list[Reading] | ItemError, run: ChunkRun) -> Line:
-        if crop.error:
-            return run.error_line(crop.item, crop.error)
-        if isinstance(readings, ItemError):
-            return run.error_line(crop.item, readings)
-        ((value, confidence, model),) = readings
-        item = crop.item
-        return RecognitionLine(
-            item.id,
-            name_of(item),
-            value,
-            confidence,
-            item.label,
-            crop.note,
-            model if self._several else None,
-            item.region.name if item.region else None,
-            crop.angle,
-        )
+    def _lines(self, crops: Crops, readings: Readings, run: ChunkRun) -> list[Line]:
+        note_of, angle_of = crops.notes.get, crops.angles.get
+        lines: list[Line] = []
+        for place, (item, reading) in enumerate(zip(crops.items, readings, strict=True)):
+            if not isinstance(reading, Reading):
+                lines.append(run.error_line(item, crops.error(place, reading)))
+                continue
+            value, confidence, model = reading
+            lines.append(
+                RecognitionLine(
+                    item.id,
+                    name_of(item),
+                    value,
+                    confidence,
+                    item.label,
+                    note_of(place),
+                    model if self._several else None,
+                    item.region.name if item.region else None,
+                    angle_of(place),
+                )
+            )
+        return lines
 
 
 def _make(parameters: RecognitionParameters, models: Models) -> RecognitionPipeline:

@@ -15,8 +15,9 @@ import structlog
 from contract.errors import ItemError
 from contract.records import Item
 from worker.images.decode import DecodedImage, File, check_shape
+from worker.kernels.pixels import Pixels
 from worker.kernels.regions import cut_region
-from worker.kinds.crops import Crop, Made, Prepare, group_size
+from worker.kinds.crops import Crops, Cut, Made, Prepare, group_size
 from worker.pipeline.ahead import ahead
 from worker.pipeline.run import ChunkRun
 
@@ -40,10 +41,10 @@ class _Portion:
 
 def prepared_regions(
     items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun, padding: float
-) -> Iterator[tuple[Crop, list[Made]]]:
-    """Yield each region with its pieces, in order, from the pool's threads; an item without one is a crop.
+) -> Iterator[Cut[Made]]:
+    """Yield the regions in groups with what is made of each, in order, from the pool's threads.
 
-    The number of decoded pages is counted as `pages`.
+    An item without a region is a crop. The number of decoded pages is counted as `pages`.
 
     Args:
         prepare: makes the pieces that the models take from RGB, (height, width, 3) uint8
@@ -59,8 +60,7 @@ def prepared_regions(
     decoded = ahead(run.pool, partial(_decoded, run), fetched, run.page_window)
     size = group_size(run)
     portions = chain.from_iterable(_portions(page, image, size, run) for page, image in decoded)
-    ready = ahead(run.pool, partial(_cut, prepare, run, padding), portions, max(1, run.window // size))
-    return chain.from_iterable(ready)
+    return ahead(run.pool, partial(_cut, prepare, run, padding), portions, max(1, run.window // size))
 
 
 def _page_of(item: Item) -> object:
@@ -92,31 +92,36 @@ def _portions(
         yield _Portion(items[start : start + size], image)
 
 
-def _cut(
-    prepare: Prepare[Made], run: ChunkRun, padding: float, portion: _Portion
-) -> list[tuple[Crop, list[Made]]]:
+def _cut(prepare: Prepare[Made], run: ChunkRun, padding: float, portion: _Portion) -> Cut[Made]:
     image, portion.image = portion.image, None
     assert image is not None
-    return [_region(item, image, prepare, run, padding) for item in portion.items]
-
-
-def _region(
-    item: Item, image: DecodedImage | ItemError, prepare: Prepare[Made], run: ChunkRun, padding: float
-) -> tuple[Crop, list[Made]]:
-    run.on_alive()
+    crops = Crops(portion.items)
     if isinstance(image, ItemError):
-        return Crop(item, image), []
-    started = time.perf_counter()
+        run.on_alive()
+        crops.errors = dict.fromkeys(range(len(portion.items)), image)
+        return crops, [None] * len(portion.items)
+    if image.note:
+        crops.notes = dict.fromkeys(range(len(portion.items)), image.note)
     pixels = image.pixels
+    return crops, [_made(crops, place, pixels, prepare, run, padding) for place in range(len(portion.items))]
+
+
+def _made(
+    crops: Crops, place: int, pixels: Pixels, prepare: Prepare[Made], run: ChunkRun, padding: float
+) -> Made | None:
+    run.on_alive()
+    region = crops.items[place].region
+    started = time.perf_counter()
     try:
-        if item.region is not None:
-            pixels = cut_region(pixels, item.region, padding)
+        if region is not None:
+            pixels = cut_region(pixels, region, padding)
             check_shape(pixels)
     except ItemError as error:
-        return Crop(item, error), []
+        crops.errors[place] = error
+        return None
     finally:
         cut = time.perf_counter()
         run.timings.add("crop", cut - started)
     made = prepare(pixels)
     run.timings.add("preprocess", time.perf_counter() - cut)
-    return Crop(item, note=image.note), [made]
+    return made

@@ -1,63 +1,76 @@
 """Crops turned upright before they are read, as docTR turns the words of pages that are not straight."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 
-import msgspec
 from doctr.models._utils import rectify_crops
 
 from contract.errors import ErrorCode, ItemError
 from worker.kernels.pixels import Pixels
-from worker.kinds.crops import Crop, Made, Prepare
+from worker.kinds.crops import Crops, Cut, Made, Prepare
 from worker.kinds.page_steps import Classify
 from worker.models.orientation import BATCH_SIZES, CROP_ORIENTATION
 from worker.pipeline.ahead import ahead
 from worker.pipeline.run import ChunkRun
 
-Cut = tuple[Crop, list[Pixels]]
-"""A crop with its pixels; without them if it has an error."""
-
 BATCHES_AHEAD = 2
 """Batches of crops that are classified or wait for the models: one is prepared while one is read."""
 
+_Place = tuple[Crops, int, Pixels | None]
+"""A crop, by its place among some, with its pixels; without them if it has an error."""
+
 
 def upright_crops(
-    cut: Iterator[Cut], classify: Classify, prepare: Prepare[Made], run: ChunkRun
-) -> Iterator[tuple[Crop, list[Made]]]:
-    """Yield each crop with its angle and its pieces, in order; classified in batches across images.
+    cut: Iterable[Cut[Pixels]], classify: Classify, prepare: Prepare[Made], run: ChunkRun
+) -> Iterator[Cut[Made]]:
+    """Yield the crops with their angles and what is made of each, in order; in batches across images.
 
     Args:
         classify: docTR's classifier of crops
         prepare: makes the pieces that the models take from RGB, (height, width, 3) uint8
     """
-    batches = iter(lambda: list(islice(cut, BATCH_SIZES[CROP_ORIENTATION])), [])
-    return chain.from_iterable(
-        ahead(run.pool, partial(_upright, classify, prepare, run), batches, BATCHES_AHEAD)
-    )
+    places = ((crops, place, pixels) for crops, made in cut for place, pixels in enumerate(made))
+    batches = iter(lambda: list(islice(places, BATCH_SIZES[CROP_ORIENTATION])), [])
+    return ahead(run.pool, partial(_upright, classify, prepare, run), batches, BATCHES_AHEAD)
 
 
-def _upright(
-    classify: Classify, prepare: Prepare[Made], run: ChunkRun, batch: Sequence[Cut]
-) -> list[tuple[Crop, list[Made]]]:
+def _upright(classify: Classify, prepare: Prepare[Made], run: ChunkRun, batch: Sequence[_Place]) -> Cut[Made]:
     run.on_alive()
+    crops = _gathered(batch)
     started = time.perf_counter()
-    turned = iter(_turned([pixels for _, whole in batch for pixels in whole], classify))
+    turned = iter(_turned([pixels for _, _, pixels in batch if pixels is not None], classify))
     run.timings.add("orient", time.perf_counter() - started)
-    return [_prepared(crop, next(turned), prepare, run) if whole else (crop, []) for crop, whole in batch]
+    made = [
+        None if pixels is None else _prepared(crops, place, next(turned), prepare, run)
+        for place, (_, _, pixels) in enumerate(batch)
+    ]
+    return crops, made
+
+
+def _gathered(batch: Sequence[_Place]) -> Crops:
+    """Return crops out of several groups as one."""
+    gathered = Crops([crops.items[place] for crops, place, _ in batch])
+    for ours, (crops, place, _) in enumerate(batch):
+        if place in crops.errors:
+            gathered.errors[ours] = crops.errors[place]
+        if place in crops.notes:
+            gathered.notes[ours] = crops.notes[place]
+    return gathered
 
 
 def _prepared(
-    crop: Crop, turned: tuple[Pixels, int] | ItemError, prepare: Prepare[Made], run: ChunkRun
-) -> tuple[Crop, list[Made]]:
+    crops: Crops, place: int, turned: tuple[Pixels, int] | ItemError, prepare: Prepare[Made], run: ChunkRun
+) -> Made | None:
     if isinstance(turned, ItemError):
-        return msgspec.structs.replace(crop, error=turned), []
+        crops.errors[place] = turned
+        return None
     started = time.perf_counter()
-    pixels, angle = turned
+    pixels, crops.angles[place] = turned
     made = prepare(pixels)
     run.timings.add("preprocess", time.perf_counter() - started)
-    return msgspec.structs.replace(crop, angle=angle), [made]
+    return made
 
 
 def _turned(crops: list[Pixels], classify: Classify) -> list[tuple[Pixels, int] | ItemError]:

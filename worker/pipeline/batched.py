@@ -1,14 +1,16 @@
-"""The one place where samples become batches: full ones, across items, or one by one if a batch fails."""
+"""The one place where samples become batches: full ones, across blocks, or one by one if a batch fails."""
 
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
-from typing import Generic, Protocol, TypeVar
+from itertools import accumulate
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from contract.errors import ErrorCode, ItemError
+from worker.kernels.pieces import Samples
 from worker.kernels.pixels import Pixels
 from worker.pipeline.run import ChunkRun
 
@@ -41,8 +43,22 @@ class Model(Protocol[Y_co]):
         """
 
 
+class Block(NamedTuple, Generic[T]):
+    """Some items that follow each other, with the samples of all of them.
+
+    Args:
+        owner: what they belong to
+        samples: of one shape in all blocks
+        counts: the number of samples of each item
+    """
+
+    owner: T
+    samples: Samples
+    counts: Sequence[int]
+
+
 def batched(
-    owned: Iterable[tuple[T, Sequence[Pixels]]],
+    blocks: Iterable[Block[T]],
     model: Model[Y],
     run: ChunkRun,
     *,
@@ -50,28 +66,26 @@ def batched(
     stage: str,
     code: ErrorCode,
     last: bool = False,
-) -> Iterator[tuple[T, list[Y] | ItemError]]:
-    """Yield each owner with the model's outputs for its samples, in order.
+) -> Iterator[tuple[T, list[Y | ItemError]]]:
+    """Yield the owner of each block with the model's outputs for its samples, in order.
 
-    Batches are full across owners, except the last one. If a batch fails, its samples are read one by one; an
-    owner with a sample that fails alone is yielded with that error. An owner without samples is yielded in
-    its place with an empty list.
+    Batches are full across blocks, except the last one. If a batch fails, its samples are read one by one; a
+    sample that fails alone has that error in place of an output.
 
     Args:
-        owned: owners, each with its samples, (3, height, width) uint8 each, all of one shape
+        blocks: items with their samples
         model: reads the batches
         run: the run that the items belong to
         size: samples per batch
         stage: the timing key that the model's seconds are added to
         code: error code of a sample that the model fails on
-        last: the model is the pipeline's last one: count its batches, and report the owners as progress
+        last: the model is the pipeline's last one: count its batches, and report the items as progress
     """
     batch: _Batch[T, Y] = _Batch(model, run, size, stage, code, counted=last)
-    for owner, samples in owned:
-        # Progress is told where it is made, and for each batch: telling it here too would cost 1 us a crop.
+    for block in blocks:
         run.check_stop()
-        if batch.add(owner, samples):
-            yield from batch.complete()
+        batch.add(block)
+        yield from batch.complete()
     batch.read()
     yield from batch.complete()
     if last:
@@ -79,70 +93,79 @@ def batched(
 
 
 class _Waiting(Generic[T, Y]):
-    """An owner that waits until all its samples are read."""
+    """A block that waits until all its samples are read."""
 
-    __slots__ = ("error", "left", "made", "owner")
+    __slots__ = ("counts", "made", "owner", "size")
 
-    def __init__(self, owner: T, samples: int) -> None:
-        self.owner, self.left = owner, samples
-        self.made: list[Y] = []
-        self.error: ItemError | None = None
+    def __init__(self, block: Block[T]) -> None:
+        # Not the samples: they are free once their batch is read.
+        self.owner, self.counts, self.size = block.owner, block.counts, len(block.samples)
+        self.made: list[Y | ItemError] = []
 
-    def add(self, made: Y | ItemError) -> None:
-        self.left -= 1
-        if isinstance(made, ItemError):
-            self.error = made
-        else:
-            self.made.append(made)
+    @property
+    def is_complete(self) -> bool:
+        return len(self.made) == self.size
+
+    @property
+    def items(self) -> int:
+        """The items all of whose samples are read, up to the first that has others."""
+        read = len(self.made)
+        return len(self.counts) if read == self.size else bisect_right(list(accumulate(self.counts)), read)
 
 
 class _Batch(Generic[T, Y]):
-    """A batch being filled, and the owners that wait for it; the first sample allocates its array."""
+    """A batch being filled, and the blocks that wait for it; it is allocated once samples must be joined."""
 
     def __init__(
         self, model: Model[Y], run: ChunkRun, size: int, stage: str, code: ErrorCode, *, counted: bool
     ) -> None:
         self._model, self._run, self._size = model, run, size
         self._stage, self._code, self._counted = stage, code, counted
-        self._pixels: Pixels | None = None
-        self._owners: list[_Waiting[T, Y]] = []
+        self._parts: list[Samples] = []
+        self._owners: list[tuple[_Waiting[T, Y], int]] = []
+        self._left = size
         self._waiting: deque[_Waiting[T, Y]] = deque()
         self._done = 0
 
-    def add(self, owner: T, samples: Sequence[Pixels]) -> bool:
-        """Add an owner's samples; read the batch each time it is full; return if an owner is complete."""
-        waiting: _Waiting[T, Y] = _Waiting(owner, len(samples))
+    def add(self, block: Block[T]) -> None:
+        """Add a block's samples; read the batch each time it is full."""
+        waiting: _Waiting[T, Y] = _Waiting(block)
         self._waiting.append(waiting)
-        for sample in samples:
-            if self._pixels is None:
-                self._pixels = np.empty((self._size, *sample.shape), np.uint8)
-            self._pixels[len(self._owners)] = sample
-            self._owners.append(waiting)
-            if len(self._owners) == self._size:
+        start, samples = 0, block.samples
+        while start < len(samples):
+            part = samples[start : start + self._left]
+            self._parts.append(part)
+            self._owners.append((waiting, len(part)))
+            start += len(part)
+            self._left -= len(part)
+            if not self._left:
                 self.read()
-        return self._waiting[0].left == 0
 
-    def complete(self) -> Iterator[tuple[T, list[Y] | ItemError]]:
-        """Yield the complete owners, in order, up to the first that still has unread samples."""
+    def complete(self) -> Iterator[tuple[T, list[Y | ItemError]]]:
+        """Yield the complete blocks, in order, up to the first that still has unread samples."""
         waiting = self._waiting
-        while waiting and waiting[0].left == 0:
-            self._done += 1
+        while waiting and waiting[0].is_complete:
             complete = waiting.popleft()
-            yield complete.owner, complete.error or complete.made
+            self._done += len(complete.counts)
+            yield complete.owner, complete.made
 
     def read(self) -> None:
-        """Read the samples added so far, and give each owner the outputs for its samples."""
-        if self._pixels is None:
+        """Read the samples added so far, and give each block the outputs for its samples."""
+        if not self._parts:
             return
         self._run.check_alive()
-        pixels, owners = self._pixels[: len(self._owners)], self._owners
-        self._pixels, self._owners = None, []
+        pixels, owners = _joined(self._parts), self._owners
+        self._parts, self._owners, self._left = [], [], self._size
         started = time.perf_counter()
-        for owner, made in zip(owners, self._made(pixels), strict=True):
-            owner.add(made)
+        made = self._made(pixels)
+        assert len(made) == len(pixels)
+        start = 0
+        for waiting, count in owners:
+            waiting.made += made[start : start + count]
+            start += count
         self._run.timings.add(self._stage, time.perf_counter() - started)
         if self._counted:
-            self._count(len(owners))
+            self._count(start)
 
     def _made(self, pixels: Pixels) -> Sequence[Y | ItemError]:
         try:
@@ -165,5 +188,27 @@ class _Batch(Generic[T, Y]):
     def _count(self, samples: int) -> None:
         self._run.timings.batches += 1
         self._run.timings.pieces += samples
-        read = sum(1 for _ in takewhile(lambda one: one.left == 0, self._waiting))
-        self._run.on_progress(self._done + read)
+        self._run.on_progress(self._done + sum(self._items_read()))
+
+    def _items_read(self) -> Iterator[int]:
+        """Yield the items read of each block that waits, up to the first that has unread ones."""
+        for waiting in self._waiting:
+            yield waiting.items
+            if not waiting.is_complete:
+                return
+
+
+def _joined(parts: list[Samples]) -> Pixels:
+    """Return samples as one array; a single array is not copied."""
+    if len(parts) == 1 and isinstance(parts[0], np.ndarray):
+        return parts[0]
+    batch = np.empty((sum(map(len, parts)), *parts[0][0].shape), np.uint8)
+    start = 0
+    for part in parts:
+        rows = batch[start : start + len(part)]
+        if isinstance(part, np.ndarray):
+            rows[:] = part
+        else:
+            np.stack(part, out=rows)
+        start += len(part)
+    return batch

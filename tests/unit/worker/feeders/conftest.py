@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.feeders.pool import DEPTH, FeederPool
-from worker.feeders.protocol import Limits
+from worker.feeders.pool import FeederPool
+from worker.feeders.protocol import DEPTH, Limits
 
 INJECTED = Path(__file__).parents[3] / "chaos" / "injected"
 

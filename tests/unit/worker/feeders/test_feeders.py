@@ -3,16 +3,16 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from contract.errors import ErrorCode, InterruptedChunkError, ItemError, StorageBusyError
+from contract.errors import ErrorCode, InterruptedChunkError, StorageBusyError
 from contract.records import Item
 from contract.settings import Settings
 from contract.storage import Storage
@@ -23,17 +23,29 @@ from worker.feeders.groups import failure_of
 from worker.feeders.pool import FeederPool
 from worker.images.fetching import ItemFiles
 from worker.images.files import Decoder, Decoding
-from worker.kernels.pieces import PieceShape, PreparedCrop
+from worker.kernels.pieces import CropMap, Pieces, PieceShape
 from worker.kernels.preprocess import Preprocessor
 from worker.kinds.crop_steps import CropSteps
-from worker.kinds.crops import Crop
+from worker.kinds.crops import Crops
 from worker.pipeline.run import ChunkRun
 
 SHAPE = PieceShape(32, 128, 8, 6, 0.5)
 PREPROCESSOR = Preprocessor(SHAPE)
 
 Encode = Callable[..., bytes]
-Read = Callable[..., list[tuple[Crop, list[PreparedCrop]]]]
+
+
+class Crop(NamedTuple):
+    """What came of one item."""
+
+    item: Item
+    note: str | None
+    error: tuple[ErrorCode, str] | None
+    pieces: list[bytes]
+    crop_map: CropMap | None
+
+
+Read = Callable[..., list[Crop]]
 
 
 @pytest.fixture
@@ -55,7 +67,7 @@ def read(folder: Path, pool: Executor) -> Read:
         fetch: bool = True,
         pieces: PieceShape | None = SHAPE,
         **changes: Any,
-    ) -> list[tuple[Crop, list[PreparedCrop]]]:
+    ) -> list[Crop]:
         limits = {"max_bytes": 1 << 20, "max_document_bytes": 1 << 20}
         with ItemFiles(storage, roots, pages=False, attempt=1, **limits) as files:
             run = ChunkRun(
@@ -69,23 +81,18 @@ def read(folder: Path, pool: Executor) -> Read:
                 **changes,
             )
             items = [Item(name, str(folder / name)) for name in names]
-            return list(CropSteps().prepared(items, PREPROCESSOR.prepare, run, pieces))
+            groups = CropSteps().prepared(items, PREPROCESSOR.prepare, run, pieces)
+            return [crop for crops, some in groups for crop in each(crops, some)]
 
     return read
 
 
-def assert_same(ours: list[Any], theirs: list[Any]) -> None:
-    assert [(crop.item, crop.note, said(crop.error)) for crop, _ in ours] == [
-        (crop.item, crop.note, said(crop.error)) for crop, _ in theirs
-    ]
-    for (_, some), (_, others) in zip(ours, theirs, strict=True):
-        assert [crop.crop_map for crop in some] == [crop.crop_map for crop in others]
-        for crop, other in zip(some, others, strict=True):
-            assert np.array_equal(crop.pieces, other.pieces)
-
-
-def said(error: ItemError | None) -> tuple[ErrorCode, str] | None:
-    return error and (error.code, error.message)
+def each(crops: Crops, pieces: Pieces) -> Iterator[Crop]:
+    for place, (item, (start, end)) in enumerate(zip(crops.items, pieces.bounds(), strict=True)):
+        error = crops.errors.get(place)
+        said = error and (error.code, error.message)
+        own = [piece.tobytes() for piece in pieces.samples[start:end]]
+        yield Crop(item, crops.notes.get(place), said, own, pieces.maps.get(place))
 
 
 def noise(height: int, width: int) -> Image.Image:
@@ -143,8 +150,10 @@ def test_crops_notes_and_errors_are_those_of_threads_in_order(
 
     fed = read(names, feeders, fetch=fetch, pieces=pieces)
 
-    assert_same(fed, read(names))
-    assert len({crop.error.code for crop, _ in fed if crop.error}) > 6
+    assert fed == read(names)
+    assert len({crop.error[0] for crop in fed if crop.error}) > 6
+    assert {crop.note for crop in fed} == {None, "first of 2 frames"}
+    assert {len(crop.pieces) for crop in fed} > {0, 1, 4}
 
 
 def test_files_fetched_ahead_by_threads_are_the_same(
@@ -152,7 +161,7 @@ def test_files_fetched_ahead_by_threads_are_the_same(
 ) -> None:
     names = [*bad, *good] * 4
 
-    assert_same(read(names, feeders, fetchers=pool), read(names))
+    assert read(names, feeders, fetchers=pool) == read(names)
 
 
 def test_what_a_slot_does_not_hold_is_asked_for_again_or_comes_apart(
@@ -163,7 +172,7 @@ def test_what_a_slot_does_not_hold_is_asked_for_again_or_comes_apart(
         (folder / f"{number}.png").write_bytes(encode(Image.new("RGB", (side, side), (number, 0, 0))))
     names = [f"{number}.png" for number in range(4)]
 
-    assert_same(read(names, feeders, pieces=None), read(names))
+    assert read(names, feeders, pieces=None) == read(names)
 
 
 @pytest.mark.parametrize(
@@ -186,10 +195,10 @@ def test_an_image_that_ends_its_feeder_fails_alone(
 
     fed = read(names, feeders)
 
-    assert [(crop.item.id, crop.error.code) for crop, _ in fed if crop.error] == [(f"{poison}.png", code)]
-    assert_same(fed[:5] + fed[6:], read(good))
+    assert [(crop.item.id, crop.error[0]) for crop in fed if crop.error] == [(f"{poison}.png", code)]
+    assert fed[:5] + fed[6:] == read(good)
     if code is ErrorCode.TIMED_OUT:
-        assert "took longer than 2 s" in fed[5][0].error.message  # type: ignore[union-attr]
+        assert "took longer than 2 s" in str(fed[5].error)
 
 
 def test_a_feeder_that_is_killed_from_outside_blames_no_item(
@@ -199,7 +208,7 @@ def test_a_feeder_that_is_killed_from_outside_blames_no_item(
     for pid in feeders.pids:
         os.kill(pid, signal.SIGKILL)
 
-    assert_same(read(good, feeders), read(good))
+    assert read(good, feeders) == read(good)
 
 
 def test_a_worker_that_stops_waits_for_no_group(

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract.errors import ItemError
 from contract.kinds.compare import CompareParameters
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import CompareLine, ErrorLine, ModelReading, RecognitionLine
 from contract.records import Item
 from tests.unit.worker.conftest import FakePool, FakeReader, read_all
 from worker.images.decode import DecodedImage
+from worker.kernels.pieces import Pieces
 from worker.kernels.pixels import Pixels
 from worker.kinds import make_pipeline
+from worker.kinds.reading import Readers, Stage
 from worker.models.ctc import Prediction
 from worker.models.pool import Models
 from worker.pipeline.run import ChunkRun, Pipeline
@@ -125,6 +128,23 @@ class TestCascade:
         lines, _ = read_all(crops(10, 200, 20, 250), grey.run(), cascade)
 
         assert [isinstance(line, ErrorLine) for line in lines] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(("whole", "passed_on"), [(False, 2), (True, 0)])
+def test_nothing_more_is_read_of_a_page_with_a_word_that_fails(
+    whole: bool, passed_on: int, two: TwoModels, grey: Crops
+) -> None:
+    # given three words that the first model is unsure of, or fails on
+    two.reader.broken = {20}
+    levels = np.full((3, 3, 1, 1), [[[[10]]], [[[20]]], [[[30]]]], np.uint8)
+    readers = Readers((Stage(two.reader, "quick"), Stage(two.sure, "sure", 0.5)))
+    run = grey.run()
+
+    ((_, readings),) = readers.read([("page", Pieces(levels, [1, 1, 1]))], run, 4, whole=whole)
+
+    assert isinstance(readings[1], ItemError)
+    assert sum(two.sure.batch_sizes) == passed_on
+    assert run.timings.counts == {"crops": passed_on, "passed_on": passed_on}
 
 
 class TestCompare:

@@ -71,10 +71,12 @@ def test_a_page_is_fetched_and_decoded_once(
 ) -> None:
     run = make_run(fetchers=pool, fetch_window=64) if remote else make_run()
 
-    made = list(prepared_regions(ITEMS, scans.level, run, padding=0.0))
+    groups = list(prepared_regions(ITEMS, scans.level, run, padding=0.0))
 
-    assert [crop.item for crop, _ in made] == ITEMS
-    assert [level for _, (level,) in made] == [page for page in range(PAGES) for _ in range(REGIONS)]
+    assert [item for crops, _ in groups for item in crops.items] == ITEMS
+    assert [level for _, made in groups for level in made] == [
+        page for page in range(PAGES) for _ in range(REGIONS)
+    ]
     assert sorted(scans.fetched) == sorted(scans.decoded) == sorted({item.uri for item in ITEMS})
     assert run.timings.counts == {"pages": PAGES}
 

@@ -10,7 +10,7 @@ import pytest
 from contract.errors import ErrorCode, ItemError
 from contract.records import Item
 from worker.kernels.pixels import Pixels
-from worker.kinds.crops import Crop
+from worker.kinds.crops import Crops, Cut
 from worker.kinds.upright import upright_crops
 from worker.models.orientation import BATCH_SIZES, CROP_ORIENTATION
 from worker.pipeline.run import ChunkRun
@@ -43,36 +43,37 @@ def run(pool: Executor) -> ChunkRun:
     )  # type: ignore[arg-type, return-value]
 
 
-def crop_of(found: int) -> tuple[Crop, list[Pixels]]:
+def crop_of(found: int) -> Cut[Pixels]:
     pixels = np.zeros((2, 3, 3), np.uint8)
     pixels[0, 0, 0] = found
-    return Crop(Item(str(found), "/a.png")), [pixels]
+    return Crops([Item(str(found), "/a.png")]), [pixels]
 
 
 def test_crops_are_turned_in_batches_and_lines_know_their_angle(run: ChunkRun) -> None:
     classify = Classifier()
-    failed = Crop(Item("bad", "/bad.png"), ItemError(ErrorCode.NOT_FOUND, "none"))
-    cut = [*(crop_of(number % 4) for number in range(SIZE)), (failed, []), crop_of(1)]
+    error = ItemError(ErrorCode.NOT_FOUND, "none")
+    failed = Crops([Item("bad", "/bad.png"), Item("9", "/9.tif")], {0: error}, {1: "first of 2 frames"})
+    cut = [*(crop_of(number % 4) for number in range(SIZE - 1)), (failed, [None, crop_of(1)[1][0]])]
 
-    made = list(upright_crops(iter(cut), classify, lambda pixels: pixels, run))
+    (crops, made), (last, others) = upright_crops(iter(cut), classify, lambda pixels: pixels, run)
 
-    assert [crop.item for crop, _ in made] == [crop.item for crop, _ in cut]
-    assert [crop.angle for crop, _ in made[:4]] == DEGREES
+    assert [*crops.items, *last.items] == [item for group, _ in cut for item in group.items]
+    assert [crops.angles[place] for place in range(4)] == DEGREES
     # What docTR calls -90 degrees was turned by three quarters counter-clockwise.
-    assert [pixels[0].shape[:2] for _, pixels in made[:4]] == [(2, 3), (3, 2), (2, 3), (3, 2)]
-    assert np.array_equal(made[1][1][0], np.rot90(cut[1][1][0], 3))
-    assert made[SIZE] == (failed, [])
-    assert sorted(classify.sizes) == [1, SIZE]
+    assert [pixels.shape[:2] for pixels in made[:4]] == [(2, 3), (3, 2), (2, 3), (3, 2)]  # type: ignore[union-attr]
+    assert np.array_equal(made[1], np.rot90(cut[1][1][0], 3))  # type: ignore[arg-type]
+    assert (crops.errors, made[-1]) == ({SIZE - 1: error}, None)
+    assert (last.notes, last.angles, len(others)) == ({0: "first of 2 frames"}, {0: -90}, 1)
+    assert sorted(classify.sizes) == [1, SIZE - 1]
 
 
 def test_a_crop_that_fails_alone_costs_itself_only(run: ChunkRun) -> None:
     classify = Classifier()
     classify.broken = {3}
 
-    made = list(upright_crops(iter([crop_of(0), crop_of(3), crop_of(2)]), classify, lambda _: 1, run))
+    ((crops, made),) = upright_crops(iter([crop_of(0), crop_of(3), crop_of(2)]), classify, lambda _: 1, run)
 
-    assert [crop.angle for crop, _ in made] == [0, None, 180]
-    error = made[1][0].error
-    assert error is not None
+    assert (crops.angles, made) == ({0: 0, 2: 180}, [1, None, 1])
+    error = crops.errors[1]
     assert error.code is ErrorCode.RECOGNITION_FAILED
     assert "without detect_orientation" in error.message
