@@ -136,7 +136,7 @@ class TestTable:
         for name in ("runs", "ends"):
             ledger.open(name, f"/out/{name}", "recognition", "/scans", 1)
         ledger.finish("ends", State.COMPLETED, 60)
-        table = JobTable(ledger)
+        table = JobTable(ledger, clock=lambda: 0.0)
 
         table.known()
         looks.clear()
@@ -147,7 +147,7 @@ class TestTable:
     def test_sees_an_ended_job_that_runs_again(self, ledger: Ledger) -> None:
         ledger.open("night", "/out", "recognition", "/scans", 1)
         ledger.finish("night", State.FAILED, 60, "no space")
-        table = JobTable(ledger)
+        table = JobTable(ledger, clock=lambda: 0.0)
         before = table.known().statuses["night"]
         ledger.open("night", "/out", "recognition", "/scans", 1)
 
@@ -157,7 +157,7 @@ class TestTable:
 
     def test_sees_the_end_of_a_job(self, ledger: Ledger) -> None:
         ledger.open("night", "/out", "recognition", "/scans", 1)
-        table = JobTable(ledger)
+        table = JobTable(ledger, clock=lambda: 0.0)
         table.known()
         ledger.plan_done("night", 1, 5)
         ledger.mark("night", 0, PartOutcome(4, 1))
@@ -169,7 +169,7 @@ class TestTable:
 
     def test_counts_what_redis_has_forgotten(self, ledger: Ledger, fake_redis: fakeredis.FakeRedis) -> None:
         ledger.open("night", "/out", "recognition", "/scans", 1)
-        table = JobTable(ledger)
+        table = JobTable(ledger, clock=lambda: 0.0)
         first = table.known().lost
         fake_redis.flushall()
 
@@ -183,7 +183,7 @@ class TestTable:
         ledger.open("night", "/out", "recognition", "/scans", 1)
         ledger.finish("night", State.COMPLETED, 60)
         fake_redis.delete("trace-ocr:job:night")
-        table = JobTable(ledger)
+        table = JobTable(ledger, clock=lambda: 0.0)
 
         assert (table.known().created, table.known().created) == ({}, {})
         assert looks.count(["night"]) == 1
@@ -195,7 +195,7 @@ class TestTable:
     ) -> None:
         ledger.open("night", "/out", "recognition", "/scans", 1)
         fake_redis.delete("trace-ocr:unended")
-        table = JobTable(ledger)
+        table = JobTable(ledger, clock=lambda: 0.0)
         table.known()
         ledger.plan_done("night", 9, 90)
 
