@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos deploy-test bench train evaluate-models lint unit integration lock sbom clean
+.PHONY: help demo test chaos deploy-test bench train evaluate-models lint unit integration lock docs sbom clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -83,6 +83,13 @@ lock: $(INSTALLED)  ## resolve the dependencies into requirements.lock
 	$(COMPILE) --all-extras --no-emit-package trace-ocr-batch --overrides tools/lock-overrides.txt \
 	  -o requirements.lock pyproject.toml tools/lock-extra.in
 	$(COMPILE) --constraints requirements.lock -o tools/sbom/requirements.txt tools/sbom/requirements.in
+	$(COMPILE) --constraints requirements.lock -o tools/docs/requirements.txt tools/docs/requirements.in
+
+# Beside the program, since the reference is made of it. None of these is newer or older than the lock's.
+docs: $(INSTALLED)  ## build the documentation as a site, with its reference, and man pages, in out/docs/
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tools/docs/requirements.txt
+	$(BIN)/python -m tools.docs out/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file tools/docs/mkdocs.yml
 
 # Of another environment, such as an image's: make sbom ENVIRONMENT=/opt/trace-ocr/bin/python
 ENVIRONMENT ?= $(BIN)/python
