@@ -1,5 +1,6 @@
 """The scene of each fault, and the table at the end."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, fields
 from functools import partial
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from contract.settings import Settings
+from contract.storage import Storage
 from tests.chaos.faulty_s3 import faulty
-from tests.chaos.scene import Record, RedisServer, Row, S3Scene, Scene
+from tests.chaos.scene import Record, RedisServer, RemoteScene, Row, S3Scene, Scene
 from tests.chaos.sources import compared_crops, crops, pages, regions, shards
 from tests.integration.conftest import (  # noqa: F401 - fixtures of this layer too
     bucket,
@@ -67,8 +70,16 @@ def kinds(*others: str) -> list[Any]:
 with_regions = pytest.mark.parametrize("kind", kinds("pages", "compare", "regions"), indirect=True)
 """For faults that may strike while some of a page's regions are read: the others say nothing new of them."""
 
-with_shards = pytest.mark.parametrize("kind", kinds("pages", "compare", "regions", "shards"), indirect=True)
+SHARDS = {"shards": "tar", "parquet": "parquet", "lmdb": "lmdb"}
+"""Formats of shards by the kinds of jobs over them."""
+
+with_shards = pytest.mark.parametrize("kind", kinds("pages", "compare", "regions", *SHARDS), indirect=True)
 """For faults that may strike while the members of a shard are read together."""
+
+with_remote_shards = pytest.mark.parametrize(
+    "kind", kinds("pages", "compare", "regions", "shards", "parquet"), indirect=True
+)
+"""The same for shards that may be in a bucket."""
 
 
 @pytest.fixture(params=kinds("pages", "compare"))
@@ -103,7 +114,8 @@ def scene(
         monkeypatch.setenv(name, value)
     name = request.node.name.removeprefix("test_").replace("_", " ")
     made = {"crops": crops, "pages": partial(pages, images=24), "regions": partial(regions, images=24)}
-    make = {**made, "compare": compared_crops, "shards": shards}[kind]
+    made |= {name: partial(shards, form=form) for name, form in SHARDS.items()}
+    make = {**made, "compare": compared_crops}[kind]
     return Scene(name, server, make(samples / "crops", tmp_path / "all"), tmp_path / "out", start, trace_ocr)
 
 
@@ -123,16 +135,42 @@ def s3_scene(
         "crops": partial(crops, count=40),
         "pages": partial(pages, images=30),
         "regions": partial(regions, images=30, chunk_size=8),
-        "shards": partial(shards, count=160),
+        **{name: partial(shards, count=160, form=form) for name, form in SHARDS.items()},
     }
     make = {**made, "compare": partial(compared_crops, count=40)}[kind]
     job = make(samples / "crops", tmp_path / "some")
     bucket.upload(job.folder, "source/")
-    with faulty(bucket.environment["TRACE_OCR_S3_ENDPOINT_URL"]) as s3:
-        monkeypatch.setenv("TRACE_OCR_S3_ENDPOINT_URL", s3.url)
-        monkeypatch.setenv("TRACE_OCR_ALLOWED_ROOTS", f"s3://{bucket.name}/")
+    root = f"s3://{bucket.name}"
+    with faulty(bucket.environment["TRACE_OCR_S3_ENDPOINT_URL"]) as network:
+        monkeypatch.setenv("TRACE_OCR_S3_ENDPOINT_URL", network.url)
+        monkeypatch.setenv("TRACE_OCR_ALLOWED_ROOTS", f"{root}/")
         of_scene = {**vars(scene), "job": job}
-        yield S3Scene(**of_scene, bucket=bucket, s3=s3)
+        yield S3Scene(**of_scene, root=root, network=network, bucket=bucket)
+
+
+@pytest.fixture(params=["gs", "az"])
+def cloud_scene(
+    request: pytest.FixtureRequest,
+    scene: Scene,
+    samples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[RemoteScene]:
+    """The same over 40 crops in Google Cloud Storage, and in Azure Blob Storage."""
+    of_root, endpoint = {
+        "gs": ("gcs_bucket", "TRACE_OCR_GCS_ENDPOINT_URL"),
+        "az": ("azure_container", "TRACE_OCR_AZURE_ENDPOINT_URL"),
+    }[request.param]
+    root = request.getfixturevalue(of_root)
+    job = crops(samples / "crops", tmp_path / "some", count=40)
+    with faulty(os.environ[endpoint]) as network:
+        monkeypatch.setenv(endpoint, network.url)
+        monkeypatch.setenv("TRACE_OCR_ALLOWED_ROOTS", f"{root}/")
+        store = Storage(Settings()).at(root)
+        for name in job.files:
+            store.replace(f"{root}/source/{name}", (job.folder / name).read_bytes())
+        of_scene = {**vars(scene), "job": job}
+        yield RemoteScene(**of_scene, root=root, network=network)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

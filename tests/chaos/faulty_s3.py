@@ -59,7 +59,7 @@ class FaultyS3:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self._server.server_address[1]}{self.endpoint.path}"
 
     def fail(self, fault: Fault, method: str = "", prefix: str = "", times: int | None = None) -> Rule:
         rule = Rule(fault, method, prefix, times)
@@ -114,7 +114,9 @@ class Exchange(BaseHTTPRequestHandler):
     def _name(self) -> tuple[str, str]:
         """Return the method and the key that rules know the request by."""
         url = urlsplit(self.path)
-        _, _, key = unquote(url.path).lstrip("/").partition("/")
+        # The path of an Azure account comes before those of its containers.
+        path = unquote(url.path).removeprefix(self.proxy.endpoint.path)
+        _, _, key = path.lstrip("/").partition("/")
         if self.command == "GET" and "Range" in self.headers:
             return RANGE, key
         if key or self.command != "GET":

@@ -17,6 +17,8 @@ from types import MappingProxyType
 import redis
 
 from contract.redaction import redacted
+from contract.settings import Settings
+from contract.storage import Storage
 from producer.local.embedded import find_server
 from tests.chaos.faulty_s3 import FaultyS3
 from tests.chaos.sources import Kind
@@ -214,22 +216,39 @@ class Scene:
 
 
 @dataclass(kw_only=True)
-class S3Scene(Scene):
-    """The same with source and workspace in a bucket; the job's folder is what was uploaded."""
+class RemoteScene(Scene):
+    """The same with source and workspace in a bucket; the job's folder is what was uploaded.
 
-    bucket: Bucket
-    s3: FaultyS3
+    Args:
+        root: the bucket's URI
+        network: what the processes reach the bucket through
+    """
+
+    root: str
+    network: FaultyS3
 
     @property
     def source_uri(self) -> str:
-        return f"s3://{self.bucket.name}/source/{self.job.manifest}"
+        return f"{self.root}/source/{self.job.manifest}"
 
     @property
     def workspace_uri(self) -> str:
-        return f"s3://{self.bucket.name}/out"
+        return f"{self.root}/out"
 
     def read(self, name: str) -> str:
-        return self.bucket.read(f"out/{name}").decode()
+        store = Storage(Settings()).at(self.root)
+        return store.read(f"{self.workspace_uri}/{name}", 1 << 24).decode()
+
+    def leftovers(self) -> list[str]:
+        """Return nothing: the rule of a bucket removes unfinished uploads."""
+        return []
+
+
+@dataclass(kw_only=True)
+class S3Scene(RemoteScene):
+    """The same on S3, where unfinished uploads are swept."""
+
+    bucket: Bucket
 
     def leftovers(self) -> list[str]:
         answer = self.bucket.client.list_multipart_uploads(Bucket=self.bucket.name)

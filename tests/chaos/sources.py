@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import lmdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 PAGE_SIZE = (360, 240)
@@ -45,6 +48,11 @@ class Kind:
         """Return the parameters as flags."""
         flags = ((f"--{name.replace('_', '-')}", value) for name, value in self.parameters.items())
         return tuple(word for flag in flags for word in flag)
+
+    @property
+    def in_shards(self) -> bool:
+        """Return whether the items are read by ranges of a few files."""
+        return self.manifest.startswith("{")
 
     @property
     def files(self) -> list[str]:
@@ -101,17 +109,45 @@ def regions(samples: Path, folder: Path, images: int, chunk_size: int = 6) -> Ki
     return Kind(folder, tuple(ids), chunk_size, {}, "regions.jsonl")
 
 
-def shards(samples: Path, folder: Path, count: int = 256) -> Kind:
-    """Return a job of sample crops in two tar files, each of which several chunks read."""
+def shards(samples: Path, folder: Path, count: int = 256, form: str = "tar") -> Kind:
+    """Return a job of sample crops in two shards of a format, each of which several chunks read."""
     names = sorted(path.name for path in samples.iterdir())[:count]
     folder.mkdir()
     half, ids = len(names) // 2, []
     for number, some in enumerate((names[:half], names[half:])):
-        with tarfile.open(folder / f"{number}.tar", "w") as archive:
-            for name in some:
-                archive.add(samples / name, name)
-        ids += [f"{number}.tar/{name}" for name in some]
-    return Kind(folder, tuple(ids), 8 if count == 256 else 4, {}, "{0..1}.tar")
+        shard = folder / f"{number}.{form}"
+        found = _PACKERS[form](shard, [samples / name for name in some])
+        ids += [f"{shard.name}/{name}" for name in found]
+    return Kind(folder, tuple(ids), 8 if count == 256 else 4, {}, f"{{0..1}}.{form}")
+
+
+def _tar(shard: Path, crops: list[Path]) -> list[str]:
+    """Pack crops; return the ids of the shard's images, as its format names them."""
+    with tarfile.open(shard, "w") as archive:
+        for path in crops:
+            archive.add(path, path.name)
+    return [path.name for path in crops]
+
+
+def _parquet(shard: Path, crops: list[Path]) -> list[str]:
+    rows = [{"bytes": path.read_bytes(), "path": path.name} for path in crops]
+    pq.write_table(pa.table({"image": rows}), shard, row_group_size=len(crops) // 4)
+    return [f"{number:09d}" for number in range(len(crops))]
+
+
+def _lmdb(shard: Path, crops: list[Path]) -> list[str]:
+    ids = [f"image-{number:09d}" for number in range(1, len(crops) + 1)]
+    with (
+        lmdb.open(str(shard), subdir=False, lock=False, map_size=1 << 24) as file,
+        file.begin(write=True) as change,
+    ):
+        change.put(b"num-samples", str(len(crops)).encode())
+        for identity, path in zip(ids, crops, strict=True):
+            change.put(identity.encode(), path.read_bytes())
+    return ids
+
+
+_PACKERS = {"tar": _tar, "parquet": _parquet, "lmdb": _lmdb}
 
 
 def pages(samples: Path, folder: Path, images: int) -> Kind:

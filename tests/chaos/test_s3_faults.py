@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from tests.chaos.conftest import with_regions, with_shards
+from tests.chaos.conftest import with_regions, with_remote_shards
 from tests.chaos.faulty_s3 import (
     LIST,
     RANGE,
@@ -42,7 +42,7 @@ def fails_from_now_on(scene: S3Scene, fault: Fault, after: threading.Event | Non
         try:
             exchange.answer(*forward())
         finally:
-            scene.s3.fail(fault)
+            scene.network.fail(fault)
 
     return answer_then_fail
 
@@ -59,7 +59,7 @@ def last_event_of_each_chunk(scene: S3Scene) -> dict[int, str]:
     return {event["chunk"]: event["event"] for event in events}
 
 
-@with_shards
+@with_remote_shards
 def test_s3_answers_500_and_slow_down_in_mid_job(s3_scene: S3Scene, record: Record) -> None:
     scene = s3_scene
     scene.start_worker()
@@ -67,12 +67,12 @@ def test_s3_answers_500_and_slow_down_in_mid_job(s3_scene: S3Scene, record: Reco
     scene.submit()
     scene.wait_for_chunks(2)
 
-    files = RANGE if scene.job.manifest.endswith(".tar") else "GET"
+    files = RANGE if scene.job.in_shards else "GET"
     rules = [
-        scene.s3.fail(slow_down, files, SOURCE, times=4),
-        scene.s3.fail(internal_error, "GET", CHUNKS, times=1),
-        scene.s3.fail(internal_error, "PUT", PARTS, times=2),
-        scene.s3.fail(slow_down, LIST, PARTS, times=1),
+        scene.network.fail(slow_down, files, SOURCE, times=4),
+        scene.network.fail(internal_error, "GET", CHUNKS, times=1),
+        scene.network.fail(internal_error, "PUT", PARTS, times=2),
+        scene.network.fail(slow_down, LIST, PARTS, times=1),
     ]
 
     scene.finish()
@@ -89,21 +89,21 @@ def test_s3_answers_500_and_slow_down_in_mid_job(s3_scene: S3Scene, record: Reco
 def test_s3_fails_now_and_then(s3_scene: S3Scene, record: Record, fault: Fault, listings: int) -> None:
     """From the listing of the source to the completion marker, each kind of request at least once."""
     scene = s3_scene
-    scene.s3.fail(fault, LIST, SOURCE, times=listings)
-    scene.s3.fail(fault, "PUT", "out/job.json", times=1)
-    scene.s3.fail(fault, "PUT", CHUNKS, times=2)
+    scene.network.fail(fault, LIST, SOURCE, times=listings)
+    scene.network.fail(fault, "PUT", "out/job.json", times=1)
+    scene.network.fail(fault, "PUT", CHUNKS, times=2)
     scene.start_worker(FAULTS="impatient_s3")
     scene.start_control(FAULTS="impatient_s3")
     scene.submit(FAULTS="impatient_s3")
     scene.wait_for_chunks(1)
 
     rules = [
-        scene.s3.fail(fault, "GET", SOURCE, times=3),
-        scene.s3.fail(fault, "GET", CHUNKS, times=1),
-        scene.s3.fail(fault, "PUT", STATISTICS, times=1),
-        scene.s3.fail(fault, "PUT", PARTS, times=2),
-        scene.s3.fail(fault, "GET", PARTS, times=1),
-        scene.s3.fail(fault, "PUT", "out/_SUCCESS", times=1),
+        scene.network.fail(fault, "GET", SOURCE, times=3),
+        scene.network.fail(fault, "GET", CHUNKS, times=1),
+        scene.network.fail(fault, "PUT", STATISTICS, times=1),
+        scene.network.fail(fault, "PUT", PARTS, times=2),
+        scene.network.fail(fault, "GET", PARTS, times=1),
+        scene.network.fail(fault, "PUT", "out/_SUCCESS", times=1),
     ]
 
     scene.finish()
@@ -122,13 +122,13 @@ def test_s3_fails_altogether_for_a_while(s3_scene: S3Scene, record: Record, faul
     scene.start_worker()
     control = scene.start_control()
     in_mid_chunk, submitted = SOURCE + scene.job.files[17], threading.Event()
-    scene.s3.fail(fails_from_now_on(scene, fault, submitted), "GET", in_mid_chunk, times=1)
+    scene.network.fail(fails_from_now_on(scene, fault, submitted), "GET", in_mid_chunk, times=1)
     scene.submit()
     submitted.set()
 
     control.wait_for("job_stuck")
     wait_until_no_chunk_is_running(scene)
-    scene.s3.lift()
+    scene.network.lift()
 
     scene.finish()
     row = scene.assert_survived(faults=1)
@@ -142,7 +142,7 @@ def test_single_objects_refused_then_granted(s3_scene: S3Scene, record: Record) 
     scene = s3_scene
     names = [scene.job.files[index] for index in (0, 9, 17)]
     for name in names:
-        scene.s3.fail(access_denied, "GET", SOURCE + name)
+        scene.network.fail(access_denied, "GET", SOURCE + name)
     scene.start_worker()
     scene.start_control()
     scene.submit()
@@ -153,7 +153,7 @@ def test_single_objects_refused_then_granted(s3_scene: S3Scene, record: Record) 
     assert scene.errors() == dict.fromkeys(refused, "access_denied")
     record(scene.assert_survived(faults=0, failed=len(refused)))
 
-    scene.s3.lift()
+    scene.network.lift()
     assert scene.run("retry-errors", scene.workspace_uri).returncode == 0
     scene.finish()
     assert scene.errors() == {}
@@ -179,7 +179,7 @@ def test_source_refused_for_a_while(s3_scene: S3Scene, record: Record) -> None:
         refused.add(name)
         return access_denied(exchange, forward)
 
-    scene.s3.fail(refuse_ten, "GET", SOURCE)
+    scene.network.fail(refuse_ten, "GET", SOURCE)
 
     scene.finish(status=1)
     items = scene.job.items_of(refused)
@@ -194,11 +194,11 @@ def test_s3_fails_altogether_in_mid_merge(s3_scene: S3Scene, record: Record, fau
     scene = s3_scene
     scene.start_worker()
     control = scene.start_control()
-    scene.s3.fail(fails_from_now_on(scene, fault), "POST", "out/errors.jsonl", times=1)
+    scene.network.fail(fails_from_now_on(scene, fault), "POST", "out/errors.jsonl", times=1)
     scene.submit()
 
     control.wait_for("job_stuck")
-    scene.s3.lift()
+    scene.network.lift()
 
     scene.finish()
     record(scene.assert_survived(faults=0))
@@ -213,7 +213,7 @@ def test_writing_refused_for_good(s3_scene: S3Scene) -> None:
     scene.submit()
     scene.wait_for_chunks(2)
 
-    scene.s3.fail(access_denied, "PUT", "out/")
+    scene.network.fail(access_denied, "PUT", "out/")
 
     watch = scene.start_process("watch", "chaos")
     assert watch.popen.wait(180) == 3
