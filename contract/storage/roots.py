@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from contract.errors import OutsideAllowedRootsError, StorageError
-from contract.storage import absolute, is_read_only
+from contract.errors import ObjectMissingError, OutsideAllowedRootsError, StorageError
+from contract.storage import Storage, absolute, is_read_only, is_remote
 
 
 class AllowedRoots:
@@ -137,6 +138,18 @@ class AllowedRoots:
         copy = AllowedRoots(())
         copy._roots = copy._given = roots
         return copy
+
+
+def check_root(root: str, storage: Storage) -> None:
+    """Return if this process can list a root.
+
+    Raises:
+        ObjectMissingError: it is missing
+        StorageError: it cannot be listed
+    """
+    if not is_remote(root) and not Path(root).is_dir():
+        raise ObjectMissingError(f"{root} is not a folder on this machine: create or mount it")
+    next(storage.at(root).names(root), None)
 
 
 def _is_below(location: str, root: str) -> bool:

@@ -3,11 +3,10 @@
 import contextlib
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 
 from contract.errors import TraceOcrError
-from contract.storage import Storage, is_remote, join
-from contract.storage.roots import AllowedRoots
+from contract.storage import Storage, join
+from contract.storage.roots import AllowedRoots, check_root
 from contract.workspace import RESERVED
 from producer.doctor.finding import Finding, bad, good
 
@@ -28,11 +27,8 @@ def check_roots(roots: AllowedRoots, storage: Storage, *, write: bool) -> Iterat
 
 
 def _check_root(root: str, storage: Storage, *, write: bool) -> Finding:
-    check = f"storage: {root}"
-    if not is_remote(root) and not Path(root).is_dir():
-        return bad(check, "it is not a folder on this machine", "create or mount it, or correct the root")
-    store = storage.at(root)
-    next(iter(store.names(root)), None)
+    check, store = f"storage: {root}", storage.at(root)
+    check_root(root, storage)
     if not write:
         return good(check, "can be listed")
     uri = join(root, RESERVED, f"doctor-{secrets.token_hex(8)}")

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import redis
 
@@ -11,9 +10,8 @@ from contract.broker.process_report import ProcessReport
 from contract.broker.reports import Reports
 from contract.broker.server import faults_of, information
 from contract.errors import TraceOcrError
-from contract.storage import Storage, is_remote, join
-from contract.storage.roots import AllowedRoots
-from contract.workspace import RESERVED
+from contract.storage import Storage
+from contract.storage.roots import AllowedRoots, check_root
 from producer.control.paces import STUCK_SECONDS
 
 
@@ -52,18 +50,15 @@ def check_answers(fetches: bool) -> Check:
 
 
 def check_storage(roots: AllowedRoots, storage: Storage) -> Check:
-    """Check that every allowed root can be read."""
+    """Check that every allowed root can be listed."""
     problems = list(_problems(roots, storage))
-    return Check(not problems, "; ".join(problems) or f"{len(list(roots))} allowed roots can be read")
+    return Check(not problems, "; ".join(problems) or f"{len(list(roots))} allowed roots can be listed")
 
 
 def _problems(roots: AllowedRoots, storage: Storage) -> Iterator[str]:
     for root in roots:
         try:
-            if is_remote(root):
-                storage.at(root).exists(join(root, RESERVED))
-            elif not Path(root).is_dir():
-                yield f"{root} is not a folder on this machine"
+            check_root(root, storage)
         except TraceOcrError as error:
             yield str(error)
 

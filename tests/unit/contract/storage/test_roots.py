@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import OutsideAllowedRootsError, UnsupportedUriError
-from contract.storage.roots import AllowedRoots
+from contract.errors import ObjectMissingError, OutsideAllowedRootsError, UnsupportedUriError
+from contract.storage import Storage
+from contract.storage.roots import AllowedRoots, check_root
+from tests.unit.conftest import MockBucket
 
 
 @pytest.mark.parametrize(
@@ -163,3 +165,21 @@ class TestRecorded:
     def test_what_lies_elsewhere_is_refused(self, uri: str) -> None:
         with pytest.raises(OutsideAllowedRootsError):
             AllowedRoots(("/data",)).recorded(uri)
+
+
+def test_a_root_that_can_be_listed_is_reachable(
+    tmp_path: Path, s3_bucket: MockBucket, storage: Storage
+) -> None:
+    for root in (str(tmp_path), "s3://bucket", "s3://bucket/no/object/yet"):
+        check_root(root, storage)
+
+
+@pytest.mark.parametrize(
+    ("root", "said"),
+    [("{here}/none", "is not a folder on this machine"), ("s3://no-such-bucket", "no bucket no-such-bucket")],
+)
+def test_a_root_that_is_missing_is_not(
+    root: str, said: str, tmp_path: Path, s3_bucket: MockBucket, storage: Storage
+) -> None:
+    with pytest.raises(ObjectMissingError, match=said):
+        check_root(root.format(here=tmp_path), storage)
