@@ -17,6 +17,7 @@ from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing, SourceContext, SourceType
 from producer.sources.chosen import chosen_items
 from producer.sources.fingerprints import fingerprinted
+from producer.sources.globs import folders_of
 from producer.sources.sampling import sampled
 from producer.sources.selection import matching
 from producer.sources.several import combined, joined
@@ -50,7 +51,7 @@ def identify_source(text: str) -> Source:
     except (OSError, ValueError) as error:
         raise UsageError(f"{text[:SHOWN]!r} is not a valid path: {error}") from error
     if exists:
-        raise UsageError(f"{text} is not a folder, an image, a PDF or a manifest {_advice(text)}")
+        raise UsageError(f"{text} is not {_known()}. {_advice(text)}")
     if source is None and "://" in text:
         raise UsageError(f"{text[:SHOWN]}: {unknown_scheme(text)}")
     if source is None:
@@ -58,12 +59,18 @@ def identify_source(text: str) -> Source:
     return source
 
 
+def _known() -> str:
+    """Return what can be a source."""
+    *others, last = (source_type.named for source_type in reversed(list(SOURCES.values())))
+    return f"{', '.join(others)} or {last}"
+
+
 def _advice(text: str) -> str:
     if not text.endswith(".json"):
-        return "(.jsonl, .csv, .gz of either): pass its folder instead"
+        return "Pass its folder instead"
     return (
-        "(.jsonl, .csv, .gz of either), which has one item per line. docTR's labels.json becomes one "
-        """with: jq -c 'to_entries[] | {uri: ("images/" + .key), label: .value}' labels.json > labels.jsonl"""
+        "docTR's labels.json becomes a manifest with: "
+        """jq -c 'to_entries[] | {uri: ("images/" + .key), label: .value}' labels.json > labels.jsonl"""
     )
 
 
@@ -129,10 +136,11 @@ def narrowed(
 
 def _named(part: Source, source: Source, context: SourceContext) -> Iterator[Item]:
     """Return the items of a source, or of a part of it, whose names its globs choose."""
-    items = _type_of(part).items(part.uri, replace(context, shards=part.shards))
-    if source.selection is None:
-        return items
-    return matching(items, source.selection, root_of(part), context.passed_over)
+    selection = source.selection
+    include = selection.include if selection else ()
+    context = replace(context, shards=part.shards, folders=folders_of(include) if include else ("",))
+    items = _type_of(part).items(part.uri, context)
+    return matching(items, selection, root_of(part), context.passed_over) if selection else items
 
 
 def _type_of(source: Source) -> SourceType:

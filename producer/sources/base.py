@@ -35,6 +35,7 @@ class SourceContext:
         changed: which fingerprint items need; a source may leave it out where its listing does not tell it
         shards: which shards a source of shards reads, and their columns
         roots: what files must lie below that are read for their items; None if all may be read
+        folders: what is listed of a folder or prefix, as `folders_of` returns it
     """
 
     storage: Storage
@@ -45,10 +46,15 @@ class SourceContext:
     changed: Changed | None = None
     shards: Shards | None = None
     roots: AllowedRoots | None = None
+    folders: tuple[str, ...] = ("",)
 
 
 class SourceType(Protocol):
     """One source type; its module's name is the type in job.json."""
+
+    @property
+    def named(self) -> str:
+        """What a user names with it, and how it is recognised, for messages: "a folder"."""
 
     def match(self, text: str) -> Source | None:
         """Return the source that the user's SOURCE argument names, or None if it is not of this type.

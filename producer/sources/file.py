@@ -13,6 +13,8 @@ from producer.sources.base import PAGE_EXTENSIONS, SourceContext, has_extension
 class File:
     """A single file or object; its name is the item's id."""
 
+    named = "an image or PDF file"
+
     def match(self, text: str) -> Source | None:
         """Return the file that the text names; a remote file is recognised by its extension only."""
         if is_remote(text):

@@ -20,6 +20,8 @@ from producer.sources.sorting import sort_in_runs
 class Folder:
     """Every image or document below a folder of this machine, except in workspaces."""
 
+    named = "a folder"
+
     def match(self, text: str) -> Source | None:
         """Return the folder that the text names, with links resolved."""
         if is_remote(text):
@@ -66,6 +68,9 @@ class _Walk:
                 yield Item(id=identity, uri=uri)
 
     def _inner(self, below: str) -> Iterator[Item]:
+        name = _printable(below)
+        if not any(wanted.startswith(name) or name.startswith(wanted) for wanted in self.context.folders):
+            return
         folder = self._path(below)
         if holds_workspace(folder, self.context.storage.at(folder)):
             self.context.passed_over["workspace"] += 1

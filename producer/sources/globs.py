@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
+from os.path import commonpath
 
 import bracex
 import re2
@@ -12,9 +14,13 @@ from contract.records import SHOWN
 MAX_BRACES = 1_000
 """Maximum globs that one glob's braces stand for."""
 
+MAX_FOLDERS = 100
+"""Maximum folders that are listed one by one: above, listing all of them at once takes fewer requests."""
+
 MAX_MEMORY = 16 << 20
 """Maximum memory in bytes of the compiled globs of one job."""
 
+_SPECIAL = re.compile(r"[*?\[\\]")
 _TOKEN = re.compile(r"(\*\*/)|(\*\*)|(\*)|(\?)|\[([!^]?)(\]?[^\]/]*)\]|\\(.)|(.)", re.DOTALL)
 
 
@@ -36,6 +42,32 @@ def compiled(globs: Iterable[str]) -> Callable[[str], bool]:
     except (re2.error, UnicodeError) as error:
         raise UsageError(f"these globs are malformed or too many: {', '.join(globs)[:SHOWN]}") from error
     return lambda name: matcher.fullmatch(name.encode()) is not None
+
+
+def folders_of(globs: Iterable[str]) -> tuple[str, ...]:
+    """Return the folders that hold every name that one of the globs can match, sorted, none within another.
+
+    Each ends in a slash, but an empty one, which stands for all folders.
+
+    Raises:
+        UsageError: braces stand for too many globs
+    """
+    expanded = (one for glob in globs for one in _without_braces(glob))
+    found: list[str] = []
+    for folder in sorted(set(map(_literal_folder, expanded)), key=str.encode):
+        if not (found and folder.startswith(found[-1])):
+            found.append(folder)
+    if len(found) > MAX_FOLDERS:
+        common = commonpath(found)
+        return (f"{common}/" if common else "",)
+    return tuple(found)
+
+
+def _literal_folder(glob: str) -> str:
+    """Return the folders at the beginning of a glob without braces that are names and no patterns."""
+    *folders, _ = glob.removeprefix("./").removeprefix("/").split("/")
+    names = takewhile(lambda name: name.strip(".") and not _SPECIAL.search(name), folders)
+    return "".join(f"{name}/" for name in names)
 
 
 def _without_braces(glob: str) -> Iterator[str]:

@@ -26,6 +26,8 @@ MAX_MANIFEST_BYTES = 64 << 20
 class Inventory:
     """The newest versions of the objects of a bucket, in the report's order; ids are keys."""
 
+    named = f"an S3 Inventory report ({NAME})"
+
     def match(self, text: str) -> Source | None:
         """Return the report whose manifest the text names; a local one is recognised by its content too."""
         if text.rpartition("/")[2] != NAME:

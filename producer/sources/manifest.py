@@ -62,6 +62,8 @@ NumberedEntry = tuple[int, ManifestEntry, msgspec.Raw | None]
 class Manifest:
     """A list of items, which may lie anywhere below the allowed roots."""
 
+    named = f"a manifest ({', '.join(EXTENSIONS)})"
+
     def match(self, text: str) -> Source | None:
         """Return the manifest that the text names: `-` for standard input, else a file by its extension."""
         if text == STANDARD_INPUT:

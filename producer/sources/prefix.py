@@ -20,6 +20,8 @@ is no source would be taken for an empty prefix."""
 class Prefix:
     """Every image or document below a prefix, except in workspaces."""
 
+    named = "a prefix in remote storage"
+
     def match(self, text: str) -> Source | None:
         """Return the prefix that the text names; whether it exists shows when it is listed."""
         if has_extension(text, FILE_EXTENSIONS):
@@ -58,10 +60,13 @@ def _reason_to_pass_over(key: str, context: SourceContext) -> str | None:
 def _uris(prefix: str, context: SourceContext) -> Iterator[tuple[str, str | None]]:
     store, changed = context.storage.at(prefix), context.changed
     try:
-        if changed:
-            yield from ((uri, fingerprint_of(version, changed)) for uri, version in store.versions(prefix))
-        else:
-            yield from ((uri, None) for uri, _ in store.objects(prefix))
+        for folder in (prefix + name for name in context.folders):
+            if changed:
+                yield from (
+                    (uri, fingerprint_of(version, changed)) for uri, version in store.versions(folder)
+                )
+            else:
+                yield from ((uri, None) for uri, _ in store.objects(folder))
     except StorageUnavailableError:
         raise
     except StorageError as error:

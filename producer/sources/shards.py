@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import bracex
@@ -39,6 +39,11 @@ _BRACES, _WILDCARDS = re.compile(r"\{.*\}", re.DOTALL), re.compile(r"[*?\[]")
 
 class Shards:
     """The images in one shard, in those that braces name, or in those that a glob matches."""
+
+    @property
+    def named(self) -> str:
+        """The extensions of all formats."""
+        return f"shards ({', '.join(chain.from_iterable(one.extensions for one in SHARDS.values()))})"
 
     def match(self, text: str) -> Source | None:
         """Return the shard or shards that the text names, by their extension; braces are only counted here.

@@ -96,6 +96,8 @@ from contract.records import Item
 
 
 class Listed:
+    named = "a list (.list)"
+
     def match(self, text):
         if not text.endswith(".list"):
             return None

@@ -115,7 +115,7 @@ def test_another_manifest_json_of_this_machine_is_no_report(tmp_path: Path) -> N
     path = tmp_path / "manifest.json"
     path.write_text('{"name": "an extension of a browser"}')
 
-    with pytest.raises(UsageError, match="is not a folder, an image"):
+    with pytest.raises(UsageError, match=r"is not a folder, .*an S3 Inventory report"):
         identify_source(str(path))
 
 

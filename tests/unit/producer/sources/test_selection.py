@@ -11,8 +11,9 @@ from contract.job import Selection
 from contract.records import Item, Member
 from contract.storage import Storage
 from producer.sources import fingerprints, identify_source, list_source
-from producer.sources.globs import compiled
+from producer.sources.globs import compiled, folders_of
 from producer.sources.selection import matching, selection_of
+from tests.unit.conftest import MockBucket
 
 NAMES = ("a.png", "b.jpg", "2026/01/c.png", "2026/01/d.jpg", "2026/e.png", "2026/.f.png", "ä b/[g].png")
 
@@ -39,6 +40,62 @@ NAMES = ("a.png", "b.jpg", "2026/01/c.png", "2026/01/d.jpg", "2026/e.png", "2026
 )
 def test_a_glob_chooses_names(glob: str, chosen: list[str]) -> None:
     assert list(filter(compiled([glob]), NAMES)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("globs", "folders"),
+    [
+        (["2026/*.png"], ["2026/"]),
+        (["/2026/01/c.png"], ["2026/01/"]),
+        (["./2026/**/c.png"], ["2026/"]),
+        (["{2025,2026}/0?/*"], ["2025/", "2026/"]),
+        (["b/*", "a/x/*", "b/c/*", "a/*"], ["a/", "b/"]),
+        (["b/*", "b-2/*"], ["b-2/", "b/"]),
+        (["2026/*", "*.png"], [""]),
+        (["2026*/1/*"], [""]),
+        (["[2]026/*"], [""]),
+        ([r"2026/\[g\]/x/*"], ["2026/"]),
+        (["a//b/*", "a/../b/*"], ["a/"]),
+        (["/*.png"], [""]),
+        (["all/{000..200}/*"], ["all/"]),
+    ],
+)
+def test_only_folders_that_can_hold_a_match_are_listed(globs: list[str], folders: list[str]) -> None:
+    assert folders_of(globs) == tuple(folders)
+
+
+@pytest.mark.parametrize("place", ["folder", "prefix"])
+@pytest.mark.parametrize(
+    "globs",
+    [["2026/*.png"], ["{b,b-2,2026/01}/**", "/a.png"], ["b-2/*", "b/*"], ["ws/**"], ["b/.h/*"], ["none/*"]],
+)
+def test_a_part_that_is_listed_holds_what_the_whole_does(
+    place: str, globs: list[str], tmp_path: Path, s3_bucket: MockBucket, storage: Storage
+) -> None:
+    # given folders with names that sort apart, a workspace and hidden files
+    names = ("a.png", "2026/01/c.png", "2026/e.png", "b-2/1.png", "b/1.png", "b/.h/2.png", "ws/parts/1.png")
+    for name in (*names, "ws/job.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"{}")
+        s3_bucket.put(name, b"{}")
+    source = identify_source(str(tmp_path) if place == "folder" else "s3://bucket/")
+    matches = compiled(globs)
+
+    selected = source.model_copy(update={"selection": Selection(include=tuple(globs))})
+
+    whole = [item.id for item in list_source(source, storage, BytesIO()) if matches(item.id)]
+    assert [item.id for item in list_source(selected, storage, BytesIO())] == whole
+
+
+def test_what_no_glob_can_match_is_not_listed(s3_bucket: MockBucket, storage: Storage) -> None:
+    for name in ("2025/1.png", "2026/1.png", "2026-2/1.png"):
+        s3_bucket.put(f"scans/{name}")
+    source = identify_source("s3://bucket/scans")
+    selected = source.model_copy(update={"selection": Selection(include=("2026/*",))})
+    listing = list_source(selected, storage, BytesIO())
+
+    assert [item.id for item in listing] == ["2026/1.png"]
+    assert listing.passed_over == {}
 
 
 @pytest.mark.parametrize("glob", ["[b-a]", "{1..5000}", "{a,b}" * 20])

@@ -14,7 +14,7 @@ from contract.errors import SourceError, UsageError
 from contract.job import Job, Source
 from contract.storage import Storage
 from contract.storage.opening import open_folder
-from producer.sources import identify_source, list_source, root_of
+from producer.sources import SOURCES, identify_source, list_source, root_of
 from producer.sources.base import PAGE_EXTENSIONS, Listing
 from producer.sources.sorting import sort_in_runs
 
@@ -344,17 +344,24 @@ def test_a_source_is_recognised_by_its_name(text: str, kind: str, uri: str, here
     [
         ("nowhere", "no folder, file or manifest nowhere"),
         ("nowhere.pdf", "no folder, file or manifest nowhere"),
-        ("notes.txt", "not a folder, an image, a PDF or a manifest"),
-        ("notes.txt", "pass its folder instead"),
-        ("s3://bucket/notes.txt", "pass its folder instead"),
-        ("labels.json", "docTR's labels.json becomes one with: jq"),
-        ("s3://bucket/labels.json", "docTR's labels.json becomes one with: jq"),
+        ("notes.txt", "Pass its folder instead"),
+        ("s3://bucket/notes.txt", "Pass its folder instead"),
+        ("labels.json", "docTR's labels.json becomes a manifest with: jq"),
+        ("s3://bucket/labels.json", "docTR's labels.json becomes a manifest with: jq"),
         ("ftp://host/crops", "ftp:// is no storage that this version knows: local paths, s3://, gs://"),
     ],
 )
 def test_what_names_no_source_is_a_usage_error(text: str, said: str, here: Path) -> None:
     with pytest.raises(UsageError, match=said):
         identify_source(text)
+
+
+def test_a_file_that_is_no_source_is_told_all_that_can_be_one(here: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        identify_source("notes.txt")
+
+    assert [name for name, source in SOURCES.items() if source.named not in str(raised.value)] == []
+    assert ".tar.zst" in str(raised.value)
 
 
 @pytest.mark.parametrize(
