@@ -106,7 +106,7 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         page = jobs.page(limit, after, wanted, before)
         return JobList(data=page.data, has_more=page.has_more, last_id=page.last_id, counts=dict(page.counts))
 
-    @router.get("/{job_id}", dependencies=may_read)
+    @router.get("/{job_id}", dependencies=may_read, responses=problems(400))
     def get_job(
         job_id: JobId, jobs: Annotated[Jobs, seen], zone: Annotated[tzinfo | None, Depends(zone_of)]
     ) -> JobStatus:
@@ -118,7 +118,12 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         jobs.status(job_id)
         return job_id
 
-    @router.get("/{job_id}/events", dependencies=may_read, response_class=EventSourceResponse)
+    @router.get(
+        "/{job_id}/events",
+        dependencies=may_read,
+        responses=problems(400),
+        response_class=EventSourceResponse,
+    )
     async def follow_job(
         job_id: Annotated[str, Depends(known)],
         jobs: Annotated[Jobs, seen],
