@@ -11,10 +11,7 @@ from contract.broker.server import faults_of, information
 from contract.errors import BrokerError
 from contract.redaction import redacted
 from contract.settings import Settings
-from producer.doctor.finding import Finding, bad, doubtful, good, skipped
-
-CLOCK_SECONDS = 5.0
-"""Difference of clocks in seconds that is told: leases are renewed every 20 seconds, and last 120."""
+from producer.doctor.finding import CLOCK_SECONDS, Finding, bad, doubtful, good, skipped
 
 
 def check_broker(client: redis.Redis, settings: Settings) -> Iterator[Finding]:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+CLOCK_SECONDS = 5.0
+"""Difference of clocks in seconds that is told: leases are renewed every 20 seconds, and last 120."""
+
 
 class Verdict(StrEnum):
     """How bad a finding is."""

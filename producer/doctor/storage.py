@@ -2,13 +2,15 @@
 
 import contextlib
 import secrets
+import time
 from collections.abc import Iterator
 
 from contract.errors import TraceOcrError
 from contract.storage import Storage, join
+from contract.storage.base import Store
 from contract.storage.roots import AllowedRoots, check_root
 from contract.workspace import RESERVED
-from producer.doctor.finding import Finding, bad, good
+from producer.doctor.finding import CLOCK_SECONDS, Finding, bad, doubtful, good
 
 CONTENT = b"trace-ocr doctor"
 
@@ -29,11 +31,14 @@ def check_roots(roots: AllowedRoots, storage: Storage, *, write: bool) -> Iterat
 def _check_root(root: str, storage: Storage, *, write: bool) -> Finding:
     check, store = f"storage: {root}", storage.at(root)
     check_root(root, storage)
-    if not write:
-        return good(check, "can be listed")
+    return _check_writing(check, root, store) if write else good(check, "can be listed")
+
+
+def _check_writing(check: str, root: str, store: Store) -> Finding:
     uri = join(root, RESERVED, f"doctor-{secrets.token_hex(8)}")
     try:
         first, second = store.create(uri, CONTENT), store.create(uri, CONTENT)
+        ahead = store.version(uri).modified / 1e9 - time.time()
         read = store.read(uri, len(CONTENT))
     finally:
         with contextlib.suppress(TraceOcrError):
@@ -45,5 +50,10 @@ def _check_root(root: str, storage: Storage, *, write: bool) -> Finding:
             check,
             "an object can be created twice: If-None-Match is ignored, so two workers could write one part",
             "use storage with conditional writes, as Amazon S3, MinIO, Ceph and versitygw are",
+        )
+    if abs(ahead) > CLOCK_SECONDS:
+        said = f"its clock differs from this machine's by {ahead:+.0f} s"
+        return doubtful(
+            check, said, "synchronise both: S3 refuses requests that are a quarter of an hour off"
         )
     return good(check, "can be listed, read and written; creates nothing twice")

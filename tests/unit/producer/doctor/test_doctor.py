@@ -14,6 +14,7 @@ from contract.errors import ExitCode
 from contract.model_store import ModelStore
 from contract.settings import Settings
 from contract.storage import Storage
+from contract.storage.base import Version
 from contract.storage.roots import AllowedRoots
 from producer.doctor.broker import check_broker
 from producer.doctor.finding import Finding, Verdict
@@ -133,6 +134,24 @@ class TestStorage:
         roots = AllowedRoots((str(tmp_path / "none"), "s3://no-such-bucket/"))
 
         assert set(faults(check_roots(roots, Storage(Settings()), write=True)).values()) == {Verdict.FAILED}
+
+    def test_a_clock_that_is_wrong_is_a_warning(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        storage = Storage(Settings())
+        store = storage.at(str(tmp_path))
+        told = store.version
+
+        def ahead(uri: str) -> Version:
+            version = told(uri)
+            return version._replace(modified=version.modified + 60 * 10**9)
+
+        monkeypatch.setattr(store, "version", ahead)
+
+        (found,) = check_roots(AllowedRoots((str(tmp_path),)), storage, write=True)
+
+        assert found.verdict is Verdict.WARNING
+        assert "by +60 s" in found.detail
 
     def test_storage_that_ignores_conditions_fails(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
