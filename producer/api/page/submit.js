@@ -10,7 +10,7 @@ import { App, useOnce } from "./live.js";
 import { href } from "./router.js";
 
 // Of a job of any kind, in the order of the form; the rest is for the command line.
-const COMMON = ["job_id", "include", "limit", "sample", "regions", "results", "exports", "tags", "priority", "deadline"];
+const COMMON = ["job_id", "include", "limit", "sample", "regions", "results", "exports", "tags", "priority", "deadline", "timezone"];
 
 export function SubmitView({ route }) {
   const form = useForm(route.query);

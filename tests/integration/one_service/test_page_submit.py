@@ -23,6 +23,7 @@ def test_a_job_is_previewed_copied_and_submitted(page: Page, service: Service) -
     page.get_by_text("The job", exact=True).click()
     page.get_by_label("job id").fill("from-a-form")
     page.get_by_label("tags").fill("a, b")
+    page.get_by_label("include").fill("*.{png,jpg}\n*.tif")
 
     # then the same is there as a command line and as a request
     parameters = {
@@ -30,6 +31,7 @@ def test_a_job_is_previewed_copied_and_submitted(page: Page, service: Service) -
         "detect_orientation": False,
         "job_id": "from-a-form",
         "tags": ["a", "b"],
+        "include": ["*.{png,jpg}", "*.tif"],
     }
     request = {"source": str(source), "output": str(output), "kind": "recognition", **parameters}
     command, curl = (shlex.split(text) for text in page.locator(".command code").all_inner_texts())
@@ -38,6 +40,7 @@ def test_a_job_is_previewed_copied_and_submitted(page: Page, service: Service) -
     assert (asked["sources"], asked["output"], asked["kind"]) == ((str(source),), str(output), "recognition")
     assert (asked["recognition_model"], asked["job_id"]) == ("crnn_mobilenet_v3_small", "from-a-form")
     assert (asked["detect_orientation"], asked["tags"]) == (False, "a,b")
+    assert asked["include"] == ("*.{png,jpg}", "*.tif")
     assert json.loads(curl[curl.index("-d") + 1]) == request
 
     # when it is previewed, then nothing was submitted

@@ -1,6 +1,7 @@
 // The fields of the form for a new job, each with its help.
 
 import { html } from "../preact/standalone.module.js";
+import { BY_LINE } from "./request.js";
 
 export function FormField({ name, label, help, value, onInput, rows, ...others }) {
   const properties = {
@@ -38,7 +39,8 @@ export function Parameter({ parameter, models, value, onInput }) {
   const listed = list.length && type !== "array" ? { list: `${name}-list` } : {};
   const numbers = isNumber ? { type: "number", min: minimum, max: maximum, step: type === "integer" ? 1 : "any" } : {};
   const offered = list.length && type === "array" ? `${help}; of ${list.join(", ")}` : help;
-  return html`<${FormField} name=${name} label=${words(name)} help=${offered} placeholder=${placeholder} value=${value} onInput=${onInput} ...${numbers} ...${listed} />
+  const rows = BY_LINE.has(name) ? { rows: 2 } : {};
+  return html`<${FormField} name=${name} label=${words(name)} help=${offered} placeholder=${placeholder} value=${value} onInput=${onInput} ...${numbers} ...${listed} ...${rows} />
     ${listed.list && html`<datalist id=${listed.list}>${list.map((one) => html`<option key=${one} value=${one} />`)}</datalist>`}`;
 }
 
