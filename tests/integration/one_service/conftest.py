@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Request
 
 from producer.local.embedded import embedded_broker
 from tests.integration.service import Service, running_service
@@ -44,6 +44,12 @@ def http_client(service: Service) -> Iterator[httpx.Client]:
         yield plain
 
 
+def missing(request: Request) -> Iterator[str]:
+    """Yield what failed if it is a part of the web UI, without which nothing of it is shown."""
+    if "/static/" in request.url and "ABORTED" not in (request.failure or ""):
+        yield f"{request.url}: {request.failure}"
+
+
 @pytest.fixture
 def page(browser: Browser, service: Service) -> Iterator[Page]:
     """A tab that has not been given a key; whatever goes wrong in it fails the test."""
@@ -51,6 +57,8 @@ def page(browser: Browser, service: Service) -> Iterator[Page]:
     page.set_default_timeout(PATIENCE)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("crash", lambda _: problems.append("the tab crashed"))
+    page.on("requestfailed", lambda request: problems.extend(missing(request)))
     yield page
     page.close()
     assert problems == []
