@@ -2,7 +2,7 @@
 
 import { html, useEffect } from "./preact/standalone.module.js";
 import { Ago, count, rate } from "./components/time.js";
-import { usePolled } from "./live.js";
+import { useOnce, usePolled } from "./live.js";
 import { href } from "./router.js";
 
 const SECONDS = 3, GIGABYTE = 2 ** 30;
@@ -11,13 +11,17 @@ const COLUMNS = ["Worker", "Device", "State", "Busy", "Device load", "Memory", "
 
 export function WorkersView() {
   const { data, at } = usePolled("/workers", SECONDS);
+  const { data: system } = useOnce("/system");
   useEffect(() => {
     document.title = "Workers · Trace OCR batch";
   }, []);
   if (!data) return html`<h2>Workers</h2>`;
   const workers = data.data.filter((one) => one.role === "worker");
   return html`<h2>Workers</h2>
-    <p>${summary(data)}</p>
+    <p>
+      ${summary(data)}
+      ${system?.flower_url && html` <a href=${system.flower_url} target="_blank" rel="noreferrer">Chunk by chunk in Flower</a>`}
+    </p>
     ${workers.length > 0 && html`<${Table} workers=${workers} at=${at / 1000} />`}
     <${Others} processes=${data.data.filter((one) => one.role !== "worker")} />`;
 }
