@@ -67,7 +67,7 @@ def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
 
 
 def test_the_jobs_are_filtered_by_what_is_in_the_address(
-    page: Page, service: Service, night: JobHandle, pictures: Path
+    page: Page, service: Service, night: JobHandle
 ) -> None:
     # given the jobs, in which one is complete
     open_with_key(page, service.key)
@@ -99,8 +99,6 @@ def test_the_jobs_are_filtered_by_what_is_in_the_address(
     expect(row).to_be_visible()
     assert page.get_by_label("Search").input_value() == night.id
     assert page.get_by_label("Kind").input_value() == "recognition"
-
-    page.screenshot(path=pictures / "page-jobs.png")
 
     # and the focus stays in the table while it is renewed
     page.get_by_role("link", name=night.id).focus()
@@ -202,12 +200,15 @@ def test_the_results_are_downloaded(page: Page, service: Service, crops: Path) -
     assert len(downloaded.value.path().read_text().splitlines()) == 60
 
 
-def test_a_job_is_steered_with_its_buttons(page: Page, service: Service, crops: Path) -> None:
+def test_a_job_is_steered_with_its_buttons(page: Page, service: Service, crops: Path, pictures: Path) -> None:
     # given a job that cannot end by itself, since it is paused as soon as it is there
     with service.client() as client:
         job = client.submit(str(crops), str(service.folder()), job_id="page-3", chunk_size=1)
         job.pause()
-    open_with_key(page, service.key, "/#/jobs/page-3")
+    open_with_key(page, service.key)
+    expect(page.get_by_role("row", name=re.compile("page-3"))).to_contain_text("paused")
+    page.screenshot(path=pictures / "page-jobs.png")
+    page.get_by_role("link", name="page-3").click()
     expect(page.locator("h2 .status")).to_have_text("paused")
     expect(page.locator("button[data-action]")).to_have_text(["resume", "cancel"])
 
