@@ -244,7 +244,7 @@ def test_workers_are_scaled_by_what_waits_and_what_they_hold(
     assert down["stabilizationWindowSeconds"] >= PODS["worker"]["spec"]["terminationGracePeriodSeconds"]
     client = fakeredis.FakeRedis(server=fake_server, decode_responses=True)
     client.hset("unacked", "a chunk in a worker's hands", "{}")
-    metrics = ApiMetrics(client, load_settings(), ledger, Reports(client, "trace-ocr"), uploads, lambda: True)
+    metrics = ApiMetrics(client, load_settings(), ledger, Reports(client, "trace-ocr"), uploads)
     exposed = metrics.exposition().decode()
     assert "trace_ocr_queue_depth 1.0\n" in exposed
     for metadata in triggers.values():
