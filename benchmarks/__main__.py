@@ -14,7 +14,7 @@ from benchmarks.columns import columns
 from benchmarks.compare import compare
 from benchmarks.control_plane import control_plane
 from benchmarks.cpu_per_crop import cpu_per_crop
-from benchmarks.end_to_end import MOBILENET, VGG, end_to_end, make_scene
+from benchmarks.end_to_end import end_to_end
 from benchmarks.feeders import feeders
 from benchmarks.fleet import fleet
 from benchmarks.gpu import gpu
@@ -23,7 +23,10 @@ from benchmarks.pages import pages
 from benchmarks.plots import draw
 from benchmarks.regions import regions
 from benchmarks.rows import RESULTS, Row, fill, write
+from benchmarks.runtimes import runtimes
+from benchmarks.scene import MOBILENET, VGG, make_scene
 from benchmarks.shards import shards
+from benchmarks.start import start
 from contract.telemetry import switch_off_telemetry
 
 Details = dict[str, dict[str, Any]]
@@ -32,6 +35,7 @@ Part = Callable[[Path], tuple[list[Row], Details]]
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 PARTS = (
+    "start",
     "control",
     "columns",
     "cpu",
@@ -46,14 +50,15 @@ PARTS = (
 )
 """What is measured by default."""
 
-ON_REQUEST = ("gpu", "fleet")
-"""What needs a machine that not everyone has, or ten minutes."""
+ON_REQUEST = ("gpu", "fleet", "runtimes")
+"""What needs a machine that not everyone has, or ten minutes, or compares what is not used."""
 
 
 def parts_of(*, full: bool) -> dict[str, Part]:
     """Return the measurement of each name; the full form takes longer, with more crops and items."""
     rounds = 7 if full else 3
     return {
+        "start": partial(start, rounds=rounds),
         "control": partial(control_plane, items=1_000_000 if full else 200_000),
         "columns": partial(columns, items=2_000_000 if full else 500_000, rounds=3),
         "cpu": lambda folder: cpu_per_crop(make_scene(folder, MOBILENET, 1_028), 8 * rounds),
@@ -66,6 +71,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "shards": partial(shards, crops=100_000 if full else 10_000, rounds=3),
         "listing": partial(listing, keys=3_000_000 if full else 1_000_000),
         "fleet": fleet,
+        "runtimes": partial(runtimes, crops=1_024, rounds=rounds),
         "gpu": partial(gpu, crops=16_448 if full else 8_224, rounds=rounds),
     }
 
@@ -75,7 +81,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
 @click.option("--full", is_flag=True, help="More crops, items and rounds: about 60 minutes instead of 15.")
 @click.option("--docs", is_flag=True, help="Write the table into docs/performance.md too.")
 def main(names: tuple[str, ...], full: bool, docs: bool) -> None:
-    """Measure the parts named, or all but `gpu` and `fleet`; exit with 1 if a row misses its target twice."""
+    """Measure the parts named, or all but those on request; exit with 1 if a row misses its target twice."""
     switch_off_telemetry(os.environ)
     rows: list[Row] = []
     details: Details = {}

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from benchmarks.end_to_end import MOBILENET, SAMPLES
 from benchmarks.rows import Row, interleaved, median_ratio
+from benchmarks.scene import MOBILENET, SAMPLES
 from benchmarks.service import make_job, serving
 from contract.kinds.base import Parameters
 from contract.kinds.compare import CompareParameters

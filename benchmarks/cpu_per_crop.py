@@ -4,21 +4,19 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from contextlib import ExitStack
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from doctr.io import DocumentFile
 from doctr.models import recognition_predictor
 from doctr.models.recognition.crnn.pytorch import CTCPostProcessor
 
-from benchmarks.end_to_end import BATCH, Scene
+from benchmarks.apart import apart
 from benchmarks.rows import Row, interleaved, median_ratio
+from benchmarks.scene import BATCH, Scene
 from contract.lines import encode_lines
 from contract.records import Item
 from contract.settings import Settings
@@ -37,9 +35,6 @@ from worker.pipeline.run import ChunkRun
 
 DEVICE_SECONDS = 0.02
 """Time that the omitted device takes for a batch: a GPU's 6,400 crops/s. Sleeping takes no processor time."""
-
-Build = Callable[[Scene], Callable[[], object]]
-"""Prepares a contestant in its process; returns a function that reads all files once."""
 
 
 class NullReader:
@@ -84,45 +79,13 @@ def cpu_per_crop(scene: Scene, rounds: int) -> tuple[list[Row], dict[str, dict[s
     """Return the row, and each side's microseconds of processor time per crop; torch has its defaults."""
     with ExitStack() as stack:
         contestants = {
-            "trace-ocr": stack.enter_context(_process(_ours, scene, child_environment("cpu", os.environ))),
-            "docTR": stack.enter_context(_process(_doctrs, scene, os.environ)),
+            "trace-ocr": stack.enter_context(apart(_ours, scene, child_environment("cpu", os.environ))),
+            "docTR": stack.enter_context(apart(_doctrs, scene, os.environ)),
         }
         used = interleaved(contestants, rounds)
     ratio = median_ratio(used["trace-ocr"], used["docTR"])
     row = Row("CPU per crop outside the forward, over docTR's", ratio, "x", 0.25, at_most=True)
     return [row], {"rates": {"processor-us-per-crop": used}}
-
-
-@contextmanager
-def _process(build: Build, scene: Scene, environment: Mapping[str, str]) -> Iterator[Callable[[], float]]:
-    """Yield a function that runs a contestant once, in its own process, as users run it.
-
-    The environment is set for that process, because an allocator reads it only at its start.
-    """
-    here, there = get_context("spawn").Pipe()
-    process = get_context("spawn").Process(target=_serve, args=(build, scene, there), daemon=True)
-    with patch.dict(os.environ, environment):
-        process.start()
-
-    def run() -> float:
-        here.send(None)
-        return float(here.recv())
-
-    try:
-        run()  # loads, compiles and fills caches
-        yield run
-    finally:
-        process.kill()
-        process.join()
-
-
-def _serve(build: Build, scene: Scene, connection: Connection) -> None:
-    run = build(scene)
-    while True:
-        connection.recv()
-        started = time.process_time()
-        run()
-        connection.send((time.process_time() - started) / len(scene.files) * 1e6)
 
 
 def logits_of(classes: int) -> torch.Tensor:
@@ -132,7 +95,18 @@ def logits_of(classes: int) -> torch.Tensor:
     return logits
 
 
-def _ours(scene: Scene) -> Callable[[], object]:
+def _metered(read: Callable[[], object], scene: Scene) -> Callable[[], float]:
+    """Return a function that reads all files once; it returns microseconds of processor time per crop."""
+
+    def run() -> float:
+        started = time.process_time()
+        read()
+        return (time.process_time() - started) / len(scene.files) * 1e6
+
+    return run
+
+
+def _ours(scene: Scene) -> Callable[[], float]:
     model = scene.model()
     pipeline = RecognitionPipeline(Readers.of(NullReader(logits_of(len(model.vocab) + 1), model)), BATCH)
     settings = Settings()
@@ -153,10 +127,10 @@ def _ours(scene: Scene) -> Callable[[], object]:
             lines = list(pipeline.run(items, chunk))
             encode_lines(lines)
 
-    return run
+    return _metered(run, scene)
 
 
-def _doctrs(scene: Scene) -> Callable[[], object]:
+def _doctrs(scene: Scene) -> Callable[[], float]:
     model = scene.model()
     predictor = recognition_predictor(model, batch_size=BATCH)
     predictor.model = NullModel(CTCPostProcessor(model.vocab), logits_of(len(model.vocab) + 1))
@@ -169,4 +143,4 @@ def _doctrs(scene: Scene) -> Callable[[], object]:
         ]
         "\n".join(map(json.dumps, lines))
 
-    return run
+    return _metered(run, scene)

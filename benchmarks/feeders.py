@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.end_to_end import BATCH, MOBILENET, Scene, make_scene
 from benchmarks.rows import Row, interleaved, median_ratio
+from benchmarks.scene import BATCH, MOBILENET, Scene, make_scene
 from contract.cores import available_cores
 from contract.lines import encode_lines
 from contract.records import Item

@@ -12,8 +12,9 @@ from doctr.io import DocumentFile
 from doctr.models import ocr_predictor
 from PIL import Image, ImageSequence
 
-from benchmarks.end_to_end import MOBILENET, SAMPLES, rate
+from benchmarks.end_to_end import rate
 from benchmarks.rows import Row, interleaved, median_ratio
+from benchmarks.scene import MOBILENET, SAMPLES
 from benchmarks.service import Service, make_job, serving
 from contract.kinds.detection import DetectionParameters
 from contract.kinds.ocr import OcrParameters

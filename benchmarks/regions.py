@@ -17,9 +17,10 @@ from unittest.mock import patch
 from PIL import Image
 
 from benchmarks.cpu_per_crop import NullReader, logits_of
-from benchmarks.end_to_end import BATCH, MOBILENET, SAMPLES, Scene, rate
+from benchmarks.end_to_end import rate
 from benchmarks.objects import BUCKET, serving_objects
 from benchmarks.rows import Row, interleaved, median_ratio
+from benchmarks.scene import BATCH, MOBILENET, SAMPLES, Scene
 from contract.kinds import KINDS
 from contract.records import Item
 from contract.settings import Settings
