@@ -40,6 +40,7 @@ from worker.models.imports import doctr_side
 from worker.models.pool import ModelPool, Models
 from worker.models.recognition import load_recogniser
 from worker.models.runtimes.base import RuntimeOptions
+from worker.models.runtimes.choosing import check_runtime
 from worker.models.weights import select_device
 from worker.monitoring.device import Device
 from worker.monitoring.metrics import WorkerMetrics
@@ -58,7 +59,7 @@ def make_context(settings: Settings, name: str, client: Redis) -> WorkerContext:
         client: a client with decode_responses=True
 
     Raises:
-        SettingsError: no allowed roots are set, or the device does not exist
+        SettingsError: no allowed roots are set, or as `make_models`
         ExtraMissingError: a root's storage needs an extra
     """
     if not settings.allowed_roots:
@@ -111,10 +112,15 @@ def make_feeders(settings: Settings, on_request: OnRequest) -> FeederPool:
 
 
 def make_models(settings: Settings, storage: Storage, metrics: WorkerMetrics) -> Models:
-    """Return the models of the process; each is loaded at its first use."""
+    """Return the models of the process; each is loaded at its first use.
+
+    Raises:
+        SettingsError: the device does not exist, or the runtime is not installed or not for it
+    """
     store = ModelStore(settings.model_store, storage) if settings.model_store else None
     device = select_device(settings.devices)
     options = RuntimeOptions(settings.runtime, settings.precision, settings.torch_compile)
+    check_runtime(device, options)
     observers = metrics.model_loaded, metrics.model_loading
     return Models(
         ModelPool(lambda name: load_recogniser(name, store, device, options), *observers),

@@ -5,7 +5,7 @@ from typing import Any
 
 from contract.kinds.base import Parameters
 from contract.registry import Registry
-from worker.models.imports import deferred_imports
+from worker.models.imports import doctr_side
 from worker.models.pool import Models
 from worker.pipeline.run import Pipeline
 
@@ -21,6 +21,6 @@ def make_pipeline(kind: str, parameters: Parameters, models: Models) -> Pipeline
     Raises:
         ModelUnavailableError, UnfitWorkerError: as `ModelPool.get`
     """
-    with deferred_imports():
-        make = PIPELINES[kind]
-    return make(parameters, models)
+    # Most of them import docTR.
+    doctr_side(f"worker.kinds.{kind}")
+    return PIPELINES[kind](parameters, models)

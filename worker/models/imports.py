@@ -64,7 +64,10 @@ DEFERRED: dict[str, dict[str, Any]] = {
 
 
 def doctr_side(module: str) -> Any:
-    """Return a module that imports docTR, which takes seconds the first time."""
+    """Return a module that may import docTR, which takes seconds the first time."""
+    if module in sys.modules:
+        # It waits for another thread that imports it.
+        return importlib.import_module(module)
     with deferred_imports():
         return importlib.import_module(module)
 
@@ -76,15 +79,18 @@ def deferred_imports() -> Iterator[None]:
     After the block the modules can be imported as usual; a function of a stand-in imports its module itself.
     Once docTR is there, or another thread imports it, the block changes nothing.
     """
-    wanted = "doctr" not in sys.modules and _tried()
-    stand_ins = {name: _stand_in(name) for name in DEFERRED if wanted and name not in sys.modules}
+    if "doctr" in sys.modules or not _tried():
+        yield
+        return
+    stand_ins = {name: _stand_in(name) for name in DEFERRED if name not in sys.modules}
     sys.modules.update(stand_ins)
+    gc.disable()
     try:
-        with no_collections() if wanted else contextlib.nullcontext():
-            yield
+        yield
     finally:
         for name in stand_ins:
             sys.modules.pop(name, None)
+        _keep_imports(large="doctr" in sys.modules)
 
 
 @contextlib.contextmanager
@@ -94,8 +100,14 @@ def no_collections() -> Iterator[None]:
     try:
         yield
     finally:
+        _keep_imports(large=True)
+
+
+def _keep_imports(*, large: bool) -> None:
+    """Collect garbage again; after large imports without what exists now, which no search need visit."""
+    if large:
         gc.freeze()
-        gc.enable()
+    gc.enable()
 
 
 def _tried() -> bool:

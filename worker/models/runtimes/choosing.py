@@ -41,6 +41,11 @@ def graph_runtime(architecture: str, device: str, options: RuntimeOptions) -> Gr
     return engine if architecture in EXPORTABLE else None
 
 
+def check_runtime(device: str, options: RuntimeOptions) -> None:
+    """Raise SettingsError if the options ask for an engine that is not installed, or not for this device."""
+    graph_runtime(EXPORTABLE[0], device, options)
+
+
 def _automatic(device: str) -> GraphRuntime | None:
     engine = GRAPH_RUNTIMES["onnx"]
     if device != engine.device:

@@ -1,5 +1,6 @@
 """A worker's imports: what it does not need at its start is postponed, and works when it is needed."""
 
+import gc
 import subprocess
 import sys
 
@@ -45,6 +46,20 @@ def test_nothing_is_postponed_with_versions_that_were_not_tried(monkeypatch: pyt
         within = {name: sys.modules.get(name) for name in DEFERRED}
 
     assert within == before
+
+
+def test_a_block_that_imports_no_doctr_leaves_the_garbage_collector_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A chunk's kind is looked up in such a block: objects that it froze each time would never be freed."""
+    monkeypatch.delitem(sys.modules, "doctr", raising=False)
+    frozen = gc.get_freeze_count()
+
+    with deferred_imports():
+        assert not gc.isenabled()
+
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen
 
 
 def test_the_locked_versions_were_tried() -> None:
