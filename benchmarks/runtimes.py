@@ -57,8 +57,8 @@ def runtimes(folder: Path, *, crops: int, rounds: int) -> tuple[list[Row], dict[
     for architecture, count in ((MOBILENET, crops), (VGG, crops // 8)):
         found, measured = _model(architecture, folder, count, rounds)
         rows += found
-        rates[f"{architecture}, engines"] = measured
-    return rows, {"rates": rates}
+        rates[architecture] = measured
+    return rows, {"engines": rates}
 
 
 def _model(
