@@ -70,12 +70,24 @@ class Keeper:
         with contextlib.suppress(_ClosedError):
             self._started()
             while True:
-                self._fill()
-                if self._flying:
-                    self._settle()
+                try:
+                    self._fill()
+                    if self._flying:
+                        self._settle()
+                except _ClosedError:
+                    raise
+                # Any exception: without this thread its groups would be waited for without end.
+                except Exception as error:
+                    structlog.get_logger().exception("feeder_failed")
+                    self._abandon(error)
+        self._abandon(UnfitWorkerError("the feeders are closed"))
+
+    def _abandon(self, error: Exception) -> None:
+        """End the feeder, and let the groups that it has fail."""
         self._drop()
         for part, _ in self._flying:
-            part.group.fail(UnfitWorkerError("the feeders are closed"))
+            part.group.fail(error)
+        self._flying.clear()
 
     def _fill(self) -> None:
         """Send requests until the feeder has enough; wait for one if it has none."""

@@ -211,6 +211,17 @@ def test_a_feeder_that_is_killed_from_outside_blames_no_item(
     assert read(good, feeders) == read(good)
 
 
+def test_a_fault_of_this_process_ends_the_chunk_and_not_the_feeders(
+    good: list[str], read: Read, feeders: FeederPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.feeders.groups.fed_of", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            read(good, feeders)
+
+    assert read(good, feeders) == read(good)
+
+
 def test_a_worker_that_stops_waits_for_no_group(
     poisoned: Callable[[str], str], good: list[str], read: Read, make_pool: MakePool
 ) -> None:
