@@ -62,7 +62,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "control": partial(control_plane, items=1_000_000 if full else 200_000),
         "columns": partial(columns, items=2_000_000 if full else 500_000, rounds=3),
         "cpu": lambda folder: cpu_per_crop(make_scene(folder, MOBILENET, 1_028), 8 * rounds),
-        "feeders": partial(feeders, crops=8_224, rounds=rounds),
+        "feeders": partial(feeders, crops=8_224 if full else 4_112, rounds=rounds),
         "mobilenet": partial(end_to_end, MOBILENET, count=8_224 if full else 4_112, rounds=rounds),
         "vgg": partial(end_to_end, VGG, count=2_056 if full else 1_028, rounds=rounds if full else 2),
         "pages": partial(pages, copies=8 if full else 3, rounds=rounds, memory=full),
