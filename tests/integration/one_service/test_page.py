@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from contract.states import State
 from tests.integration.one_service.conftest import CropsOnAPage
 from tests.integration.service import Service
 from tests.integration.web_ui import PATIENCE, open_with_key, violations
@@ -92,6 +93,10 @@ def test_the_jobs_are_filtered_by_what_is_in_the_address(
     expect(page.get_by_text("No jobs match.")).to_be_visible()
     page.get_by_role("link", name="ended").click()
     page.get_by_label("Kind").select_option("recognition")
+    expect(page.locator("#status option")).to_have_text(["all", *(state.words for state in State)])
+    page.get_by_label("Status").select_option("cancelled")
+    expect(page.get_by_text("No jobs match.")).to_be_visible()
+    page.get_by_label("Status").select_option("completed")
     expect(row).to_be_visible()
 
     # and a reload asks for the same
@@ -157,6 +162,7 @@ def test_the_forms_of_a_template_are_a_table(page: Page, service: Service, paste
     heads = page.get_by_role("region", name="Forms").get_by_role("columnheader")
     expect(heads).to_have_text(["Page", "total", "<b>date"])
     cells = page.get_by_role("region", name="Forms").get_by_role("cell")
+    assert violations(page) == []
     expect(cells).to_have_text([line.value for line in service.client().job(job.id).results(RecognitionLine)])
 
 
@@ -173,6 +179,7 @@ def test_a_comparison_is_shown_and_downloaded(page: Page, service: Service, tmp_
     page.get_by_role("link", name="Report of the comparison").click()
     expect(page.get_by_role("region", name="Models", exact=True).get_by_role("row")).to_have_count(3)
     expect(page.get_by_role("region", name="Pairs of models").get_by_role("row")).to_have_count(2)
+    assert violations(page) == []
 
     # when the whole of it is downloaded
     with page.expect_download() as started:

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from producer.cli.submit import submit
 from tests.integration.service import Service
-from tests.integration.web_ui import open_with_key
+from tests.integration.web_ui import open_with_key, violations
 
 
 def test_a_job_is_previewed_copied_and_submitted(page: Page, service: Service) -> None:
@@ -48,6 +48,7 @@ def test_a_job_is_previewed_copied_and_submitted(page: Page, service: Service) -
     expect(page.get_by_text(re.compile("^3 items, in 3 files of"))).to_be_visible()
     with service.http(service.key) as http:
         assert http.get("/jobs/from-a-form").status_code == 404
+    assert violations(page) == []
 
     # when it is submitted, then it is shown
     page.get_by_role("button", name="Submit").click()

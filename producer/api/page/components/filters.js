@@ -25,6 +25,7 @@ export function Filters({ route, counts }) {
     <details class="more" open=${WIDE.matches}>
       <summary>More conditions</summary>
       <${Kinds} chosen=${route.query.kind ?? ""} onChange=${change("kind")} />
+      <${States} chosen=${route.query.status ?? ""} onChange=${change("status")} />
       ${CONDITIONS.map(
         ([name, label, rest]) => html`<${Field}
           key=${name} name=${name} label=${label} ...${rest} value=${route.query[name] ?? ""} onCommit=${change(name)} />`,
@@ -48,12 +49,23 @@ function Chips({ route, counts }) {
 
 function Kinds({ chosen, onChange }) {
   const { data } = useOnce("/kinds");
-  const kinds = data?.data ?? (chosen ? [{ name: chosen }] : []);
+  return html`<${Select} name="kind" label="Kind" options=${data?.data.map(({ name }) => name)} chosen=${chosen} onChange=${onChange} />`;
+}
+
+// The states are those of the API's OpenAPI description.
+function States({ chosen, onChange }) {
+  const { data } = useOnce("/openapi.json");
+  const states = data?.components.schemas.State.enum;
+  return html`<${Select} name="status" label="Status" options=${states} chosen=${chosen} onChange=${onChange} />`;
+}
+
+function Select({ name, label, options, chosen, onChange }) {
+  const shown = options ?? (chosen ? [chosen] : []);
   return html`<span class="field">
-    <label for="kind">Kind</label>
-    <select id="kind" value=${chosen} onChange=${(event) => onChange(event.target.value)}>
+    <label for=${name}>${label}</label>
+    <select id=${name} value=${chosen} onChange=${(event) => onChange(event.target.value)}>
       <option value="">all</option>
-      ${kinds.map(({ name, help }) => html`<option key=${name} value=${name} title=${help}>${name}</option>`)}
+      ${shown.map((one) => html`<option key=${one} value=${one}>${one.replaceAll("_", " ")}</option>`)}
     </select>
   </span>`;
 }
