@@ -26,6 +26,7 @@ def folder() -> Path:
 def stack(folder: Path) -> Iterator[Stack]:
     """Given the stack without a password for Redis, healthy, with weights and crops on its storage."""
     stack = Stack(folder)
+    stack.end()  # what an earlier run has left
     stack.start()
     fill(stack)
     yield stack

@@ -4,10 +4,10 @@ import json
 
 from tests.deploy.stack import Stack
 
-CROPS = 4096
-"""Half a minute on two cores."""
+CROPS = 2048
+"""Half a minute on two cores that others use too."""
 
-CHUNK = 64
+CHUNK = 32
 BEGUN = 8
 """Finished chunks, of 64, from which on a job is in its middle."""
 

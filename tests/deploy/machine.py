@@ -52,7 +52,7 @@ class Machine:
         mounts = ["--tmpfs", "/run", "--tmpfs", "/run/lock", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"]
         cmdline = ["--env", f"SYSTEMD_PROC_CMDLINE={CGROUPS_V1}"] if old else []
         docker("run", *flags, *(mounts if old else mounts[:4]), *cmdline, IMAGE, folder=self.folder)
-        until(self._booted, "systemd is up", 60)
+        until(self._booted, "systemd is up")
         printed = self.run("/opt/trace-ocr/bin/trace-ocr api-key me --scope read --scope submit")
         _, entry = key_and_entry(printed)
         self.write("/etc/trace-ocr/trace-ocr.env", SETTINGS)

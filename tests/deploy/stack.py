@@ -163,7 +163,7 @@ class Stack:
         """
         before = self.container(service)
         os.kill(before["State"]["Pid"], signal.SIGKILL)
-        until(lambda: self._restarts(service) > before["RestartCount"], f"{service} is restarted", 60)
+        until(lambda: self._restarts(service) > before["RestartCount"], f"{service} is restarted")
 
     def _restarts(self, service: str) -> int:
         return max((int(one["RestartCount"]) for one in self.containers(service)), default=-1)

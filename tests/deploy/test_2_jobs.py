@@ -1,6 +1,7 @@
 """The stack as it is documented: jobs, Flower, Prometheus, and how its containers are confined."""
 
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from tests.deploy.stack import Stack, until
 
-PDF_MEGABYTES = 400
+PDF_MEGABYTES = 300
 PDFS = 4
 """Together more than control's memory limit (1 GiB), and each more than /dev/shm (64 MiB)."""
 
@@ -98,6 +99,14 @@ def _lists_a_worker(url: str, password: tuple[str, str]) -> bool:
     answer = httpx.get(f"{url}/workers", auth=password, follow_redirects=True)
     assert answer.status_code == 200
     return "cpu@" in answer.text
+
+
+@pytest.mark.skipif(not os.environ.get("TRY_CUDA"), reason="7 GB: TRY_CUDA=1 make deploy-test")
+def test_the_cuda_workers_image_serves_on_the_cpu(stack: Stack) -> None:
+    stack.up("worker-gpu0")
+
+    assert stack.container("worker-gpu0")["State"]["Health"]["Status"] == "healthy"
+    stack.compose("rm", "--stop", "--force", "worker-gpu0")
 
 
 PROMETHEUS = "http://127.0.0.1:9090/api/v1"

@@ -34,7 +34,7 @@ def test_a_worker_is_killed_for_its_memory(stack: Stack, begun: str, labels: dic
     stack.execute("worker", "sh", "-c", f"echo 1000 > /proc/{device}/oom_score_adj")
     stack.execute("worker", "python", "-c", HOG, str(device), check=False)
 
-    log = until(lambda: _died(stack), "the launcher says that its process was killed", 60)
+    log = until(lambda: _died(stack), "the launcher says that its process was killed")
 
     assert log["status"] == -9
     assert "memory" in log["cause"]
@@ -58,7 +58,7 @@ def _device_process(stack: Stack) -> int:
 
 
 def _died(stack: Stack) -> dict[str, Any] | None:
-    log = stack.compose("logs", "--no-log-prefix", "worker").stdout.splitlines()
+    log = stack.engine("logs", stack.container("worker")["Id"]).stderr.splitlines()
     found = [json.loads(line) for line in log if '"worker_died"' in line]
     return found[-1] if found else None
 
@@ -76,11 +76,11 @@ def test_three_workers_share_a_job_and_are_restarted_one_after_another(
 ) -> None:
     job = begin(stack, "three-workers")
     seen: set[str] = set()
-    until(lambda: len(_note(seen, stack, job)) == 3 or None, "three workers read the job", 60)
+    until(lambda: len(_note(seen, stack, job)) == 3 or None, "three workers read the job")
 
     for container in stack.containers("worker"):
         stack.engine("restart", container["Id"])
-        until(partial(_healthy, stack, container["Id"]), "the restarted worker is healthy", 120)
+        until(partial(_healthy, stack, container["Id"]), "the restarted worker is healthy")
 
     check(stack, job, labels)
 

@@ -33,13 +33,12 @@ class Gateway:
         self._folder, self._health = folder, health
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.Lock()
-        self.ready = threading.Event()
 
     def __call__(self, environment: Environment, start: Start) -> Iterable[bytes]:
         if environment["PATH_INFO"] == self._health:
-            start("200 OK" if self.ready.is_set() else "503 Service Unavailable", [])
+            start("200 OK", [])
             return [b"ok"]
-        if environment["REQUEST_METHOD"] in {"GET", "HEAD"} or not self.ready.is_set():
+        if environment["REQUEST_METHOD"] in {"GET", "HEAD"}:
             return self._moto(environment, start)
         # moto looks first and writes later: of two who create at once, both could win.
         with self._lock:
@@ -67,11 +66,13 @@ class Gateway:
         part.write_bytes(data)
         part.rename(folder / _file_of(key))
 
-    def load(self, endpoint: str) -> None:
-        """Put what the folder holds into moto."""
+    def load(self) -> None:
+        """Put what the folder holds into moto, before anyone can ask for it."""
+        server = make_server("127.0.0.1", 0, self._moto)
+        threading.Thread(target=server.serve_forever).start()
         client = boto3.client(
             "s3",
-            endpoint_url=endpoint,
+            endpoint_url=f"http://127.0.0.1:{server.server_port}",
             region_name="us-east-1",
             aws_access_key_id="any",
             aws_secret_access_key="any",  # noqa: S106 - nobody looks at it
@@ -84,7 +85,7 @@ class Gateway:
                 )
         for part in self._folder.glob(f"{PART}*"):
             part.unlink()
-        self.ready.set()
+        server.shutdown()
 
 
 def _backend() -> S3Backend:
@@ -102,12 +103,10 @@ def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     port = int(os.environ["VGW_PORT"].rpartition(":")[2])
     gateway = Gateway(Path(sys.argv[2]), os.environ.get("VGW_HEALTH", "/_health"))
+    gateway.load()
     server = make_server("0.0.0.0", port, gateway, threaded=True)  # noqa: S104 - within its container
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    gateway.load(f"http://127.0.0.1:{port}")
     sys.stderr.write("serving\n")
-    serving.join()
+    server.serve_forever()
 
 
 if __name__ == "__main__":
