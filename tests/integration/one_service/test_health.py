@@ -16,7 +16,7 @@ def test_health_names_everything_that_a_job_needs(service: Service) -> None:
 
     checks = service.http().get("/health").json()["checks"]
 
-    assert set(checks) == {"redis", "storage", "answers", "worker", "device", "control"}
+    assert set(checks) == {"redis", "broker", "storage", "answers", "worker", "device", "control"}
     assert all(check["ok"] for check in checks.values())
     assert service.http().get("/ready").status_code == 200
 
