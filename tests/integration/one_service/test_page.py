@@ -237,12 +237,17 @@ def test_a_job_is_steered_with_its_buttons(page: Page, service: Service, crops: 
 def test_a_key_that_may_only_read_is_offered_nothing_else(
     page: Page, service: Service, night: JobHandle
 ) -> None:
+    page.clock.install()
     open_with_key(page, service.read_key, f"/#/jobs/{night.id}")
 
     expect(page.get_by_role("button", name="Download results")).to_be_visible()
     expect(page.get_by_role("link", name="Workers")).to_be_visible()
     expect(page.locator("button[data-action]")).to_have_count(0)
     expect(page.get_by_role("link", name="New job")).to_have_count(0)
+
+    # and the ages of what has ended count on
+    page.clock.fast_forward("03:00:00")
+    expect(page.get_by_text("3 h ago").first).to_be_visible()
 
 
 def test_a_wrong_key_is_asked_for_again(page: Page) -> None:

@@ -19,12 +19,18 @@ export function Details({ job, details }) {
 }
 
 function Asked({ details }) {
-  const { models, submitted_by: by, chunk_size: size, exports: formats, retries, urgent } = details;
+  const { models, read_by: readers, submitted_by: by, chunk_size: size, exports: formats, retries, urgent } = details;
   return html`<${Fact} name="Submitted by">${by}<//>
     ${models.map(({ parameter, name }) => html`<${Fact} key=${`${parameter} ${name}`} name=${parameter.replaceAll("_", " ")}>${name}<//>`)}
+    ${readers.map((model) => html`<${Fact} key=${`read ${model.weights_sha256}`} name="Read by">${identity(model)}<//>`)}
     <${Fact} name="Chunk size">${size}<//>
     <${Fact} name="Formats">${formats.join(", ")}<//>
     ${retries > 0 && html`<${Fact} name="Retries">${retries}<//>`} ${urgent && html`<${Fact} name="Urgent">yes<//>`}`;
+}
+
+// What tells a model from others of its name.
+function identity({ architecture, precision, weights_sha256: weights }) {
+  return [architecture, precision, weights && `weights ${weights.slice(0, 12)}`].filter(Boolean).join(", ");
 }
 
 // Nothing is shown of what is empty.
