@@ -17,7 +17,7 @@ export function Confirm({ question, onClose }) {
     <form method="dialog">
       <p id="question">${question?.text}</p>
       <p class="bar">
-        <button value="no" autofocus>Keep it</button>
+        <button value="no" autofocus>Leave it as it is</button>
         <button value="yes" class="danger">${question?.yes}</button>
       </p>
     </form>
