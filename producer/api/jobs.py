@@ -25,6 +25,7 @@ from contract.workspace import Workspace, open_workspace
 from producer.api.job_table import JobTable
 from producer.api.listing import Listing, Page
 from producer.api.stored_jobs import StoredJobs
+from producer.api.visibility import Visibility
 from producer.control.line import judged, with_words
 from producer.control.surroundings import Surroundings, look_around
 from producer.results.chunk_map import chunk_map
@@ -52,6 +53,7 @@ class Jobs:
     stored: StoredJobs
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
     bounds: AllowedRoots | None = None
+    visibility: Visibility = field(default_factory=Visibility)
 
     def below(self, bounds: AllowedRoots | None) -> "Jobs":
         """Return the jobs of a caller."""
@@ -153,7 +155,7 @@ class Jobs:
         """
         known = self._or_nothing(self.table.known, None)
         around = self._or_nothing(self.around, Surroundings(time.time()))
-        listing = Listing(known, self.stored, around, self._sees_status, self.bounds is None)
+        listing = Listing(known, self.stored, around, self._presumably_sees, self.bounds is None)
         page = listing.page(limit, after, before, wanted)
         return replace(page, data=self._whole(page.data, around))
 
@@ -177,9 +179,13 @@ class Jobs:
         nothing: dict[str, Progress] = {}
         fresh = self._or_nothing(lambda: self.ledger.load_all(asked), nothing)
         whole = [status_of(fresh[one.id]) if one.id in fresh else one for one in statuses]
-        # Again: a job may have been removed, and its id taken by another.
+        # Again: its id may be another job's by now, and a link may lead elsewhere.
         seen = [status for status in whole if self._sees_status(status)]
         return [over_http(with_words(status, around)) for status in seen]
+
+    def _presumably_sees(self, status: JobStatus) -> bool:
+        roots = () if self.bounds is None else self.bounds.canonical
+        return self.visibility.presumed(roots, self._sees_status, status)
 
     def _sees_status(self, status: JobStatus) -> bool:
         return self._may_see(status.source, status.workspace)

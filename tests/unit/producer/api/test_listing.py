@@ -1,6 +1,7 @@
 """Listings: searched, in groups, page by page, and read from memory where nothing changes."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import fakeredis
@@ -12,8 +13,10 @@ from contract.broker.queries import LedgerQueries
 from contract.job_status import JobFilter
 from contract.records import PartOutcome
 from contract.states import State
+from contract.storage.roots import AllowedRoots
 from producer.api.job_table import COSTLY_SECONDS, KEPT_TIMES, JobTable
 from producer.api.services import Services
+from producer.api.visibility import REMEMBERED_SECONDS, Visibility
 
 
 @pytest.fixture
@@ -217,6 +220,41 @@ class TestTable:
         clock.now += KEPT_TIMES * 10 * COSTLY_SECONDS
         table.known()
         assert len(looked) == 4
+
+
+def test_what_a_key_may_see_is_checked_once_in_a_while_for_each_place(ledger: Ledger, clock: Any) -> None:
+    ledger.open("night", "/out", "recognition", "/scans", 1)
+    [status] = JobTable(ledger).known().statuses.values()
+    asked: list[str] = []
+    visibility = Visibility(clock)
+
+    def look(root: str) -> bool:
+        return visibility.presumed((root,), lambda one: bool(asked.append(root) or root == "/scans"), status)
+
+    assert [look("/scans"), look("/scans"), look("/other")] == [True, True, False]
+    assert asked == ["/scans", "/other"]
+    clock.now += REMEMBERED_SECONDS
+    look("/scans")
+    assert asked == ["/scans", "/other", "/scans"]
+
+
+def test_a_job_whose_workspace_moved_out_of_the_roots_since_is_not_shown(
+    services: Services, tmp_path: Path
+) -> None:
+    """Given that a listing has remembered that the job may be seen."""
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "theirs").mkdir()
+    link = tmp_path / "ours" / "out"
+    link.symlink_to(tmp_path / "ours")
+    services.ledger.open("night", str(link), "recognition", str(tmp_path / "ours"), 1)
+    jobs = services.jobs.below(AllowedRoots((str(tmp_path / "ours"),)))
+    before = jobs.page(10, None, JobFilter()).data
+
+    link.unlink()
+    link.symlink_to(tmp_path / "theirs")
+
+    assert [status.id for status in before] == ["night"]
+    assert jobs.page(10, None, JobFilter()).data == []
 
 
 def test_an_empty_condition_lets_every_job_through(ledger: Ledger) -> None:
