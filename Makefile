@@ -41,7 +41,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test: lint $(INSTALLED)  ## linters, types, layers and all tests
 	tools/test-programs.sh
-	$(PYTEST) -m 'not full'
+	$(PYTEST) -m 'not full' --durations=25
 
 chaos: $(INSTALLED)  ## every fault against a real cluster; prints a table
 	$(BIN)/python -m pytest tests/chaos
