@@ -38,6 +38,7 @@ def configure_logging(settings: "Settings") -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.stdlib.ExtraAdder(),
+        _drop_coloured,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
@@ -118,6 +119,12 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 def escape(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Show the control characters in an event, at any depth; only tracebacks keep their newlines."""
     return {key: in_texts(partial(printable, lines=key in _LONG), value) for key, value in event.items()}
+
+
+def _drop_coloured(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop uvicorn's second copy of its messages, which has the codes of colours."""
+    event.pop("color_message", None)
+    return event
 
 
 def _renderers(settings: "Settings") -> list[structlog.typing.Processor]:

@@ -58,6 +58,16 @@ def test_the_standard_librarys_events_take_the_same_shape(log_as: Any, events: A
     assert (event["event"], event["level"], event["tries"]) == ("broker is away", "warning", 3)
 
 
+def test_messages_are_not_repeated_in_colours(log_as: Any, events: Any) -> None:
+    """Given an event as uvicorn logs it."""
+    log_as("json")
+    logging.getLogger("uvicorn.error").warning("started", extra={"color_message": "\x1b[36mstarted"})
+
+    (event,) = events()
+    assert event["event"] == "started"
+    assert "color_message" not in event
+
+
 @pytest.mark.parametrize(
     "log",
     [
