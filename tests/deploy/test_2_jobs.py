@@ -13,7 +13,7 @@ import pytest
 
 from tests.deploy.stack import Stack, until
 
-PDF_MEGABYTES = 300
+PDF_MEGABYTES = 270
 PDFS = 4
 """Together more than control's memory limit (1 GiB), and each more than /dev/shm (64 MiB)."""
 
