@@ -22,6 +22,7 @@ from benchmarks.listing import listing
 from benchmarks.pages import pages
 from benchmarks.plots import draw
 from benchmarks.regions import regions
+from benchmarks.review import review
 from benchmarks.rows import RESULTS, Row, fill, write
 from benchmarks.runtimes import runtimes
 from benchmarks.scene import MOBILENET, VGG, make_scene
@@ -47,6 +48,7 @@ PARTS = (
     "regions",
     "shards",
     "listing",
+    "review",
 )
 """What is measured by default."""
 
@@ -70,6 +72,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "regions": partial(regions, pages=500 if full else 50, rounds=3),
         "shards": partial(shards, crops=100_000 if full else 10_000, rounds=3),
         "listing": partial(listing, keys=3_000_000 if full else 1_000_000),
+        "review": partial(review, items=10_000_000 if full else 1_000_000, rounds=40),
         "fleet": fleet,
         "runtimes": partial(runtimes, crops=1_024, rounds=rounds),
         "gpu": partial(gpu, crops=16_448 if full else 8_224, rounds=rounds),

@@ -21,6 +21,7 @@ from contract.workspace import Workspace
 from producer.control.removal import remove_job
 from producer.control.steer import add_retry, cancel_job, check_action, pause_job
 from producer.planning.submit import Dispatcher, submit_job
+from producer.results.corrections import Correction, fold, record
 from producer.results.merge import merge
 from producer.results.status import status_from_workspace
 from producer.sources.base import Listing
@@ -411,6 +412,10 @@ class TestGc:
     ) -> None:
         if not recorded:
             workspace.store.delete(workspace.merge_json)
+        for at in (1.0, 2.0):
+            record(workspace, [Correction("a", 0, 0, "read", "right", "mia", at)])
+            if at == 1:
+                fold(workspace)
         job = add_retry(complete, workspace, None)
         cancel_job(job, workspace, None)
 
