@@ -58,7 +58,7 @@ class Drawing:
         except ItemError as error:
             return Reply(error.code, error.message), b""
         except MemoryError:
-            message = f"drawing it needs more than {self.max_memory:,} bytes: raise TRACE_OCR_DECODE_MEMORY"
+            message = f"drawing it needs more than {self.max_memory:,} bytes: open the file itself"
             return Reply(ErrorCode.WORKER_CRASHED, message), b""
 
     def _jpeg(self, request: Request) -> bytes:

@@ -19,6 +19,10 @@ PROCESSES = 2
 LEAST_SIDE, MOST_SIDE = 32, 4000
 """Pixels of a picture's longer side."""
 
+MOST_MEMORY = 768 << 20
+"""Memory limit in bytes of a child: with two, an API in a container of 2 GiB has room. A page of 100 million
+pixels takes 300 MB, and as much again while it is converted."""
+
 MAX_JPEG = 32 << 20
 """Maximum bytes of a picture: some bytes for each pixel of the largest are ten times what JPEG takes."""
 
@@ -32,7 +36,7 @@ class PictureDesk:
 
     def __init__(self, storage: Storage, settings: Settings) -> None:
         self._storage, self._settings = storage, settings
-        arguments = settings.max_pixels, settings.decode_memory
+        arguments = settings.max_pixels, min(settings.decode_memory, MOST_MEMORY)
         module = "producer.results.picture_program"
         self._children = ChildPool(
             lambda: ChildProcess(module, *arguments, max_reply=MAX_JPEG), most=PROCESSES
