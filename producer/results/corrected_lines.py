@@ -45,7 +45,7 @@ class Corrections:
         if given is None:
             return merged
         line = self._corrected(msgspec.json.decode(merged.line, type=self.kind.line), given)
-        return MergedLine(msgspec.json.encode(line), None, merged.chunk)
+        return MergedLine(msgspec.json.encode(line), None, merged.chunk, merged.confidence)
 
     def _corrected(self, line: Any, given: Mapping[int | None, Given]) -> Any:
         if self.kind.corrected is None:

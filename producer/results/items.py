@@ -23,7 +23,6 @@ from producer.results.corrections import Overlay
 from producer.results.order import AT_ONCE, Order, Place, places_within, rank_of
 from producer.results.samples import item_of
 from producer.results.scanning import Hit, Wanted, in_json, scan
-from producer.results.sinks.order import rating
 
 MAX_ITEMS = 200
 """Maximum items of one page."""
@@ -206,7 +205,7 @@ class Items:
     def _within(self, choice: Choice, line: bytes) -> bool:
         if choice.below is None and choice.at_least is None:
             return True
-        rank = rank_of(rating(self.kind)([line])[0])
+        rank = rank_of(self.kind.certainty(msgspec.json.decode(line, type=self.kind.line)))
         low, high = rank_of(choice.at_least), None if choice.below is None else rank_of(choice.below)
         return low <= rank and (high is None or rank < high)
 

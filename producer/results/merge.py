@@ -127,9 +127,9 @@ class _Parts:
             if statistics:
                 self.totals.add(statistics)
             with intact(uri):
-                failures = self.quality.add(lines)
-            for line, failure in zip(lines, failures, strict=True):
-                yield MergedLine(line, failure, first + index)
+                rated = self.quality.add(lines)
+            for line, one in zip(lines, rated, strict=True):
+                yield MergedLine(line, one.error, first + index, one.confidence)
 
 
 def _parts(

@@ -12,8 +12,7 @@ import msgspec
 
 from contract.kinds import KINDS
 from contract.kinds.base import CONFIDENCE_BINS
-from contract.lines import Failure
-from contract.records import CropOutcome, Outcome
+from contract.records import CropOutcome, Rated
 
 MAX_GROUPS = 256
 """Maximum groups in a summary; items of further ones count as OTHERS."""
@@ -104,11 +103,11 @@ class Quality:
         self._kind = KINDS[kind]
         self._lines = msgspec.json.Decoder(self._kind.line)
         self._crops = msgspec.json.Decoder(CropOutcome)
-        self._outcomes = msgspec.json.Decoder(Outcome)
+        self._rated = msgspec.json.Decoder(Rated)
         self._groups: dict[str, Tally] = {}
 
-    def add(self, lines: Sequence[bytes]) -> list[Failure | None]:
-        """Add the results among a part's lines; return the failure of each line, None for a result.
+    def add(self, lines: Sequence[bytes]) -> Sequence[Rated]:
+        """Add the results among a part's lines; return what each line is, with its least confidence.
 
         Failures are added by `failed`, once it is known that no retry has read their items.
         """
@@ -121,29 +120,31 @@ class Quality:
         tally.failed += 1
         tally.error_codes[code] += 1
 
-    def _add_crops(self, lines: Sequence[bytes]) -> list[Failure | None]:
+    def _add_crops(self, lines: Sequence[bytes]) -> Sequence[Rated]:
         outcomes = list(map(self._crops.decode, lines))
-        failures = [one.error for one in outcomes]
-        read = [one for one in outcomes if one.error is None] if any(failures) else outcomes
+        failed = any(one.error for one in outcomes)
+        read = [one for one in outcomes if one.error is None] if failed else outcomes
         for folder, run in _runs(read):
             tally, values = self._tally(group_of(folder)), [one.value for one in run]
             tally.items += len(run)
             tally.empty += values.count("")
             tally.add(values, [one.confidence for one in run if one.confidence is not None])
-        return failures
+        return outcomes
 
-    def _add_pages(self, lines: Sequence[bytes]) -> list[Failure | None]:
-        outcomes = list(map(self._outcomes.decode, lines))
+    def _add_pages(self, lines: Sequence[bytes]) -> Sequence[Rated]:
+        outcomes = list(map(self._rated.decode, lines))
         for line, outcome in zip(lines, outcomes, strict=True):
             if outcome.error is None:
                 tally = self._tally(group_of(outcome.id))
                 tally.items += 1
+                found = self._lines.decode(line)
+                outcome.confidence = self._kind.certainty(found)
                 if self._kind.reads == "words":
-                    self._add_words(tally, line)
-        return [one.error for one in outcomes]
+                    self._add_words(tally, found)
+        return outcomes
 
-    def _add_words(self, tally: Tally, line: bytes) -> None:
-        read = list(self._kind.readings(self._lines.decode(line)))
+    def _add_words(self, tally: Tally, line: Any) -> None:
+        read = list(self._kind.readings(line))
         tally.empty += not read
         tally.add([one.value for one in read], [one.confidence for one in read if one.confidence is not None])
 

@@ -25,12 +25,15 @@ from producer.results.totals import Totals
 class MergedLine(msgspec.Struct, frozen=True, gc=False):
     """A line without its newline, its failure if it is an error line, and its chunk's number.
 
+    `confidence` is that of its least certain text; None if it has none.
+
     A struct, because one is made per line: a named tuple takes four times as long.
     """
 
     line: bytes
     failure: Failure | None
     chunk: int
+    confidence: float | None = None
 
 
 Write = Callable[[MergedLine], None]
