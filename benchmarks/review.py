@@ -105,7 +105,7 @@ def _lines(items: int) -> Iterator[MergedLine]:
         value = FOUND if number == items - 1 else f"{number:x}"
         # As of a good model: most readings are nearly certain.
         line = RecognitionLine(name, name[9:], value, 1 - chance.random() ** 8)
-        yield MergedLine(encode_line(line)[:-1], None, number // CHUNK)
+        yield MergedLine(encode_line(line)[:-1], None, number // CHUNK, line.confidence)
 
 
 @contextlib.contextmanager

@@ -148,11 +148,16 @@ class Outcome(msgspec.Struct, gc=False):
     error: Failure | None = None
 
 
-class CropOutcome(Outcome, gc=False):
-    """The same of a crop's line, with its text and its confidence in 0..1."""
+class Rated(Outcome, gc=False):
+    """The same, with the confidence of its least certain text, in 0..1."""
+
+    confidence: float | None = None
+
+
+class CropOutcome(Rated, gc=False):
+    """The same of a crop's line, with its text."""
 
     value: str = ""
-    confidence: float | None = None
 
 
 M = TypeVar("M", ChunkMessage, Nudge)
