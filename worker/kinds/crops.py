@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
 from contract.errors import ItemError
 from contract.records import Item
+from contract.shards import SHARDS
 from worker.images.decode import File
 from worker.kernels.pieces import Pieces
 from worker.kernels.pixels import Pixels
@@ -24,6 +26,11 @@ FETCHED_BYTES = 4 << 20
 """Bytes of files that a task fetches before it decodes them: a thousand crops, or one large image. System
 calls between two crops evict the decoder's data from the caches: fetching together saves a third of the
 time."""
+
+
+FETCHED_TOGETHER = 1 << 18
+"""Bytes of members of shards that one task fetches: one request reads many of them, and to hand each over to
+the task that decodes it would take longer than to read it."""
 
 
 @dataclass(slots=True)
@@ -69,11 +76,41 @@ def prepared_crops(items: Sequence[Item], prepare: Prepare[Made], run: ChunkRun)
     size = group_size(run)
     groups: Iterator[list[Item | Fetched]]
     if run.fetchers:
-        fetched = ahead(run.fetchers, lambda item: (item, run.fetched(item)), items, run.fetch_window)
-        groups = _groups(fetched, size)
+        groups = _groups(fetched_ahead(items, run, run.fetchers), size)
     else:
         groups = _groups(iter(items), size)
     return ahead(run.pool, lambda group: _group(group, prepare, run), groups, run.window // size)
+
+
+def fetched_ahead(items: Sequence[Item], run: ChunkRun, fetchers: Executor) -> Iterator[Fetched]:
+    """Yield the items in order with their files, which the fetchers read ahead."""
+
+    def fetch(some: Sequence[Item]) -> list[Fetched]:
+        return [(item, run.fetched(item)) for item in some]
+
+    for some in ahead(fetchers, fetch, _fetches(items), run.fetch_window):
+        yield from some
+
+
+def _fetches(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Yield what one task fetches: an item, or small members of shards."""
+    some: list[Item] = []
+    held = 0
+    for item in items:
+        size = _member_size(item) or FETCHED_TOGETHER
+        if some and (held + size > FETCHED_TOGETHER or len(some) == GROUP):
+            yield some
+            some, held = [], 0
+        some.append(item)
+        held += size
+    if some:
+        yield some
+
+
+def _member_size(item: Item) -> int:
+    """Return the bytes of a member of a shard; 0 if they are not known, or the item is a file of its own."""
+    member = item.member
+    return SHARDS[member.format].size(member) if member and member.format in SHARDS else 0
 
 
 def group_size(run: ChunkRun) -> int:

@@ -14,8 +14,7 @@ from worker.feeders.groups import Group
 from worker.feeders.protocol import Feed
 from worker.kernels.pieces import Pieces, PieceShape, PreparedCrop
 from worker.kernels.pixels import Pixels
-from worker.kinds.crops import Crops, Cut, Fetched, Prepare, PreparedCrops
-from worker.pipeline.ahead import ahead
+from worker.kinds.crops import Crops, Cut, Fetched, Prepare, PreparedCrops, fetched_ahead
 from worker.pipeline.run import ChunkRun
 
 R = TypeVar("R")
@@ -88,7 +87,7 @@ def _groups_of_files(
     """Yield groups whose files are read by this process."""
     fetched: Iterator[Fetched]
     if run.fetchers:
-        fetched = ahead(run.fetchers, lambda item: (item, run.fetched(item)), items, run.fetch_window)
+        fetched = fetched_ahead(items, run, run.fetchers)
     else:
         fetched = ((item, run.fetched(item)) for item in items)
     while some := list(islice(fetched, size)):
