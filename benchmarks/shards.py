@@ -1,33 +1,40 @@
-"""Crops in shards against the same crops as single objects, without the time of a model."""
+"""Crops in shards against the same crops as single objects, without the time of a model.
+
+Both are read as a worker reads them: with its feeders, its fetching threads and its chunks at once. The
+endpoint is a process beside them on the same cores.
+"""
 
 import os
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import BytesIO
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.cpu_per_crop import NullReader, logits_of
 from benchmarks.end_to_end import rate
+from benchmarks.feeders import NoReader
 from benchmarks.objects import BUCKET, serving_objects
 from benchmarks.regions import CREDENTIALS, LATENCY_SECONDS
 from benchmarks.rows import Row, interleaved, median_ratio
-from benchmarks.scene import BATCH, MOBILENET, SAMPLES, Scene
+from benchmarks.scene import BATCH, SAMPLES
 from contract.kinds import KINDS
 from contract.records import Item
-from contract.settings import Settings
-from contract.storage import Storage
+from contract.settings import Settings, load_settings, variable_of
+from contract.storage import OnRequest, Storage
 from contract.storage.roots import AllowedRoots
 from producer.planning.plan import chunks_of
 from producer.sources import identify_source, list_source
 from worker.app.launcher import child_environment
-from worker.app.main import CHUNKS_IN_FLIGHT
+from worker.app.main import CHUNKS_IN_FLIGHT, make_feeders
+from worker.feeders.feeding import Feeding
 from worker.images.fetching import ItemFiles
 from worker.images.files import Decoder
 from worker.images.isolation import DecoderPool, IsolatedDecoder
@@ -52,12 +59,14 @@ def shards(folder: Path, *, crops: int, rounds: int) -> tuple[list[Row], dict[st
     """
     _make(folder, crops)
     with serving_objects(folder, LATENCY_SECONDS) as url:
-        rates, gets = _in_process(url, crops, rounds)
+        rates, gets, planned = _in_process(url, crops, rounds)
     what = f"{crops:,} crops in tars of {min(crops, CROPS_PER_SHARD):,}, {LATENCY_SECONDS:g} s away"
     speed = median_ratio(rates["shards"], rates["objects"])
     return [
         Row(f"{what}: items/s over the same crops as objects", speed, "x", SPEED),
         Row(f"{what}: GETs of objects over those of shards", gets["objects"] / gets["shards"], "x", FEWER),
+        *(Row(f"{what}: {name}", median(values), "crops/s") for name, values in rates.items()),
+        Row(f"{what}: planning shards, of one core", planned, "crops/s"),
         Row(f"{what}: GETs of shards, {gets['planning']:,} of them for planning", gets["shards"], ""),
     ], {"rates": {"shards": rates}}
 
@@ -67,7 +76,8 @@ def _make(folder: Path, crops: int) -> None:
     samples = sorted(path for path in (SAMPLES / "crops").iterdir() if path.suffix in {".png", ".jpg"})
     (folder / "crops").mkdir()
     for shard, first in enumerate(range(0, crops, CROPS_PER_SHARD)):
-        with tarfile.open(folder / f"{shard:04}.tar", "w") as archive:
+        # As tar writes them; Python's own default adds a header for the time to each file.
+        with tarfile.open(folder / f"{shard:04}.tar", "w", format=tarfile.GNU_FORMAT) as archive:
             for number in range(first, min(first + CROPS_PER_SHARD, crops)):
                 sample = samples[number % len(samples)]
                 name = f"{number:07}{sample.suffix}"
@@ -82,18 +92,21 @@ def _copied(folder: Path, sample: Path) -> Path:
     return copy
 
 
-def _in_process(url: str, crops: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+def _in_process(url: str, crops: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, int], float]:
     """Return what `_measure` sends, from a process with the environment of a worker's."""
     here, there = get_context("spawn").Pipe()
-    settings = Settings(s3_endpoint_url=url, s3_region="us-east-1", s3_path_style=True)
-    process = get_context("spawn").Process(
-        target=_measure, args=(settings, crops, rounds, there), daemon=True
-    )
-    with patch.dict(os.environ, {**child_environment("cpu", os.environ), **CREDENTIALS}):
+    process = get_context("spawn").Process(target=_measure, args=(crops, rounds, there), daemon=True)
+    # Feeders read their settings from the environment.
+    endpoint = {
+        variable_of("s3_endpoint_url"): url,
+        variable_of("s3_region"): "us-east-1",
+        variable_of("s3_path_style"): "true",
+    }
+    with patch.dict(os.environ, {**child_environment("cpu", os.environ), **CREDENTIALS, **endpoint}):
         process.start()
     try:
-        rates, gets = here.recv()
-        return rates, gets
+        rates, gets, planned = here.recv()
+        return rates, gets, planned
     finally:
         process.kill()
         process.join()
@@ -112,19 +125,18 @@ class _Gets:
                 self.count += 1 + retries
 
 
-def _measure(settings: Settings, crops: int, rounds: int, connection: Connection) -> None:
-    """Send the rates of both sides, and the GETs of one reading of each and of planning shards."""
-    requests = _Gets()
+def _measure(crops: int, rounds: int, connection: Connection) -> None:
+    """Send the rates of both sides, the GETs of one reading of each and of planning, and planning's rate."""
+    requests, settings = _Gets(), load_settings()
     storage = Storage(settings, requests)
+    started = time.process_time()
     packed = list(_planned(storage, crops))
+    planned = crops / (time.process_time() - started)
     gets = {"planning": requests.count}
     single = [Item(item.name, f"s3://{BUCKET}/crops/{item.name}") for item in packed]
-    model = Scene(SAMPLES, [], SAMPLES / "weights", MOBILENET).model()
-    pipeline = RecognitionPipeline(
-        Readers.of(NullReader(logits_of(len(model.vocab) + 1), model, seconds=0)), BATCH
-    )
+    pipeline = RecognitionPipeline(Readers.of(NoReader()), BATCH)
     contestants = {}
-    with _reading(storage, settings) as make_run:
+    with _reading(storage, settings, requests) as make_run:
         for name, items in (("shards", packed), ("objects", single)):
             before = requests.count
             read = _read(items, pipeline, make_run)
@@ -132,7 +144,7 @@ def _measure(settings: Settings, crops: int, rounds: int, connection: Connection
             gets[name] = requests.count - before
             contestants[name] = rate(len(items), read)
         gets["shards"] += gets["planning"]
-        connection.send((interleaved(contestants, rounds), gets))
+        connection.send((interleaved(contestants, rounds), gets, planned))
 
 
 def _planned(storage: Storage, crops: int) -> Iterator[Item]:
@@ -163,16 +175,17 @@ def _read(
 
 @contextmanager
 def _reading(
-    storage: Storage, settings: Settings
+    storage: Storage, settings: Settings, on_request: OnRequest
 ) -> Iterator[Callable[[RecognitionPipeline, Sequence[Item]], Any]]:
     """Yield a function that makes the run of a chunk, with the files of a worker's."""
     decoders = DecoderPool(lambda: IsolatedDecoder(settings.max_pixels, 60.0, 2 << 30))
+    roots = AllowedRoots((f"s3://{BUCKET}",))
 
     @contextmanager
     def make_run(pipeline: RecognitionPipeline, items: Sequence[Item]) -> Iterator[ChunkRun]:
         with ItemFiles(
             storage,
-            AllowedRoots((f"s3://{BUCKET}",)).for_one_chunk(),
+            roots.for_one_chunk(),
             pages=False,
             attempt=1,
             max_bytes=settings.max_bytes,
@@ -188,9 +201,11 @@ def _reading(
                 stop=threading.Event(),
                 fetchers=fetchers,
                 fetch_window=FETCHED_AHEAD * settings.fetch_threads,
+                feeding=Feeding(feeders, roots.canonical),
             )
 
     with (
+        closing(make_feeders(settings, on_request)) as feeders,
         ThreadPoolExecutor(settings.decode_threads) as pool,
         ThreadPoolExecutor(settings.fetch_threads) as fetchers,
     ):
