@@ -63,7 +63,8 @@ class ChunkRun:
         on_alive: called for each item and batch, also by the pool: tells the watchdog of progress
         page_window: maximum pages decoded ahead of what is cut out of them
         fetchers: threads that only fetch remote files; None for local files
-        fetch_window: maximum files fetched ahead of decoding, if there are `fetchers`
+        fetch_window: maximum files fetched ahead of decoding, if there are `fetchers`; small
+            members of shards that are fetched together count as one
         feeding: crops come from feeders; None to decode them in the pool
         timings: each stage adds its seconds here
     """
