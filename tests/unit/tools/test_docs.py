@@ -1,6 +1,10 @@
 """The pages of the documentation: every link leads to a file and a heading that is there."""
 
+import re
+import tomllib
 from pathlib import Path
+
+import yaml
 
 from contract.settings import Settings
 from producer.cli.main import cli
@@ -8,6 +12,13 @@ from tools.docs import reference
 from tools.docs.pages import anchors, broken, pages, targets
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def test_every_link_leads_somewhere() -> None:
+    found = {str(page.relative_to(REPOSITORY)): broken(page) for page in pages(REPOSITORY)}
+
+    assert len(found) > 40
+    assert {page: links for page, links in found.items() if links} == {}
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
@@ -33,6 +44,16 @@ def test_the_reference_has_every_command_setting_and_route() -> None:
     assert {"## POST /jobs\n", "## GET /health\n", "## POST /recognition/\n"} <= {
         line + "\n" for line in routes.splitlines()
     }
+
+
+def test_the_citation_names_the_version() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    dated = re.search(r"^## \[([\d.]+)\] - (\S+)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert dated
+    assert (citation["version"], citation["date-released"]) == (project["version"], dated[2])
+    assert dated[1] == project["version"]
 
 
 def test_a_link_to_nothing_is_found(tmp_path: Path) -> None:
