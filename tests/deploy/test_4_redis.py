@@ -15,7 +15,6 @@ PASSWORD = "0a1b2c3d4e5f"
 @pytest.fixture
 def alone(stack: Stack, folder: Path) -> Iterator[None]:
     """Given that the other stack is stopped: both have the same names and ports."""
-    stack.compose("stop", "--timeout", "60")
     stack.end()
     yield
     stack.end()
