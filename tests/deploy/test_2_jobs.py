@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,8 @@ def test_documents_larger_than_the_memory_of_tmp_and_shm(stack: Stack) -> None:
     """Given documents that are together larger than control's memory: nothing is killed."""
     mounts = stack.execute("worker", "df", "--output=target,fstype,size", "/tmp", "/dev/shm").stdout
     folder = stack.folder / "out" / "large"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     made = _large_pdf(stack.folder / "samples" / "pages" / "ledger.pdf", folder / "0.pdf")
     for number in range(1, PDFS):
         (folder / f"{number}.pdf").hardlink_to(made)
