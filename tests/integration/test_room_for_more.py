@@ -53,7 +53,7 @@ from contract.errors import ErrorCode, ItemError
 from contract.kinds.brightness import BrightnessLine
 from worker.images.files import Decoding
 from worker.pipeline.ahead import ahead
-from worker.pipeline.batched import batched
+from worker.pipeline.batched import Block, batched
 from worker.pipeline.run import name_of
 
 
@@ -75,8 +75,8 @@ class BrightnessPipeline:
         def prepared(item):
             image = run.decoded(item, run.fetched(item))
             if isinstance(image, ItemError):
-                return (item, image), []
-            return (item, None), [np.full((3, 1, 1), image.pixels.mean(), np.uint8)]
+                return Block((item, image), [], [0])
+            return Block((item, None), np.full((1, 3, 1, 1), image.pixels.mean(), np.uint8), [1])
 
         ready = ahead(run.pool, prepared, items, run.window)
         code = ErrorCode.RECOGNITION_FAILED

@@ -106,11 +106,11 @@ def test_the_jobs_are_filtered_by_what_is_in_the_address(
     assert page.get_by_label("Kind").input_value() == "recognition"
 
     # and the focus stays in the table while it is renewed
-    page.get_by_role("link", name=night.id).focus()
+    page.get_by_role("link", name=night.id, exact=True).focus()
     for _ in range(2):
         with page.expect_response(re.compile(r"/jobs\?")):
             pass
-    expect(page.get_by_role("link", name=night.id)).to_be_focused()
+    expect(page.get_by_role("link", name=night.id, exact=True)).to_be_focused()
 
 
 def test_given_regions_are_shown_cut_out_and_on_their_page(
@@ -268,14 +268,14 @@ def test_health_is_shown_before_any_key_is_given(page: Page) -> None:
 def test_an_unknown_job_is_said_to_be_unknown(page: Page, service: Service) -> None:
     open_with_key(page, service.key, "/#/jobs/none")
 
-    expect(page.get_by_role("status")).to_have_text("there is no job none")
+    expect(page.locator("#notice")).to_have_text("there is no job none")
 
 
 @pytest.mark.parametrize("address", ["/#/jobs/%E0%A4%A", "/#/jobs/a%2Fb", "/#/jobs/.."])
 def test_a_damaged_address_is_said_to_be_one(page: Page, address: str) -> None:
     page.goto(address)
 
-    expect(page.get_by_role("status")).to_contain_text("This address names no job")
+    expect(page.locator("#notice")).to_contain_text("This address names no job")
     expect(page.get_by_role("link", name="All jobs")).to_be_visible()
 
 
