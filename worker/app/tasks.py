@@ -28,6 +28,7 @@ from contract.errors import (
 from contract.kinds import KINDS
 from contract.records import ChunkMessage, M, Nudge, parse_message
 from contract.states import State
+from contract.storage import is_remote
 from contract.workspace import open_workspace
 from worker.jobs.chunk import read_chunk
 from worker.jobs.context import WorkerContext
@@ -74,9 +75,10 @@ def run_message(
     - malformed or forbidden: dropped with a log line
     - the worker is stopping: back to the queue; the run does not count
     - the worker cannot run any chunk: back to the queue, and the process ends, so that it takes no more
-    - the job cannot run, its workspace may not be read or written, or a link is in the way of its files: the
+    - the job cannot run, its folder may not be read or written, or a link is in the way of its files: the
       job fails with the message, and its other chunks are skipped
     - storage or Redis away: dropped for re-send by the reconciler; the run does not count
+    - remote storage denies access: the same, but the run counts, since a role may be on its way
     - storage fails on one file: the same, but the run counts, until that file's item fails
     - any other error: dropped for re-send, up to MAX_ATTEMPTS runs; then the job fails
 
@@ -92,7 +94,12 @@ def run_message(
         return _drop(kind, error, context)
     except CredentialsError as error:
         raise _rejected(kind, error, message, context) from error
-    except (JobError, NotAFileError, AccessDeniedError) as error:
+    except AccessDeniedError as error:
+        # The owner of a folder does not change by itself.
+        if is_remote(message.workspace):
+            raise _rejected(kind, error, message, context) from error
+        return _job_failed(kind, error, message, context)
+    except (JobError, NotAFileError) as error:
         return _job_failed(kind, error, message, context)
     except Exception as error:
         raise _rejected(kind, error, message, context) from error

@@ -235,6 +235,20 @@ class TestJobFails:
         assert "must be readable and writable for the workers, which run as" in str(deliver())
         assert status_of(ledger, message) == "failed"
 
+    def test_not_at_once_if_a_bucket_denies_access(
+        self, deliver: Deliver, ends_with: Callable[[Exception], None], ledger: Ledger, message: ChunkMessage
+    ) -> None:
+        ends_with(AccessDeniedError("S3 denies access to s3://results/parts"))
+
+        for _ in range(MAX_ATTEMPTS - 1):
+            with pytest.raises(Reject):
+                deliver(workspace="s3://results")
+
+        assert status_of(ledger, message) == "in_progress"
+        with pytest.raises(Reject):
+            deliver(workspace="s3://results")
+        assert status_of(ledger, message) == "failed"
+
     def test_not_if_the_credentials_have_expired(
         self, deliver: Deliver, ends_with: Callable[[Exception], None], ledger: Ledger, message: ChunkMessage
     ) -> None:
