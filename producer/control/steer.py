@@ -10,7 +10,7 @@ from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
 from contract.broker.restore import enter_job
 from contract.chunk_set import ChunkSet
-from contract.errors import JobStateError
+from contract.errors import JobStateError, WorkspaceConflictError
 from contract.job import Job, Retry
 from contract.lines import ErrorLine
 from contract.records import Item
@@ -87,7 +87,7 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
     A round that has begun and is not merged yet is continued; no second one is added.
 
     Raises:
-        JobStateError: as `check_action`, or nothing failed
+        JobStateError: as `check_action`, or nothing failed, or another call has added a round meanwhile
     """
     state = check_action(Action.RETRY_ERRORS, job, workspace, ledger)
     if state is not State.COMPLETED:
@@ -101,16 +101,7 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
     ):
         workspace.store.delete(workspace.success)
         return job
-    items = 0
-    number = job.chunks
-    for number, chunk in enumerate(
-        chunks_of(_failed_items(job, workspace), job.chunk_size), start=job.chunks
-    ):
-        write_chunk(workspace, number, chunk)
-        items += len(chunk)
-    if not items:
-        raise JobStateError(f"job {job.id} has no failed items")
-    retry = Retry(first_chunk=job.chunks, chunks=number + 1 - job.chunks, items=items)
+    retry = _write_round(job, workspace)
 
     def with_round(current: Job) -> Job:
         # Another call may have added the same round.
@@ -123,6 +114,27 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
     job = workspace.update_job(with_round)
     workspace.store.delete(workspace.success)
     return job
+
+
+def _write_round(job: Job, workspace: Workspace) -> Retry:
+    """Write the chunks of another round; raises JobStateError as `add_retry`."""
+    items = 0
+    number = job.chunks
+    failed = chunks_of(_failed_items(job, workspace), job.chunk_size)
+    for number, chunk in enumerate(failed, start=job.chunks):
+        try:
+            write_chunk(workspace, number, chunk)
+        except WorkspaceConflictError as error:
+            if workspace.require_job().chunks <= number:
+                raise
+            # That round was merged meanwhile, so that other items have failed now.
+            raise JobStateError(
+                f"job {job.id} was retried by another call meanwhile: retry what still fails with a new call"
+            ) from error
+        items += len(chunk)
+    if not items:
+        raise JobStateError(f"job {job.id} has no failed items")
+    return Retry(first_chunk=job.chunks, chunks=number + 1 - job.chunks, items=items)
 
 
 def merge_again(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:

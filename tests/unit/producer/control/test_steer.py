@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from contract.broker.ledger import Ledger
-from contract.errors import JobError, StorageUnavailableError, UsageError
+from contract.errors import JobError, JobStateError, StorageUnavailableError, UsageError
 from contract.job import Job, Retry
 from contract.job_status import ChunkCounts, RequestCounts
 from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line
@@ -309,6 +309,18 @@ class TestRetryErrors:
 
         assert job.retries[1:] == (Retry(first_chunk=5, chunks=1, items=2),)
         assert chunk_ids(workspace, 5) == ["1.png", "4.png"]
+
+    def test_a_call_that_another_one_has_overtaken_says_so(
+        self, complete: Job, workspace: Workspace, read_again: Callable[..., None]
+    ) -> None:
+        job = add_retry(complete, workspace, None)
+        read_again(job.retries[0], "4.png")
+        merge(job, workspace)
+
+        with pytest.raises(JobStateError, match="was retried by another call meanwhile"):
+            add_retry(complete, workspace, None)
+
+        assert workspace.load_job() == job
 
     def test_submitting_a_round_sends_only_its_chunks_and_counts_every_item_once(
         self,
