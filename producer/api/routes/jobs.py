@@ -57,7 +57,8 @@ def jobs_router(services: Services) -> APIRouter:
     """Return the routes below /jobs."""
     refusals = problems(401, 403, 404, 409, 413, 503)
     router = APIRouter(prefix="/jobs", tags=["jobs"], responses=refusals, route_class=GuardedRoute)
-    _add_reading(router, services)
+    _add_list(router, services)
+    _add_status(router, services)
     add_results(router, services)
     add_inside(router, services)
     add_samples(router, services)
@@ -68,21 +69,12 @@ def jobs_router(services: Services) -> APIRouter:
     return router
 
 
-def _add_reading(router: APIRouter, services: Services) -> None:
+def _add_list(router: APIRouter, services: Services) -> None:
     may_read = [Depends(Requires("read", services.keyring))]
-    seen = jobs_of(services, "read")
-
-    def zone_of(timezone: Annotated[str | None, Query(max_length=64)] = None) -> tzinfo | None:
-        """Return the zone of times in words: the one that is asked for, or the deployment's."""
-        name = timezone or services.settings.timezone
-        try:
-            return ZoneInfo(name) if name else None
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise UsageError(f"there is no time zone {timezone!r}: name one such as Europe/Berlin") from error
 
     @router.get("", dependencies=may_read)
     def list_jobs(
-        jobs: Annotated[Jobs, seen],
+        jobs: Annotated[Jobs, jobs_of(services, "read")],
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
         after: Annotated[str | None, Query(pattern=JOB_ID)] = None,
         status: State | None = None,
@@ -105,6 +97,19 @@ def _add_reading(router: APIRouter, services: Services) -> None:
         wanted = JobFilter(status, kind, tag, *times, tenant, tuple(q.lower().split()), state)
         page = jobs.page(limit, after, wanted, before)
         return JobList(data=page.data, has_more=page.has_more, last_id=page.last_id, counts=dict(page.counts))
+
+
+def _add_status(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(Requires("read", services.keyring))]
+    seen = jobs_of(services, "read")
+
+    def zone_of(timezone: Annotated[str | None, Query(max_length=64)] = None) -> tzinfo | None:
+        """Return the zone of times in words: the one that is asked for, or the deployment's."""
+        name = timezone or services.settings.timezone
+        try:
+            return ZoneInfo(name) if name else None
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise UsageError(f"there is no time zone {timezone!r}: name one such as Europe/Berlin") from error
 
     @router.get("/{job_id}", dependencies=may_read, responses=problems(400))
     def get_job(
