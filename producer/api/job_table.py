@@ -3,12 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
 from contract.job_status import JobStatus
-from producer.control.attention import attention
+from producer.control.line import judged
 from producer.control.surroundings import Surroundings
 from producer.results.status import status_of
 
@@ -98,7 +98,7 @@ class JobTable:
         self._absent.discard(progress.job)
         if status.ended:
             self._running.discard(progress.job)
-            status = replace(status, attention=attention(status, Surroundings(0.0)))
+            status = judged(status, Surroundings(0.0))
         else:
             self._running.add(progress.job)
         self._statuses[progress.job] = status

@@ -3,13 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import structlog
 
 from contract.errors import TraceOcrError
 from contract.job_status import JobStatus
-from producer.control.attention import attention
+from producer.control.line import judged
 from producer.control.surroundings import Surroundings
 from producer.results.index import JobIndex, Listed
 from producer.results.status import status_from_workspace
@@ -68,7 +67,7 @@ class StoredJobs:
             return None
         if not status.ended:
             return status
-        status = replace(status, attention=attention(status, Surroundings(0.0)))
+        status = judged(status, Surroundings(0.0))
         with self._lock:
             if len(self._read) >= MAX_KEPT:
                 self._read.clear()

@@ -1,6 +1,5 @@
 """A child that draws pictures: `python -P -m producer.results.picture_program MAX_PIXELS MAX_MEMORY`."""
 
-import io
 import sys
 import warnings
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from contract.child_processes import Data, serve
 from contract.errors import ErrorCode, ItemError
 from contract.pages import TiffReader
 from contract.region import Region
-from producer.results.picturing import box_of_region, picture_of_page
-from producer.results.rendering import JPEG_QUALITY
+from producer.results.picturing import box_of_region, jpeg, picture_of_page
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -69,9 +67,7 @@ class Drawing:
         if request.region is not None:
             image = _cut(image, request.region)
         image.thumbnail((request.side, request.side))
-        buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY)
-        return buffer.getvalue()
+        return jpeg(image.convert("RGB"))
 
 
 def _cut(page: Image.Image, region: Region) -> Image.Image:

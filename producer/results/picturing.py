@@ -1,6 +1,7 @@
 """An item's file on this machine, its page as pixels, and the box of its region."""
 
 import contextlib
+import io
 from collections.abc import Iterator
 from math import ceil, floor
 from pathlib import Path
@@ -21,6 +22,9 @@ from contract.storage.roots import AllowedRoots
 
 Box = tuple[int, int, int, int]
 """Left, upper, right and lower pixel, as Pillow has them."""
+
+JPEG_QUALITY = 80
+"""JPEG quality of pictures: they are for viewing, not for OCR."""
 
 
 @contextlib.contextmanager
@@ -72,6 +76,13 @@ def picture_of_page(
     with opened_pdf(path, forms=forms) as document:
         picture: Image.Image = render(document, number, resolution, max_pixels).to_pil()
         return picture
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """Return an image of a mode that JPEG has as a JPEG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
 
 
 def box_of_region(region: Region, width: int, height: int) -> Box | None:

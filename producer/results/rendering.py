@@ -1,14 +1,12 @@
 """HTML files from templates, with everything escaped, and pictures inside them."""
 
 import base64
-import io
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-JPEG_QUALITY = 80
-"""JPEG quality of embedded pictures: they are for viewing, not for OCR."""
+from producer.results.picturing import jpeg
 
 
 def render(name: str, **values: Any) -> str:
@@ -25,9 +23,7 @@ def source_of(name: str) -> str:
 
 def picture_url(image: Image.Image) -> str:
     """Return an image as a data URL."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return data_url(buffer.getvalue(), "image/jpeg")
+    return data_url(jpeg(image), "image/jpeg")
 
 
 def data_url(data: bytes, media_type: str) -> str:

@@ -34,7 +34,7 @@ class Situation:
         reports: of the live processes
         expected_workers: 0 if that is not set
         held: messages held by workers
-        jobs: those that have not ended, and those that ended lately
+        jobs: those that have not ended, and those that failed
     """
 
     now: float

@@ -28,7 +28,7 @@ class SystemWatch:
     """Looks at Redis and storage at most once in KEPT_SECONDS, whoever asks.
 
     Args:
-        jobs: returns the jobs that have not ended, and those that ended lately
+        jobs: returns the jobs that have not ended, and those that failed
         clock: Unix seconds
     """
 
