@@ -165,6 +165,13 @@ class Scene:
         os.kill(self.worker_pid(), number)
         self.kills += 1
 
+    def kill_worker_three_times(self, chunks: int) -> None:
+        """Kill the worker each time that so many more chunks are done, and wait until it is back."""
+        for kill in range(1, 4):
+            self.wait_for_chunks(chunks * kill)
+            self.signal_worker(signal.SIGKILL)
+            self.worker.wait_for("worker_started", count=kill + 1)
+
     def wait_for_chunks(self, count: int) -> None:
         self.worker.wait_for("chunk_done", count=count)
 

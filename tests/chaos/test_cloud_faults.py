@@ -1,7 +1,5 @@
 """Jobs in Google Cloud Storage or Azure Blob Storage: killed workers, and requests that fail."""
 
-import signal
-
 import pytest
 
 from tests.chaos.faulty_s3 import LIST, cuts, refuses
@@ -16,10 +14,7 @@ def test_worker_killed_three_times_in_a_cloud(cloud_scene: RemoteScene, record: 
     scene.start_control()
     scene.submit()
 
-    for kill in range(1, 4):
-        scene.wait_for_chunks(2 * kill)
-        scene.signal_worker(signal.SIGKILL)
-        scene.worker.wait_for("worker_started", count=kill + 1)
+    scene.kill_worker_three_times(chunks=2)
 
     scene.finish()
     record(scene.assert_survived(faults=0))

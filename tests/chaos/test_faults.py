@@ -23,10 +23,7 @@ def test_worker_killed_three_times(scene: Scene, record: Record) -> None:
     scene.start_control()
     scene.submit()
 
-    for kill in range(1, 4):
-        scene.wait_for_chunks(4 * kill)
-        scene.signal_worker(signal.SIGKILL)
-        scene.worker.wait_for("worker_started", count=kill + 1)
+    scene.kill_worker_three_times(chunks=4)
 
     scene.finish()
     record(scene.assert_survived(faults=0))
