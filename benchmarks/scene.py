@@ -52,3 +52,8 @@ def make_scene(folder: Path, architecture: str, count: int) -> Scene:
         card = {"architecture": architecture, "vocab": model.vocab, "sha256": sha256}
         path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
     return Scene(crops, sorted(crops.iterdir()), store, architecture)
+
+
+def has_avx512() -> bool:
+    """Return whether torch computes with AVX-512 here: docTR gains more from it than we do."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
