@@ -53,6 +53,11 @@ MAX_RECEIVERS = 8
 MAX_URL = 2048
 """Maximum characters of such a URL."""
 
+Receivers = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=MAX_URL)], ...], Field(max_length=MAX_RECEIVERS)
+]
+"""The URLs that are told what became of a job."""
+
 DEFAULT_TENANT = "default"
 """The tenant of jobs that name none."""
 
@@ -294,9 +299,7 @@ class Job(BaseModel):
     metadata: Metadata = {}
     checks: Checks = Checks()
     reuse: Reuse | None = None
-    notify: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=MAX_URL)], ...], Field(max_length=MAX_RECEIVERS)
-    ] = ()
+    notify: Receivers = ()
     traceparent: Annotated[str, Field(pattern=TRACEPARENT)] | None = None
     submitted_by: Annotated[str, Field(min_length=1, max_length=MAX_NAME)] | None = None
     plan: Plan | None = None

@@ -10,15 +10,14 @@ from contract.job import (
     MAX_CHUNK_SIZE,
     MAX_PARTS,
     MAX_PRIORITY,
-    MAX_RECEIVERS,
     MAX_SAMPLE,
-    MAX_URL,
     AtDeadline,
     Category,
     Changed,
     Column,
     Globs,
     Metadata,
+    Receivers,
     Tags,
 )
 from contract.job_status import JOB_ID
@@ -145,13 +144,9 @@ class JobRequest(GivenParameters):
     fail_if: Annotated[tuple[RuleText, ...], Field(max_length=MAX_RULES)] | None = Field(
         None, description="rules that make the quality low, such as errors>5%"
     )
-    notify: (
-        Annotated[
-            tuple[Annotated[str, Field(min_length=1, max_length=MAX_URL)], ...],
-            Field(max_length=MAX_RECEIVERS),
-        ]
-        | None
-    ) = Field(None, description="webhooks that are told when the job ends, is late or is of low quality")
+    notify: Receivers | None = Field(
+        None, description="webhooks that are told when the job ends, is late or is of low quality"
+    )
     tags: Tags | None = Field(None, description="words that jobs are filtered by")
     metadata: Metadata | None = Field(None, description="what is stored and shown with the job")
 

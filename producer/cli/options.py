@@ -12,12 +12,15 @@ from pydantic.fields import FieldInfo
 
 from contract.kinds import job_parameters
 from contract.logs import configure_logging
-from contract.settings import Settings, load_settings, variable_of
+from contract.settings import SECRETS, Settings, load_settings, variable_of
+from contract.settings.api import HttpApi
+from contract.settings.expectations import Expectations
+from contract.settings.remote import RemoteStorage
 from contract.tracing import configure_tracing
 from producer.results.checking import check_suited
 from producer.results.sinks import check_formats
 
-CHECKS = ("min_confidence", "expect", "validators", "fail_if")
+CHECKS = tuple(Expectations.model_fields)
 JOB = (
     *job_parameters(),
     "exports",
@@ -38,43 +41,14 @@ TURN = ("tenant", "priority", "deadline", "at_deadline", "timezone")
 MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "preload")
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
 IMAGES = ("feeders", "decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
-REMOTE = (
-    "s3_endpoint_url",
-    "s3_region",
-    "s3_path_style",
-    "gcs_endpoint_url",
-    "azure_endpoint_url",
-    "https_networks",
-    "list_threads",
-)
+REMOTE = (*RemoteStorage.model_fields, "list_threads")
 """Settings of how remote storage is reached."""
 STORAGE = ("allowed_roots", "umask", *REMOTE)
 REDIS = ("namespace",)
 DELIVERY = ("visibility_timeout", "lease_seconds", "stall_seconds", "retention_days")
 """Settings of how long to wait for a chunk or a worker, and how long to keep an ended job."""
 
-API = (
-    "api_address",
-    "api_port",
-    "api_auth",
-    "api_keys_file",
-    "api_cors_origins",
-    "api_allowed_hosts",
-    "api_max_connections",
-    "api_receive_seconds",
-    "api_send_seconds",
-    "api_max_bytes",
-    "api_max_files",
-    "api_max_pages",
-    "api_max_regions",
-    "api_max_pixels",
-    "api_queue_limit",
-    "api_queue_bytes",
-    "api_key_share",
-    "api_request_seconds",
-    "expected_workers",
-    "flower_url",
-)
+API = (*(name for name in HttpApi.model_fields if name not in SECRETS), "expected_workers", "flower_url")
 FLOWER = ("flower_address", "flower_port", "flower_database")
 LOGS = ("log_level", "log_format")
 

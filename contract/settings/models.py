@@ -1,0 +1,33 @@
+"""Settings of models on their devices."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from contract.kinds import KindName
+from contract.settings.lists import Listed
+
+
+class Models(BaseModel):
+    """Where models run, what runs them, and which are loaded first."""
+
+    devices: str = Field("auto", description="'cpu', 'auto', or CUDA device numbers such as 0,1")
+    runtime: Literal["auto", "torch", "onnx", "onnx_cuda", "onnx_tensorrt"] = Field(
+        "auto",
+        description="what runs the models; 'auto' is ONNX Runtime on CPUs if installed, else torch; "
+        "'onnx_cuda' and 'onnx_tensorrt' are ONNX Runtime's providers for GPUs",
+    )
+    precision: Literal["float32", "tf32", "float16"] = Field(
+        "tf32",
+        description="on GPUs: 'tf32' is docTR's own there; 'float32' has a CPU's confidences, and is up to "
+        "ten times slower; 'float16' rounds most",
+    )
+    torch_compile: bool = Field(
+        False, description="compile models when they are loaded; takes minutes, for GPUs and long jobs"
+    )
+    preload: Listed[KindName] = Field(
+        (), description="comma-separated kinds of jobs whose default models a worker loads when it starts"
+    )
+    ready_folder: str | None = Field(
+        None, description="folder where each worker process touches a file while it serves, for health checks"
+    )
