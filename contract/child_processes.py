@@ -26,6 +26,7 @@ import msgspec
 
 from contract.errors import ChildCrashedError, ChildTimedOutError
 from contract.shared_memory import anonymous_file, mapped
+from contract.time_limits import TimeLimit
 
 PR_SET_PDEATHSIG = 1
 """From Linux's <sys/prctl.h>: sets the signal this process gets when the thread that started it ends."""
@@ -126,12 +127,12 @@ class ChildProcess:
 
         Args:
             reply: the type of the answer; an answer of another type counts as a crash
-            seconds: time limit for the answer; starting the process does not count
+            seconds: limit for the answer, as `TimeLimit`; starting the process does not count
             data: the data of the request
 
         Raises:
             ChildCrashedError: CRASHES_TO_BLAME processes died on it, or gave an invalid answer
-            ChildTimedOutError: the answer took longer than `seconds`
+            ChildTimedOutError: the answer took longer
         """
         with self._lock:
             for _ in range(CRASHES_TO_BLAME):
@@ -140,13 +141,11 @@ class ChildProcess:
                 except (OSError, msgspec.MsgspecError):
                     self._end()
                     continue
-                deadline = time.monotonic() + seconds
                 try:
-                    send_frame(connection, msgspec.json.encode(request), data, deadline)
-                    return receive_frame(connection, reply, self._max_reply, deadline)
-                except TimeoutError as error:
+                    return self._answer(connection, request, reply, seconds, data)
+                except ChildTimedOutError:
                     self._end()
-                    raise ChildTimedOutError(f"took longer than {seconds:g} s") from error
+                    raise
                 except (OSError, msgspec.MsgspecError, RecursionError):
                     self._end()
         raise ChildCrashedError(f"crashed {CRASHES_TO_BLAME} processes in a row")
@@ -155,6 +154,18 @@ class ChildProcess:
         """End the process, if one runs; the next request starts another."""
         with self._lock:
             self._end()
+
+    def _answer(
+        self, connection: socket.socket, request: msgspec.Struct, reply: type[R], seconds: float, data: bytes
+    ) -> tuple[R, Data]:
+        assert self._running
+        limit = TimeLimit(self._running[0].pid, seconds)
+        try:
+            send_frame(connection, msgspec.json.encode(request), data, limit.deadline)
+            limit.wait(connection)
+            return receive_frame(connection, reply, self._max_reply, limit.deadline)
+        except TimeoutError as error:
+            raise ChildTimedOutError(limit.excess) from error
 
     def _connection(self) -> socket.socket:
         if self._running and self._running[0].poll() is not None:

@@ -38,7 +38,8 @@ class Images(BaseModel):
         60.0,
         gt=0,
         allow_inf_nan=False,
-        description="time limit in seconds for decoding one image in a child process",
+        description="seconds of processor time for decoding one image in a child process; five times as "
+        "many may pass, on a busy machine",
     )
     decode_memory: int = Field(
         2 * 2**30, ge=2**26, description="memory limit in bytes for decoding one image in a child process"

@@ -39,7 +39,7 @@ MAX_MEMORY = 1 << 30
 """Memory limit of the process in bytes, besides the file, which is mapped, and the largest image."""
 
 SECONDS = 60.0
-"""Time limit of one answer: some megabytes from a slow disk."""
+"""Limit of one answer, as `TimeLimit`: some megabytes from a slow disk."""
 
 MAX_CRASHES = 8
 """Images of a group that may end the process; after these, the rest of the group counts as damaged."""

@@ -44,7 +44,7 @@ COPIED_BYTES = 1 << 30
 """Bytes of documents that are copied to this machine at once, to count their pages; a larger one is alone."""
 
 COUNT_SECONDS = 60.0
-"""Longest wait in seconds for one document's count, excluding its copy."""
+"""Limit of one document's count, as `TimeLimit`, excluding its copy."""
 
 COUNT_MEMORY = 2 << 30
 """Memory limit in bytes of one counting process."""

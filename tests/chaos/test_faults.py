@@ -52,7 +52,7 @@ def test_poisoned_images_cost_themselves_alone(scene: Scene, tmp_path: Path, rec
         with (scene.source / name).open("ab") as file:
             file.write(f"poison:{poison}".encode())
     scene.start_worker(
-        FAULTS="poison", TRACE_OCR_STALL_SECONDS="100", TRACE_OCR_DECODE_SECONDS="20",
+        FAULTS="poison", TRACE_OCR_STALL_SECONDS="100", TRACE_OCR_DECODE_SECONDS="4",
         TRACE_OCR_DECODE_THREADS="1",
     )  # fmt: skip
     scene.start_control()

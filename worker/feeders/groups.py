@@ -145,9 +145,9 @@ def crashed(what: str) -> ItemError:
     )
 
 
-def timed_out(seconds: float) -> ItemError:
+def timed_out(excess: str) -> ItemError:
     """Return the error of an item whose decoding took too long."""
     return ItemError(
         ErrorCode.TIMED_OUT,
-        f"decoding the image took longer than {seconds:g} s: save it again from the original",
+        f"decoding the image {excess}: save it again from the original",
     )

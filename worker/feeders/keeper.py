@@ -33,7 +33,7 @@ class Terms:
 
     Args:
         limits: what one feeder may take
-        seconds: time limit for decoding one item
+        seconds: limit for decoding one item, as `TimeLimit`
         finishing: limits how many groups with unprepared pixels are finished at once
         on_progress: called when a feeder makes progress
         on_request: called for each request to storage that a feeder made
@@ -136,7 +136,7 @@ class Keeper:
             fed = None if reply.failure else part.fed(reply, data)
         except HungError as hung:
             self._replace()
-            self._blame(part, min(hung.place, len(part.places) - 1), timed_out(self._terms.seconds))
+            self._blame(part, min(hung.place, len(part.places) - 1), timed_out(str(hung)))
         except (OSError, msgspec.MsgspecError, RecursionError, InvalidReplyError):
             _, place = self._feeder.progress()
             self._replace()

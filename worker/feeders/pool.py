@@ -17,7 +17,7 @@ class FeederPool:
     Args:
         number: feeders
         limits: what one feeder may take
-        seconds: time limit for decoding one item
+        seconds: limit for decoding one item, as `TimeLimit`
         finishers: groups with unprepared pixels that are finished at once
         on_request: called for each request to storage that a feeder made
     """

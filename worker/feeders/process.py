@@ -20,22 +20,20 @@ from contract.child_processes import (
     start_child,
 )
 from contract.settings import PREFIX, SECRETS
+from contract.time_limits import LOOK_SECONDS, TimeLimit
 from worker.feeders.answers import InvalidReplyError
 from worker.feeders.arena import Arena, Bytes
 from worker.feeders.protocol import CHANNELS, Limits, Reply
-
-LOOK_SECONDS = 0.25
-"""Seconds between looks at a feeder's progress."""
 
 SEND_SECONDS = 60.0
 """Seconds in which a feeder must take a request, and complete an answer that it has begun."""
 
 
 class HungError(Exception):
-    """A feeder has decoded one item for too long."""
+    """A feeder has decoded one item for too long; the message says for how long."""
 
-    def __init__(self, place: int) -> None:
-        super().__init__()
+    def __init__(self, place: int, excess: str) -> None:
+        super().__init__(excess)
         self.place = place
 
 
@@ -79,7 +77,7 @@ class Feeder:
 
         Args:
             slot: where its bytes are
-            seconds: time limit for decoding one item
+            seconds: limit for decoding one item, as `TimeLimit`
             on_progress: called when the feeder makes progress
 
         Raises:
@@ -108,14 +106,14 @@ class Feeder:
         """Wait until an answer begins to arrive, or the process has ended."""
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
-        seen, since = self.progress(), time.monotonic()
+        seen, limit = self.progress(), TimeLimit(self.pid, seconds)
         while not poll.poll(LOOK_SECONDS * 1_000):
             progress = self.progress()
             if progress != seen:
-                seen, since = progress, time.monotonic()
+                seen, limit = progress, TimeLimit(self.pid, seconds)
                 on_progress()
-            elif progress[1] is not None and time.monotonic() - since > seconds:
-                raise HungError(progress[1])
+            elif progress[1] is not None and limit.exceeded:
+                raise HungError(progress[1], limit.excess)
 
     def kill(self) -> None:
         """Kill the process."""

@@ -25,7 +25,7 @@ class IsolatedDecoder:
 
     Args:
         max_pixels: maximum pixels of one image
-        seconds: time limit for one image
+        seconds: limit for one image, as `TimeLimit`
         max_memory: memory limit of the child in bytes
     """
 

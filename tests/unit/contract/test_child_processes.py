@@ -20,6 +20,7 @@ import pytest
 
 from contract.child_processes import MAX_HEADER, ChildPool, ChildProcess
 from contract.errors import ChildCrashedError, ChildTimedOutError
+from contract.time_limits import LOOK_SECONDS, WAITS, processor_seconds
 
 PROGRAM = """
 import os, resource, signal, sys, threading
@@ -43,6 +44,8 @@ def answer(order, data):
         os.kill(os.getpid(), signal.SIGSTOP)
     if order.act == "hang":
         threading.Event().wait()
+    while order.act == "spin":
+        pass
     if order.act == "write":
         os.write(0, data)
         threading.Event().wait()
@@ -193,7 +196,7 @@ def test_a_process_that_is_late_is_replaced(act: str, behind: bytes, child: Chil
     late = child.pid
 
     with pytest.raises(ChildTimedOutError, match=r"longer than 0\.2 s"):
-        ask(child, act, behind, seconds=0.2)
+        ask(child, act, behind, seconds=0.2 / WAITS)
 
     assert ask(child, "say", b"well") == b"well"
     assert child.pid != late
@@ -205,7 +208,44 @@ def test_a_request_that_is_never_taken_is_late_too(child: ChildProcess) -> None:
     os.kill(child.pid, signal.SIGSTOP)
 
     with pytest.raises(ChildTimedOutError):
-        ask(child, "say", b"x" * (8 << 20), seconds=0.2)
+        ask(child, "say", b"x" * (8 << 20), seconds=0.2 / WAITS)
+
+
+class TestOnABusyMachine:
+    @pytest.fixture(autouse=True)
+    def machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given that any share of a core will do."""
+        monkeypatch.setattr("contract.time_limits.WAITS", 10_000)
+
+    def test_a_process_that_spins_is_replaced_for_the_time_that_it_has_used(
+        self, child: ChildProcess
+    ) -> None:
+        ask(child, "say")
+        late = child.pid
+
+        with pytest.raises(ChildTimedOutError, match=r"more than 0\.05 s of processor time"):
+            ask(child, "spin", seconds=0.05)
+
+        assert ask(child, "say", b"well") == b"well"
+        assert child.pid != late
+
+    def test_a_process_that_had_no_turn_for_longer_than_its_limit_answers(
+        self, child: ChildProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask(child, "say")
+        starved, looks = child.pid, []
+
+        def look(pid: int) -> float:
+            looks.append(pid)
+            if len(looks) == 3:
+                os.kill(pid, signal.SIGCONT)
+            return processor_seconds(pid)
+
+        # when it gets no processor before it was looked at twice, after its limit has passed
+        monkeypatch.setattr("contract.time_limits.processor_seconds", look)
+
+        assert ask(child, "stop", b"well", seconds=LOOK_SECONDS / 2) == b"well"
+        assert set(looks) == {starved} == {child.pid}
 
 
 def test_a_program_that_does_not_start_is_a_crash() -> None:

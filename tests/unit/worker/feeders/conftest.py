@@ -37,5 +37,5 @@ def make_pool() -> Iterator[MakePool]:
 
 @pytest.fixture(scope="session")
 def feeders(make_pool: MakePool) -> FeederPool:
-    """One feeder that may decode an item for two seconds."""
+    """One feeder that may take two seconds of processor time for an item."""
     return make_pool(seconds=2.0)

@@ -49,6 +49,12 @@ Read = Callable[..., list[Crop]]
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given that a feeder that sleeps is late as soon as one that spins."""
+    monkeypatch.setattr("contract.time_limits.WAITS", 1)
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "crops").mkdir()
     return tmp_path / "crops"
@@ -183,6 +189,7 @@ def test_what_a_slot_does_not_hold_is_asked_for_again_or_comes_apart(
         ("hang", ErrorCode.TIMED_OUT),
     ],
 )
+@pytest.mark.usefixtures("impatient")
 def test_an_image_that_ends_its_feeder_fails_alone(
     poison: str,
     code: ErrorCode,
@@ -233,6 +240,7 @@ def test_a_worker_that_stops_waits_for_no_group(
         read([poisoned("hang"), *good], feeders, stop=stop)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_progress_is_told_while_a_slow_group_is_waited_for(
     poisoned: Callable[[str], str], read: Read, feeders: FeederPool
 ) -> None:

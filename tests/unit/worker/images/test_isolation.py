@@ -17,6 +17,7 @@ from PIL import Image
 from contract.child_processes import CRASHES_TO_BLAME
 from contract.errors import ErrorCode, ItemError
 from contract.pages import WITHOUT_FORMS
+from contract.time_limits import WAITS
 from tests.unit.documents import form_pdf
 from worker.images.decode import decode_crop
 from worker.images.decoding import Request
@@ -268,7 +269,7 @@ class TestPoison:
 
         # when an image takes longer than it may
         with monkeypatch.context() as impatient:
-            impatient.setattr(decoder, "_seconds", 0.2)
+            impatient.setattr(decoder, "_seconds", 0.2 / WAITS)
             late = refusal(decoder, png(1) + HANG)
 
         # then
@@ -422,12 +423,12 @@ class TestPoisonedPages:
 
         # when a page takes longer than it may
         with monkeypatch.context() as impatient:
-            impatient.setattr(decoder, "_seconds", 0.2)
+            impatient.setattr(decoder, "_seconds", 0.2 / WAITS)
             late = refused_page(decoder, poison)
 
         # then
         assert late.code == ErrorCode.TIMED_OUT
-        assert "decoding page 2 took longer" in late.message
+        assert "decoding page 2 took longer than 0.2 s" in late.message
         assert decoder.decode(last).pixels.shape == (20, 60, 3)
         assert child_of(decoder) != hung
 
