@@ -29,5 +29,7 @@ class Models(BaseModel):
         (), description="comma-separated kinds of jobs whose default models a worker loads when it starts"
     )
     ready_folder: str | None = Field(
-        None, description="folder where each worker process touches a file while it serves, for health checks"
+        None,
+        description="folder where each worker process touches a file while it serves, from when the "
+        "models of 'preload' are loaded; for health checks",
     )

@@ -1,9 +1,9 @@
 """The images' health check: exit status 0 while this container's command works.
 
 An api must be ready, which includes Redis and storage; Flower must answer. Of a worker, one process must have
-touched its file in TRACE_OCR_READY_FOLDER, as it does from when it takes chunks on. Any other command is
-healthy while it runs. Usage: healthcheck.py [COMMAND]; the default is the command of the container's first
-process. Standard library only.
+touched its file in TRACE_OCR_READY_FOLDER, as it does while it takes chunks, from when the models of
+TRACE_OCR_PRELOAD are loaded. Any other command is healthy while it runs. Usage: healthcheck.py [COMMAND];
+the default is the command of the container's first process. Standard library only.
 """
 
 import os

@@ -28,6 +28,7 @@ from contract.settings import Settings, load_settings
 from contract.storage import OnRequest, Storage
 from contract.storage.roots import AllowedRoots
 from contract.tracing import configure_tracing
+from worker.app.preloading import get_ready
 from worker.app.tasks import register_tasks
 from worker.app.transport import use_transport
 from worker.feeders.pool import FeederPool
@@ -35,7 +36,6 @@ from worker.feeders.protocol import DEPTH, Limits
 from worker.images.isolation import DecoderPool, IsolatedDecoder
 from worker.jobs.context import WorkerContext
 from worker.jobs.share import ChunkShare
-from worker.kinds import make_pipeline
 from worker.models.imports import doctr_side
 from worker.models.pool import ModelPool, Models
 from worker.models.recognition import load_recogniser
@@ -162,7 +162,8 @@ def serve(settings: Settings) -> None:
     if settings.feeders and context.feeders:
         # While the models are loaded: the first chunk finds them ready.
         context.feeders.start()
-    threading.Thread(target=preload, args=(context,), name="preload", daemon=True).start()
+    ready_soon = (context, ready, reporter.wake)
+    threading.Thread(target=get_ready, args=ready_soon, name="preload", daemon=True).start()
     structlog.get_logger().info("worker_started", worker=name, pid=os.getpid())
     try:
         _consume(app, settings, name)
@@ -175,16 +176,6 @@ def serve(settings: Settings) -> None:
         if context.unfit.is_set():
             # Not Celery's clean exit: the launcher must count this as a failure.
             raise UnfitWorkerError("the worker ended because it cannot run any chunk: its log says why")
-
-
-def preload(context: WorkerContext) -> None:
-    """Load the models that new jobs need, before the first chunk asks for them."""
-    for kind in context.settings.preload:
-        try:
-            make_pipeline(kind, context.settings.parameters_of(kind), context.models)
-        except TraceOcrError as error:
-            # Jobs with other models can be read; a chunk that needs these raises the same error.
-            structlog.get_logger().warning("preload_failed", kind=kind, error=str(error))
 
 
 def _consume(app: Celery, settings: Settings, name: str) -> None:

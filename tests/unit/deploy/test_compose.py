@@ -155,6 +155,17 @@ def test_redis_and_storage_are_on_the_inner_network_alone(services: dict[str, An
 
 
 @pytest.mark.parametrize("name", WORKERS)
+def test_workers_have_as_long_to_load_their_models_as_in_a_cluster(
+    name: str, services: dict[str, Any]
+) -> None:
+    chart = yaml.safe_load((DEPLOY / "helm" / "trace-ocr" / "values.yaml").read_text())
+
+    assert seconds(services[name]["healthcheck"]["start_period"]) == chart["worker"]["startSeconds"]
+    # The rest is the image's check.
+    assert set(services[name]["healthcheck"]) == {"start_period"}
+
+
+@pytest.mark.parametrize("name", WORKERS)
 def test_workers_have_time_to_finish_or_hand_back_their_chunks(name: str, services: dict[str, Any]) -> None:
     grace = float(services[name]["environment"]["TRACE_OCR_SHUTDOWN_GRACE_SECONDS"])
 

@@ -81,8 +81,10 @@ def test_the_api_answers_the_check_without_a_key() -> None:
 def test_a_worker_is_well_while_a_process_of_its_says_that_it_serves(tmp_path: Path) -> None:
     environment = {"TRACE_OCR_READY_FOLDER": str(tmp_path / "ready")}
     file = ReadyFile(environment["TRACE_OCR_READY_FOLDER"])
+    file.touch()
     assert healthcheck.problem_of("worker", environment) == "no process serves"
 
+    file.begin()
     file.touch()
     assert healthcheck.problem_of("worker", environment) == ""
 
@@ -98,8 +100,10 @@ def test_a_worker_is_well_while_a_process_of_its_says_that_it_serves(tmp_path: P
 def test_a_ready_file_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    ReadyFile(str(tmp_path / "file")).touch()
-    ReadyFile(None).touch()
+    for folder in (str(tmp_path / "file"), None):
+        file = ReadyFile(folder)
+        file.begin()
+        file.touch()
 
 
 @pytest.mark.parametrize("command", ["control", "submit", ""])
