@@ -79,11 +79,12 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgr
 	  --custom-compile-command 'make lock'
 
 lock: $(INSTALLED)  ## resolve the dependencies into requirements.lock
-	$(BIN)/pip install --quiet uv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tools/installer/requirements.txt
 	$(COMPILE) --all-extras --no-emit-package trace-ocr-batch --overrides tools/lock-overrides.txt \
 	  -o requirements.lock pyproject.toml tools/lock-extra.in
 	$(COMPILE) --constraints requirements.lock -o tools/sbom/requirements.txt tools/sbom/requirements.in
 	$(COMPILE) --constraints requirements.lock -o tools/docs/requirements.txt tools/docs/requirements.in
+	$(COMPILE) --constraints requirements.lock -o tools/installer/requirements.txt tools/installer/requirements.in
 
 # Beside the program, since the reference is made of it. None of these is newer or older than the lock's.
 docs: $(INSTALLED)  ## build the documentation as a site, with its reference, and man pages, in out/docs/

@@ -4,10 +4,11 @@ ARG WORKER_IMAGE
 FROM ${WORKER_IMAGE}
 USER root
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends systemd systemd-sysv dbus procps valkey-server sudo \
-    && pip install --no-cache-dir --disable-pip-version-check uv
-COPY requirements.lock pyproject.toml /source/
-RUN cd /source && VIRTUAL_ENV=/opt/trace-ocr uv pip install --no-cache --constraint requirements.lock \
+    && apt-get install --yes --no-install-recommends systemd systemd-sysv dbus procps valkey-server sudo
+COPY tools/installer/requirements.txt requirements.lock pyproject.toml /source/
+RUN cd /source \
+    && pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.txt \
+    && VIRTUAL_ENV=/opt/trace-ocr uv pip install --no-cache --constraint requirements.lock \
     -r pyproject.toml --extra api --extra flower
 # The image's user has a fixed number; that of the documentation has not.
 RUN userdel trace-ocr \

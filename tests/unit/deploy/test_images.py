@@ -129,7 +129,7 @@ def test_every_installation_takes_its_extras_in_the_locks_versions(stage: str, e
 
 
 def test_every_file_that_is_installed_has_a_hash() -> None:
-    for path in ("requirements.lock", "tools/sbom/requirements.txt"):
+    for path in ("requirements.lock", "tools/sbom/requirements.txt", "tools/installer/requirements.txt"):
         pins = re.split(r"^(?=\S+==)", (REPOSITORY / path).read_text(), flags=re.MULTILINE)[1:]
         assert pins
         assert [
@@ -208,7 +208,9 @@ def test_base_images_and_the_installer_are_pinned() -> None:
     arguments = dict(rest.split("=", 1) for word, rest in instructions() if word == "ARG" and "=" in rest)
 
     assert re.fullmatch(r"python:\d+\.\d+-slim-\w+", arguments["PYTHON_IMAGE"])
-    assert re.fullmatch(r"\d+\.\d+\.\d+", arguments["UV_VERSION"])
+    installs = [rest for word, rest in stages()["build"] if word == "RUN" and "pip install" in rest]
+    assert all("--require-hashes -r tools/installer/requirements.txt" in rest for rest in installs)
+    assert installs
     assert {rest.split()[0] for word, rest in instructions() if word == "FROM"} <= {
         "${PYTHON_IMAGE}",
         *stages(),
