@@ -11,10 +11,11 @@ from statistics import median
 from typing import Any
 
 from benchmarks.rows import Row, interleaved, peak_mebibytes
-from contract.job import Job, Plan, Source
+from contract.job import Job, Plan
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import RecognitionLine, encode_lines
 from contract.settings import Settings
+from contract.source import Source
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.results.merge import merge

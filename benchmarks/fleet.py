@@ -25,11 +25,12 @@ from pydantic import SecretStr
 from benchmarks.rows import Row
 from contract.broker.depths import oldest_lease_age
 from contract.broker.progress import Progress
-from contract.job import Job, Plan, Source
+from contract.job import Job, Plan
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import RecognitionLine, encode_lines
 from contract.records import Item
 from contract.settings import Settings, environment_of
+from contract.source import Source
 from contract.workspace import Workspace, open_workspace
 from producer.api.security.keys import new_key
 from producer.control.steer import cancel_job

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Row
-from contract.job import Job, Plan, Source
+from contract.job import Job, Plan
 from contract.kinds.recognition import RecognitionParameters
+from contract.layout import name_of
 from contract.records import PartOutcome
+from contract.source import Source
 from contract.storage.base import Store
-from contract.workspace import Workspace, name_of
+from contract.workspace import Workspace
 from producer.control.reconcile import FULL_LOOKS, Reconciler
 from producer.session import Session
 

@@ -16,11 +16,12 @@ import msgspec
 
 from benchmarks.rows import Row
 from contract.child_processes import python_module
-from contract.job import Job, Plan, Source
+from contract.job import Job, Plan
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import RecognitionLine, encode_line, encode_lines
 from contract.records import Item
 from contract.settings import Settings, environment_of
+from contract.source import Source
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from contract.layout import FOLDERS, SUCCESS
 from contract.storage import Store, join
-from contract.workspace import FOLDERS, SUCCESS, holds_workspace
+from contract.workspace import holds_workspace
 
 OF_WORKSPACES = frozenset({SUCCESS, *FOLDERS, "exports"})
 """Names that a workspace has: only where a key holds one, it is worth a request whether there is a job.json.

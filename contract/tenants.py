@@ -10,8 +10,14 @@ MAX_WEIGHT = 1_000
 MAX_NAME = 64
 """Most characters of a tenant's name, as of a tag."""
 
+DEFAULT_TENANT = "default"
+"""The tenant of jobs that name none."""
+
+TENANT = rf"^[A-Za-z0-9._-]{{1,{MAX_NAME}}}$"
+"""The pattern of a tenant's name."""
+
 _ENTRY = re.compile(
-    r"(?P<name>[A-Za-z0-9._-]{1,64}):(?P<weight>[0-9]{1,4})(:(?P<running>[0-9]{0,9})(:(?P<items>[0-9]{0,12}))?)?"
+    rf"(?P<name>{TENANT[1:-1]}):(?P<weight>[0-9]{{1,4}})(:(?P<running>[0-9]{{0,9}})(:(?P<items>[0-9]{{0,12}}))?)?"
 )
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contract.job import DEFAULT_TENANT
+from contract.tenants import DEFAULT_TENANT
 
 ORDER = ("tenant", "priority", "urgent", "deadline", "at_deadline")
 """Fields of a job that its record in the ledger repeats, so that its turn is known without its workspace."""

@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 import msgspec
 
-from contract.job import DEFAULT_TENANT
 from contract.job_status import FailedItem, Mark, Running
 from contract.lines import UNREADABLE
 from contract.states import ENDED, State
+from contract.tenants import DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True)

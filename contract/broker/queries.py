@@ -9,8 +9,8 @@ import structlog
 from contract.broker.line import FIELDS, Standing, parse_standing
 from contract.broker.progress import Progress, parse_progress
 from contract.chunk_set import ChunkSet
-from contract.job import DEFAULT_TENANT
 from contract.states import ENDED
+from contract.tenants import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from redis import Redis

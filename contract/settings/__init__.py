@@ -16,7 +16,6 @@ from pydantic_settings import (
 )
 
 from contract.errors import BrokerError, SettingsError, UsageError
-from contract.job import Sample
 from contract.kinds import KINDS, defaults
 from contract.kinds.base import Parameters
 from contract.settings.api import HttpApi
@@ -30,6 +29,7 @@ from contract.settings.monitoring import Monitoring
 from contract.settings.notifications import Notifications
 from contract.settings.remote import RemoteStorage
 from contract.settings.turns import Turns
+from contract.source import Sample
 
 PREFIX = "TRACE_OCR_"
 CONFIG_VARIABLE = "TRACE_OCR_CONFIG"

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from contract.job import MAX_CHUNK_SIZE, MAX_SAMPLE, Export, Metadata, Tags
+from contract.job import MAX_CHUNK_SIZE, Export, Metadata, Tags
 from contract.kinds.base import json_value
 from contract.settings.lists import COMMAS, Listed
+from contract.source import MAX_SAMPLE
 
 
 def _pairs(value: object) -> object:

@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from contract.job import DEFAULT_TENANT, MAX_PRIORITY, TENANT, AtDeadline
+from contract.job import MAX_PRIORITY, AtDeadline
 from contract.settings.lists import Listed
-from contract.tenants import parse_tenants
+from contract.tenants import DEFAULT_TENANT, TENANT, parse_tenants
 
 
 def _check_zone(name: str) -> str:

@@ -5,26 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from contract.checks import MAX_EXPRESSION, MAX_RULES, RuleText, ValidatorName
-from contract.job import (
-    MAX_CATEGORIES,
-    MAX_CHUNK_SIZE,
-    MAX_PARTS,
-    MAX_PRIORITY,
-    MAX_SAMPLE,
-    AtDeadline,
-    Category,
-    Changed,
-    Column,
-    Globs,
-    Metadata,
-    Receivers,
-    Tags,
-)
+from contract.job import MAX_CHUNK_SIZE, MAX_PRIORITY, AtDeadline, Metadata, Receivers, Tags
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName, job_parameters, optional
 from contract.printable import CONTROLS
 from contract.records import MAX_TEXT
 from contract.region import Level
+from contract.source import MAX_CATEGORIES, MAX_PARTS, MAX_SAMPLE, Category, Changed, Column, Globs
 from producer.regions import FORMATS
 from producer.results.sinks import Format, ResultsFormat
 

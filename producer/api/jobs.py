@@ -15,8 +15,8 @@ from contract.broker.reports import Reports
 from contract.chunk_map import ChunkMap
 from contract.chunk_set import ChunkSet
 from contract.errors import OutsideAllowedRootsError, UnknownJobError
-from contract.job import STANDARD_INPUT, uris_in
 from contract.job_status import JobFilter, JobStatus
+from contract.source import STANDARD_INPUT, uris_in
 from contract.states import Action
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots

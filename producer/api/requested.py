@@ -7,12 +7,13 @@ from typing import Any
 
 from contract.checks import Checks
 from contract.errors import UsageError
-from contract.job import Job, Source, new_job_id
+from contract.job import Job, new_job_id
 from contract.kinds import job_parameters
 from contract.kinds.base import Parameters
 from contract.model_store import ModelStore, check_models
 from contract.records import SHOWN
 from contract.settings import Settings
+from contract.source import Source
 from contract.storage import is_remote, supported_uris, unknown_scheme
 from contract.tracing import current_traceparent
 from contract.workspace import open_workspace

@@ -11,12 +11,13 @@ from typing import Any, get_args
 import click
 
 from contract.errors import UsageError
-from contract.job import Changed, Job, Regions, Source, new_job_id
+from contract.job import Job, new_job_id
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS
 from contract.model_store import check_models
 from contract.region import Level
 from contract.settings import Settings
+from contract.source import Changed, Regions, Source
 from contract.tracing import current_traceparent, span
 from contract.workspace import Workspace, open_workspace
 from producer.notify import notified

@@ -10,8 +10,9 @@ import click
 import msgspec
 
 from contract.errors import ExitCode, UsageError
-from contract.job import STANDARD_INPUT, Job
+from contract.job import Job
 from contract.settings import Settings
+from contract.source import STANDARD_INPUT
 from contract.storage import absolute, join
 from contract.workspace import open_workspace
 from producer.cli import dry_run, new_job, options

@@ -6,8 +6,9 @@ from contract.broker.ledger import Ledger
 from contract.chunk_set import ChunkSet
 from contract.errors import JobError
 from contract.job import Job
+from contract.layout import number_of
 from contract.states import Action
-from contract.workspace import Workspace, number_of
+from contract.workspace import Workspace
 from producer.control.steer import check_action
 from producer.notify.outbox import remove_events
 from producer.results.corrections import batch_uris

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 
 from contract.errors import TraceOcrError
+from contract.layout import RESERVED
 from contract.storage import Storage, join
 from contract.storage.base import Store
 from contract.storage.roots import AllowedRoots, check_root
-from contract.workspace import RESERVED
 from producer.doctor.finding import CLOCK_SECONDS, Finding, bad, doubtful, good
 
 CONTENT = b"trace-ocr doctor"

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from contract.job import Changed
+from contract.source import Changed
 
 NIGHT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z"
 """The pattern of a night's name: its date."""

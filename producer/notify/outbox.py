@@ -13,10 +13,11 @@ import structlog
 
 from contract.errors import JobError, ObjectMissingError, OutsideAllowedRootsError, TraceOcrError
 from contract.job import Job
+from contract.layout import RESERVED
 from contract.settings import Settings
 from contract.storage import Storage, join
 from contract.storage.roots import AllowedRoots
-from contract.workspace import MAX_JSON_BYTES, RESERVED, Workspace, intact, open_workspace
+from contract.workspace import MAX_JSON_BYTES, Workspace, intact, open_workspace
 from producer.notify import channel_of
 from producer.notify.base import ReceiverGoneError, host_of
 from producer.notify.events import DAY, Delivery, Event, receivers

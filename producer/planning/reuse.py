@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from contract.errors import UsageError
-from contract.job import Job, Reuse
+from contract.job import Job
 from contract.kinds import KINDS
 from contract.private_database import private_database
 from contract.records import Item
+from contract.reuse import Reuse
 from contract.workspace import Workspace
 from producer.results.merge import final_lines
 from producer.results.quality import Quality

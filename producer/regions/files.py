@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from contract.errors import SourceError, StorageError, StorageUnavailableError
 from contract.inner_workspaces import InnerWorkspaces
-from contract.job import Regions
 from contract.region import Region
+from contract.source import Regions
 from contract.storage import Storage, answers, is_remote
 from producer.regions import FORMATS
 from producer.regions.base import PageRegions, Readable, RegionFormat, RegionOptions

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from contract.documents import is_document, page_id
 from contract.errors import ObjectMissingError, SourceError, StorageError, StorageUnavailableError
-from contract.job import Source
 from contract.records import MAX_TEXT
+from contract.source import Source
 from contract.storage import Storage
 from producer.regions.base import document_page
 from producer.regions.files import Locate, RegionFile

@@ -15,8 +15,9 @@ import msgspec
 
 from contract.errors import ObjectMissingError, TooManyBytesError
 from contract.kinds.base import Given
+from contract.layout import is_batch
 from contract.lines import Geometry, encode_lines
-from contract.workspace import Workspace, intact, is_batch
+from contract.workspace import Workspace, intact
 
 MAX_BYTES = 1 << 26
 """Maximum bytes of all corrections of a job: some 300,000. A merge holds them in memory."""

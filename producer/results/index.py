@@ -12,9 +12,10 @@ import msgspec
 
 from contract.errors import JobError, OutsideAllowedRootsError
 from contract.job import Job
+from contract.layout import RESERVED
 from contract.storage import Storage, join
 from contract.storage.roots import AllowedRoots
-from contract.workspace import RESERVED, Workspace, intact, open_workspace
+from contract.workspace import Workspace, intact, open_workspace
 
 FOLDER = (RESERVED, "jobs")
 

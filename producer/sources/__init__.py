@@ -9,9 +9,9 @@ from typing import IO
 
 from contract.errors import SourceError, UsageError
 from contract.images import IMAGE_EXTENSIONS
-from contract.job import Source
 from contract.records import SHOWN, Item
 from contract.registry import Registry
+from contract.source import Source
 from contract.storage import Storage, absolute, is_remote, unknown_scheme
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing, SourceContext, SourceType

@@ -9,9 +9,9 @@ from typing import IO, Protocol
 
 from contract.errors import InterruptedRunError
 from contract.images import IMAGE_EXTENSIONS
-from contract.job import Changed, Shards, Source
 from contract.records import Item
 from contract.shards import format_of
+from contract.source import Changed, Shards, Source
 from contract.storage import Storage, absolute
 from contract.storage.roots import AllowedRoots
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from contract.job import Source
 from contract.records import Item
+from contract.source import Source
 from contract.storage import is_remote
 from producer.sources.base import PAGE_EXTENSIONS, SourceContext, has_extension
 

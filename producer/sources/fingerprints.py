@@ -9,9 +9,9 @@ from itertools import chain, groupby, islice
 import msgspec
 
 from contract.errors import CredentialsError, SourceError, StorageError, StorageUnavailableError, UsageError
-from contract.job import Changed, Source
 from contract.records import MAX_FINGERPRINT, Item
 from contract.shards import SHARDS
+from contract.source import Changed, Source
 from contract.storage import COPY_BYTES, Storage, Store, Version, absolute, is_remote
 from contract.storage.roots import AllowedRoots
 

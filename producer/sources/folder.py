@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import SourceError
-from contract.job import Source
 from contract.records import MAX_TEXT, Item
+from contract.source import Source
 from contract.storage import is_remote, join
 from contract.storage.opening import open_folder
 from contract.workspace import holds_workspace

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from contract.errors import OutsideAllowedRootsError, SourceError, StorageError, StorageUnavailableError
-from contract.job import Source
 from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, Item
+from contract.source import Source
 from contract.storage import Version, answers, is_remote, join
 from producer.sources.base import SourceContext, has_extension
 from producer.sources.fingerprints import fingerprint_of

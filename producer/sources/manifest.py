@@ -16,9 +16,9 @@ import msgspec
 
 from contract.errors import SourceError, StorageError
 from contract.extras import require
-from contract.job import STANDARD_INPUT, Source
 from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, Item
+from contract.source import STANDARD_INPUT, Source
 from contract.storage import Storage, is_remote, join
 from producer.sources.base import SourceContext
 from producer.sources.manifest_entry import (

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from contract.errors import SourceError, StorageError, StorageUnavailableError
 from contract.inner_workspaces import InnerWorkspaces
-from contract.job import Source
 from contract.records import Item
+from contract.source import Source
 from contract.storage import is_remote
 from producer.sources.base import SourceContext, has_extension, other_extension
 from producer.sources.fingerprints import fingerprint_of

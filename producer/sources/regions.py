@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from contract.errors import SourceError, UsageError
-from contract.job import SEVERAL, Regions, Source
 from contract.kinds import KINDS
 from contract.records import SHOWN, Item
 from contract.region import Level, Region, region_id
+from contract.source import SEVERAL, Regions, Source
 from contract.storage import Storage, absolute, is_remote, unknown_scheme
 from contract.storage.roots import AllowedRoots
 from producer.regions import FORMATS

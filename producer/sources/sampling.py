@@ -4,8 +4,8 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 
-from contract.job import Sample
 from contract.records import Item
+from contract.source import Sample
 
 NOT_SAMPLED = "not_sampled"
 """The reason under which the other items are counted."""

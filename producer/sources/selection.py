@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pydantic import ValidationError
 
 from contract.errors import UsageError
-from contract.job import Selection
 from contract.records import Item
+from contract.source import Selection
 from producer.sources.globs import compiled
 
 NOT_INCLUDED, EXCLUDED = "not_included", "excluded"

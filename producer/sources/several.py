@@ -6,8 +6,8 @@ from itertools import islice
 import msgspec
 
 from contract.errors import SourceError, UsageError
-from contract.job import MAX_PARTS, MAX_SOURCE, SEVERAL, STANDARD_INPUT, Source
 from contract.records import SHOWN, Item
+from contract.source import MAX_PARTS, MAX_SOURCE, SEVERAL, STANDARD_INPUT, Source
 from producer.sources.seen_ids import SeenIds
 
 BLOCK = 1_024

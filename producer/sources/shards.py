@@ -11,11 +11,11 @@ import msgspec
 from pydantic import ValidationError
 
 from contract.errors import SourceError, StorageError, StorageUnavailableError, UsageError
-from contract.job import Shards as Asked
-from contract.job import Source
 from contract.records import MAX_TEXT, SHOWN, Item, Member
 from contract.shards import SHARDS, Entry, Shard, ShardOptions, format_of
 from contract.shards.parquet import is_manifest
+from contract.source import Shards as Asked
+from contract.source import Source
 from contract.storage import absolute, is_remote, join
 from producer.sources.base import SourceContext
 from producer.sources.globs import compiled

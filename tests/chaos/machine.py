@@ -28,11 +28,12 @@ from contract.errors import (
     JobStateError,
     StorageUnavailableError,
 )
-from contract.job import Job, Source, parse_job
+from contract.job import Job, parse_job
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import ErrorLine, Failure, RecognitionLine
 from contract.records import ChunkStatistics, Item
 from contract.settings import Settings
+from contract.source import Source
 from contract.states import Action
 from contract.storage import Storage
 from contract.storage.base import Store

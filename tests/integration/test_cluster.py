@@ -10,9 +10,10 @@ from kombu import Queue
 
 from contract.broker.app import make_app, make_redis
 from contract.broker.depths import queue_depth, waiting_chunks
-from contract.job import Job, Source
+from contract.job import Job
 from contract.kinds.recognition import RecognitionParameters
 from contract.settings import Settings, load_settings
+from contract.source import Source
 from contract.workspace import open_workspace
 from producer.session import Session
 from tests.integration.processes import Run, Start

@@ -15,9 +15,10 @@ from moto import mock_aws
 
 from contract.broker.ledger import Ledger
 from contract.broker.uploads import Uploads
-from contract.job import Job, Source
+from contract.job import Job
 from contract.kinds.recognition import RecognitionParameters
 from contract.settings import Settings
+from contract.source import Source
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 

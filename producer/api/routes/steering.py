@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Header, Response
 from contract.broker.ledger import Ledger
 from contract.errors import JobStateError
 from contract.estimate import Estimate
-from contract.job import STANDARD_INPUT, Job
+from contract.job import Job
 from contract.job_status import JobStatus
+from contract.source import STANDARD_INPUT
 from contract.states import Action
 from contract.tracing import span
 from contract.workspace import Workspace

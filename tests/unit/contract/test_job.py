@@ -8,11 +8,12 @@ from pydantic import ValidationError
 
 from contract.architectures import DETECTION_MODELS, RECOGNITION_MODELS
 from contract.errors import JobError
-from contract.job import Job, Plan, Source, new_job_id, parse_job
+from contract.job import Job, Plan, new_job_id, parse_job
 from contract.kinds import KINDS
 from contract.kinds.detection import DetectionParameters
 from contract.kinds.ocr import OcrParameters
 from contract.kinds.recognition import RecognitionParameters
+from contract.source import Source
 
 RECOGNITION = {"recognition_model": "crnn_vgg16_bn", "recognition_batch_size": 128, "characters": None}
 

@@ -7,10 +7,11 @@ import pytest
 
 from contract.errors import JobError
 from contract.job import Job
+from contract.layout import name_of, number_of
 from contract.lines import encode_line
 from contract.records import ChunkStatistics
 from contract.storage import Storage
-from contract.workspace import Workspace, name_of, number_of, open_workspace
+from contract.workspace import Workspace, open_workspace
 
 RESULT = b'{"id":"a","name":"a","value":"2016","confidence":1.0}\n'
 ERROR = b'{"id":"b","uri":"/b","error":{"code":"empty_file","message":"no bytes"},"attempts":1}\n'

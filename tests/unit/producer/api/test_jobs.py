@@ -12,13 +12,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from contract.broker.ledger import Ledger
-from contract.job import STANDARD_INPUT, Job, Regions, Source
+from contract.job import Job
 from contract.kinds import job_parameters
 from contract.kinds.compare import CompareParameters
 from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line, encode_lines
 from contract.records import Item, PartOutcome
 from contract.region import Region
 from contract.settings import Settings
+from contract.source import STANDARD_INPUT, Regions, Source
 from contract.states import HALTED, LEADS_TO, Action, State
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace

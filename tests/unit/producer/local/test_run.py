@@ -4,8 +4,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from contract.job import Job, Regions, Reuse
+from contract.job import Job
+from contract.reuse import Reuse
 from contract.settings import Settings
+from contract.source import Regions
 from contract.workspace import Workspace
 from producer.local.run import _settings_for
 

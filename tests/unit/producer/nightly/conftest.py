@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from contract.errors import ErrorCode
-from contract.job import Job, Source
+from contract.job import Job
 from contract.kinds.detection import DetectionParameters
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import DetectionLine, ErrorLine, Failure, RecognitionLine, encode_lines
 from contract.records import ChunkStatistics, Item
+from contract.source import Source
 from contract.storage import Storage
 from producer.nightly.continuing import Choices, last_state
 from producer.nightly.files import Nights

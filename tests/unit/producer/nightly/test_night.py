@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from contract.errors import ErrorCode, JobError, SourceError, UsageError
-from contract.job import Selection, Source
+from contract.source import Selection, Source
 from contract.storage import Storage
 from producer.nightly.continuing import Choices, check_continues, unfinished
 from producer.nightly.files import Nights

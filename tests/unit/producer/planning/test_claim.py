@@ -9,7 +9,8 @@ import pytest
 
 from contract.broker.ledger import Ledger
 from contract.errors import WorkspaceConflictError
-from contract.job import Job, Plan, Regions
+from contract.job import Job, Plan
+from contract.source import Regions
 from contract.storage import Storage, Store, join
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace, open_workspace

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from contract.broker.ledger import Ledger
-from contract.job import Job, Source
+from contract.job import Job
 from contract.records import Item, decode_item
 from contract.settings import Settings
+from contract.source import Source
 from contract.states import State
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots

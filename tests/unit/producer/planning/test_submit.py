@@ -9,10 +9,11 @@ import pytest
 
 from contract.broker.ledger import Ledger
 from contract.errors import ErrorCode, JobError, JobHaltedError, SourceError, WorkspaceConflictError
-from contract.job import Job, Source
+from contract.job import Job
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import ErrorLine, Failure, encode_line
 from contract.records import Item
+from contract.source import Source
 from contract.states import State
 from contract.workspace import Workspace
 from producer.control.removal import remove_job

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import EpsImagePlugin, Image
 
 from contract.errors import ErrorCode, ItemError, OutsideAllowedRootsError, StorageError, UsageError
-from contract.job import Job, Plan, Retry, Source
+from contract.job import Job, Plan, Retry
 from contract.kinds.detection import DetectionParameters
 from contract.kinds.documents import PDF_RESOLUTION
 from contract.kinds.ocr import OcrParameters
@@ -34,6 +34,7 @@ from contract.lines import (
 from contract.records import Item
 from contract.region import Region, region_of
 from contract.settings import Settings
+from contract.source import Source
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace

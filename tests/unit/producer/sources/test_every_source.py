@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from contract.errors import InterruptedRunError, SourceError
-from contract.job import Sample, Selection, Source
+from contract.source import Sample, Selection, Source
 from contract.storage import Storage
 from producer.sources import SOURCES, identify_source, identify_sources, list_source, root_of
 from producer.sources.base import Listing

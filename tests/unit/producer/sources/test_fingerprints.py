@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import UsageError
-from contract.job import Source
+from contract.source import Source
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from producer.sources import fingerprints as module

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contract.errors import SourceError
-from contract.job import Source
+from contract.source import Source
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from producer.sources import identify_source, list_source

@@ -10,10 +10,10 @@ import pytest
 
 from contract.documents import page_id
 from contract.errors import SourceError, StorageRefusedError, StorageUnavailableError, UsageError
-from contract.job import Regions, Sample, Selection, Source
 from contract.lines import encode_line
 from contract.records import MAX_TEXT, Item, decode_item
 from contract.region import MAX_NAME, Region
+from contract.source import Regions, Sample, Selection, Source
 from contract.storage import Storage
 from producer.regions.base import OtherFormatError, PageRegions, Readable, RegionOptions
 from producer.regions.files import AHEAD, AHEAD_BYTES, RegionFile

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from contract.job import Sample
 from contract.records import Item
+from contract.source import Sample
 from producer.sources.sampling import sampled
 
 ITEMS = [Item(id=str(number), uri=f"/crops/{number}") for number in range(100)]

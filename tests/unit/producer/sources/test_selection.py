@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from contract.errors import UsageError
-from contract.job import Selection
 from contract.records import Item, Member
+from contract.source import Selection
 from contract.storage import Storage
 from producer.sources import fingerprints, identify_source, list_source
 from producer.sources.globs import compiled, folders_of

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from contract.errors import JobError, SourceError, UsageError
-from contract.job import Job, Selection, Source, roots_of, uris_in
+from contract.job import Job, roots_of
+from contract.source import Selection, Source, uris_in
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from producer.sources import identify_sources, list_source

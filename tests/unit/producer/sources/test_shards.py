@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from contract.errors import SourceError, UsageError
-from contract.job import Shards, Source
 from contract.records import Item
+from contract.source import Shards, Source
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from producer.sources import identify_source, identify_sources, list_source

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from contract.errors import SourceError, UsageError
-from contract.job import Job, Source
+from contract.job import Job
+from contract.source import Source
 from contract.storage import Storage
 from contract.storage.opening import open_folder
 from producer.sources import SOURCES, identify_source, list_source, root_of

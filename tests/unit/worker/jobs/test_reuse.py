@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from contract.job import Job, Reuse
+from contract.job import Job
 from contract.lines import encode_lines
 from contract.records import ChunkMessage, Item
+from contract.reuse import Reuse
 from contract.workspace import Workspace
 from tests.unit.worker.conftest import FakeReader
 from worker.jobs.chunk import WorkerContext, read_chunk

@@ -11,7 +11,7 @@ from PIL import Image
 
 from contract.errors import ErrorCode
 from contract.images import decode_rgb
-from contract.job import Job, Plan, Source
+from contract.job import Job, Plan
 from contract.kinds.compare import CompareParameters
 from contract.kinds.recognition import RecognitionParameters
 from contract.lines import (
@@ -26,6 +26,7 @@ from contract.lines import (
 from contract.records import ChunkStatistics, Item
 from contract.region import Region
 from contract.settings import Settings
+from contract.source import Source
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.results.evaluation.files import Folder

@@ -7,11 +7,12 @@ import pikepdf
 import pytest
 
 from contract.errors import JobError, UsageError
-from contract.job import Job, Plan, Retry, Source
+from contract.job import Job, Plan, Retry
 from contract.kinds import KINDS
 from contract.kinds.ocr import OcrParameters
 from contract.lines import PageExport, encode_lines
 from contract.records import Item
+from contract.source import Source
 from contract.workspace import Workspace
 from producer.results.sinks import SINKS, check_exports, formats_of
 from producer.results.sinks.base import MergedLine, SinkContext

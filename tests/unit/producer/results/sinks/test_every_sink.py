@@ -9,7 +9,7 @@ import pytest
 
 from contract.checks import Checks
 from contract.errors import ErrorCode, JobError
-from contract.job import Job, Plan, Regions, Source
+from contract.job import Job, Plan
 from contract.kinds import KINDS
 from contract.lines import (
     Block,
@@ -30,6 +30,7 @@ from contract.lines import (
 from contract.records import Item
 from contract.region import region_of
 from contract.settings import Settings
+from contract.source import Regions, Source
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.results.sinks import FORMATS, JSONL, RESULTS, REVIEW, SINKS, sinks_of

@@ -6,10 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from contract.errors import ErrorCode
-from contract.job import Job, Plan, Regions, Source
+from contract.job import Job, Plan
 from contract.lines import ErrorLine, Failure, RecognitionLine, encode_line, encode_lines
 from contract.records import Item
 from contract.region import region_id, region_of
+from contract.source import Regions, Source
 from contract.workspace import Workspace
 from producer.results.sinks import sinks_of
 from producer.results.sinks.base import MergedLine, SinkContext

@@ -8,10 +8,11 @@ import pytest
 from lxml import etree
 
 from contract.errors import ErrorCode
-from contract.job import Job, Plan, Retry, Source
+from contract.job import Job, Plan, Retry
 from contract.kinds.ocr import OcrParameters
 from contract.lines import Block, Estimate, Failure, Geometry, OcrLine, PageText, TextLine, Word, encode_line
 from contract.records import Item
+from contract.source import Source
 from contract.workspace import Workspace
 from producer.results.sinks import SINKS, check_exports
 from producer.results.sinks.base import MergedLine, SinkContext

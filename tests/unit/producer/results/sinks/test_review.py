@@ -7,7 +7,7 @@ import pytest
 
 from contract.checks import Checks
 from contract.errors import UsageError
-from contract.job import Job, Plan, Retry, Source
+from contract.job import Job, Plan, Retry
 from contract.kinds import KINDS
 from contract.lines import (
     Block,
@@ -21,6 +21,7 @@ from contract.lines import (
     Word,
     encode_lines,
 )
+from contract.source import Source
 from contract.workspace import Workspace
 from producer.results.merge import merge
 from producer.results.sinks import check_exports

@@ -9,10 +9,11 @@ import pytest
 import structlog
 
 from contract.errors import JobError, OutsideAllowedRootsError, UsageError
-from contract.job import Job, Plan, Regions, Sample, Source
+from contract.job import Job, Plan
 from contract.lines import RecognitionLine, encode_line, encode_lines
 from contract.records import Item
 from contract.settings import Settings
+from contract.source import Regions, Sample, Source
 from contract.storage import Storage
 from contract.workspace import Workspace
 from producer.results.sinks import check_exports, files_of
