@@ -32,7 +32,8 @@ from botocore.config import Config
 from benchmarks.rows import RESULTS, interleaved, machine
 from contract.settings import Settings
 from contract.storage import Storage
-from contract.storage.s3 import S3Store, make_client
+from contract.storage.s3 import S3Store
+from contract.storage.s3_client import make_client
 
 BODY = bytes(4096)
 """About the bytes of a crop of text as a PNG."""

@@ -1,4 +1,4 @@
-"""Requests to storage that are repeated while it is away, and counted: for clients that do neither."""
+"""How often requests to storage are tried, and an `Asker` for clients that neither repeat nor count them."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
-from contract.errors import ObjectMissingError, StorageError, StorageUnavailableError
+from contract.errors import ObjectMissingError, StorageError, StorageUnavailableError, UnsupportedUriError
 from contract.scratch import scratch_folder
 from contract.storage.streams import TranslatedStream
 
@@ -150,6 +150,19 @@ class BucketBackend:
 def join(root: str, *parts: str) -> str:
     """Return the URI of something below a root."""
     return "/".join([root.rstrip("/") or "", *parts])
+
+
+def split_bucket(uri: str) -> tuple[str, str]:
+    """Return (bucket, key) of an object's URI; keys are not percent-decoded.
+
+    Raises:
+        UnsupportedUriError: it names no bucket
+    """
+    scheme, _, name = uri.partition("://")
+    bucket, _, key = name.partition("/")
+    if not bucket:
+        raise UnsupportedUriError(f"{uri} names no bucket: write {scheme}://bucket/prefix/")
+    return bucket, key
 
 
 def finds(look: Callable[[], object]) -> bool:

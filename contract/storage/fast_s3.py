@@ -16,8 +16,8 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from contract.storage.asking import CONNECT_SECONDS, READ_SECONDS, USER_AGENT
 from contract.storage.base import OnRequest
-from contract.storage.s3 import CONNECT_SECONDS, READ_SECONDS, USER_AGENT
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

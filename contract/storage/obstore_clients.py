@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from obstore.exceptions import BaseError
 
-from contract.errors import StorageRefusedError, UnsupportedUriError
+from contract.errors import StorageRefusedError
 from contract.storage.asking import (
     ATTEMPTS,
     CONNECT_SECONDS,
@@ -17,6 +17,7 @@ from contract.storage.asking import (
     TRANSFER_SECONDS,
     USER_AGENT,
 )
+from contract.storage.base import split_bucket
 from contract.storage.obstore_errors import without_credentials
 
 if TYPE_CHECKING:
@@ -98,9 +99,7 @@ class BucketClients:
 
     def split(self, uri: str) -> tuple[str, str]:
         """Return (bucket, key); keys are not percent-decoded."""
-        bucket, _, key = uri.removeprefix(f"{self.scheme}://").partition("/")
-        if not bucket:
-            raise UnsupportedUriError(f"{uri} names no bucket: write {self.scheme}://bucket/prefix/")
+        bucket, key = split_bucket(uri)
         if not self._is_bucket(bucket):
             raise StorageRefusedError(f"{uri}: {bucket!r} cannot be the name of a bucket or container")
         return bucket, key

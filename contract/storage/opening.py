@@ -82,6 +82,16 @@ def open_folder(path: str) -> int:
     return _opener()(path, FOLDER)
 
 
+@contextlib.contextmanager
+def opened_folder(path: str) -> Iterator[int]:
+    """Yield a descriptor of a folder; raises as `open_folder`."""
+    descriptor = open_folder(path)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def make_folder(path: str) -> int:
     """Return a descriptor of a folder, which is made with its parents if it is missing; raises OSError."""
     with contextlib.suppress(FileNotFoundError):

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contract.settings import load_settings
-from contract.storage.s3 import make_client, split
+from contract.storage.base import split_bucket
+from contract.storage.s3_client import make_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -29,7 +30,7 @@ def make_buckets(client: "S3Client", names: Sequence[str]) -> None:
 
 def copy_folder(client: "S3Client", folder: Path, prefix: str) -> int:
     """Upload every file below a folder to an s3:// prefix; return how many there were."""
-    bucket, key = split(prefix.rstrip("/") + "/")
+    bucket, key = split_bucket(prefix.rstrip("/") + "/")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
         client.upload_file(os.fspath(path), bucket, key + path.relative_to(folder).as_posix())

@@ -25,7 +25,9 @@ from contract.errors import (
 )
 from contract.settings import Settings
 from contract.storage import Storage
-from contract.storage.s3 import S3Store, fast_reader, make_client, observe
+from contract.storage.s3 import S3Store
+from contract.storage.s3_client import fast_reader, make_client, observe
+from contract.storage.s3_streams import read_body
 from tests.chaos.faulty_s3 import (
     Exchange,
     Fault,
@@ -63,7 +65,7 @@ def s3(proxy: FaultyS3) -> FaultyS3:
 def client(s3: FaultyS3, served_bucket: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Given the product's boto3 client, which does not pause between two tries."""
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
-    monkeypatch.setattr(S3Store._read.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(read_body.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
     return make_client(Settings(s3_endpoint_url=s3.url, s3_region="us-east-1"))
 
 

@@ -175,9 +175,9 @@ def test_objects_below_the_root_of_all_files_have_one_slash(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "a").touch()
-    open_folder = local.open_folder
+    open_folder = opening.open_folder
     monkeypatch.setattr(
-        local, "open_folder", lambda path: open_folder(str(tmp_path) if path == "/" else path)
+        opening, "open_folder", lambda path: open_folder(str(tmp_path) if path == "/" else path)
     )
 
     assert list(store.objects("/")) == [("/a", 0)]
@@ -194,14 +194,14 @@ def test_a_folder_that_cannot_be_listed_is_an_error_that_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "a" / "locked").mkdir(parents=True)
-    open_folder = local.open_folder
+    open_folder = opening.open_folder
 
     def refuse(folder: str) -> int:
         if "locked" in folder:
             raise OSError(number, os.strerror(number))
         return open_folder(folder)
 
-    monkeypatch.setattr(local, "open_folder", refuse)
+    monkeypatch.setattr(opening, "open_folder", refuse)
 
     with pytest.raises(expected, match="locked"):
         list(store.objects(str(tmp_path)))

@@ -25,7 +25,11 @@ from contract.errors import (
 )
 from contract.settings import Settings
 from contract.storage import Storage, Version
-from contract.storage.s3 import ATTEMPTS, S3Store, make_client, observe, split
+from contract.storage.asking import ATTEMPTS
+from contract.storage.base import split_bucket
+from contract.storage.s3 import S3Store
+from contract.storage.s3_client import make_client, observe
+from contract.storage.s3_streams import read_body
 
 URI = "s3://bucket/a.png"
 
@@ -53,7 +57,7 @@ def store(client: Any) -> S3Store:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given no pause between two tries."""
-    monkeypatch.setattr(S3Store._read.retry, "sleep", lambda seconds: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(read_body.retry, "sleep", lambda seconds: None)  # type: ignore[attr-defined]
 
 
 class CutOff(BytesIO):
@@ -354,13 +358,13 @@ def test_the_listings_of_s3_compatible_storage_are_read(
     ],
 )
 def test_a_uri_is_bucket_and_key_with_nothing_decoded(uri: str, expected: tuple[str, str]) -> None:
-    assert split(uri) == expected
+    assert split_bucket(uri) == expected
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3:///key"])
 def test_a_uri_without_a_bucket_is_refused(uri: str) -> None:
     with pytest.raises(UnsupportedUriError, match="names no bucket"):
-        split(uri)
+        split_bucket(uri)
 
 
 def test_the_client_goes_where_the_settings_say(settings: Settings) -> None:
