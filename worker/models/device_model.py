@@ -1,5 +1,6 @@
 """Base of all models that read batches: one runtime on one device, with its memory and its lock."""
 
+import contextlib
 import threading
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, TypeVar
@@ -14,7 +15,9 @@ Y = TypeVar("Y")
 
 
 class DeviceModel(ABC, Generic[Y]):
-    """One architecture with its weights on one device; only one forward runs at a time.
+    """One architecture with its weights on one device; only one batch is read at a time.
+
+    A runtime that takes turns itself may begin the next one while parts of the last one run.
 
     Args:
         input_shape: (3, height, width) of a sample
@@ -66,7 +69,7 @@ class DeviceModel(ABC, Generic[Y]):
         return self._turns.run(batch, self._forward)
 
     def _forward(self, batch: Pixels) -> list[Y]:
-        with self._lock:
+        with contextlib.nullcontext() if self._runtime.takes_turns else self._lock:
             output = self._runtime.forward(batch)
         # Outside the lock: while one chunk's output is decoded, the device runs the other's batch.
         return self._decoded(output)

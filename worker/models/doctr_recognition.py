@@ -130,6 +130,8 @@ class WhitelistedRuntime:
         allowed: the characters
     """
 
+    takes_turns = False
+
     def __init__(self, runtime: Runtime, model: Any, allowed: str) -> None:
         self.name, self.precision = runtime.name, runtime.precision
         self._runtime, self._model, self._allowed = runtime, model, allowed

@@ -51,10 +51,15 @@ TORCH = RuntimeOptions("torch")
 
 
 class Runtime(Protocol):
-    """One model on one device; not thread-safe."""
+    """One model on one device; thread-safe only if it takes turns itself.
+
+    Args:
+        takes_turns: `forward` may be called by several threads; it decides whose batch is next
+    """
 
     name: str
     precision: str
+    takes_turns: bool
 
     def forward(self, batch: Pixels) -> Output:
         """Return the model's output for a batch, (n, 3, height, width) uint8."""

@@ -31,6 +31,8 @@ class OnnxGpuRuntime:
         name, precision: what the summary says
     """
 
+    takes_turns = False
+
     def __init__(self, session: Any, takes: ModelInput, name: str, precision: str) -> None:
         self.name, self.precision = name, precision
         self._session = session

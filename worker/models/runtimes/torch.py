@@ -25,6 +25,7 @@ class TorchRuntime:
     """
 
     name = "torch"
+    takes_turns = False
 
     def __init__(self, model: Any, device: str, options: RuntimeOptions, *, logits: bool) -> None:
         self._device = torch.device(device)
