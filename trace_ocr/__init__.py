@@ -20,8 +20,9 @@ from contract.lines import (
 from contract.review import ItemFailure, ReviewItem, ReviewWord
 from contract.states import State
 from contract.system_status import Alert, ProcessStatus, SystemStatus, WorkerList
-from trace_ocr.async_client import AsyncClient, AsyncJobHandle
-from trace_ocr.client import Client, JobHandle
+from trace_ocr.async_client import AsyncClient
+from trace_ocr.async_job_handle import AsyncJobHandle
+from trace_ocr.client import Client
 from trace_ocr.errors import (
     ApiError,
     ConflictError,
@@ -39,6 +40,7 @@ from trace_ocr.errors import (
     UnreachableError,
     WaitTimeoutError,
 )
+from trace_ocr.job_handle import JobHandle
 from trace_ocr.results import CompareResult, DetectionResult, KieResult, OcrResult, RecognitionResult
 from trace_ocr.uploads import Regions, Upload
 

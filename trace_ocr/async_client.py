@@ -4,23 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Self, TypeVar
 
 import httpx
 
-from contract.chunk_map import ChunkMap
 from contract.estimate import Estimate
-from contract.job_status import FailedItem, Group, JobStatus
-from contract.review import Order, ReviewItem
-from contract.states import Action
+from contract.job_status import Group, JobStatus
 from contract.system_status import SystemStatus, WorkerList
-from trace_ocr import jobs, review, watching
-from trace_ocr.columns import Arrow, parquet_files
+from trace_ocr import jobs, watching
+from trace_ocr.async_job_handle import AsyncJobHandle
 from trace_ocr.connection import AsyncConnection, AsyncSleep
-from trace_ocr.errors import PyarrowMissingError
 from trace_ocr.exchange import TIMEOUT_SECONDS, Api
-from trace_ocr.lines import LineFile
-from trace_ocr.progress import progress_shown
 from trace_ocr.results import CompareResult, DetectionResult, KieResult, OcrResult, RecognitionResult
 from trace_ocr.uploads import Regions, Upload, read_files, uploaded
 
@@ -43,8 +37,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: AsyncSleep = asyncio.sleep,
     ) -> None:
-        self._api = Api(url, key)
-        self._connection = AsyncConnection(self._api, timeout, transport, sleep)
+        self._connection = AsyncConnection(Api(url, key), timeout, transport, sleep)
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,7 +48,7 @@ class AsyncClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"AsyncClient({self._api.shown_url!r})"
+        return f"AsyncClient({self._connection.api.shown_url!r})"
 
     async def aclose(self) -> None:
         """Close the connections; handles made by this client end with it."""
@@ -96,7 +89,7 @@ class AsyncClient:
     ) -> list[T]:
         """Return a result per image, page or region, of any kind the server has; see `Client.upload`."""
         parts = await asyncio.to_thread(read_files, files)
-        return await self._connection.run(uploaded(self._api, kind, parts, regions, parameters, result))
+        return await self._connection.run(uploaded, kind, parts, regions, parameters, result)
 
     async def submit(
         self,
@@ -116,14 +109,15 @@ class AsyncClient:
         categories: Iterable[str] | None = None,
         idempotency_key: str | None = None,
         **parameters: object,
-    ) -> "AsyncJobHandle":
+    ) -> AsyncJobHandle:
         """Have a source planned and read into a workspace; see `Client.submit`."""
-        given = {"kind": kind, "job_id": job_id, "urgent": urgent, "chunk_size": chunk_size, **parameters}
-        given |= jobs.words(tags, metadata)
-        given |= jobs.regions_asked(regions, level, categories)
-        formats = {"exports": exports, "results": results}
-        flow = jobs.submitted(self._api, source, output, given, formats, idempotency_key)
-        return self.job(await self._connection.run(flow))
+        given = {
+            "kind": kind, "exports": exports, "results": results, "job_id": job_id, "urgent": urgent,
+            "chunk_size": chunk_size, "tags": tags, "metadata": metadata,
+            "regions": regions, "level": level, "categories": categories, **parameters,
+        }  # fmt: skip
+        made = await self._connection.run(jobs.submitted, source, output, given, idempotency_key)
+        return self.job(made)
 
     async def dry_run(
         self,
@@ -136,14 +130,14 @@ class AsyncClient:
         **parameters: object,
     ) -> Estimate:
         """Return what `submit` would read, and how long it takes; see `Client.dry_run`."""
-        given = {**parameters, **jobs.regions_asked(regions, level, categories)}
-        return await self._connection.run(jobs.estimated(self._api, source, output, given))
+        given = {"regions": regions, "level": level, "categories": categories, **parameters}
+        return await self._connection.run(jobs.estimated, source, output, given)
 
-    def job(self, job_id: str) -> "AsyncJobHandle":
+    def job(self, job_id: str) -> AsyncJobHandle:
         """Return a handle of a job by its id; see `Client.job`."""
         return AsyncJobHandle(self._connection, jobs.checked_id(job_id))
 
-    async def jobs(
+    def jobs(
         self,
         status: str | None = None,
         kind: str | None = None,
@@ -158,160 +152,12 @@ class AsyncClient:
         """Yield the status of each job, newest first; see `Client.jobs`."""
         times = {"created_from": created_from, "created_before": created_before}
         wanted = {"status": status, "kind": kind, "tag": tags, "tenant": tenant, "q": q, "state": state}
-        listing = jobs.Listing(self._api, {**wanted, **times})
-        while listing.more:
-            for found in await self._connection.run(listing.page()):
-                yield found
+        return self._connection.pages(jobs.listing, {**wanted, **times})
 
     async def system(self) -> SystemStatus:
         """Return queues, workers, the rate, and what is wrong now in words."""
-        return await self._connection.run(watching.system(self._api))
+        return await self._connection.run(watching.system)
 
     async def workers(self) -> WorkerList:
         """Return the live processes: of each worker its device, its chunk, its pace, and if it is slow."""
-        return await self._connection.run(watching.workers(self._api))
-
-
-class AsyncJobHandle:
-    """A job by its id, as JobHandle; nothing is asked of the API until a method is awaited."""
-
-    def __init__(self, connection: AsyncConnection, identity: str) -> None:
-        self._connection = connection
-        self.id = identity
-
-    def __repr__(self) -> str:
-        return f"AsyncJobHandle({self.id!r})"
-
-    async def status(self) -> JobStatus:
-        """Return what the job is doing now."""
-        return await self._connection.run(jobs.status(self._connection.api, self.id))
-
-    async def wait(self, timeout: float | None = None, progress: bool = True) -> JobStatus:
-        """Wait until the job is complete and return its last status; see `JobHandle.wait`."""
-        with progress_shown(progress) as show:
-            return await self._connection.run(jobs.completed(self._connection.api, self.id, timeout, show))
-
-    @overload
-    def results(self) -> AsyncIterator[dict[str, Any]]: ...
-
-    @overload
-    def results(self, line: type[T]) -> AsyncIterator[T]: ...
-
-    def results(self, line: type[Any] = dict[str, Any]) -> AsyncIterator[Any]:
-        """Yield the results of a complete job in source order; see `JobHandle.results`.
-
-        Leaving the loop early keeps a connection until the event loop collects the iterator;
-        `contextlib.aclosing` frees it at once.
-        """
-        return self._lines("results", line)
-
-    @overload
-    def errors(self) -> AsyncIterator[dict[str, Any]]: ...
-
-    @overload
-    def errors(self, line: type[T]) -> AsyncIterator[T]: ...
-
-    def errors(self, line: type[Any] = dict[str, Any]) -> AsyncIterator[Any]:
-        """Yield the failed items of a complete job in the same way; their type is ErrorLine."""
-        return self._lines("errors", line)
-
-    @overload
-    def review(self) -> AsyncIterator[dict[str, Any]]: ...
-
-    @overload
-    def review(self, line: type[T]) -> AsyncIterator[T]: ...
-
-    def review(self, line: type[Any] = dict[str, Any]) -> AsyncIterator[Any]:
-        """Yield the readings in doubt of a complete job; see `JobHandle.review`."""
-        return self._lines("review", line)
-
-    async def items(
-        self,
-        *,
-        order: Order | None = None,
-        below: float | None = None,
-        at_least: float | None = None,
-        q: str | None = None,
-        prefix: str | None = None,
-        code: str | None = None,
-    ) -> AsyncIterator[ReviewItem]:
-        """Yield single results of a complete job, the least certain first; see `JobHandle.items`."""
-        wanted = {"order": order, "below": below, "at_least": at_least, "q": q, "id": prefix, "code": code}
-        listing = review.ItemListing(self._connection.api, self.id, wanted)
-        while listing.more:
-            for found in await self._connection.run(listing.page()):
-                yield found
-
-    async def item(self, found: ReviewItem) -> ReviewItem:
-        """Return an item as it is now, with the words of its page."""
-        return await self._connection.run(review.item(self._connection.api, self.id, found))
-
-    async def correct(self, found: ReviewItem, value: str, word: int | None = None) -> ReviewItem:
-        """Correct an item's text, or that of a `word`; see `JobHandle.correct`."""
-        return await self._connection.run(review.correct(self._connection.api, self.id, found, value, word))
-
-    async def apply_corrections(self) -> JobStatus:
-        """Have the job merged again, so that its results have the corrections; then `wait` for it."""
-        return await self._connection.run(review.applied(self._connection.api, self.id))
-
-    async def chunks(self) -> ChunkMap:
-        """Return which of the job's chunks are done, running, failed and waiting."""
-        return await self._connection.run(watching.chunks(self._connection.api, self.id))
-
-    async def failures(self, code: str | None = None) -> AsyncIterator[FailedItem]:
-        """Yield the failed items, also while the job runs; see `JobHandle.failures`."""
-        listing = watching.FailureListing(self._connection.api, self.id, code)
-        while listing.more:
-            for found in await self._connection.run(listing.page()):
-                yield found
-
-    async def summary(self) -> dict[str, Any]:
-        """Return the summary of a complete job; see `JobHandle.summary`."""
-        return await self._connection.run(jobs.summary(self._connection.api, self.id))
-
-    async def to_arrow(self) -> Any:
-        """Return the results as a pyarrow.Table; see `JobHandle.to_arrow`."""
-        arrow = Arrow()
-        found = await self._columns(arrow)
-        return arrow.of_lines([line async for line in self.results()]) if found is None else found
-
-    async def to_pandas(self) -> Any:
-        """Return the results as a pandas.DataFrame; see `JobHandle.to_pandas`."""
-        pandas = jobs.pandas_module()
-        try:
-            found = await self._columns(Arrow())
-        except PyarrowMissingError:
-            found = None
-        if found is None:
-            return jobs.table(pandas, [line async for line in self.results()])
-        return await asyncio.to_thread(found.to_pandas)
-
-    async def _columns(self, arrow: Arrow) -> Any:
-        """Return the results from Parquet; None if the job wrote none."""
-        found = await asyncio.to_thread(arrow.on_disk, await self.status())
-        if found is not None:
-            return found
-        files = await self._connection.run(parquet_files(self._connection.api, self.id))
-        return None if files is None else await asyncio.to_thread(arrow.of_files, files)
-
-    async def cancel(self) -> JobStatus:
-        """End the job after its running chunks; what is read stays."""
-        return await self._steer(Action.CANCEL)
-
-    async def pause(self) -> JobStatus:
-        """Stop the job after its running chunks until it is resumed."""
-        return await self._steer(Action.PAUSE)
-
-    async def resume(self) -> JobStatus:
-        """Continue a paused, cancelled or failed job."""
-        return await self._steer(Action.RESUME)
-
-    async def retry_errors(self) -> JobStatus:
-        """Read a complete job's failed items again; its results are merged again."""
-        return await self._steer(Action.RETRY_ERRORS)
-
-    async def _steer(self, action: Action) -> JobStatus:
-        return await self._connection.run(jobs.steered(self._connection.api, self.id, action))
-
-    def _lines(self, name: str, type_: type[T]) -> AsyncIterator[T]:
-        return self._connection.lines(LineFile(self._connection.api, f"jobs/{self.id}/{name}", type_))
+        return await self._connection.run(watching.workers)

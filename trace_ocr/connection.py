@@ -4,13 +4,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, closing
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import httpx
 
 from trace_ocr.exchange import Api, Flow, Pause, Request
 from trace_ocr.lines import LineFile
+from trace_ocr.listing import Listing
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Sleep = Callable[[float], None]
 AsyncSleep = Callable[[float], Awaitable[None]]
@@ -41,8 +43,35 @@ class Connection:
         """Close the connections."""
         self._http.close()
 
-    def run(self, flow: Flow[T]) -> T:
-        """Drive a flow to its end and return what it returns."""
+    def run(self, ask: Callable[Concatenate[Api, P], Flow[T]], *args: P.args, **options: P.kwargs) -> T:
+        """Drive the flow that `ask` makes for the API and these arguments; return what it returns."""
+        return self._drive(ask(self.api, *args, **options))
+
+    def pages(
+        self, ask: Callable[Concatenate[Api, P], Listing[T]], *args: P.args, **options: P.kwargs
+    ) -> Iterator[T]:
+        """Yield what the listing has, asking for further pages as they are needed."""
+        listing = ask(self.api, *args, **options)
+        while listing.more:
+            yield from self._drive(listing.page())
+
+    def lines(self, path: str, type_: type[T]) -> Iterator[T]:
+        """Yield the lines of a file as they arrive, through cuts of the connection."""
+        file = LineFile(self.api, path, type_)
+        while not file.ended:
+            try:
+                response = self._drive(file.open())
+                if response is None:
+                    return
+                with closing(response):
+                    file.begin(response)
+                    for data in response.iter_bytes():
+                        yield from file.feed(data)
+                yield from file.finish()
+            except httpx.RequestError as error:
+                self._drive(file.cut(error))
+
+    def _drive(self, flow: Flow[T]) -> T:
         with closing(flow):
             try:
                 step = next(flow)
@@ -56,21 +85,6 @@ class Connection:
             except StopIteration as end:
                 result: T = end.value
                 return result
-
-    def lines(self, file: LineFile[T]) -> Iterator[T]:
-        """Yield the lines of a file as they arrive, through cuts of the connection."""
-        while not file.ended:
-            try:
-                response = self.run(file.open())
-                if response is None:
-                    return
-                with closing(response):
-                    file.begin(response)
-                    for data in response.iter_bytes():
-                        yield from file.feed(data)
-                yield from file.finish()
-            except httpx.RequestError as error:
-                self.run(file.cut(error))
 
     def _perform(self, step: Request | Pause) -> httpx.Response | None:
         if isinstance(step, Pause):
@@ -109,8 +123,38 @@ class AsyncConnection:
         """Close the connections."""
         await self._http.aclose()
 
-    async def run(self, flow: Flow[T]) -> T:
-        """Drive a flow to its end and return what it returns."""
+    async def run(self, ask: Callable[Concatenate[Api, P], Flow[T]], *args: P.args, **options: P.kwargs) -> T:
+        """Drive the flow that `ask` makes for the API and these arguments; return what it returns."""
+        return await self._drive(ask(self.api, *args, **options))
+
+    async def pages(
+        self, ask: Callable[Concatenate[Api, P], Listing[T]], *args: P.args, **options: P.kwargs
+    ) -> AsyncIterator[T]:
+        """Yield what the listing has, asking for further pages as they are needed."""
+        listing = ask(self.api, *args, **options)
+        while listing.more:
+            for found in await self._drive(listing.page()):
+                yield found
+
+    async def lines(self, path: str, type_: type[T]) -> AsyncIterator[T]:
+        """Yield the lines of a file as they arrive, through cuts of the connection."""
+        file = LineFile(self.api, path, type_)
+        while not file.ended:
+            try:
+                response = await self._drive(file.open())
+                if response is None:
+                    return
+                async with aclosing(response):
+                    file.begin(response)
+                    async for data in response.aiter_bytes():
+                        for line in file.feed(data):
+                            yield line
+                for line in file.finish():
+                    yield line
+            except httpx.RequestError as error:
+                await self._drive(file.cut(error))
+
+    async def _drive(self, flow: Flow[T]) -> T:
         with closing(flow):
             try:
                 step = next(flow)
@@ -124,23 +168,6 @@ class AsyncConnection:
             except StopIteration as end:
                 result: T = end.value
                 return result
-
-    async def lines(self, file: LineFile[T]) -> AsyncIterator[T]:
-        """Yield the lines of a file as they arrive, through cuts of the connection."""
-        while not file.ended:
-            try:
-                response = await self.run(file.open())
-                if response is None:
-                    return
-                async with aclosing(response):
-                    file.begin(response)
-                    async for data in response.aiter_bytes():
-                        for line in file.feed(data):
-                            yield line
-                for line in file.finish():
-                    yield line
-            except httpx.RequestError as error:
-                await self.run(file.cut(error))
 
     async def _perform(self, step: Request | Pause) -> httpx.Response | None:
         if isinstance(step, Pause):

@@ -17,6 +17,7 @@ from contract.job_status import JOB_ID, JobStatus
 from contract.states import Action, State
 from trace_ocr.errors import JobCancelledError, JobFailedError, PandasMissingError, WaitTimeoutError
 from trace_ocr.exchange import Api, Flow, Pause, Request
+from trace_ocr.listing import Listing
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at a job that is waited for."""
@@ -26,6 +27,9 @@ PAGE = 100
 
 RESULT_COLUMNS = ("id", "name", "value", "confidence")
 """Columns of an empty table of results."""
+
+WORDS = ("categories", "exports", "results", "tags")
+"""Fields of a request that are lists of words."""
 
 Place = str | os.PathLike[str]
 """A source or a workspace as the server sees it."""
@@ -55,22 +59,17 @@ def submitted(
     source: Place | Iterable[Place],
     output: Place,
     given: Mapping[str, object],
-    formats: Mapping[str, Iterable[str] | None],
     idempotency_key: str | None,
 ) -> Flow[str]:
     """Submit a job and return its id.
 
     Args:
         given: further fields of the request; those that are None are left to the server
-        formats: the same, of lists of formats
     """
-    body = _body(source, output, given)
-    for name, asked in formats.items():
-        if asked is not None:
-            body[name] = [asked] if isinstance(asked, str) else list(asked)
     # One key for all tries: those that repeat a request that arrived make no second job.
     headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-    job = yield from api.call(Request("POST", "jobs", {"json": body, "headers": headers}), _Identified)
+    asked = {"json": _body(source, output, given), "headers": headers}
+    job = yield from api.call(Request("POST", "jobs", asked), _Identified)
     return checked_id(job.id)
 
 
@@ -83,8 +82,15 @@ def estimated(
 
 
 def _body(source: Place | Iterable[Place], output: Place, given: Mapping[str, object]) -> dict[str, object]:
-    fields = {name: value for name, value in given.items() if value is not None}
+    fields = {name: _field(name, value) for name, value in given.items() if value is not None}
     return {"source": named(source), "output": os.fspath(output), **fields}
+
+
+def _field(name: str, value: Any) -> object:
+    """Return a field as the request has it: of words, one is a list too."""
+    if name in WORDS:
+        return [value] if isinstance(value, str) else list(value)
+    return dict(value) if name == "metadata" else value
 
 
 def named(source: Place | Iterable[Place]) -> str | list[str]:
@@ -92,24 +98,6 @@ def named(source: Place | Iterable[Place]) -> str | list[str]:
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     return [os.fspath(one) for one in source]
-
-
-def words(tags: Iterable[str] | None, metadata: Mapping[str, str] | None) -> dict[str, object]:
-    """Return the caller's words as fields of a request, those that are given."""
-    given: dict[str, object] = {}
-    if tags is not None:
-        given["tags"] = [tags] if isinstance(tags, str) else list(tags)
-    if metadata is not None:
-        given["metadata"] = dict(metadata)
-    return given
-
-
-def regions_asked(
-    regions: str | None, level: str | None, categories: Iterable[str] | None
-) -> dict[str, object]:
-    """Return the fields of a request about the regions to read."""
-    named = [categories] if isinstance(categories, str) else categories
-    return {"regions": regions, "level": level, "categories": None if named is None else list(named)}
 
 
 def status(api: Api, job_id: str) -> Flow[JobStatus]:
@@ -158,22 +146,14 @@ def _ended(api: Api, job_id: str, timeout: float | None, show: ShowStatus) -> Fl
         yield Pause(min(left, LOOK_SECONDS))
 
 
-class Listing:
-    """Jobs, newest first, page by page; `more` says whether there is a further page."""
+def listing(api: Api, wanted: Mapping[str, object]) -> Listing[JobStatus]:
+    """Return jobs, newest first; conditions that are None are left out."""
+    asked = {name: _asked(value) for name, value in wanted.items() if value is not None}
 
-    def __init__(self, api: Api, wanted: Mapping[str, object]) -> None:
-        self.more = True
-        self._api = api
-        asked = {name: _asked(value) for name, value in wanted.items() if value is not None}
-        self._asked: dict[str, str | list[str]] = {"limit": str(PAGE), **asked}
+    def following(page: _JobPage) -> dict[str, str]:
+        return {"after": page.last_id} if page.has_more and page.last_id is not None else {}
 
-    def page(self) -> Flow[list[JobStatus]]:
-        """Return the next page. It may be empty and not the last: the server looks at so many at once."""
-        page = yield from self._api.call(Request("GET", "jobs", {"params": self._asked}), _JobPage)
-        self.more = page.has_more and page.last_id is not None
-        if page.last_id is not None:
-            self._asked["after"] = page.last_id
-        return page.data
+    return Listing(api, "jobs", {"limit": str(PAGE), **asked}, _JobPage, following)
 
 
 def _asked(value: object) -> str | list[str]:

@@ -8,31 +8,24 @@ import msgspec
 from contract.job_status import JobStatus
 from contract.review import ReviewItem, ReviewPage
 from trace_ocr.exchange import Api, Flow, Request
+from trace_ocr.listing import Listing
 
 PAGE = 200
 """Items asked for at once."""
 
 
-class ItemListing:
-    """Items of a job, page by page; `more` says whether there may be a further one.
+def items(api: Api, job_id: str, wanted: Mapping[str, object]) -> Listing[ReviewItem]:
+    """Return items of a job.
 
     Args:
-        wanted: the query of `GET /jobs/{id}/items`
+        wanted: the query of `GET /jobs/{id}/items`; what is None is left out
     """
+    asked = {name: str(value) for name, value in wanted.items() if value is not None}
 
-    def __init__(self, api: Api, job_id: str, wanted: Mapping[str, object]) -> None:
-        self.more = True
-        self._api, self._path = api, f"jobs/{job_id}/items"
-        asked = {name: str(value) for name, value in wanted.items() if value is not None}
-        self._asked = {"limit": str(PAGE), **asked}
+    def following(page: ReviewPage) -> dict[str, str]:
+        return {} if page.cursor is None else {"cursor": page.cursor}
 
-    def page(self) -> Flow[tuple[ReviewItem, ...]]:
-        """Return the next page. It may be empty and not the last: a search looks at so much at once."""
-        page = yield from self._api.call(Request("GET", self._path, {"params": self._asked}), ReviewPage)
-        self.more = page.cursor is not None
-        if page.cursor is not None:
-            self._asked["cursor"] = page.cursor
-        return page.data
+    return Listing(api, f"jobs/{job_id}/items", {"limit": str(PAGE), **asked}, ReviewPage, following)
 
 
 class _Corrected(msgspec.Struct):

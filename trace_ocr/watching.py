@@ -6,6 +6,7 @@ from contract.chunk_map import ChunkMap
 from contract.job_status import FailedItem
 from contract.system_status import SystemStatus, WorkerList
 from trace_ocr.exchange import Api, Flow, Request
+from trace_ocr.listing import Listing
 
 PAGE = 200
 """Failed items asked for at once."""
@@ -31,22 +32,11 @@ class _Failures(msgspec.Struct):
     next: str | None = None
 
 
-class FailureListing:
-    """Failed items of a job, page by page; `more` says whether there may be a further one.
+def failures(api: Api, job_id: str, code: str | None) -> Listing[FailedItem]:
+    """Return failed items of a job; those of one code, if given."""
+    asked = {"limit": str(PAGE), **({} if code is None else {"code": code})}
 
-    Args:
-        code: of the items; None for all
-    """
+    def following(page: _Failures) -> dict[str, str]:
+        return {} if page.next is None else {"after": page.next}
 
-    def __init__(self, api: Api, job_id: str, code: str | None) -> None:
-        self.more = True
-        self._api, self._path = api, f"jobs/{job_id}/failures"
-        self._asked = {"limit": str(PAGE), **({} if code is None else {"code": code})}
-
-    def page(self) -> Flow[list[FailedItem]]:
-        """Return the next page. It may be empty and not the last: the server looks at so much at once."""
-        page = yield from self._api.call(Request("GET", self._path, {"params": self._asked}), _Failures)
-        self.more = page.next is not None
-        if page.next is not None:
-            self._asked["after"] = page.next
-        return page.data
+    return Listing(api, f"jobs/{job_id}/failures", asked, _Failures, following)
