@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from contract.child_processes import Data, serve
+from contract.child_processes import serve
+from contract.frames import Data
 
 MAX_NUMBER = 999_999_999
 """Maximum number of an image: keys have nine digits."""

@@ -4,17 +4,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from contract.broker.line import ORDER
+from contract.broker.ledger_script import ledger_script
 from contract.broker.queries import LedgerQueries
 from contract.errors import IdTakenError
 from contract.records import PartOutcome
-from contract.states import CLAIMABLE, ENDED, ENTERED_BY, INITIAL, TRANSITIONS, State
+from contract.states import ENTERED_BY, State
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -56,8 +55,7 @@ class Ledger(LedgerQueries):
 
     def __init__(self, redis: "Redis", namespace: str, clock: Callable[[], float] = time.time) -> None:
         super().__init__(redis, namespace, clock)
-        code = resources.files("contract.broker").joinpath("ledger.lua").read_text(encoding="utf-8")
-        self._script = redis.register_script(_lua_tables() + code)
+        self._script = redis.register_script(ledger_script())
 
     def reserve(self, job: str, workspace: str) -> None:
         """Keep an id for a workspace for RESERVED_SECONDS, or until `open` registers the job.
@@ -278,25 +276,3 @@ def _codes(outcome: PartOutcome) -> list[object]:
 
 def _errors(outcome: PartOutcome) -> list[str]:
     return [msgspec.json.encode(error).decode() for error in outcome.first_errors]
-
-
-def _lua_tables() -> str:
-    """Return the job's states as the Lua tables that `ledger.lua` reads."""
-    return "\n".join(
-        (
-            f'local INITIAL = "{INITIAL}"',
-            f"local ORDER = {{ {', '.join(map(repr, ORDER))} }}",
-            f"local ENDED = {_lua_set(ENDED)}",
-            f"local CLAIMABLE = {_lua_set(CLAIMABLE)}",
-            "local TRANSITIONS = {",
-            *(
-                f"  {event} = {{ " + ", ".join(f'{old} = "{new}"' for old, new in moves.items()) + " },"
-                for event, moves in TRANSITIONS.items()
-            ),
-            "}\n",
-        )
-    )
-
-
-def _lua_set(states: Iterable[State]) -> str:
-    return "{ " + ", ".join(f"{state} = true" for state in sorted(states)) + " }"

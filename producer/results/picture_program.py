@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 from PIL import Image
 
-from contract.child_processes import Data, serve
+from contract.child_processes import serve
 from contract.errors import ErrorCode, ItemError
+from contract.frames import Data
 from contract.pages import TiffReader
 from contract.region import Region
 from producer.results.picturing import box_of_region, jpeg, picture_of_page

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import msgspec
 
-from contract.child_processes import Data, serve
+from contract.child_processes import serve
 from contract.documents import MAX_PAGES, page_count
 from contract.errors import ItemError
+from contract.frames import Data
 
 
 class Request(msgspec.Struct):

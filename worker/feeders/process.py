@@ -9,16 +9,8 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from contract.child_processes import (
-    ONE_THREAD,
-    START_SECONDS,
-    Ready,
-    python_module,
-    receive_frame,
-    receive_mapped,
-    send_frame,
-    start_child,
-)
+from contract.child_processes import ONE_THREAD, START_SECONDS, Ready, python_module, start_child
+from contract.frames import receive_frame, receive_mapped, send_frame
 from contract.settings import PREFIX, SECRETS
 from contract.time_limits import LOOK_SECONDS, TimeLimit
 from worker.feeders.answers import InvalidReplyError

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from contract.child_processes import Ready, die_with_parent, receive_frame, send_descriptor, send_frame
+from contract.child_processes import Ready, die_with_parent
 from contract.errors import StorageError
+from contract.frames import receive_frame, send_descriptor, send_frame
 from worker.feeders.arena import Arena
 from worker.feeders.fetching import Files
 from worker.feeders.preparing import Preparing

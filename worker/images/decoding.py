@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from contract.child_processes import Data, serve
+from contract.child_processes import serve
 from contract.documents import MAX_PAGES, POINTS_PER_INCH, has_forms, page_count
 from contract.errors import ErrorCode, ItemError
+from contract.frames import Data
 from worker.images.decode import decode_crop, decode_image
 from worker.images.documents import PageReader
 from worker.kernels.pixels import Pixels

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from contract.child_processes import ChildPool, ChildProcess, Data
+from contract.child_processes import ChildPool, ChildProcess
 from contract.errors import ChildCrashedError, ChildTimedOutError, ErrorCode, ItemError
+from contract.frames import Data
 from contract.pages import WITHOUT_FORMS
 from worker.images.decode import DecodedImage
 from worker.images.decoding import CHANNELS, Reply, Request

@@ -18,8 +18,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contract.child_processes import MAX_HEADER, ChildPool, ChildProcess
+from contract.child_processes import ChildPool, ChildProcess
 from contract.errors import ChildCrashedError, ChildTimedOutError
+from contract.frames import MAX_HEADER
 from contract.time_limits import LOOK_SECONDS, WAITS, processor_seconds
 
 PROGRAM = """
