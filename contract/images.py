@@ -13,7 +13,7 @@ from contract import bmp, png, tiff
 from contract.errors import ErrorCode, ItemError, UnsupportedImageError
 from contract.rgb import upright_rgb
 from contract.tiff import Resolution
-from contract.tiff_samples import read_page
+from contract.tiff.reading import read_page
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")
 """Pillow's decoders to try; a closed list, since some others run programs (EPS)."""
@@ -139,7 +139,7 @@ def _decode_tiff(file: io.BytesIO, max_pixels: int) -> Picture:
         directory = tiff.directory_of(file, pages, 1)
         check_pixels(*directory.size, max_pixels)
         image = upright_rgb(read_page(file, directory))
-    turned = turned_by_quarter(directory.number(tiff.ORIENTATION))
+    turned = turned_by_quarter(directory.orientation)
     return Picture(image, _note(len(pages.offsets)), believed(directory.resolution, turned=turned))
 
 

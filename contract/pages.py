@@ -11,7 +11,7 @@ from contract.documents import POINTS_PER_INCH, opened_file, tiff_pages
 from contract.errors import ErrorCode, ItemError, UnsupportedImageError
 from contract.images import Picture, believed, check_pixels, turned_by_quarter, unsupported
 from contract.rgb import upright_rgb
-from contract.tiff_samples import read_page
+from contract.tiff.reading import read_page
 
 WITHOUT_FORMS = "form fields are left out: drawing them failed"
 """The note of a PDF's page that could be drawn without its form fields only."""
@@ -87,7 +87,7 @@ class TiffReader:
             # Any exception: Pillow's plugins raise many types for damaged files.
             except Exception as error:
                 raise _damaged_page(number, error) from error
-        turned = turned_by_quarter(directory.number(tiff.ORIENTATION))
+        turned = turned_by_quarter(directory.orientation)
         return Picture(image, resolution=believed(directory.resolution, turned=turned))
 
     def _pages(self, path: Path, file: BinaryIO) -> tiff.Pages:
