@@ -1,4 +1,4 @@
-"""Scaling of crops as torch does it, and whether the compiled kernel computes the same bytes here."""
+"""Scaling as torch does it, and whether the compiled kernel computes the same bytes on this machine."""
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ PROBES = (
     (100, 380), (111, 440), (118, 472), (2, 2), (12, 70), (57, 33),
 )  # fmt: skip
 """Heights and widths of test crops whose scales need 1 to 8 samples; integer and fractional scales."""
+
+PAGE = (1300, 1000), (1024, 787)
+"""The size of a test page, and what it is scaled to."""
 
 
 def resample_by_torch(crop: Pixels, height: int, width: int, piece: Pixels) -> None:
@@ -32,13 +35,13 @@ def resample_by_torch(crop: Pixels, height: int, width: int, piece: Pixels) -> N
 
 def kernel_agrees() -> bool:
     """Return whether the compiled kernel computes torch's bytes on this machine."""
-    return all(_is_same(height, width) for height, width in PROBES)
+    crops = (((height, width), (32, max(1, min(128, 32 * width // height)))) for height, width in PROBES)
+    return all(_is_same(*probe) for probe in (*crops, PAGE))
 
 
-def _is_same(height: int, width: int) -> bool:
-    crop = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    scaled = 32, max(1, min(128, 32 * width // height))
-    ours, torchs = np.zeros((2, 3, 32, 128), np.uint8)
+def _is_same(size: tuple[int, int], scaled: tuple[int, int]) -> bool:
+    crop = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    ours, torchs = np.zeros((2, 3, *scaled), np.uint8)
     if not resample_compiled(crop, *scaled, ours):
         # Torch scales these anyway.
         return True

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from doctr.transforms import Resize
-from doctr.utils import Sample
 
 from contract.model_store import ModelStore
 from worker.kernels.pixels import Pixels
+from worker.kernels.scaling import make_resample
 from worker.models.device_model import DeviceModel
 from worker.models.doctr_models import load_model
 from worker.models.runtimes.base import PAGES, TORCH, RuntimeOptions
@@ -20,7 +19,7 @@ Map = npt.NDArray[np.float32]
 
 
 class PageResize:
-    """Scales a page to a detection model's input, as docTR does; stateless, so thread-safe.
+    """Scales a page to a detection model's input, with docTR's bytes; stateless, so thread-safe.
 
     Args:
         shape: the model's `input_shape`, (3, height, width)
@@ -29,15 +28,27 @@ class PageResize:
     def __init__(
         self, shape: tuple[int, int, int], *, preserve_aspect_ratio: bool, symmetric_padding: bool
     ) -> None:
-        self._resize = Resize(
-            shape[1:], preserve_aspect_ratio=preserve_aspect_ratio, symmetric_pad=symmetric_padding
-        )
+        self._shape, self._preserve, self._symmetric = shape, preserve_aspect_ratio, symmetric_padding
+        self._resample = make_resample()
 
     def __call__(self, page: Pixels) -> Pixels:
         """Return (3, height, width) uint8 of a page, RGB (height, width, 3) uint8."""
-        tensor = torch.from_numpy(np.ascontiguousarray(page)).permute(2, 0, 1)
-        resized: Pixels = self._resize(Sample(image=tensor)).image.numpy()
+        height, width = self._scaled(page.shape[0] / page.shape[1])
+        resized = np.zeros(self._shape, np.uint8)
+        # docTR rounds up what is above and left.
+        top = (self._shape[1] - height + 1) // 2 if self._symmetric else 0
+        left = (self._shape[2] - width + 1) // 2 if self._symmetric else 0
+        self._resample(page, height, width, resized[:, top:, left:])
         return resized
+
+    def _scaled(self, ratio: float) -> tuple[int, int]:
+        """Return the height and width within the input of a page with a ratio of height to width."""
+        _, height, width = self._shape
+        if not self._preserve or ratio == height / width:
+            return height, width
+        if ratio > height / width:
+            return height, max(int(height / ratio), 1)
+        return max(int(width * ratio), 1), width
 
 
 class Detector(DeviceModel[Map]):
