@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from doctr.io import DocumentFile
 from doctr.models import recognition_predictor
 
 from benchmarks.forward import best_forward
 from benchmarks.ray_data import ray_loop
 from benchmarks.rows import Row, interleaved, median_ratio
-from benchmarks.scene import BATCH, MOBILENET, VGG, Scene, make_scene
+from benchmarks.scene import BATCH, MOBILENET, VGG, Scene, exported_by_doctr, has_avx512, make_scene
 from benchmarks.service import serving
 from contract.job import Job
 from contract.kinds.recognition import RecognitionParameters
@@ -97,13 +96,11 @@ def doctr_loop(scene: Scene, device: str = "cpu") -> Callable[[], list[tuple[str
 
 def onnxtr_loop(scene: Scene, folder: Path) -> Callable[[], object]:
     """OnnxTR's predictor over docTR's weights, exported with docTR's exporter."""
-    from doctr.models.utils import export_model_to_onnx
     from onnxtr.models import recognition_predictor as onnxtr_predictor
     from onnxtr.models.recognition import crnn_mobilenet_v3_small
 
     model = scene.model()
-    model.exportable = True
-    path = export_model_to_onnx(model, str(folder / "onnxtr"), torch.zeros(1, 3, 32, 128))
+    path = exported_by_doctr(model, folder / "onnxtr")
     predictor = onnxtr_predictor(crnn_mobilenet_v3_small(path, vocab=model.vocab), batch_size=BATCH)
     return lambda: predictor(DocumentFile.from_images(scene.files))
 
@@ -146,7 +143,7 @@ def stages_of(out: Path) -> dict[str, float]:
 
 def _ratios(architecture: str, rates: dict[str, list[float]]) -> list[Row]:
     """Return the product's rows, and those of the others that say what the forward leaves to reach."""
-    isa = "AVX512" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "AVX2"
+    isa = "AVX512" if has_avx512() else "AVX2"
     targets = {"docTR": OVER_DOCTR[isa], **TARGETS}
     forward = rates["forward alone"]
     ours = [

@@ -18,7 +18,8 @@ from benchmarks.cpu_per_crop import NullReader, logits_of
 from benchmarks.end_to_end import doctr_loop as crop_loop
 from benchmarks.end_to_end import product, rate, strings_of
 from benchmarks.forward import forward_alone
-from benchmarks.pages import PAGES, PARAMETERS, copied, doctr_loop, words_of
+from benchmarks.page_contestants import PARAMETERS, doctr_loop
+from benchmarks.pages import PAGES, copied, words_of
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.scene import BATCH, MOBILENET, SAMPLES, VGG, Scene, make_scene
 from benchmarks.service import make_job, serving

@@ -1,37 +1,28 @@
-"""Pages per second: this product through Redis and Celery against a loop of docTR's `ocr_predictor`."""
+"""Pages per second: this product through Redis and Celery against other ways to read pages."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pypdfium2
-from doctr.io import DocumentFile
-from doctr.models import ocr_predictor
-from PIL import Image, ImageSequence
 
 from benchmarks.end_to_end import rate
+from benchmarks.page_contestants import DETECTION, PARAMETERS, Words, doctr_loop, onnxtr_loop, ray_rate
 from benchmarks.rows import Row, interleaved, median_ratio
-from benchmarks.scene import MOBILENET, SAMPLES
+from benchmarks.scene import SAMPLES, has_avx512
 from benchmarks.service import Service, make_job, serving
 from contract.kinds.detection import DetectionParameters
-from contract.kinds.ocr import OcrParameters
-from contract.model_store import ModelStore
-from contract.settings import Settings
-from contract.storage import Storage
-from worker.models.doctr_models import load_model
-
-DETECTION = "linknet_resnet18"
-PARAMETERS = OcrParameters(detection_model=DETECTION, recognition_model=MOBILENET)
-"""The demo's models; everything else is the default, docTR's and ours alike."""
 
 PAGES = 8
 """Pages of all sample documents."""
 
-TARGET = 1.3
-"""Target: pages per second over docTR's loop."""
+OVER_DOCTR, OVER_DOCTR_WITH_AVX512 = 2.5, 2.2
+"""Targets: pages per second over docTR's loop."""
+
+OVER_OTHERS = 1.3
+"""Target: pages per second over OnnxTR's loop, and over Ray Data."""
 
 FEW, MANY = 64, 500
 """Pages of the two documents whose memory is compared."""
@@ -50,8 +41,8 @@ def pages(
         memory: also compare the worker's memory with a small and a large document; about six minutes
     """
     documents, store = copied(folder, copies), SAMPLES / "weights"
-    doctr = doctr_loop(sorted(documents.iterdir()))
-    count = PAGES * copies
+    files, count = sorted(documents.iterdir()), PAGES * copies
+    doctr, onnxtr = doctr_loop(files), onnxtr_loop(files, folder)
     with serving(store, folder, SAMPLES) as service:
         runs = iter(range(1_000_000))
 
@@ -60,14 +51,38 @@ def pages(
             return count / service.run(make_job("ocr", PARAMETERS, documents, out), out)
 
         run()  # the worker starts and loads its models
-        rates = interleaved({"trace-ocr": run, "docTR": rate(count, doctr)}, rounds)
+        contestants = {
+            "trace-ocr": run,
+            "docTR": rate(count, doctr),
+            "OnnxTR": rate(count, onnxtr),
+            "Ray Data": ray_rate(files, folder),
+        }
+        rates = interleaved(contestants, rounds)
         rows = [_memory(service, folder)] if memory else []
-    same = sum(map(list.__eq__, words_of(folder / "pages-1"), doctr()))
+    doctrs = doctr()
+    same = sum(map(list.__eq__, words_of(folder / "pages-1"), doctrs))
     return [
-        Row("pages: end to end over docTR's ocr_predictor", median_ratio(*rates.values()), "x", TARGET),
+        *_over_others(rates),
         Row("pages: identical to docTR's, word by word", 100 * same / count, "%", 100),
+        Row("pages: docTR's words that OnnxTR reads the same", 100 * _shared(doctrs, onnxtr()), "%"),
         *rows,
     ], {"rates": {"pages": rates}}
+
+
+def _over_others(rates: dict[str, list[float]]) -> list[Row]:
+    over_doctr = OVER_DOCTR_WITH_AVX512 if has_avx512() else OVER_DOCTR
+    targets = {"docTR's ocr_predictor": over_doctr, "OnnxTR": OVER_OTHERS, "Ray Data": OVER_OTHERS}
+    ours, *others = rates.values()
+    return [
+        Row(f"pages: end to end over {name}", median_ratio(ours, theirs), "x", target)
+        for (name, target), theirs in zip(targets.items(), others, strict=True)
+    ]
+
+
+def _shared(pages: Iterable[Words], others: Iterable[Words]) -> float:
+    """Return the share of the pages' words that the same page has in the other reading, in any order."""
+    pairs = [(Counter(words), Counter(read)) for words, read in zip(pages, others, strict=True)]
+    return sum((words & read).total() for words, read in pairs) / sum(words.total() for words, _ in pairs)
 
 
 def copied(folder: Path, copies: int) -> Path:
@@ -81,37 +96,7 @@ def copied(folder: Path, copies: int) -> Path:
     return documents
 
 
-def doctr_loop(files: list[Path], device: str = "cpu") -> Callable[[], list[list[str]]]:
-    """docTR's own way, document by document, on torch's `device`; return the words of each page."""
-    store = ModelStore(str(SAMPLES / "weights"), Storage(Settings()))
-    predictor = ocr_predictor(
-        load_model("detection", DETECTION, store, "cpu")[0],
-        load_model("recognition", MOBILENET, store, "cpu")[0],
-        det_bs=PARAMETERS.detection_batch_size,
-        reco_bs=PARAMETERS.recognition_batch_size,
-    ).to(device)
-
-    def read() -> list[list[str]]:
-        found = [page for file in files for page in predictor(images_of(file)).pages]
-        return [
-            [word.value for block in page.blocks for line in block.lines for word in line.words]
-            for page in found
-        ]
-
-    return read
-
-
-def images_of(file: Path) -> list[npt.NDArray[np.uint8]]:
-    """Return a document's pages as docTR reads them; TIFFs by Pillow: docTR reads only their first page."""
-    if file.suffix == ".pdf":
-        return DocumentFile.from_pdf(file)
-    if file.suffix != ".tiff":
-        return DocumentFile.from_images(file)
-    with Image.open(file) as document:
-        return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(document)]
-
-
-def words_of(out: Path) -> list[list[str]]:
+def words_of(out: Path) -> list[Words]:
     """Return the words of each page of a finished job, in order."""
     lines = map(json.loads, (out / "results.jsonl").read_text(encoding="utf-8").splitlines())
     return [

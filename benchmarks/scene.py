@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from doctr.models import recognition
+from doctr.models.utils import export_model_to_onnx
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 MOBILENET, VGG = "crnn_mobilenet_v3_small", "crnn_vgg16_bn"
@@ -52,6 +53,12 @@ def make_scene(folder: Path, architecture: str, count: int) -> Scene:
         card = {"architecture": architecture, "vocab": model.vocab, "sha256": sha256}
         path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
     return Scene(crops, sorted(crops.iterdir()), store, architecture)
+
+
+def exported_by_doctr(model: Any, path: Path) -> str:
+    """Export docTR's model by docTR's exporter, which adds `.onnx` to the path; return the file's name."""
+    model.exportable = True
+    return export_model_to_onnx(model, str(path), torch.zeros(1, *model.cfg["input_shape"]))
 
 
 def has_avx512() -> bool:
