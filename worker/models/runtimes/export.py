@@ -82,7 +82,7 @@ def exported(
         found = cached_graph(identity["architecture"], identity["weights_sha256"])
         data = found.data if found else _made(model, path)
         card = GraphCard(
-            graph_sha256=hashlib.sha256(data).hexdigest(),
+            graph_sha256=found.card.graph_sha256 if found else hashlib.sha256(data).hexdigest(),
             doctr=identity.get("doctr", ""),
             torch=identity.get("torch", ""),
             takes=ModelInput.of(model.cfg),
