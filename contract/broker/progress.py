@@ -1,6 +1,7 @@
 """A job's progress, parsed from its Redis keys."""
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,38 +65,13 @@ def parse_progress(
     """Return the progress in the values of a job's keys; `now` is in Unix seconds."""
     marks = [_mark(mark) for mark in rate]
     words = json.loads(record.get("words", "{}"))
-
-    def count(name: str) -> int:
-        return int(record.get(name, 0))
-
-    def total(name: str) -> int | None:
-        return int(record[name]) if name in record else None
-
-    return Progress(
-        job=job,
-        workspace=record["workspace"],
-        status=State(record["status"]),
-        created_at=float(record["created_at"]),
-        kind=record.get("kind", "recognition"),
-        source=record.get("source", ""),
-        tenant=record.get("tenant", DEFAULT_TENANT),
-        priority=count("priority"),
-        deadline=float(record["deadline"]) if "deadline" in record else None,
-        at_deadline=record.get("at_deadline", "continue"),
-        submissions=count("submissions"),
-        count_id=record.get("count_id", ""),
-        chunks_planned=count("chunks_planned"),
-        items_planned=count("items_planned"),
-        chunks_total=total("chunks_total"),
-        items_total=total("items_total"),
-        chunks_done=count("chunks_done"),
-        chunks_sent=count("chunks_sent" if "chunks_sent" in record else "chunks_planned"),
-        completed=count("completed"),
-        failed=count("failed"),
-        updated_at=float(record.get("updated_at", 0)),
-        error=record.get("error", ""),
+    # As in the script: where nobody counts what is sent, all that is planned is.
+    sent = record.get("chunks_sent", record.get("chunks_planned", 0))
+    known = msgspec.convert({**record, "job": job, "chunks_sent": sent}, Progress, strict=False)
+    return dataclasses.replace(
+        known,
         timestamps={name: float(value) for name, value in record.items() if name.endswith("_at")},
-        running=() if record["status"] in ENDED else _in_hand(running),
+        running=() if known.status in ENDED else _in_hand(running),
         items_per_second=_rate(marks, now),
         marks=tuple(reversed(marks)),
         stage_seconds={stage: float(seconds) for stage, seconds in stages.items()},
