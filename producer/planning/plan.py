@@ -44,24 +44,26 @@ def write_plan(
         on_chunk(number - 1, items, written)
         yield
     if not items and not job.source.chosen:
-        seen = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.passed_over.items()))
-        regions = job.source.regions
-        raise SourceError(
-            f"the source {job.source.uri} holds no images"
-            + (f" of which {regions.uri} describes regions" if regions else "")
-            + (f" (passed over: {seen})" if seen else "")
-            + (
-                ": to read the images in its shards, name these, as in '*.tar' after its name"
-                if SHARD in listing.passed_over
-                else ""
-            )
-        )
+        raise _nothing_in(job, listing)
     if workspace.store.exists(workspace.chunk(number)):
         # Another submission may have planned the job since, and a round of retries may have added the chunk.
         current = workspace.load_job()
         if current is None or current.plan is None or current.plan.chunks != number:
             raise _changed(number)
     return Plan(chunks=number, items=items, passed_over=dict(listing.passed_over))
+
+
+def _nothing_in(job: Job, listing: Listing) -> SourceError:
+    """Return the error of a source without items."""
+    words = [f"the source {job.source.uri} holds no images"]
+    if job.source.regions:
+        words.append(f" of which {job.source.regions.uri} describes regions")
+    if listing.passed_over:
+        seen = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.passed_over.items()))
+        words.append(f" (passed over: {seen})")
+    if SHARD in listing.passed_over:
+        words.append(": to read the images in its shards, name these, as in '*.tar' after its name")
+    return SourceError("".join(words))
 
 
 def _written(chunks: Iterator[list[Item]], workspace: Workspace) -> Iterator[tuple[int, bool]]:

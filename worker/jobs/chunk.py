@@ -15,7 +15,8 @@ from contract.errors import (
 )
 from contract.job import Job, roots_of
 from contract.kinds import KINDS
-from contract.records import ChunkMessage, Item
+from contract.lines import Line
+from contract.records import ChunkMessage, ChunkStatistics, Item
 from contract.storage import is_remote
 from contract.storage.roots import AllowedRoots
 from contract.tracing import job_span
@@ -26,7 +27,7 @@ from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.parts import Written, summarise, write_part
 from worker.jobs.reuse import read_or_reused
 from worker.kinds import make_pipeline
-from worker.pipeline.run import Pipeline
+from worker.pipeline.run import ChunkRun, Pipeline
 
 UNREAD_RUNS = 5
 """Runs of a chunk in a row whose process died before it had read an item, after which the job fails: not the
@@ -59,11 +60,7 @@ def read_chunk(message: ChunkMessage, context: WorkerContext, renew: Callable[[]
     if begin.attempt == 0 or workspace.store.exists(workspace.part(message.chunk)):
         return _mark(workspace, job, message.chunk, context)
     if begin.unread >= UNREAD_RUNS:
-        raise JobError(
-            f"the worker's process died {begin.unread} times before it had read an item of chunk "
-            f"{message.chunk}: its log says with which status. If it was killed (status -9), its machine or "
-            "container has too little memory for the job's models: give it more, or use smaller batches"
-        )
+        raise _never_read(message.chunk, begin.unread)
     log = structlog.get_logger().bind(job=job.id, chunk=message.chunk, worker=context.name)
     log.info("chunk_started", attempt=begin.attempt)
     started = time.perf_counter()
@@ -99,6 +96,14 @@ def _open(message: ChunkMessage, context: WorkerContext) -> tuple[Workspace, Job
     return workspace, job
 
 
+def _never_read(chunk: int, runs: int) -> JobError:
+    return JobError(
+        f"the worker's process died {runs} times before it had read an item of chunk {chunk}: its log says "
+        "with which status. If it was killed (status -9), its machine or container has too little memory for "
+        "the job's models: give it more, or use smaller batches"
+    )
+
+
 def _read_and_write(
     workspace: Workspace,
     job: Job,
@@ -128,17 +133,41 @@ def _read_and_write(
         )
         lines = read_or_reused(job, items, pipeline, run)
         if job.page_exports:
-            # docTR's, which recognition need not import.
-            from worker.jobs.exports import write_exports
-
-            exporting = time.perf_counter()
-            lines = write_exports(workspace, chunk, job, list(zip(items, lines, strict=True)), run, pipeline)
-            run.timings.add("export", time.perf_counter() - exporting)
+            lines = _exported(workspace, job, chunk, list(zip(items, lines, strict=True)), run, pipeline)
     statistics = summarise(lines, run.timings, time.perf_counter() - started, pipeline, context.name)
-    writing = time.perf_counter()
-    written = write_part(workspace, chunk, lines, statistics)
+    written = _write(workspace, job, chunk, lines, statistics, context)
     context.metrics.read(job.kind, run.timings, pipeline.batch_size)
-    context.metrics.stages(job.kind, {"write": time.perf_counter() - writing})
+    return written
+
+
+def _exported(
+    workspace: Workspace,
+    job: Job,
+    chunk: int,
+    lines: Sequence[tuple[Item, Line]],
+    run: ChunkRun,
+    pipeline: Pipeline,
+) -> list[Line]:
+    # docTR's, which recognition need not import.
+    from worker.jobs.exports import write_exports
+
+    started = time.perf_counter()
+    exported = write_exports(workspace, chunk, job, lines, run, pipeline)
+    run.timings.add("export", time.perf_counter() - started)
+    return exported
+
+
+def _write(
+    workspace: Workspace,
+    job: Job,
+    chunk: int,
+    lines: Sequence[Line],
+    statistics: ChunkStatistics,
+    context: WorkerContext,
+) -> Written | None:
+    started = time.perf_counter()
+    written = write_part(workspace, chunk, lines, statistics)
+    context.metrics.stages(job.kind, {"write": time.perf_counter() - started})
     if written:
         context.metrics.items(job.kind, statistics.completed, statistics.failed)
         context.metrics.readings(job.kind, lines)

@@ -1,5 +1,6 @@
 """The metrics of one worker process, in a separate registry; reported as Prometheus text."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
@@ -40,36 +41,24 @@ class WorkerMetrics:
     def __init__(self, device: "Device") -> None:
         self.device = device
         self._registry = registry = CollectorRegistry()
-        self._items = Counter("trace_ocr_items", "Items read.", ["kind", "outcome"], registry=registry)
-        self._chunks = Counter(
-            "trace_ocr_chunks", "Messages, by what became of them.", ["kind", "outcome"], registry=registry
+        counter = functools.partial(Counter, registry=registry)
+        self._items = counter("trace_ocr_items", "Items read.", ["kind", "outcome"])
+        self._chunks = counter("trace_ocr_chunks", "Messages, by what became of them.", ["kind", "outcome"])
+        self._stages = counter(
+            "trace_ocr_stage_seconds", "Seconds per stage, summed over threads.", ["kind", "stage"]
         )
-        self._stages = Counter(
-            "trace_ocr_stage_seconds",
-            "Seconds per stage, summed over threads.",
-            ["kind", "stage"],
-            registry=registry,
-        )
-        self._batches = Counter(
-            "trace_ocr_batches", "Batches that the model read.", ["kind"], registry=registry
-        )
-        self._pieces = Counter(
-            "trace_ocr_batch_pieces", "Pieces in those batches.", ["kind"], registry=registry
-        )
-        self._places = Counter(
-            "trace_ocr_batch_places", "Pieces that would have fitted.", ["kind"], registry=registry
+        self._batches = counter("trace_ocr_batches", "Batches that the model read.", ["kind"])
+        self._pieces = counter("trace_ocr_batch_pieces", "Pieces in those batches.", ["kind"])
+        self._places = counter("trace_ocr_batch_places", "Pieces that would have fitted.", ["kind"])
+        self._requests = counter("trace_ocr_s3_requests", "Requests to S3.", ["operation", "outcome"])
+        self._retries = counter(
+            "trace_ocr_s3_retries", "Requests to S3 that were tried again.", ["operation"]
         )
         self._loads = Gauge(
             "trace_ocr_model_load_seconds",
             "Seconds that loading a model took.",
             ["architecture"],
             registry=registry,
-        )
-        self._requests = Counter(
-            "trace_ocr_s3_requests", "Requests to S3.", ["operation", "outcome"], registry=registry
-        )
-        self._retries = Counter(
-            "trace_ocr_s3_retries", "Requests to S3 that were tried again.", ["operation"], registry=registry
         )
         self._readings = _Readings()
         registry.register(self._readings)
