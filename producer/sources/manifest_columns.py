@@ -14,7 +14,7 @@ from contract.columns import DAMAGED, described, scalar_columns, values
 from contract.errors import SourceError, StorageError, StorageUnavailableError
 from contract.storage import Storage, answers
 from contract.storage.ranged import RangedFile
-from producer.sources.manifest_entry import KNOWN, ManifestEntry, metadata_of
+from producer.sources.manifest_entry import KNOWN, ManifestEntry, NumberedEntry, metadata_of
 
 ROWS = 1_024
 """Maximum rows that are decoded at once."""
@@ -31,10 +31,8 @@ ARROW, FEATHER_1 = b"ARROW1", b"FEA1"
 """First bytes of an Arrow file, and of the first version of Feather. A stream of Arrow has none."""
 
 
-def column_entries(
-    uri: str, location: str, storage: Storage
-) -> Iterator[tuple[int, ManifestEntry, msgspec.Raw | None]]:
-    """Yield (row, counted from 1, entry, and metadata) of a manifest.
+def column_entries(uri: str, location: str, storage: Storage) -> Iterator[NumberedEntry]:
+    """Yield the entries of a manifest.
 
     Args:
         uri: its URI, for messages

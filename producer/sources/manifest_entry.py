@@ -57,6 +57,10 @@ class StrictEntry(ManifestEntry, frozen=True, gc=False, forbid_unknown_fields=Tr
     """A line without further fields."""
 
 
+NumberedEntry = tuple[int, ManifestEntry, msgspec.Raw | None]
+"""Number of the line or row, counted from 1, entry, and metadata."""
+
+
 def metadata_of(fields: Mapping[str, object], place: str) -> msgspec.Raw | None:
     """Return the further fields of a line or row as JSON; arguments and errors as for `encoded_metadata`."""
     return encoded_metadata(place, {name: value for name, value in fields.items() if name not in KNOWN})

@@ -16,7 +16,8 @@ from contract.region import MAX_POINTS, region_of
 from contract.storage import Storage
 from contract.storage.local import LocalStore
 from contract.storage.streams import TranslatedStream
-from producer.sources.manifest import MAX_LINE_BYTES, STEP_ENTRIES, read_manifest
+from producer.sources.manifest import STEP_ENTRIES, read_manifest
+from producer.sources.manifest_text import MAX_LINE_BYTES
 from producer.sources.seen_ids import SeenIds
 
 BOM = b"\xef\xbb\xbf"
