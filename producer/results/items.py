@@ -1,6 +1,5 @@
 """Single results of a merged job, for people who check them: by confidence, by text, by id, by place."""
 
-import re
 from bisect import bisect_right
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from contract.errors import JobError, ObjectMissingError, UsageError
+from contract.errors import JobError, ObjectMissingError
 from contract.job import Job
 from contract.kinds import KINDS
 from contract.kinds.base import Kind
@@ -18,6 +17,7 @@ from contract.lines import ErrorLine
 from contract.records import SHOWN, Item, failure_of, identity_of
 from contract.review import ItemFailure, ReviewItem, ReviewPage, ReviewWord
 from contract.workspace import Workspace, intact
+from producer.results.choice import ANY, Choice, place_after, position_of
 from producer.results.corrected_lines import Corrections
 from producer.results.corrections import Overlay
 from producer.results.order import AT_ONCE, Order, Place, places_within, rank_of
@@ -32,36 +32,6 @@ FIRST_READ = 512, 1 << 16
 
 MOST_CHUNKS = 64
 """Chunks whose items are in memory at once."""
-
-ANY = "any"
-"""Selects failed items whatever their code."""
-
-_CURSOR = re.compile(r"(?:(?P<rank>[0-9a-f]{1,8})-(?P<number>[0-9a-f]{1,16})|@(?P<position>[0-9a-f]{1,16}))")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which items are asked for.
-
-    Args:
-        below, at_least: bounds of the confidence, the upper one excluded
-        text: what the text contains, as it is written; of a failed item, the message
-        id: what the id begins with
-        code: the code of failed items, or ANY; None for results
-        source_order: list them as in the source; a search always does
-    """
-
-    below: float | None = None
-    at_least: float | None = None
-    text: str | None = None
-    id: str | None = None
-    code: str | None = None
-    source_order: bool = False
-
-    @property
-    def searches(self) -> bool:
-        """Whether lines are looked at one after another."""
-        return bool(self.source_order or self.text or self.id or self.code)
 
 
 @dataclass(frozen=True)
@@ -87,10 +57,10 @@ class Items:
     def page(self, choice: Choice, count: int, cursor: str | None = None) -> ReviewPage:
         """Return the next items; raises UsageError for a cursor that was not returned for such a choice."""
         if choice.searches:
-            return self._search(choice, count, _position(cursor))
+            return self._search(choice, count, position_of(cursor))
         rank = None if choice.below is None else rank_of(choice.below)
         least = (0, -1) if choice.at_least is None else (rank_of(choice.at_least), -1)
-        found = self.order.page(count, _after(cursor) or least, rank)
+        found = self.order.page(count, place_after(cursor) or least, rank)
         more = f"{found[-1].rank:x}-{found[-1].number:x}" if len(found) == count else None
         return ReviewPage(tuple(self._rated(found)), "confidence", more)
 
@@ -241,25 +211,3 @@ def _words(kind: Kind, line: Any) -> list[ReviewWord]:
         ReviewWord(number, one.geometry, one.value, one.confidence, one.value_read, one.corrected_by)
         for number, one in words
     ]
-
-
-def _after(cursor: str | None) -> tuple[int, int] | None:
-    if cursor is None:
-        return None
-    match = _CURSOR.fullmatch(cursor)
-    if match is None or match["rank"] is None:
-        raise _no_cursor(cursor)
-    return int(match["rank"], 16), int(match["number"], 16)
-
-
-def _position(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    match = _CURSOR.fullmatch(cursor)
-    if match is None or match["position"] is None:
-        raise _no_cursor(cursor)
-    return int(match["position"], 16)
-
-
-def _no_cursor(cursor: str) -> UsageError:
-    return UsageError(f"{cursor[:SHOWN]!r} is no cursor of this listing: begin without one")

@@ -3,37 +3,33 @@
 A page of results in the order of their confidence takes a ranged read per run instead of the whole file. An
 entry is two 64-bit numbers: its key, and the position of its line in `results.jsonl`. A key is the confidence
 and, in its lowest SHIFT bits, the number of the item, counted from the first one of its run. A run is sorted,
-and of up to RUN items; one more number for every STEP of its entries, a fence, says where in it to look. Then
-come the fences, the positions at which each planned chunk's lines begin in `results.jsonl` and in
-`errors.jsonl`, a JSON description, and its length in bytes.
+and of up to NUMBERS items; one more number for every STEP of its entries, a fence, says where in it to look.
+Then come the fences, the positions at which each planned chunk's lines begin in `results.jsonl` and in
+`errors.jsonl`, a JSON description, and its length in bytes. `producer.results.order_writer` writes it.
 """
 
 import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from heapq import merge
 from itertools import accumulate, islice, pairwise
-from operator import add
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 
 from contract.errors import JobError
 from contract.lines import UNREADABLE
 from contract.storage import Store
-from contract.storage.streams import TranslatedStream
 
 SHIFT = 19
 """Bits of a key that are the number of an item in its run. With the 30 of a confidence they fit into a double
 exactly, and Python sorts those fastest."""
 
 NUMBERS = 1 << SHIFT
-
-RUN = NUMBERS
-"""Items whose results are sorted at once: some 60 MB while they are, and 20 runs for 10,000,000 lines."""
+"""Items of a run at most."""
 
 STEP = 512
 """Entries between two fences: 8 KiB are read of a run at least."""
@@ -46,7 +42,7 @@ MAX_TABLES = 1 << 28
 AT_ONCE = 16
 """Ranged reads at once, to hide the latency of remote storage."""
 
-_LENGTH = struct.Struct("<Q")
+LENGTH = struct.Struct("<Q")
 _CONFIDENCE = struct.Struct("<f")
 _BITS = struct.Struct("<I")
 
@@ -94,103 +90,8 @@ def rank_of(confidence: float | None) -> int:
     return rank
 
 
-class OrderWriter:
-    """Writes the file chunk by chunk; holds one run, and a few bytes for each chunk.
-
-    Args:
-        chunk_size: items of each planned chunk but the last
-    """
-
-    def __init__(self, target: TranslatedStream, chunk_size: int) -> None:
-        self._target, self._chunk_size = target, chunk_size
-        self._results = self._errors = self._items = 0
-        self._starts: tuple[array[int], array[int]] = (array("Q"), array("Q"))
-        self._runs: list[Run] = []
-        self._fences = array("Q")
-        self._first = 0
-        self._ranks: array[float] = array("f")
-        self._numbers: array[int] = array("I")
-        self._offsets: array[int] = array("Q")
-
-    def add(
-        self, sizes: Sequence[int], confidences: Sequence[float | None], failed: Sequence[int], lost: int
-    ) -> None:
-        """Add the lines of the next planned chunk.
-
-        Args:
-            sizes: bytes of each result's line, its newline included
-            confidences: of each result, in 0..1
-            failed: indexes in the chunk of the items without a result, ascending
-            lost: bytes of their lines
-        """
-        starts = self._starts
-        starts[0].append(self._results)
-        starts[1].append(self._errors)
-        items = len(sizes) + len(failed)
-        if self._items + items - self._first > RUN:
-            self._end_run()
-            self._first = self._items
-        begin = self._items - self._first
-        self._items += items
-        if None in confidences or 0.0 in confidences:
-            confidences = [0.0 if one is None else one or TINY for one in confidences]
-        self._ranks.extend(cast("Sequence[float]", confidences))
-        positions = islice(accumulate(sizes, initial=self._results), len(sizes))
-        self._numbers.extend(_without(failed, begin, items))
-        self._offsets.extend(_spread(positions, failed, items) if failed else positions)
-        self._results += sum(sizes)
-        self._errors += lost
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._end_run()
-        description = msgspec.json.encode(
-            Description(
-                VERSION,
-                self._results,
-                self._errors,
-                self._chunk_size,
-                len(self._starts[0]),
-                tuple(self._runs),
-            )
-        )
-        for table in (self._fences, *self._starts):
-            self._target.write(_little(table).tobytes())
-        self._target.write(description + _LENGTH.pack(len(description)))
-
-    def _end_run(self) -> None:
-        entries = len(self._ranks)
-        if entries:
-            self._write_run(entries)
-        for table in (self._ranks, self._numbers, self._offsets):
-            del table[:]
-
-    def _write_run(self, entries: int) -> None:
-        ranks = array("I", self._ranks.tobytes())
-        mixed = sorted(map(add, map(float(NUMBERS).__mul__, ranks), self._numbers))
-        keys = array("Q", map(int, mixed))
-        both = array("Q", bytes(ENTRY_BYTES * entries))
-        both[0::2] = keys
-        both[1::2] = array("Q", map(self._offsets.__getitem__, [key % NUMBERS for key in keys]))
-        self._target.write(_little(both).tobytes())
-        self._fences.extend(keys[::STEP])
-        self._runs.append(Run(self._first, entries))
-
-
-def _spread(positions: Iterable[int], failed: Sequence[int], items: int) -> list[int]:
-    """Return the positions of a chunk's results, with a 0 in the place of each failed item."""
-    left_out, results = set(failed), iter(positions)
-    return [0 if index in left_out else next(results) for index in range(items)]
-
-
-def _without(failed: Sequence[int], first: int, items: int) -> Iterable[int]:
-    if not failed:
-        return range(first, first + items)
-    left_out = set(failed)
-    return [first + index for index in range(items) if index not in left_out]
-
-
-def _little(numbers: "array[int]") -> "array[int]":
+def little(numbers: "array[int]") -> "array[int]":
+    """Return numbers of this machine in the file's byte order, or the other way round; changes them."""
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
@@ -207,16 +108,16 @@ class Order:
     def __init__(self, store: Store, uri: str) -> None:
         self._store, self._uri = store, uri
         size = store.size(uri)
-        tail = store.read_range(uri, max(0, size - _LENGTH.size), _LENGTH.size)
+        tail = store.read_range(uri, max(0, size - LENGTH.size), LENGTH.size)
         try:
-            length = min(_LENGTH.unpack(tail)[0], size - _LENGTH.size, MAX_TABLES)
-            text = store.read_range(uri, size - _LENGTH.size - length, length)
+            length = min(LENGTH.unpack(tail)[0], size - LENGTH.size, MAX_TABLES)
+            text = store.read_range(uri, size - LENGTH.size - length, length)
             self.description = msgspec.json.decode(text, type=Description)
         except (*UNREADABLE, struct.error) as error:
             raise self._damaged(str(error)) from error
         if self.description.version != VERSION:
             raise self._damaged(f"version {self.description.version}")
-        self._load_tables(size - _LENGTH.size - length)
+        self._load_tables(size - LENGTH.size - length)
 
     def _load_tables(self, end: int) -> None:
         runs, chunks = self.description.runs, self.description.chunks
@@ -265,7 +166,7 @@ class Order:
         data = self._store.read_range(self._uri, start, length) if length else b""
         if len(data) != length:
             raise self._damaged("its length")
-        return _little(array("Q", data))
+        return little(array("Q", data))
 
     def _damaged(self, what: str) -> JobError:
         return JobError(f"{self._uri} is damaged or of another version ({what}): merge the job again")

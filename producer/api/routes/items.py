@@ -13,7 +13,8 @@ from producer.api.routes.job_paths import ChunkNumber, ItemIndex, JobId, jobs_of
 from producer.api.routes.problems import problems
 from producer.api.security.access import Requires
 from producer.api.services import Services
-from producer.results.items import MAX_ITEMS, Choice, Items
+from producer.results.choice import Choice
+from producer.results.items import MAX_ITEMS, Items
 from producer.results.pictures import LEAST_SIDE, MOST_SIDE
 from producer.results.samples import item_of
 

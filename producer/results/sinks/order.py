@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from contract.job import Job
 from contract.workspace import Workspace
-from producer.results.order import OrderWriter
+from producer.results.order_writer import OrderWriter
 from producer.results.sinks.base import MergedLine, SinkContext, Write
 
 

@@ -31,10 +31,10 @@ from contract.region import Region
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
 from producer.results import corrections
+from producer.results.choice import Choice
 from producer.results.correcting import StaleCorrectionError, Wish, check_correctable, corrections_of
 from producer.results.correction_formats import FORMATS, as_jsonl, last
 from producer.results.corrections import Correction, fold, load, overlay_of, record
-from producer.results.items import Choice
 from producer.results.merge import merge
 from producer.results.opening import OpenJobs
 

@@ -12,8 +12,9 @@ from contract.records import Item
 from contract.review import ReviewItem
 from contract.storage import Storage
 from contract.workspace import Workspace, open_workspace
-from producer.results import order, scanning
-from producer.results.items import ANY, Choice, Items
+from producer.results import order, order_writer, scanning
+from producer.results.choice import ANY, Choice
+from producer.results.items import Items
 from producer.results.merge import merge
 from producer.results.opening import OpenJobs
 from producer.results.order import Order
@@ -40,8 +41,9 @@ READ = [one for one in OUTCOMES if isinstance(one, RecognitionLine)]
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given that few lines make several runs, each with several fences."""
-    monkeypatch.setattr(order, "RUN", 20)
-    monkeypatch.setattr(order, "STEP", 4)
+    monkeypatch.setattr(order_writer, "RUN", 20)
+    for module in (order, order_writer):
+        monkeypatch.setattr(module, "STEP", 4)
 
 
 @pytest.fixture
