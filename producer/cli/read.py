@@ -1,15 +1,16 @@
 """Commands that look at a job: status, watch."""
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 import msgspec
+import redis
+import structlog
 from rich.console import Console
 
-from contract.errors import ExitCode, TraceOcrError
+from contract.errors import ExitCode, TraceOcrError, UnknownJobError
 from contract.job import Job
 from contract.job_status import JobFilter, JobStatus
 from contract.settings import Settings
@@ -63,7 +64,7 @@ def status(
     """Show one job, or all jobs in Redis."""
     session, console = Session(settings), make_console()
     if job:
-        found = _look(session, job)
+        found = _look_anyway(session, job)
         print_json(found) if json_output else render.print_job(console, found)
         return _quality(session, found, console if not json_output else None)
     wanted = JobFilter(tags=tags, created_from=created_from, created_before=created_before, tenant=tenant)
@@ -87,7 +88,7 @@ def watch(settings: Settings, job: str, json_output: bool) -> ExitCode:
 def wait_for(session: Session, job: str) -> None:
     """Show a job's progress until it ends; raises TraceOcrError if it did not complete."""
     with render.progress_shown(make_console(stderr=True)) as show:
-        found = _wait(lambda: _look(session, job), show)
+        found = _wait(session, job, show)
     if found.status is not State.COMPLETED:
         raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
 
@@ -134,10 +135,34 @@ def _look(session: Session, job: str) -> JobStatus:
     return session.explained(found)
 
 
-def _wait(look: Callable[[], JobStatus], show: render.ShowStatus) -> JobStatus:
+def _look_anyway(session: Session, job: str) -> JobStatus:
+    """Return a job's status; that of its workspace, and a log line, while Redis is away."""
+    try:
+        return _look(session, job)
+    except redis.RedisError as error:
+        try:
+            found = find_status(job, None, session.storage, session.index)
+        except UnknownJobError:
+            raise error from None
+        _log_away(error, "shown is what the workspace says")
+        return found
+
+
+def _wait(session: Session, job: str, show: render.ShowStatus) -> JobStatus:
+    """Show a job's progress until it ends. Redis may go away meanwhile, and may come back empty."""
+    found, away = _look(session, job), False
     while True:
-        found = look()
         show(found)
         if found.ended:
             return found
         time.sleep(WATCH_SECONDS)
+        try:
+            found, away = _look(session, found.workspace), False
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            if not away:
+                _log_away(error, "this command waits for it")
+            away = True
+
+
+def _log_away(error: redis.RedisError, hint: str) -> None:
+    structlog.get_logger().warning("redis_away", error=str(error), hint=hint)
