@@ -198,8 +198,11 @@ def _requeue_after(
     if isinstance(error, NOT_THE_CHUNKS_DOING):
         log.warning("chunk_dropped_for_resend", error=str(error))
         return False
-    log.error("chunk_failed", exc_info=error)
-    if context.ledger.attempts(message.job, message.chunk) >= MAX_ATTEMPTS:
+    attempts = context.ledger.attempts(message.job, message.chunk)
+    # What storage refuses is said by the message; a traceback would bury it.
+    trace = None if isinstance(error, StorageError) else error
+    log.error("chunk_failed", error=str(error), attempt=attempts, of=MAX_ATTEMPTS, exc_info=trace)
+    if attempts >= MAX_ATTEMPTS:
         reason = f"chunk {message.chunk} failed {MAX_ATTEMPTS} times ({type(error).__name__}: {error})"
         _fail_job(message, context, f"{reason}: see the worker's log")
     return False

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import redis
 from celery.exceptions import Reject
+from structlog.testing import capture_logs
 
 from contract.broker.ledger import Ledger
 from contract.errors import (
@@ -254,10 +255,14 @@ class TestJobFails:
     ) -> None:
         ends_with(CredentialsError("ExpiredToken"))
 
-        with pytest.raises(Reject):
+        with pytest.raises(Reject), capture_logs() as logs:
             deliver()
 
         assert status_of(ledger, message) == "in_progress"
+
+        # and the log says what is wrong and which run this was, without a traceback
+        told = [(one["event"], one["error"], one["attempt"], one["exc_info"]) for one in logs]
+        assert told == [("chunk_failed", "ExpiredToken", 1, None)]
 
     def test_its_other_chunks_are_skipped(self, deliver: Deliver, recognisers: Any) -> None:
         recognisers.error = ModelUnavailableError("no weights")
