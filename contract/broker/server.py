@@ -81,12 +81,21 @@ def look_at(client: redis.Redis) -> None:
         info = information(client)
     except redis.RedisError:
         return
-    for fault in () if info is None else faults_of(info):
+    if info is None:
+        return
+    for fault in faults_of(info):
         if fault is _CLUSTER:
             raise BrokerError(f"TRACE_OCR_REDIS_URL: {fault.detail}: {fault.advice}")
+        if not fault.severe and _is_embedded(info):
+            continue
         log = structlog.get_logger()
         say = log.error if fault.severe else log.warning
         say("redis_fault", check=fault.check, detail=fault.detail, advice=fault.advice)
+
+
+def _is_embedded(info: Mapping[str, Any]) -> bool:
+    """Return whether a server has no port: that of `trace-ocr run` keeps nothing, and need not."""
+    return int(info.get("tcp_port", 1)) == 0
 
 
 _CLUSTER = Fault(

@@ -42,6 +42,8 @@ def told(info: dict[str, Any] | Exception) -> list[tuple[str, str]]:
         ({"maxmemory": 100, "used_memory": 100}, [("error", "memory")]),
         ({"role": "slave", "evicted_keys": 2}, [("error", "role"), ("error", "evictions")]),
         ({"aof_enabled": 0}, [("warning", "persistence")]),
+        # the one of `trace-ocr run`
+        ({"aof_enabled": 0, "tcp_port": 0}, []),
     ],
 )
 def test_each_fault_is_logged_once(changed: dict[str, Any], expected: list[tuple[str, str]]) -> None:
