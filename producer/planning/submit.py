@@ -104,8 +104,16 @@ def _check_same(job: Job, wanted: Job, workspace: Workspace, job_id: str | None)
     if differing:
         raise WorkspaceConflictError(
             f"{workspace.root} belongs to job {job.id} with other parameters ({'; '.join(differing)}): "
-            "use another workspace, or the same parameters to continue it"
+            f"use another workspace, or the same parameters to continue it{_remedy(job, workspace)}"
         )
+
+
+def _remedy(job: Job, workspace: Workspace) -> str:
+    """Return how to remove a job that has nothing to lose, as after a mistyped source."""
+    if job.plan or workspace.chunk_numbers():
+        return ""
+    root = workspace.root
+    return f". None of its items is planned: `trace-ocr cancel {root}` and `trace-ocr gc {root}` remove it"
 
 
 def request_job(job: Job, workspace: Workspace, ledger: Ledger) -> None:

@@ -77,6 +77,21 @@ def test_other_parameters_are_refused_and_named(
     assert workspace.load_job() == job
 
 
+def test_a_job_without_a_chunk_is_refused_with_how_to_remove_it(job: Job, workspace: Workspace) -> None:
+    # given what a mistyped source leaves behind
+    settle_job(job, workspace)
+    other = job.model_copy(update={"chunk_size": 3})
+
+    with pytest.raises(WorkspaceConflictError, match=f"`trace-ocr gc {workspace.root}` remove it"):
+        settle_job(other, workspace)
+
+    # but nothing that was planned is to be removed for that
+    write_chunk(workspace, 0, [Item("a.png", "/crops/a.png")])
+    with pytest.raises(WorkspaceConflictError) as refused:
+        settle_job(other, workspace)
+    assert "gc" not in str(refused.value)
+
+
 def test_only_what_differs_is_named(job: Job, workspace: Workspace) -> None:
     settle_job(job, workspace)
 
