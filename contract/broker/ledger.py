@@ -242,24 +242,15 @@ class Ledger(LedgerQueries):
 
     def jobs(self) -> list[str]:
         """Return the ids of all jobs in Redis, oldest first; removes expired ones from the index."""
-        return list(self.created())
-
-    def created(self) -> dict[str, float]:
-        """Return the creation time in Unix seconds of each job in Redis, oldest first.
-
-        Removes expired jobs from the index.
-        """
-        known = cast(
-            "list[tuple[str, float]]", self._redis.zrange(self._prefix + "jobs", 0, -1, withscores=True)
-        )
+        known = cast("list[str]", self._redis.zrange(self._prefix + "jobs", 0, -1))
         pipeline = self._redis.pipeline(transaction=False)
-        for job, _ in known:
+        for job in known:
             pipeline.exists(f"{self._prefix}job:{job}")
-        exists = pipeline.execute()
-        for (job, _), there in zip(known, exists, strict=True):
-            if not there:
+        there = {job for job, exists in zip(known, pipeline.execute(), strict=True) if exists}
+        for job in known:
+            if job not in there:
                 self._run("unlist", job)
-        return {job: at for (job, at), there in zip(known, exists, strict=True) if there}
+        return [job for job in known if job in there]
 
     def _run(self, transition: str, job: str, *arguments: object) -> Any:
         now = f"{self._clock():.3f}"
