@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -103,45 +103,36 @@ def status_from_workspace(job: Job, workspace: Workspace) -> JobStatus:
     """Return a job's status from its files only; before the merge, counts are read from the parts."""
     halt, merged = workspace.load_halt(), workspace.is_complete(job.id)
     summary = workspace.load_summary() if workspace.was_merged(job.id) else None
+    final = summary if merged else None
     status = _stored_state(job, merged, halt)
     outcomes = {} if merged else workspace.outcomes(workspace.part_numbers())
-    completed, failed = _counts(job, outcomes)
-    if merged and summary:
-        completed, failed = summary["request_counts"]["completed"], summary["request_counts"]["failed"]
+    held = merged_outcome(final, workspace) if final else _outcome_of_parts(job, outcomes)
     chunks = job.chunks or len(workspace.chunk_numbers())
+    total = job.plan.items if job.plan else chunks * job.chunk_size
     found = JobStatus(
         id=job.id,
         status=status,
-        actions=actions_of(status, failed, known=False),
+        actions=actions_of(status, held.failed, known=False),
         kind=job.kind,
         source=job.source.uri,
         workspace=workspace.root,
-        request_counts=RequestCounts(
-            job.plan.items if job.plan else chunks * job.chunk_size, completed, failed
-        ),
+        request_counts=RequestCounts(total, held.completed, held.failed),
         chunks=ChunkCounts(chunks, chunks if merged else len(outcomes)),
         planning=job.plan is None,
         created_at=job.created_at,
-        updated_at=summary["completed_at"] if merged and summary else time.time(),
+        updated_at=final["completed_at"] if final else time.time(),
         items_per_second=None,
         eta_seconds=None,
-        completed_at=summary["completed_at"] if merged and summary else None,
+        completed_at=final["completed_at"] if final else None,
         failed_at=halt.at if halt and status is State.FAILED else None,
         cancelled_at=halt.at if halt and status is State.CANCELLED else None,
         stage_seconds=summary["stage_seconds"] if summary else {},
-        recent_errors=_merged_errors(workspace) if merged else _newest_errors(outcomes),
+        recent_errors=held.first_errors,
         error=halt.message if halt else "",
-        error_codes=summary.get("error_codes", {}) if merged and summary else _codes(outcomes.values()),
+        error_codes=held.codes,
         **_as_submitted(job),
     )
     return with_projection(found, None, time.time()) if found.ended else found
-
-
-def _codes(outcomes: Iterable[PartOutcome]) -> dict[str, int]:
-    codes: Counter[str] = Counter()
-    for outcome in outcomes:
-        codes.update(outcome.codes)
-    return dict(sorted(codes.items()))
 
 
 def _as_submitted(job: Job | Progress) -> dict[str, Any]:
@@ -174,20 +165,20 @@ def _stored_state(job: Job, completed: bool, halt: Halt | None) -> State:
     return State.IN_PROGRESS if job.plan else State.VALIDATING
 
 
-def _counts(job: Job, outcomes: dict[int, PartOutcome]) -> tuple[int, int]:
+def _outcome_of_parts(job: Job, outcomes: dict[int, PartOutcome]) -> PartOutcome:
+    """Return what the parts hold together, with the newest errors."""
+    codes: Counter[str] = Counter()
+    failed = 0
+    newest: dict[str, FailedItem] = {}
+    for chunk, outcome in sorted(outcomes.items()):
+        codes.update(outcome.codes)
+        # An earlier chunk counted a retry's items as failed: subtract those that the retry has read.
+        failed += -outcome.completed if job.is_retry(chunk) else outcome.failed
+        # By item: a retry's error replaces the earlier one.
+        newest.update((error.id, error) for error in outcome.first_errors)
+    errors = tuple(reversed(newest.values()))[:SHOWN_ERRORS]
     completed = sum(outcome.completed for outcome in outcomes.values())
-    # An earlier chunk counted a retry's items as failed: subtract those that the retry has read.
-    failed = sum(
-        -outcome.completed if job.is_retry(chunk) else outcome.failed for chunk, outcome in outcomes.items()
-    )
-    return completed, failed
-
-
-def _newest_errors(outcomes: dict[int, PartOutcome]) -> tuple[FailedItem, ...]:
-    errors = (error for _, outcome in sorted(outcomes.items()) for error in outcome.first_errors)
-    # By item: a retry's error replaces the earlier one.
-    newest = {error.id: error for error in errors}
-    return tuple(reversed(newest.values()))[:SHOWN_ERRORS]
+    return PartOutcome(completed, failed, errors, dict(sorted(codes.items())))
 
 
 def merged_outcome(summary: dict[str, Any], workspace: Workspace) -> PartOutcome:
