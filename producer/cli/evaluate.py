@@ -9,8 +9,8 @@ from contract.kinds.compare import CompareParameters
 from contract.settings import Settings
 from contract.storage import absolute
 from contract.workspace import Workspace, open_workspace
-from producer.cli import new_job, options, render
-from producer.cli.new_job import Asked
+from producer.cli import job_arguments, options, render
+from producer.cli.job_arguments import Asked
 from producer.cli.read import exit_code_of, print_json
 from producer.cli.run import run_to_end
 from producer.results.evaluation.files import HTML, Folder, load_report
@@ -52,7 +52,7 @@ def evaluate(settings: Settings, workspaces: tuple[str, ...], output: str, json_
     *options.DELIVERY,
     "reconcile_seconds",
 )
-@new_job.asking("sources", "output", "regions", *new_job.SELECTING, "job_id")
+@job_arguments.asking("sources", "output", "regions", *job_arguments.SELECTING, "job_id")
 def compare(settings: Settings, asked: Asked, json_output: bool) -> ExitCode:
     """Read SOURCE... with several --models on this machine, and report which one is right how often.
 

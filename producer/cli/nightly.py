@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import click
-import msgspec
 
 from contract.errors import ExitCode, UsageError
 from contract.job import Job
 from contract.settings import Settings
 from contract.source import STANDARD_INPUT
 from contract.storage import absolute, join
-from contract.workspace import open_workspace
-from producer.cli import dry_run, new_job, options
+from producer.cli import dry_run, job_arguments, new_job, options
 from producer.cli.dry_run import DryRun, show_estimate
-from producer.cli.new_job import Asked
-from producer.cli.read import exit_code_of, print_json, report, wait_for
+from producer.cli.job_arguments import Asked
+from producer.cli.night_report import counts_in_words, report_night
+from producer.cli.read import wait_for
 from producer.cli.run import quieted, read_here
 from producer.cli.terminal import echo
 from producer.nightly.continuing import ATTEMPTS, Choices, check_continues, last_state, unfinished
@@ -26,16 +25,11 @@ from producer.nightly.dates import night_of
 from producer.nightly.files import Nights
 from producer.nightly.lease import Lease
 from producer.nightly.night import begin, check_loss, compare, complete_empty, conclude, is_complete, job_of
-from producer.nightly.records import Counts, Night, State
-from producer.planning.reuse import with_reuse
+from producer.nightly.records import Night, State
 from producer.planning.submit import settle_job, submit_job
-from producer.results.status import first_lines
 from producer.session import Session
 from producer.sources.base import Listing
 from producer.sources.fingerprints import default_changed
-
-SHOWN_ERRORS = 20
-"""Failed items that are printed: enough to see what is wrong in the log of a scheduler."""
 
 JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
 """Settings of a night's job: one of some items would take the others for gone."""
@@ -76,7 +70,7 @@ JOB = tuple(name for name in options.JOB if name not in ("sample", "seed"))
     *options.SENDING,
     "reconcile_seconds",
 )
-@new_job.asking(
+@job_arguments.asking(
     "sources",
     "output",
     "kind",
@@ -107,8 +101,9 @@ def nightly(
     """
     allow_shrink = choices.pop("allow_shrink")
     command = _Command(
-        Session(quieted(settings)),
-        asked,
+        # Of one of some items, the others would be taken for gone.
+        Session(quieted(settings.model_copy(update={"sample": None}))),
+        replace(asked, changed=asked.changed or default_changed(asked.sources)),
         Choices(**choices, may_shrink=allow_shrink),
         here=here or not settings.redis_url,
     )
@@ -142,7 +137,7 @@ class _Command:
                     job = nights.workspace(earlier.night).require_job()
                     last = self._completed(earlier, job, nights, last, lease)
                 self._completed(*self._begun(night, wanted, nights, last), nights, last, lease)
-        return _report(night, nights, json_output=json_output)
+        return report_night(night, nights, json_output=json_output)
 
     def show(self, dry_run: DryRun, night: str, *, json_output: bool) -> ExitCode:
         """Print what a night would read; write nothing."""
@@ -150,7 +145,7 @@ class _Command:
         wanted, workspace = self._wanted(join(nights.root, night)), nights.workspace(night)
         last = last_state(nights, self.choices)
         if last and night <= last.night:
-            return _report(night, nights, json_output=json_output)
+            return report_night(night, nights, json_output=json_output)
         check_continues(wanted, self._weights(wanted), last, self.choices)
         if earlier := unfinished(nights, last, night):
             echo(f"night {earlier.night} is not complete: it would be continued first", err=True)
@@ -168,7 +163,7 @@ class _Command:
         )
         check_loss(counts, last, self.choices)
         if not json_output:
-            echo(_words(counts), err=True)
+            echo(counts_in_words(counts), err=True)
         return shown
 
     def _nights(self) -> Nights:
@@ -196,12 +191,7 @@ class _Command:
         return conclude(night, job, nights, last, lease.check)
 
     def _wanted(self, workspace: str) -> Job:
-        job, _ = new_job.described(self.session, replace(self.asked, output=workspace, reuse=None))
-        changed = job.source.changed or default_changed(job.source)
-        source = job.source.model_copy(update={"changed": changed, "sample": None})
-        job = job.model_copy(update={"source": source})
-        reuse = self.asked.reuse
-        return with_reuse(job, open_workspace(reuse, self.session.storage)) if reuse else job
+        return new_job.described(self.session, replace(self.asked, output=workspace))[0]
 
     def _weights(self, job: Job) -> list[tuple[str, str]]:
         """Return the models of the model store that a job wants, each with its checkpoint's SHA-256."""
@@ -227,48 +217,3 @@ class _Command:
         ids = self.session.ids if night.counts.to_read and not self.here else None
         workspace = nights.workspace(night.night)
         return settle_job(job_of(wanted, night, nights), workspace, ids, self.session.roots)
-
-
-def _report(night: str, nights: Nights, *, json_output: bool) -> ExitCode:
-    """Print what a complete night found and read; return the exit status."""
-    workspace, record = nights.workspace(night), nights.night(night)
-    if record is None:
-        last = nights.last()
-        raise UsageError(
-            f"there was no night {night}, and the last complete one is {last and last.night}: nights only go "
-            "forward; give a later --date, or check this machine's clock"
-        )
-    if not is_complete(night, nights):
-        raise UsageError(
-            f"night {night} was cancelled, or its folder {workspace.root} is gone; later ones are complete, "
-            "and nights only go forward"
-        )
-    if not json_output:
-        for line in first_lines(workspace, workspace.errors, SHOWN_ERRORS):
-            echo(msgspec.json.encode(line).decode(), err=True)
-        echo(_words(record.counts), err=True)
-        return report(workspace, 0, json_output=False)
-    summary = workspace.load_summary() or {}
-    print_json(
-        {
-            "night": night,
-            "workspace": workspace.root,
-            "latest": nights.latest,
-            "counts": record.counts,
-            "summary": summary,
-        }
-    )
-    return exit_code_of(summary, workspace.require_job())
-
-
-def _words(counts: Counts) -> str:
-    found = {
-        "new": counts.new,
-        "changed": counts.changed,
-        "failed before": counts.again,
-        "unchanged": counts.unchanged,
-        "given up": counts.given_up,
-        "gone": counts.gone,
-    }
-    shown = ", ".join(f"{number:,} {name}" for name, number in found.items() if number)
-    return f"{counts.listed:,} items in the source: {shown or 'nothing to read'}"

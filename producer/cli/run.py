@@ -13,9 +13,10 @@ from contract.logs import configure_logging
 from contract.settings import Settings
 from contract.states import State
 from contract.workspace import Workspace
-from producer.cli import dry_run, new_job, options, render
+from producer.cli import dry_run, job_arguments, new_job, options, render
 from producer.cli.dry_run import DryRun, show_estimate
-from producer.cli.new_job import Asked, settle
+from producer.cli.job_arguments import Asked
+from producer.cli.new_job import settle
 from producer.cli.read import report
 from producer.cli.terminal import echo
 from producer.local.run import namespace_of, run_job
@@ -36,8 +37,10 @@ from producer.session import Session
     *options.SENDING,
     "reconcile_seconds",
 )
-@new_job.with_write_back
-@new_job.asking("sources", "output", "kind", "regions", *new_job.SELECTING, "job_id", "changed", "reuse")
+@job_arguments.with_write_back
+@job_arguments.asking(
+    "sources", "output", "kind", "regions", *job_arguments.SELECTING, "job_id", "changed", "reuse"
+)
 def run(
     settings: Settings,
     asked: Asked,

@@ -6,9 +6,10 @@ import click
 
 from contract.errors import ExitCode
 from contract.settings import Settings
-from producer.cli import dry_run, new_job, options
+from producer.cli import dry_run, job_arguments, new_job, options
 from producer.cli.dry_run import DryRun, show_estimate
-from producer.cli.new_job import Asked, settle
+from producer.cli.job_arguments import Asked
+from producer.cli.new_job import settle
 from producer.cli.read import print_json, report, wait_for
 from producer.cli.terminal import echo
 from producer.planning.submit import submit_job
@@ -21,9 +22,9 @@ from producer.session import Session
 @options.as_json
 @dry_run.options
 @options.with_settings(*options.JOB, *options.TURN, "model_store", "max_document_bytes", *options.WATCHING)
-@new_job.with_write_back
-@new_job.asking(
-    "sources", "output", "kind", "regions", *new_job.SELECTING, "job_id", "changed", "reuse", "urgent"
+@job_arguments.with_write_back
+@job_arguments.asking(
+    "sources", "output", "kind", "regions", *job_arguments.SELECTING, "job_id", "changed", "reuse", "urgent"
 )
 def submit(
     settings: Settings,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, groupby, islice
 
@@ -11,7 +11,7 @@ import msgspec
 from contract.errors import CredentialsError, SourceError, StorageError, StorageUnavailableError, UsageError
 from contract.records import MAX_FINGERPRINT, Item
 from contract.shards import SHARDS
-from contract.source import Changed, Source
+from contract.source import Changed
 from contract.storage import COPY_BYTES, Storage, Store, Version, absolute, is_remote
 from contract.storage.roots import AllowedRoots
 
@@ -25,9 +25,9 @@ BLOCK = 1_024
 """Items for which a folder's links are resolved once."""
 
 
-def default_changed(source: Source) -> Changed:
-    """Return the fingerprint that costs least for a source."""
-    return "etag" if all(map(is_remote, source.uris)) else "mtime+size"
+def default_changed(sources: Iterable[str]) -> Changed:
+    """Return the fingerprint that costs least for sources."""
+    return "etag" if all(map(is_remote, sources)) else "mtime+size"
 
 
 def fingerprint_of(version: Version, changed: Changed) -> str | None:
