@@ -27,7 +27,7 @@ from contract.settings import Settings
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from worker.app.launcher import child_environment
-from worker.app.main import make_feeders
+from worker.app.making import make_feeders
 from worker.feeders.feeding import Feeding
 from worker.feeders.pool import FeederPool
 from worker.images.decode import decode_crop, fetch

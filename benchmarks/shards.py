@@ -33,7 +33,8 @@ from contract.storage.roots import AllowedRoots
 from producer.planning.plan import chunks_of
 from producer.sources import identify_source, list_source
 from worker.app.launcher import child_environment
-from worker.app.main import CHUNKS_IN_FLIGHT, make_feeders
+from worker.app.main import CHUNKS_IN_FLIGHT
+from worker.app.making import make_feeders
 from worker.feeders.feeding import Feeding
 from worker.images.fetching import ItemFiles
 from worker.images.files import Decoder

@@ -23,7 +23,7 @@ from contract.redaction import redacted
 from contract.settings import Settings, load_settings
 from contract.storage import Storage
 from worker.app.launcher import child_environment, devices_of
-from worker.app.main import make_models
+from worker.app.making import make_models
 from worker.images.decode import decode_crop, decode_image
 from worker.kinds import make_pipeline
 from worker.monitoring.device import Device

@@ -2,8 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -18,16 +17,15 @@ from contract.errors import (
     ModelUnavailableError,
     UnfitWorkerError,
 )
-from contract.images import pixels_of
 from contract.kinds import KINDS
 from contract.kinds.base import Kind, Parameters
 from contract.lines import ErrorLine, Line
 from contract.records import Item, Nudge
-from contract.region import Region
 from contract.scratch import scratch_folder
 from worker.images.decode import File
 from worker.jobs.context import WorkerContext
 from worker.jobs.senders import LOOK_SECONDS, AbandonedUploadsError, Senders
+from worker.jobs.upload_pages import Page, UploadPages, portions
 from worker.kinds import make_pipeline
 from worker.monitoring.metrics import UPLOAD
 from worker.pipeline.run import ChunkRun, Pipeline
@@ -35,10 +33,6 @@ from worker.pipeline.run import ChunkRun, Pipeline
 MAX_ROUNDS = 16
 """Maximum batches of uploads read for one nudge. Further uploads have their own nudges; without a limit, jobs
 would wait as long as uploads keep coming."""
-
-LARGE_PIXELS = 20_000_000
-"""An image with more is read while no other such image is: scaling it takes 12 bytes for each pixel. A page
-of A4 at 400 dpi has 15 million pixels."""
 
 
 def read_uploads(nudge: Nudge, context: WorkerContext) -> dict[str, object]:
@@ -107,19 +101,6 @@ def _alike(
     yield from alike.values()
 
 
-@dataclass(frozen=True)
-class _Page:
-    """A page of an upload; the id of its item is the upload's index. An image is one page.
-
-    `pixels` is how many it will have by its header; an image whose header does not tell counts as large.
-    A region of an image is a page too, and its image's pixels count for the first of them.
-    """
-
-    item: Item
-    pixels: int
-    large: bool
-
-
 class _Reading:
     """One reading of uploads with the same parameters."""
 
@@ -133,77 +114,30 @@ class _Reading:
     ) -> None:
         self._uploads, self._senders, self._context = uploads, senders, context
         self._pipeline: Pipeline = make_pipeline(kind.name, parameters, context.models)
+        self._max_pixels = context.settings.max_pixels
         self._documents: dict[int, Path] = {}
 
     def answers(self) -> list[Answer]:
         """Return one answer per upload; raises AbandonedUploadsError if no sender waits any more."""
         refusals: dict[int, Answer] = {}
-        pages: list[_Page] = []
+        pages: list[Page] = []
         with scratch_folder() as folder:
+            found = UploadPages(
+                self._context.decoders, self._pipeline.decoding.resolution, self._max_pixels, folder
+            )
+            self._documents = found.documents
             for index, upload in enumerate(self._uploads):
                 try:
-                    pages += self._pages(index, upload, folder)
+                    pages += found.of(index, upload)
                 except ItemError as error:
                     refusals[index] = _refusal(upload, error.message)
-            lines = [line for portion in self._portions(pages) for line in self._lines(portion)]
+            lines = [line for portion in portions(pages, self._max_pixels) for line in self._lines(portion)]
         owned: dict[int, list[Line]] = {index: [] for index in range(len(self._uploads))}
         for page, line in zip(pages, lines, strict=True):
             owned[int(page.item.id)].append(line)
         return [refusals.get(index) or _answer(self._uploads[index], read) for index, read in owned.items()]
 
-    def _pages(self, index: int, upload: Upload, folder: Path) -> Iterable[_Page]:
-        item = Item(str(index), upload.ticket.name)
-        if upload.ticket.media_type != "application/pdf":
-            pixels = pixels_of(upload.data)
-            most = self._context.settings.max_pixels
-            large = pixels is None or pixels > LARGE_PIXELS
-            page = _Page(item, most if pixels is None else pixels, large)
-            return [page] if upload.ticket.regions is None else _regions(page, upload.ticket.regions)
-        self._documents[index] = folder / f"{index}.pdf"
-        self._documents[index].write_bytes(upload.data)
-        sizes = enumerate(self._sizes(upload, self._documents[index]), 1)
-        return [
-            _Page(msgspec.structs.replace(item, page=page), pixels, pixels > LARGE_PIXELS)
-            for page, pixels in sizes
-        ]
-
-    def _sizes(self, upload: Upload, document: Path) -> tuple[int, ...]:
-        """Return the pixels of each page; raises ItemError if the PDF is damaged or too large."""
-        ticket = upload.ticket
-        with self._context.decoders.lent() as decoder:
-            count = decoder.page_count(document)
-            if count > ticket.max_pages:
-                raise ItemError(
-                    ErrorCode.TOO_MANY_PIXELS,
-                    f"the PDF has {count:,} pages, the limit is {ticket.max_pages:,}: "
-                    "split it, raise TRACE_OCR_API_MAX_PAGES, or submit it as a job",
-                )
-            sizes = decoder.page_sizes(document, count, self._pipeline.decoding.resolution)
-        if ticket.max_pixels and sum(sizes) > ticket.max_pixels:
-            raise ItemError(
-                ErrorCode.TOO_MANY_PIXELS,
-                f"the PDF's pages have {sum(sizes):,} pixels, the limit is {ticket.max_pixels:,}: lower "
-                "pdf_resolution, split it, or submit it as a job",
-            )
-        return sizes
-
-    def _portions(self, pages: list[_Page]) -> Iterator[list[_Page]]:
-        """Yield the pages in order, in portions that have at most `max_pixels` together, or one page.
-
-        Decoded pages wait in memory for their batch, so this bounds the memory of one reading.
-        """
-        portion: list[_Page] = []
-        pixels = 0
-        for page in pages:
-            if portion and pixels + page.pixels > self._context.settings.max_pixels:
-                yield portion
-                portion, pixels = [], 0
-            portion.append(page)
-            pixels += page.pixels
-        if portion:
-            yield portion
-
-    def _lines(self, pages: list[_Page]) -> list[Line]:
+    def _lines(self, pages: list[Page]) -> list[Line]:
         context, pipeline = self._context, self._pipeline
         large = any(page.large for page in pages)
         with context.watchdog.watching() as moved:
@@ -238,13 +172,6 @@ class _Reading:
         if not self._senders.wait_for(self._uploads[index].ticket):
             raise ItemError(ErrorCode.TIMED_OUT, "its sender no longer waits")
         return self._documents.get(index) or self._uploads[index].data
-
-
-def _regions(page: _Page, regions: tuple[Region, ...]) -> list[_Page]:
-    """Return a page for each region. Regions of one URI are one decoding: two uploads may have one name."""
-    item = msgspec.structs.replace(page.item, uri=f"{page.item.id}/{page.item.uri}")
-    items = (msgspec.structs.replace(item, region=region) for region in regions)
-    return [_Page(item, 0 if number else page.pixels, page.large) for number, item in enumerate(items)]
 
 
 def _answer(upload: Upload, lines: list[Line]) -> Answer:

@@ -29,7 +29,7 @@ from contract.records import ChunkMessage, Item
 from contract.storage.local import LocalStore
 from contract.storage.roots import AllowedRoots
 from contract.workspace import Workspace
-from worker.app.main import make_feeders
+from worker.app.making import make_feeders
 from worker.images.fetching import STORAGE_ATTEMPTS
 from worker.jobs.chunk import UNREAD_RUNS, WorkerContext, read_chunk
 

@@ -20,7 +20,7 @@ from contract.records import Nudge
 from contract.region import Region, region_of
 from tests.unit.conftest import Clock
 from tests.unit.worker.conftest import FakeDecoders, FakePool, FakeReader
-from worker.app.main import make_feeders
+from worker.app.making import make_feeders
 from worker.jobs.chunk import WorkerContext
 from worker.jobs.share import ChunkShare
 from worker.jobs.uploads import read_uploads
@@ -343,7 +343,7 @@ class TestLarge:
     ) -> None:
         for name in ("worker.jobs.senders.LOOK_SECONDS", "worker.jobs.uploads.LOOK_SECONDS"):
             monkeypatch.setattr(name, 0.01)
-        monkeypatch.setattr("worker.jobs.uploads.LARGE_PIXELS", 299)
+        monkeypatch.setattr("worker.jobs.upload_pages.LARGE_PIXELS", 299)
         sent = upload(png(20, (20, 15)))
         uploads.send("recognition", [sent])
 
