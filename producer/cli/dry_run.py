@@ -15,7 +15,7 @@ from contract.estimate import Estimate
 from contract.job import Job
 from contract.settings import Settings
 from contract.workspace import Workspace
-from producer.cli import render
+from producer.cli.progress import progress_shown
 from producer.cli.read import print_json
 from producer.cli.render import duration, make_console
 from producer.nightly.records import Counts
@@ -108,7 +108,7 @@ def _rate(asked: DryRun, job: Job, workspace: Workspace, session: Session, exten
     # Imported here: a job that is started need not wait for it.
     from producer.local.probe import probe
 
-    with render.progress_shown(make_console(stderr=True)) as shown:
+    with progress_shown(make_console(stderr=True)) as shown:
         return probe(job, extent.some, session.settings, dict(os.environ), shown)
 
 

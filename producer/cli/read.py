@@ -17,6 +17,7 @@ from contract.settings import Settings
 from contract.states import State
 from contract.workspace import Workspace, open_workspace
 from producer.cli import options, render
+from producer.cli.progress import ShowStatus, progress_shown
 from producer.cli.render import make_console
 from producer.cli.terminal import echo_json
 from producer.results.judgement import quality_low
@@ -87,7 +88,7 @@ def watch(settings: Settings, job: str, json_output: bool) -> ExitCode:
 
 def wait_for(session: Session, job: str) -> None:
     """Show a job's progress until it ends; raises TraceOcrError if it did not complete."""
-    with render.progress_shown(make_console(stderr=True)) as show:
+    with progress_shown(make_console(stderr=True)) as show:
         found = _wait(session, job, show)
     if found.status is not State.COMPLETED:
         raise TraceOcrError(f"job {found.id} {found.status}: {found.error or 'see the log'}")
@@ -148,7 +149,7 @@ def _look_anyway(session: Session, job: str) -> JobStatus:
         return found
 
 
-def _wait(session: Session, job: str, show: render.ShowStatus) -> JobStatus:
+def _wait(session: Session, job: str, show: ShowStatus) -> JobStatus:
     """Show a job's progress until it ends. Redis may go away meanwhile, and may come back empty."""
     found, away = _look(session, job), False
     while True:

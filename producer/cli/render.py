@@ -1,18 +1,15 @@
-"""Terminal output of commands: a progress bar, a table of jobs, one job, a summary. JSON output is elsewhere.
+"""Terminal output of commands: a table of jobs, one job, a summary. JSON output and progress are elsewhere.
 
-What comes from outside goes through `_printable`. Names of files and folders are Text: in plain strings, a
+What comes from outside goes through `escaped`. Names of files and folders are Text: in plain strings, a
 console that was not made here interprets brackets as markup.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -26,20 +23,10 @@ from producer.results.judgement import quality_low
 SHOWN_DIGITS = 12
 """Hexadecimal digits of a checksum that tables show."""
 
-QUIET_SECONDS = 10.0
-"""Seconds between progress lines if standard error is not a terminal, to keep logs short."""
-
-
 COMPARED = frozenset({"exact", "cer", "threshold", "review", "crops_per_second"})
 """Columns of a comparison that fit on a terminal."""
 
 T = TypeVar("T")
-
-
-class ShowStatus(Protocol):
-    """Called with each new status."""
-
-    def __call__(self, status: JobStatus) -> None: ...
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -47,54 +34,9 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False)
 
 
-def _printable(value: T) -> T:
+def escaped(value: T) -> T:
     """Return a status, summary or entry with the control characters in all its texts escaped."""
     return msgspec.convert(in_texts(printable, msgspec.to_builtins(value)), type(value))
-
-
-@contextmanager
-def progress_shown(console: Console) -> Iterator[ShowStatus]:
-    """Yield a function that shows statuses: as a bar on a terminal, else as a line every QUIET_SECONDS."""
-    if not console.is_terminal:
-        yield _ProgressLines(console)
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]}", style="red"),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("starting", total=None, rate="", failed="")
-
-        def show(status: JobStatus) -> None:
-            status = _printable(status)
-            failed = status.request_counts.failed
-            bar.update(
-                task,
-                description=f"{status.id}: {status.phase}",
-                total=status.request_counts.total or None,
-                completed=status.items_read,
-                rate=status.throughput,
-                failed=f"{failed:,} failed" if failed else "",
-            )
-
-        yield show
-
-
-class _ProgressLines:
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._next = 0.0
-        self._last = ""
-
-    def __call__(self, status: JobStatus) -> None:
-        if time.monotonic() < self._next and status.phase == self._last:
-            return
-        self._next, self._last = time.monotonic() + QUIET_SECONDS, status.phase
-        self._console.print(Text(_printable(status).progress), highlight=False, soft_wrap=True)
 
 
 def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
@@ -102,7 +44,7 @@ def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
     # Users copy ids, so other columns shrink first.
     job = Column("job", no_wrap=True, min_width=max((len(status.id) for status in statuses), default=0))
     table = Table(job, "status", "items", "failed", "chunks", "rate", "left", "created", box=None)
-    for status in map(_printable, statuses):
+    for status in map(escaped, statuses):
         counts, chunks = status.request_counts, status.chunks
         table.add_row(
             status.id,
@@ -119,7 +61,7 @@ def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
 
 def print_job(console: Console, status: JobStatus) -> None:
     """Print one job: its counts, its last update, each worker's running chunk, and its error."""
-    status = _printable(status)
+    status = escaped(status)
     print_jobs(console, [status])
     console.print(Text(f"source     {status.source}\nworkspace  {status.workspace}"), soft_wrap=True)
     console.print(f"last update {duration(time.time() - status.updated_at)} ago", highlight=False)
@@ -156,7 +98,7 @@ def _deadline(status: JobStatus) -> str:
 
 def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> None:
     """Print the summary of a completed job."""
-    summary, workspace = _printable(summary), printable(workspace)
+    summary, workspace = escaped(summary), printable(workspace)
     counts, codes = summary["request_counts"], summary["error_codes"]
     table = Table(box=None, show_header=False)
     table.add_row("items", f"{counts['total']:,}: {counts['completed']:,} read, {counts['failed']:,} failed")
@@ -200,7 +142,7 @@ def print_quality(console: Console, reasons: list[str]) -> None:
 def print_models(console: Console, entries: list[CatalogueEntry]) -> None:
     """Print a line per model."""
     table = Table(Column("name", min_width=35), "task", "weights", "licence", "from", box=None)
-    for entry in map(_printable, entries):
+    for entry in map(escaped, entries):
         table.add_row(Text(entry.name), entry.task, entry.weights, Text(entry.licence), Text(_origin(entry)))
     console.print(table)
 
@@ -215,7 +157,7 @@ def _origin(entry: CatalogueEntry) -> str:
 
 def print_comparison(console: Console, report: Report, where: str) -> None:
     """Print a line per model, what to know about them, and where the report is."""
-    report = _printable(report)
+    report = escaped(report)
     columns = [column for column in COLUMNS if any(column.value(one) is not None for one in report.models)]
     shown = [column for column in columns if column.name in COMPARED] or columns
     table = Table("model", box=None)

@@ -17,6 +17,7 @@ from producer.cli import dry_run, job_arguments, new_job, options, render
 from producer.cli.dry_run import DryRun, show_estimate
 from producer.cli.job_arguments import Asked
 from producer.cli.new_job import settle
+from producer.cli.progress import progress_shown
 from producer.cli.read import report
 from producer.cli.terminal import echo
 from producer.local.run import namespace_of, run_job
@@ -94,7 +95,7 @@ def read_here(settings: Settings, job: Job, workspace: Workspace) -> None:
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with render.progress_shown(render.make_console(stderr=True)) as show:
+        with progress_shown(render.make_console(stderr=True)) as show:
             environment = dict(os.environ)
             status = run_job(job, workspace, settings, environment, sys.stdin.buffer, show)
     except (KeyboardInterrupt, InterruptedRunError):

@@ -13,9 +13,7 @@ import structlog
 
 from contract.errors import JobError, ObjectMissingError, SourceError, UsageError
 from contract.job import Job
-from contract.lines import RecognitionLine
-from contract.private_database import private_database
-from contract.region import Region, region_id
+from contract.region import region_id
 from contract.storage import COPY_BYTES
 from contract.workspace import Workspace, intact
 from producer.regions.base import OtherFormatError, PageRegions, RegionText
@@ -28,11 +26,9 @@ from producer.regions.files import (
     options_of,
 )
 from producer.regions.images import Images
-from producer.results.sinks.base import Access, MergedLine, SinkContext, Write
+from producer.results.sinks.base import Access, SinkContext, Write
 from producer.results.sinks.documents import export_uri
-
-BATCH = 1_000
-"""Readings that are noted in one call."""
+from producer.results.sinks.region_readings import Readings, text_of
 
 Page = tuple[str | None, int | None]
 """A page as a format names it: its image, and its number in a document."""
@@ -54,7 +50,7 @@ class WriteBack:
     @contextlib.contextmanager
     def open(self, context: SinkContext) -> Iterator[Write]:
         """Yield a function that notes what was read; the files are copied at the end of the block."""
-        readings = _Readings(context)
+        readings = Readings(context)
         with contextlib.closing(readings):
             yield readings.add
             readings.end()
@@ -79,60 +75,10 @@ class WriteBack:
 SINK = WriteBack()
 
 
-class Reading(NamedTuple):
-    """A region as it was planned, as JSON, and what was read in it."""
-
-    region: str
-    text: RegionText
-
-
-class _Readings:
-    """What was read in each region, by the ids of the items; kept on disk."""
-
-    def __init__(self, context: SinkContext) -> None:
-        self._context = context
-        self._lines = msgspec.json.Decoder(RecognitionLine)
-        self._database = private_database(
-            "CREATE TABLE read (id TEXT, region TEXT, value TEXT, confidence REAL)"
-        )
-        self._batch: list[tuple[str, str, str, float]] = []
-        self.count = 0
-
-    def close(self) -> None:
-        """Remove the readings."""
-        self._database.close()
-
-    def add(self, merged: MergedLine) -> None:
-        """Note a line."""
-        if merged.failure:
-            return
-        line = self._lines.decode(merged.line)
-        region = _text_of(self._context.item(merged).region)
-        self._batch.append((line.id, region, line.value, line.confidence))
-        self.count += 1
-        if len(self._batch) >= BATCH:
-            self._flush()
-
-    def end(self) -> None:
-        """Make the readings ready to be asked for: an index at the end costs less than one that grows."""
-        self._flush()
-        self._database.execute("CREATE INDEX by_id ON read (id)")
-
-    def of(self, identity: str) -> "Reading | None":
-        """Return what was read in the region of an item; None for an item without a result."""
-        question = "SELECT region, value, confidence FROM read WHERE id = ?"
-        found = self._database.execute(question, (identity,)).fetchone()
-        return Reading(found[0], RegionText(found[1], found[2])) if found else None
-
-    def _flush(self) -> None:
-        self._database.executemany("INSERT INTO read VALUES (?, ?, ?, ?)", self._batch)
-        self._batch.clear()
-
-
 class _Copies:
     """The copies of one job's files."""
 
-    def __init__(self, context: SinkContext, readings: _Readings) -> None:
+    def __init__(self, context: SinkContext, readings: Readings) -> None:
         access, job = context.access, context.job
         if access is None or job.source.regions is None:
             raise JobError("nothing can be written back: this merge may read nothing besides the workspace")
@@ -196,7 +142,7 @@ class _Copies:
             for region in page.regions:
                 identity = region_id(image.id, region.name or "") if image else ""
                 reading = self._readings.of(identity)
-                if reading and reading.region != _text_of(region):
+                if reading and reading.region != text_of(region):
                     planned.changed.add(identity)
         return planned
 
@@ -211,7 +157,7 @@ class _Planned(NamedTuple):
 class _Texts:
     """What was read in the regions of one file; counts what it returns."""
 
-    def __init__(self, readings: _Readings, planned: _Planned) -> None:
+    def __init__(self, readings: Readings, planned: _Planned) -> None:
         self._readings, self._planned = readings, planned
         self.count = 0
 
@@ -228,10 +174,6 @@ def _locate(job: Job, access: Access) -> Locate:
     """Return what finds the form to open of a URI below the allowed roots, and the job's."""
     roots = access.roots if job.roots is None else access.roots.within(job.roots)
     return roots.recorded
-
-
-def _text_of(region: Region | None) -> str:
-    return msgspec.json.encode(region).decode()
 
 
 def _name(file: RegionFile) -> str:

@@ -12,6 +12,7 @@ from contract.job_status import ChunkCounts, JobStatus, Line, RequestCounts, Run
 from contract.states import Action, State
 from producer.catalogue import CatalogueEntry
 from producer.cli import render
+from producer.cli.progress import progress_shown
 
 STATUS = JobStatus(
     id="crops-1",
@@ -203,7 +204,7 @@ def test_controls_in_what_comes_from_outside_are_visible(show: Any, console: Con
 
 
 def show_progress(console: Console, status: JobStatus) -> None:
-    with render.progress_shown(console) as show:
+    with progress_shown(console) as show:
         show(status)
 
 
@@ -223,7 +224,7 @@ def test_models_are_a_line_each(console: Console, printed: Any) -> None:
 
 
 def test_off_a_terminal_progress_is_a_line_for_each_change_of_status(console: Console, printed: Any) -> None:
-    with render.progress_shown(console) as show:
+    with progress_shown(console) as show:
         for _ in range(3):
             show(STATUS)
         show(dataclasses.replace(STATUS, status=State.COMPLETED, items_per_second=None))
@@ -237,7 +238,7 @@ def test_off_a_terminal_progress_is_a_line_for_each_change_of_status(console: Co
 def test_on_a_terminal_progress_is_a_bar(printed: Any) -> None:
     terminal = Console(file=StringIO(), width=200, force_terminal=True)
 
-    with render.progress_shown(terminal) as show:
+    with progress_shown(terminal) as show:
         show(STATUS)
 
     assert "1002/5000" in terminal.file.getvalue()  # type: ignore[attr-defined]
