@@ -64,9 +64,13 @@ class Corrected(BaseModel):
 
 def add_corrections(router: APIRouter, services: Services) -> None:
     """Add the routes to those below `/jobs`."""
-    may_read = [Depends(Requires("read", services.keyring))]
+    _add_making(router, services)
+    _add_reading(router, services)
+
+
+def _add_making(router: APIRouter, services: Services) -> None:
     may_submit = [Depends(Requires("submit", services.keyring))]
-    seen, steered = jobs_of(services, "read"), jobs_of(services, "submit")
+    steered = jobs_of(services, "submit")
 
     @router.post("/{job_id}/corrections", status_code=201, dependencies=may_submit, responses=problems(400))
     def correct(
@@ -87,6 +91,19 @@ def add_corrections(router: APIRouter, services: Services) -> None:
         places = dict.fromkeys((one.chunk, one.index) for one in wishes)
         return Corrected(data=[items.at(*place) for place in places])
 
+    @router.post("/{job_id}/corrections/apply", dependencies=may_submit)
+    def apply_corrections(job_id: JobId, jobs: Annotated[Jobs, steered]) -> JobStatus:
+        """Merge a complete job again, so that its results have the corrections."""
+        workspace = jobs.workspace(job_id)
+        job = merge_again(workspace.require_job(), workspace, jobs.ledger)
+        request_job(job, workspace, jobs.ledger)
+        return jobs.status(job_id)
+
+
+def _add_reading(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(Requires("read", services.keyring))]
+    seen = jobs_of(services, "read")
+
     @router.get(
         "/{job_id}/corrections",
         dependencies=may_read,
@@ -98,11 +115,3 @@ def add_corrections(router: APIRouter, services: Services) -> None:
         workspace = jobs.workspace(job_id)
         made = FORMATS[named](workspace.require_job(), workspace, load(workspace))
         return StreamingResponse(made, media_type=MEDIA_TYPES[named])
-
-    @router.post("/{job_id}/corrections/apply", dependencies=may_submit)
-    def apply_corrections(job_id: JobId, jobs: Annotated[Jobs, steered]) -> JobStatus:
-        """Merge a complete job again, so that its results have the corrections."""
-        workspace = jobs.workspace(job_id)
-        job = merge_again(workspace.require_job(), workspace, jobs.ledger)
-        request_job(job, workspace, jobs.ledger)
-        return jobs.status(job_id)

@@ -77,6 +77,11 @@ class SampleList(BaseModel):
 
 def add_samples(router: APIRouter, services: Services) -> None:
     """Add the routes to those below `/jobs`."""
+    _add_texts(router, services)
+    _add_images(router, services)
+
+
+def _add_texts(router: APIRouter, services: Services) -> None:
     may_read = [Depends(Requires("read", services.keyring))]
     seen = jobs_of(services, "read")
 
@@ -95,6 +100,11 @@ def add_samples(router: APIRouter, services: Services) -> None:
         """Show the regions of the page that an item is a part of, as far as they are in its chunk."""
         found = regions_of_page(jobs.workspace(job_id), chunk, index)
         return RegionList(data=list(map(_read_region, found)))
+
+
+def _add_images(router: APIRouter, services: Services) -> None:
+    may_read = [Depends(Requires("read", services.keyring))]
+    seen = jobs_of(services, "read")
 
     @router.get(
         "/{job_id}/images/{chunk}/{index}",
