@@ -86,6 +86,10 @@ class Line:
     share: float
 
 
+FAILING = "chunks fail"
+"""The `attention` of a job whose chunks end without a part again and again; its `state_text` says why."""
+
+
 @dataclass(frozen=True)
 class JobStatus:
     """One job, after the OpenAI Batch object. Times are Unix seconds; `eta_seconds` is None while unknown.
@@ -163,6 +167,8 @@ class JobStatus:
         """What the job is doing, in words: an operator must see when no worker runs it."""
         if self.status is not State.IN_PROGRESS:
             return self.status.words
+        if self.attention == FAILING:
+            return self.state_text
         if not self.items_read and self.waiting_for:
             return f"waiting for {self.waiting_for}"
         if not self.items_read and not self.running:

@@ -13,6 +13,9 @@ MAX_NAME = 256
 MAX_IN_HAND = 16
 """Most chunks that one report names; a process has two in hand."""
 
+MAX_TROUBLES = 4
+"""Most jobs in trouble that one report names."""
+
 Role = Literal["worker", "control"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
@@ -21,14 +24,25 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
+JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+
+
 class InHand(msgspec.Struct, frozen=True):
     """A chunk that a worker reads: how many of its items are read, and since when, in Unix seconds."""
 
-    job: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+    job: JobId
     kind: Text
     chunk: Annotated[int, msgspec.Meta(ge=0)]
     items: Annotated[int, msgspec.Meta(ge=0)]
     since: float
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Why a worker's newest runs of a job's chunks wrote no part: the last error, and how many they are."""
+
+    job: JobId
+    error: Text
+    runs: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class ProcessReport(msgspec.Struct, frozen=True):
@@ -38,7 +52,8 @@ class ProcessReport(msgspec.Struct, frozen=True):
     `metrics` is Prometheus text. `activity` says what delays the process, such as loading a model.
     `work` names the kind and the models of the chunks in hand, and `pace` is how many items they yield per
     second of reading; only paces of equal work can be compared. `items_per_second` counts everything that was
-    read in the last minute, and `busy` is the share of it with a chunk in hand. `utilisation` and the memory,
+    read in the last minute, and `busy` is the share of it with a chunk in hand. `troubles` names
+    the jobs whose newest run of a chunk wrote no part. `utilisation` and the memory,
     in bytes, are the GPU's; None on CPUs and of older versions.
     """
 
@@ -60,3 +75,4 @@ class ProcessReport(msgspec.Struct, frozen=True):
     utilisation: Share | None = None
     memory_used: Bytes | None = None
     memory_total: Bytes | None = None
+    troubles: Annotated[tuple[Trouble, ...], msgspec.Meta(max_length=MAX_TROUBLES)] = ()

@@ -1,7 +1,7 @@
 """What a job is doing, in words, and whether somebody should look at it: the one place that decides this."""
 
 from contract.durations import in_words
-from contract.job_status import JobStatus
+from contract.job_status import FAILING, JobStatus
 from contract.states import State
 from producer.control.paces import STUCK_SECONDS
 from producer.control.surroundings import Surroundings
@@ -29,6 +29,8 @@ def attention(status: JobStatus, around: Surroundings) -> str:
         return "no control"
     if status.status is State.IN_PROGRESS and not around.workers:
         return "no worker"
+    if status.status is State.IN_PROGRESS and around.trouble_of(status.id):
+        return FAILING
     return "stalled" if stalled_seconds(status, around) else ""
 
 
@@ -69,6 +71,9 @@ def _of_running(status: JobStatus, around: Surroundings) -> str:
         return NO_WORKER
     if status.status is not State.IN_PROGRESS and not around.has_control:
         return NO_CONTROL
+    trouble = around.trouble_of(status.id) if status.status is State.IN_PROGRESS else None
+    if trouble:
+        return f"its chunks fail: {_cut(trouble.error)}"
     stalled = stalled_seconds(status, around)
     if stalled:
         return f"stalled for {in_words(stalled)}"

@@ -7,12 +7,15 @@ from functools import cached_property
 
 from contract.broker.ledger import Ledger
 from contract.broker.line import Standing
-from contract.broker.process_report import ProcessReport
+from contract.broker.process_report import ProcessReport, Trouble
 from contract.broker.reports import Reports
 from contract.job_status import JobStatus
 from contract.tenants import Tenant
 from producer.control.paces import slow_names
 from producer.control.shares import place_of
+
+REPEATED = 2
+"""Runs in a row without a part from which on a job is in trouble: one may be a moment's outage."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Surroundings:
     def held(self) -> frozenset[str]:
         """The jobs of which a worker has a chunk in hand."""
         return frozenset(one.job for report in self.workers.values() for one in report.in_hand)
+
+    def trouble_of(self, job: str) -> Trouble | None:
+        """Return why chunks of a job end without a part again and again; None if they do not."""
+        told = (trouble for worker in self.workers.values() for trouble in worker.troubles)
+        return next((one for one in told if one.job == job and one.runs >= REPEATED), None)
 
     def placed(self, status: JobStatus) -> JobStatus:
         """Return the status of a job with its place in the line."""

@@ -136,6 +136,7 @@ def _figures(context: WorkerContext, ready: ReadyFile) -> dict[str, Any]:
         "progress_age_seconds": context.watchdog.progress_age(),
         "metrics": context.metrics.exposition(),
         "activity": f"loading {loading}" if loading else "",
+        "troubles": context.troubles.current(),
         **context.pace.figures(),
         **(dataclasses.asdict(use) if use else {}),
     }

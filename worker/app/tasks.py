@@ -88,6 +88,8 @@ def run_message(
     try:
         message = _parse(args, payload, ChunkMessage)
         shown = read_chunk(message, context, renew)
+        if "skipped" not in shown:
+            context.troubles.clear(message.job)
         context.metrics.chunk(kind, "skipped" if "skipped" in shown else "done")
         return shown
     except MessageError as error:
@@ -169,6 +171,8 @@ def _user() -> str:
 def _rejected(kind: str, error: Exception, message: ChunkMessage, context: WorkerContext) -> Reject:
     log = structlog.get_logger().bind(worker=context.name, job=message.job, chunk=message.chunk)
     requeue = _requeue_after(error, message, context, log)
+    if not requeue:
+        context.troubles.add(message.job, error)
     context.metrics.chunk(kind, "handed_back" if requeue else "dropped_for_resend")
     return Reject(str(error), requeue=requeue)
 

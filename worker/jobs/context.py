@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contract.broker.ledger import Ledger
 from contract.broker.uploads import Uploads
@@ -20,6 +20,7 @@ from worker.jobs.share import ChunkShare
 from worker.models.pool import Models
 from worker.monitoring.metrics import WorkerMetrics
 from worker.monitoring.pace import Pace
+from worker.monitoring.trouble import Troubles
 from worker.monitoring.watchdog import Watchdog
 from worker.pipeline.run import ChunkRun, Pipeline
 
@@ -52,6 +53,7 @@ class WorkerContext:
     watchdog: Watchdog
     metrics: WorkerMetrics
     pace: Pace
+    troubles: Troubles = field(default_factory=Troubles)
 
     def make_run(
         self,

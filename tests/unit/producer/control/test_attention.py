@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from contract.broker.line import Standing
-from contract.broker.process_report import InHand, ProcessReport
+from contract.broker.process_report import InHand, ProcessReport, Trouble
 from contract.job_status import ChunkCounts, JobStatus, Mark, RequestCounts, Running
 from contract.states import State
 from producer.control.attention import attention
@@ -107,6 +107,18 @@ CASES: dict[str, tuple[JobStatus, Surroundings, str, str]] = {
     "one of its workers reads nothing": (
         job(running=(*RUNS, Running(4, 0, NOW, "cpu@b"))),
         at_work(worker("cpu@b", progress_age_seconds=300.0)),
+        "reading",
+        "",
+    ),
+    "its chunks fail": (
+        job(running=RUNS),
+        at_work(worker("cpu@b", troubles=(Trouble("night", "/out/parts: No space left on device", 2),))),
+        "its chunks fail: /out/parts: No space left on device",
+        "chunks fail",
+    ),
+    "one run failed": (
+        job(running=RUNS),
+        at_work(worker("cpu@b", troubles=(Trouble("night", "timeout", 1), Trouble("other", "full", 9)))),
         "reading",
         "",
     ),

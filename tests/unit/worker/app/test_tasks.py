@@ -148,6 +148,28 @@ class TestDroppedForResend:
 
         assert status_of(ledger, message) == "in_progress"
 
+    def test_the_reason_is_reported_until_a_run_of_the_job_writes_its_part(
+        self,
+        deliver: Deliver,
+        ends_with: Callable[[Exception], None],
+        context: WorkerContext,
+        message: ChunkMessage,
+    ) -> None:
+        ends_with(StorageUnavailableError("s3://me:secret@out/parts: No space left on device"))
+        for _ in range(2):
+            with pytest.raises(Reject):
+                deliver()
+
+        (told,) = context.troubles.current()
+        assert (told.job, told.runs) == (message.job, 2)
+        assert "No space left on device" in told.error
+        assert "secret" not in told.error
+
+        context.troubles.clear("another")
+        assert context.troubles.current()
+        context.troubles.clear(message.job)
+        assert context.troubles.current() == ()
+
     def test_storage_that_fails_on_one_file_counts_the_run_and_fails_no_job(
         self,
         deliver: Deliver,
