@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -32,7 +31,7 @@ CRASHES_TO_BLAME = 2
 """Children that must die on the same request before it is blamed: one may have been killed from outside."""
 
 START_SECONDS = 60.0
-"""Seconds to wait for a child to start: usually some tenths of a second, more on a machine that swaps."""
+"""Limit of a child's start, as `TimeLimit`: usually some tenths of a second, more on a machine that swaps."""
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Variables for a child's libraries, which it uses from one thread. numpy and OpenCV have an OpenBLAS each,
@@ -83,6 +82,13 @@ def start_child(
             pass_fds=pass_fds,
         )
     return process, ours
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
+    """Wait until a child's program is loaded; raises OSError or msgspec.MsgspecError if it does not start."""
+    limit = TimeLimit(process.pid, START_SECONDS)
+    limit.wait(connection)
+    receive_frame(connection, Ready, 0, limit.deadline)
 
 
 class ChildProcess:
@@ -159,7 +165,7 @@ class ChildProcess:
         if not self._running:
             process, ours = start_child(self._command, {**os.environ, **ONE_THREAD})
             self._running = process, ours
-            receive_frame(ours, Ready, 0, time.monotonic() + START_SECONDS)
+            wait_until_ready(process, ours)
         return self._running[1]
 
     def _end(self) -> None:

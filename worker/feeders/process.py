@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from contract.child_processes import ONE_THREAD, START_SECONDS, Ready, python_module, start_child
+from contract.child_processes import ONE_THREAD, python_module, start_child, wait_until_ready
 from contract.frames import receive_frame, receive_mapped, send_frame
 from contract.settings import PREFIX, SECRETS
 from contract.time_limits import LOOK_SECONDS, TimeLimit
@@ -17,8 +17,9 @@ from worker.feeders.answers import InvalidReplyError
 from worker.feeders.arena import Arena, Bytes
 from worker.feeders.protocol import CHANNELS, Limits, Reply
 
-SEND_SECONDS = 60.0
-"""Seconds in which a feeder must take a request, and complete an answer that it has begun."""
+SEND_SECONDS = 300.0
+"""Seconds in which a feeder must take a request, and complete an answer that it has begun: a moment's work,
+but on a busy machine its turn may come late."""
 
 
 class HungError(Exception):
@@ -54,7 +55,7 @@ class Feeder:
 
     def wait_until_ready(self) -> None:
         """Wait until the program is loaded; raises OSError or msgspec.MsgspecError if it does not start."""
-        receive_frame(self._connection, Ready, 0, time.monotonic() + START_SECONDS)
+        wait_until_ready(self._process, self._connection)
 
     def send(self, header: bytes, data: bytes) -> None:
         """Send a request; raises OSError if the feeder does not take it."""
