@@ -17,7 +17,7 @@ import structlog
 from llvmlite import binding
 
 from contract.model_store import doctr_cache
-from worker.kernels import compiled, resample
+from worker.kernels import compiled, resample, vectors
 from worker.kernels.pixels import Pixels
 from worker.kernels.resample import resample_compiled
 
@@ -79,7 +79,7 @@ def _note() -> Path:
     """Return the note's path: its name depends on what decides which bytes either side computes."""
     versions = [importlib.metadata.version(name) for name in ("llvmlite", "numba", "numpy", "torch")]
     processor = [binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()]
-    sources = [inspect.getsource(module) for module in (compiled, resample)]
+    sources = [inspect.getsource(module) for module in (compiled, resample, vectors)]
     # Both compilers' settings: which instructions are used, and how far code is optimised.
     switches = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith(("ATEN_", "NUMBA_")))
     key = hashlib.sha256("\n".join([*versions, *processor, *sources, *switches]).encode()).hexdigest()[:32]

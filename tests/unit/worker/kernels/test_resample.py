@@ -55,13 +55,15 @@ def test_views_and_buffers_that_cannot_be_written_are_taken() -> None:
     assert np.array_equal(*both(frozen, 17, 128))
 
 
-def test_what_lies_outside_the_scaled_crop_is_left_alone() -> None:
+@pytest.mark.parametrize("width", [40, 41, 42, 43])
+def test_what_lies_outside_the_scaled_crop_is_left_alone(width: int) -> None:
     piece = np.full((3, 32, 128), 7, np.uint8)
 
-    make_resample()(noise(40, 50), 32, 40, piece)
+    make_resample()(noise(40, 50), 30, width, piece)
 
-    assert (piece[:, :, 40:] == 7).all()
-    assert not (piece[:, :, :40] == 7).all()
+    assert (piece[:, :, width:] == 7).all()
+    assert (piece[:, 30:] == 7).all()
+    assert not (piece[:, :30, :width] == 7).all()
 
 
 @pytest.mark.parametrize(
