@@ -28,17 +28,22 @@ from contract.storage import Storage, Store, absolute, answers, is_remote
 from contract.storage.base import temporary_file
 from contract.storage.roots import AllowedRoots
 from producer.sources.base import Listing
+from producer.sources.document_blocks import BLOCK_BYTES, block_copy
 from producer.sources.page_counting import Reply, Request
 from producer.sources.seen_ids import PageIds
 
 COUNTED_AHEAD = 16
-"""Documents counted ahead of their turn, to hide latency: those on S3 are copied to this machine first."""
+"""Documents counted ahead of their turn, to hide latency."""
 
 PROCESSES = 4
 """Maximum number of counting processes: opening a document takes milliseconds."""
 
 ATTEMPTS = 3
 """Tries of one document while storage fails on it; each try on S3 has retries of its own."""
+
+MOST_BLOCKS = 16
+"""Blocks of a document on S3 that are fetched to count its pages: most need two, long tables some more. One
+that is not larger, or needs more, is copied whole."""
 
 COPIED_BYTES = 1 << 30
 """Bytes of documents that are copied to this machine at once, to count their pages; a larger one is alone."""
@@ -108,8 +113,22 @@ class PageCounter:
         size = store.size(location)
         if not 0 < size <= self._max_bytes:
             return None
+        if is_remote(location) and size > MOST_BLOCKS * BLOCK_BYTES:
+            reply = self._count_blocks(store, location, size)
+            if not reply.missing:
+                return reply.pages
         with self._copies.taken(size if is_remote(location) else 0), store.local_copy(location) as path:
             return self.count_file(str(path))
+
+    def _count_blocks(self, store: Store, location: str, size: int) -> Reply:
+        """Count pages with few blocks of a document; those that the reply still lacks are too many."""
+        with block_copy(store, location, size) as copy:
+            reply, wanted = Reply(None), copy.ends
+            while wanted and len(copy.blocks) + len(wanted) <= MOST_BLOCKS:
+                copy.fetch(wanted)
+                reply = self._ask(Request(str(copy.path), location, sorted(copy.blocks)), location)
+                wanted = copy.lacks(reply.missing)
+            return reply
 
     def _count_member(self, item: Item) -> int | None:
         """Return the pages of a member of a shard. What is no document by its name is taken for an image."""
@@ -121,12 +140,15 @@ class PageCounter:
 
     def count_file(self, path: str) -> int | None:
         """Return the number of pages of a local file; None as for `count`."""
+        return self._ask(Request(path), path).pages
+
+    def _ask(self, request: Request, document: str) -> Reply:
         with self._children.lent() as child:
             try:
-                return child.ask(Request(path), Reply, COUNT_SECONDS)[0].pages
+                return child.ask(request, Reply, COUNT_SECONDS)[0]
             except (ChildCrashedError, ChildTimedOutError) as error:
-                structlog.get_logger().warning("pages_not_counted", document=path, error=str(error))
-                return None
+                structlog.get_logger().warning("pages_not_counted", document=document, error=str(error))
+                return Reply(None)
 
 
 class ByteBudget:
