@@ -122,6 +122,10 @@ def test_every_service_of_ours_comes_back_and_waits_for_redis_and_storage(
     assert services[name]["depends_on"]["storage-setup"]["condition"] == "service_completed_successfully"
 
 
+def test_a_command_starts_no_other_service(services: dict[str, Any]) -> None:
+    assert services["cli"]["depends_on"] == {}
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_images_of_ours_are_built_here_in_this_version_and_run_as_their_own_user(
     name: str, services: dict[str, Any]
