@@ -309,6 +309,18 @@ def test_progress_that_comes_after_the_mark_is_not_noted(planned: Ledger) -> Non
     assert load(planned).running == ()
 
 
+@pytest.mark.parametrize("end", [State.FAILED, State.CANCELLED])
+def test_an_ended_job_has_no_chunk_in_hand(
+    end: State, planned: Ledger, fake_redis: fakeredis.FakeRedis
+) -> None:
+    """Given a worker that has not noticed yet."""
+    planned.begin(JOB, 0, "gpu0@host")
+
+    fake_redis.hset(f"trace-ocr:job:{JOB}", "status", end)
+
+    assert load(planned).running == ()
+
+
 def test_a_run_that_is_handed_back_does_not_count(planned: Ledger) -> None:
     planned.begin(JOB, 0, "gpu0@host")
 
