@@ -58,7 +58,7 @@ MAX_URL = 2048
 Receivers = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=MAX_URL)], ...], Field(max_length=MAX_RECEIVERS)
 ]
-"""The URLs that are told what became of a job."""
+"""The URLs that are notified of a job's end."""
 
 MAX_PRIORITY = 100
 """Highest priority of a job; the lowest is as far below zero."""

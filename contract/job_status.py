@@ -103,8 +103,8 @@ class JobStatus:
     after its deadline, or nothing works on it. `ends_at` is when it ended, or else its projected end.
     `error_codes` counts the failed items by code.
 
-    `state_text` is what the job is doing in words, `attention` why somebody should look at it, empty if
-    nobody need, and `headline` a sentence; they are empty where the other processes are not asked.
+    `state_text` is what the job is doing in words, `attention` why somebody should look at it, empty if there
+    is no reason, and `headline` a sentence; they are empty where the other processes are not asked.
     """
 
     id: str

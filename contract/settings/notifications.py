@@ -9,11 +9,11 @@ from contract.settings.lists import COMMAS, Listed, Networks
 
 
 class Notifications(BaseModel):
-    """Who is told what became of a job, and how."""
+    """Who is notified of a job's end, and how."""
 
     notify: Annotated[Receivers, COMMAS] = Field(
         (),
-        description="comma-separated URLs that are told when a job ends, is late or is of low quality: "
+        description="comma-separated URLs that are notified when a job ends, is late or is of low quality: "
         "http(s):// (Standard Webhooks), sqs://, sns://, and those of apprise",
     )
     notify_secret: SecretStr | None = Field(

@@ -132,7 +132,7 @@ class JobRequest(GivenParameters):
         None, description="rules that make the quality low, such as errors>5%"
     )
     notify: Receivers | None = Field(
-        None, description="webhooks that are told when the job ends, is late or is of low quality"
+        None, description="webhooks that are notified when the job ends, is late or is of low quality"
     )
     tags: Tags | None = Field(None, description="words that jobs are filtered by")
     metadata: Metadata | None = Field(None, description="what is stored and shown with the job")

@@ -17,7 +17,7 @@ NO_CONTROL = "waiting: no control process is alive"
 
 
 def attention(status: JobStatus, around: Surroundings) -> str:
-    """Return why somebody should look at a job, in a word or two; empty if nobody need."""
+    """Return why somebody should look at a job, in a word or two; empty if there is no reason."""
     counts = status.request_counts
     if status.status is State.FAILED:
         return "failed"

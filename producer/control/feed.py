@@ -66,7 +66,7 @@ class Level:
     def room(self, waiting: int, workers: int) -> int:
         """Return how many chunks to send to a queue where some wait.
 
-        One per worker, which has two in its hands; or what is taken in two feedings, if chunks are short.
+        One per worker, which holds two; or what is taken in two feedings, if chunks are short.
         """
         self.taken.append(max(0, self.left - waiting))
         wanted = min(MOST, max(self.least, workers, -(-2 * sum(self.taken) // REMEMBERED)))

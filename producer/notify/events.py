@@ -1,4 +1,4 @@
-"""What is told about a job, and to whom."""
+"""The events of a job, and who is notified of them."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ class EventType(StrEnum):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """How far one receiver has been told. `next_at` is Unix seconds; `error` says why the last try failed."""
+    """How far one receiver's notification has come. `next_at` is Unix seconds; `error` is of the last try."""
 
     state: Literal["pending", "delivered", "gone", "given_up"] = "pending"
     attempts: int = 0
@@ -71,7 +71,7 @@ def receiver_of(url: str) -> str:
 
 
 def event_of(type_: EventType, job: Job, workspace: Workspace, at: float, data: dict[str, Any]) -> Event:
-    """Return an event; the same happening has the same id, whoever notes it."""
+    """Return an event; the same happening has the same id, whichever process notes it."""
     said = f"{job.id} {workspace.root} {type_} {at:.0f}"
     return Event(f"msg_{hashlib.sha256(said.encode()).hexdigest()[:24]}", type_, at, data)
 

@@ -1,8 +1,8 @@
 """The outbox: events in the workspace, noted before they are sent and marked after, so that none is lost.
 
-`outbox/<type>-<at>.json` is one event and how far each receiver has been told. While one waits, an entry
-`.trace-ocr/outbox/<id>.json` below the allowed root names the workspace, so that control finds it again after
-a restart and with Redis empty.
+`outbox/<type>-<at>.json` is one event and how far each receiver's notification has come. While one waits, an
+entry `.trace-ocr/outbox/<id>.json` below the allowed root names the workspace, so that control finds it again
+after a restart and with Redis empty.
 """
 
 from collections.abc import Callable, Iterator

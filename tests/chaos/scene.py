@@ -25,7 +25,7 @@ from tests.chaos.sources import Kind
 from tests.integration.processes import Bucket, Process, Run, Start
 
 IN_FLIGHT = 2
-"""Chunks in one worker process's hands: what one kill may cost in re-runs."""
+"""Chunks that one worker process holds: what one kill may cost in re-runs."""
 
 START_SECONDS = 15
 

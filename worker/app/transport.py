@@ -1,8 +1,8 @@
-"""kombu's Redis transport for workers: it drops whatever is in a queue and is no message of ours.
+"""kombu's Redis transport for workers: it drops what is in a queue and is no message of ours.
 
 kombu and Celery take the contents of a queue for granted: bytes that are no JSON, or JSON that is no message,
-end their event loop, and with it the process. A message that fails inside Celery keeps its place in the
-worker's hands, and comes back after every visibility timeout.
+end their event loop, and with it the process. A message that fails inside Celery stays with the
+worker, and comes back after every visibility timeout.
 """
 
 import base64
@@ -78,7 +78,7 @@ def check_envelope(message: object, queue: str) -> None:
 
 
 class QoS(redis.QoS):
-    """kombu's record of the messages in a worker's hands."""
+    """kombu's record of the messages that a worker holds."""
 
     # kombu's, which its type stubs leave out.
     channel: Any

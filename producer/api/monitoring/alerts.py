@@ -1,6 +1,6 @@
 """What is wrong now, in words: the rules of `deploy/monitoring/alerts.yml` that need no history.
 
-Prometheus waits for some minutes before it tells somebody; who looks at the web UI is told at once. What
+Prometheus waits for some minutes before it notifies; the web UI shows an alert at once. What
 needs rates over a quarter of an hour, such as the share of failed items, is Prometheus' alone.
 """
 

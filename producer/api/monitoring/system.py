@@ -25,7 +25,7 @@ KEPT_SECONDS = 1.0
 
 @dataclass
 class SystemWatch:
-    """Looks at Redis and storage at most once in KEPT_SECONDS, whoever asks.
+    """Looks at Redis and storage at most once in KEPT_SECONDS, however many ask.
 
     Args:
         jobs: returns the jobs that have not ended, and those that failed
