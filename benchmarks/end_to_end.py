@@ -119,7 +119,7 @@ def end_to_end(
         }
         if architecture == MOBILENET:
             contestants["OnnxTR"] = rate(count, onnxtr_loop(scene, folder))
-            contestants["Ray Data"] = rate(count, ray_loop(scene, folder))
+            contestants["Ray Data"] = ray_loop(scene, folder)
         rates = interleaved(contestants, rounds)
         alone = replace(scene, crops=scene.files[0], files=scene.files[:1])
         seconds = statistics.median(1 / run(alone) for _ in range(SMALL_JOBS))
