@@ -53,6 +53,20 @@ def open_regular(path: str) -> tuple[int, int]:
         if error.errno == errno.ENXIO:
             raise _not_a_file(path) from error
         raise
+    return _regular(descriptor, path)
+
+
+def open_within(folder: int, name: str) -> tuple[int, int]:
+    """Return as `open_regular`, for a name without slashes in a folder that `pass_folder` has opened."""
+    return _regular(os.open(name, READ | os.O_NOFOLLOW, dir_fd=folder), name)
+
+
+def pass_folder(path: str) -> int:
+    """Return a descriptor of a folder to open files in; raises as `open_folder`."""
+    return _opener()(path, LOOK)
+
+
+def _regular(descriptor: int, path: str) -> tuple[int, int]:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)

@@ -183,8 +183,8 @@ def _read(files: ItemFiles, request: Request, seconds: list[float]) -> Iterator[
     """Yield the items with their files, some read before the first of them is decoded."""
     fetched: list[Fetched] = []
     started, held = time.perf_counter(), 0
-    for item in _items(request):
-        fetched.append(_file(files, item))
+    for item, data in zip(_items(request), files.plain(request.uris), strict=True):
+        fetched.append(_file(files, item) if data is None else (item, data))
         held += _size(fetched[-1])
         if held >= FETCHED_BYTES:
             seconds.append(time.perf_counter() - started)

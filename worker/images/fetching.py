@@ -1,7 +1,7 @@
 """Step 4's first half: the file of each item of a chunk, and what an error of storage means for its chunk."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 
 from contract.documents import HEAD_BYTES, Content, content_of, content_of_file, is_document
@@ -10,10 +10,12 @@ from contract.errors import (
     FileUnavailableError,
     ItemError,
     StorageBusyError,
+    StorageError,
     StorageUnavailableError,
 )
 from contract.records import Item
 from contract.storage import Storage, answers
+from contract.storage.plain_files import plain_files
 from contract.storage.roots import AllowedRoots
 from worker.images.decode import File, fetch
 from worker.images.documents import DocumentFiles
@@ -82,6 +84,17 @@ class ItemFiles:
         except StorageUnavailableError:
             with self._bounded(item.uri):
                 raise
+
+    def plain(self, uris: Iterable[str]) -> Iterator[bytes | None]:
+        """Yield crops' local files; None for one of which only a call for its item knows what it is."""
+        return plain_files(map(self._presumed, uris), self._max_bytes)
+
+    def _presumed(self, uri: str) -> str:
+        """Return where a file is, as `AllowedRoots.presumed`; no path if that is not known."""
+        try:
+            return self._roots.presumed(uri) or ""
+        except StorageError:
+            return ""
 
     def _file(self, item: Item) -> File:
         pages = self._pages or item.region is not None

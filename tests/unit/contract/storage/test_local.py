@@ -20,6 +20,7 @@ from contract.errors import (
 )
 from contract.storage import local, opening
 from contract.storage.local import LocalStore
+from contract.storage.plain_files import plain_files
 
 
 @pytest.fixture
@@ -300,6 +301,7 @@ class TestLinks:
         uri = f"{linked}/{name}"
 
         assert not store.exists(uri)
+        assert list(plain_files([uri, f"{linked}/file"], 5)) == [None, b"kept"]
         for read in (
             lambda: store.read(uri, 5),
             lambda: store.read_range(uri, 0, 1),
@@ -368,3 +370,43 @@ class TestLinks:
             store.read(str(path), 5)
         with pytest.raises(NotAFileError, match="regular files"):
             store.size(str(path))
+
+
+# many files at once
+
+
+@pytest.mark.usefixtures("opener")
+def test_plain_files_come_whole_and_all_others_are_left_to_a_read_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    for name, size in (("a", 1), ("below/b", 5), ("empty", 0), ("large", 6), ("z", 5)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    os.mkfifo(tmp_path / "pipe")
+    names = ["a", "below/b", "none/c", "empty", "large", "pipe", "below", "below/..", "nul\0", "nul\0/b", "z"]
+
+    found = dict(zip(names, plain_files([f"{tmp_path}/{name}" for name in names], 5), strict=True))
+
+    assert {name: data for name, data in found.items() if data is not None} == {
+        "a": b"x", "below/b": b"x" * 5, "z": b"x" * 5
+    }  # fmt: skip
+    assert list(plain_files(["", "/"], 5)) == [None, None]
+
+
+@pytest.mark.parametrize("come", [3, 8], ids=["less", "more"])
+def test_a_file_that_is_not_as_long_as_it_says_is_not_plain(
+    come: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 5)
+    monkeypatch.setattr(os, "read", lambda _descriptor, most: b"x" * min(come, most))
+
+    assert list(plain_files([f"{tmp_path}/a"], 9)) == [None]
+
+
+def test_no_descriptor_is_left_open_when_reading_ends_early(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    files = plain_files([f"{tmp_path}/a"] * 3, 9)
+    next(files)
+    files.close()  # type: ignore[attr-defined]
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
