@@ -15,6 +15,7 @@ from celery import Celery
 from contract.broker.app import make_app
 from contract.broker.reports import Reports
 from contract.settings import load_settings
+from producer.api.routes.inside import flower_page
 from producer.local.embedded import embedded_broker
 from tests.integration.processes import Process, Run, Start
 
@@ -88,7 +89,9 @@ def test_it_shows_workers_chunks_and_results_to_those_who_know_the_password(
         assert first["result"].startswith("{'ok': 3, 'failed': 0, 'per_second': ")
         assert "nightly-0412 1/2" in client.get("/task/nightly-0412/0").text
 
-        for page in ("/", "/tasks", "/broker", f"/worker/{name}", "/api/workers", "/api/tasks"):
+        linked = flower_page(str(client.base_url), "recognition", "nightly-0412")
+        assert linked
+        for page in ("/", "/tasks", linked, "/broker", f"/worker/{name}", "/api/workers", "/api/tasks"):
             assert httpx.get(client.base_url.join(page)).status_code == 401, page
             shown = client.get(page)
             assert shown.status_code == 200, page

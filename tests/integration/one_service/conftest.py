@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser, Page, Request, expect
 
 from producer.local.embedded import embedded_broker
 from tests.integration.service import Service, running_service
@@ -42,6 +42,14 @@ def http_client(service: Service) -> Iterator[httpx.Client]:
     """Given plain HTTP, with a key that may do everything."""
     with service.http(service.key) as plain:
         yield plain
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> Iterator[None]:
+    """What is expected of the web UI is waited for as long as everything else, not for Playwright's 5 s."""
+    expect.set_options(timeout=PATIENCE)
+    yield
+    expect.set_options(timeout=None)
 
 
 def missing(request: Request) -> Iterator[str]:

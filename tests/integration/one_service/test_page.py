@@ -38,7 +38,7 @@ def test_a_job_is_watched_to_its_end_and_its_errors_are_opened(
 
     # then it appears by itself, and is followed to its end
     row = page.get_by_role("row", name=re.compile("page-1"))
-    expect(row).to_contain_text("completed, 2 items failed", timeout=PATIENCE)
+    expect(row).to_contain_text("completed, 2 items failed")
     page.get_by_role("link", name="page-1").click()
     expect(page.locator("h2 .status")).to_have_text("completed")
     expect(page.get_by_text("60 read, 2 failed, of 62")).to_be_visible()
@@ -229,7 +229,7 @@ def test_a_job_is_steered_with_its_buttons(page: Page, service: Service, crops: 
 
     # when it is resumed, then it ends, and the focus is on what can be done now
     page.get_by_role("button", name="resume").press("Enter")
-    expect(page.locator("h2 .status")).to_have_text("completed", timeout=PATIENCE)
+    expect(page.locator("h2 .status")).to_have_text("completed")
     expect(page.locator("button[data-action]")).to_have_text(["retry errors"])
     assert page.evaluate("document.activeElement.tagName") != "BODY"
 

@@ -2,16 +2,17 @@
 
 import re
 import socket
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+import redis
+from playwright.sync_api import Page, expect
 
+from contract.broker.ledger import Ledger
+from contract.states import State
 from producer.api.security.keys import new_key
 from tests.integration.processes import Process
 from tests.integration.service import Service
-from tests.integration.web_ui import PATIENCE, open_with_key, violations
-from trace_ocr import JobHandle
+from tests.integration.web_ui import open_with_key, violations
 
 
 @pytest.fixture
@@ -58,42 +59,46 @@ def test_what_is_missing_is_said(page: Page, service: Service, port: int) -> Non
 
     # when it is back, then so is the page, by itself
     api = start(service, port, entry)
-    expect(page.locator("#away")).to_be_hidden(timeout=PATIENCE)
+    expect(page.locator("#away")).to_be_hidden()
     expect(page.locator("main")).not_to_have_class("outdated")
 
-    # when the key is revoked, then that is said
-    page.route("**/system", lambda route: route.fulfill(status=401, json={"detail": "send a valid key"}))
+    # when the key is revoked, which an API learns at its start, then that is said
+    api.stop()
+    api = start(service, port, new_key("another", ("read",))[1])
     revoked = page.get_by_text("Your key is no longer valid: it was revoked or replaced.")
-    expect(revoked).to_be_visible(timeout=PATIENCE)
+    expect(revoked).to_be_visible()
     api.stop()
 
 
-def test_many_jobs_are_read_page_by_page(page: Page, service: Service, night: JobHandle) -> None:
-    # given 200 jobs, which an API makes of one
-    with service.http(service.key) as http:
-        one = http.get(f"/jobs/{night.id}").json()
+@pytest.fixture
+def many(service: Service) -> int:
+    """Sixty jobs in Redis that have ended, older than all others, with a tag of their own."""
+    with redis.Redis.from_url(service.redis_url, decode_responses=True) as client:
+        ledger = Ledger(client, "trace-ocr")
+        for number in range(60):
+            identity, folder = f"many-{number:02}", service.folder("many")
+            ledger.open(identity, f"{folder}/{number}", "recognition", str(folder), number + 1, tags=["many"])
+            ledger.finish(identity, State.CANCELLED, 600)
+    return 60
 
-    def answer(route: Route) -> None:
-        query = {name: text for name, (text,) in parse_qs(urlsplit(route.request.url).query).items()}
-        number = {name: int(text.rpartition("-")[2]) for name, text in query.items() if "many" in text}
-        first = number["before"] + 25 if "before" in number else number.get("after", 200) - 1
-        found = [{**one, "id": f"many-{number:03}"} for number in range(first, first - 25, -1)]
-        counts = {"attention": 0, "running": 0, "ended": 200}
-        has_more = first < 199 if "before" in number else first > 25
-        page_of_jobs = {"data": found, "has_more": has_more, "last_id": found[-1]["id"], "counts": counts}
-        route.fulfill(json={"object": "list", **page_of_jobs})
 
-    page.route(re.compile(r"/jobs\?"), answer)
-    open_with_key(page, service.key)
+def test_many_jobs_are_read_page_by_page(page: Page, service: Service, many: int) -> None:
+    open_with_key(page, service.key, "/#/?tag=many")
 
-    # then a page of them is shown, and the address leads to the next one, and back
+    # then a page of them is shown, the newest first, and the address leads to the next one, and back
     rows = page.locator(".jobs tbody tr")
     expect(rows).to_have_count(25)
+    expect(page.get_by_role("link", name=f"many-{many - 1}")).to_be_visible()
     page.get_by_role("link", name="Older jobs").click()
-    expect(page.get_by_role("link", name="many-174")).to_be_visible()
+    expect(page.get_by_role("link", name="many-34")).to_be_visible()
     page.reload()
-    expect(page.get_by_role("link", name="many-174")).to_be_visible()
+    expect(page.get_by_role("link", name="many-34")).to_be_visible()
+    page.get_by_role("link", name="Older jobs").click()
+    expect(rows).to_have_count(10)
+    expect(page.get_by_role("link", name="Older jobs")).to_have_count(0)
     page.get_by_role("link", name="Newer jobs").click()
-    expect(page.get_by_role("link", name="many-199")).to_be_visible()
+    expect(page.get_by_role("link", name="many-34")).to_be_visible()
+    page.get_by_role("link", name="Newer jobs").click()
+    expect(page.get_by_role("link", name=f"many-{many - 1}")).to_be_visible()
     expect(page.get_by_role("link", name="Newest jobs")).to_have_count(0)
     expect(rows).to_have_count(25)

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.integration.service import SAMPLES, Service
@@ -76,7 +78,40 @@ def test_texts_are_reviewed_and_corrected_with_keys(page: Page, service: Service
 def corrections_are_applied(page: Page, job: JobHandle, line: RecognitionLine) -> None:
     page.get_by_role("button", name="Put corrections into the results").click()
     page.get_by_role("button", name="Merge again").click()
-    expect(page.locator("h2 .status")).to_have_text("completed", timeout=PATIENCE)
+    expect(page.locator("h2 .status")).to_have_text("completed")
     job.wait(timeout=PATIENCE / 1_000)
     (after,) = [one for one in job.results(RecognitionLine) if one.id == line.id]
     assert (after.value, after.value_read, after.corrected_by) == ("<i>right</i>", line.value, "read-submit")
+
+
+def test_the_words_of_a_page_are_drawn_on_it_and_corrected_there(page: Page, service: Service) -> None:
+    # given a page that was read
+    folder = service.folder()
+    folder.mkdir()
+    shutil.copy(SAMPLES / "pages" / "receipt.png", folder)
+    with service.client() as client:
+        job = client.submit(folder, service.folder(), kind="ocr", detection_model="linknet_resnet18")
+        job.wait(timeout=PATIENCE / 1_000)
+        (item,) = job.items()
+        words = job.item(item).words
+    open_with_key(page, service.key, f"/#/jobs/{job.id}/review")
+
+    # when it is opened, then each of its words is drawn in its place
+    page.get_by_role("button", name="Open the page").click()
+    drawn = page.get_by_role("region", name="Page receipt.png").locator("svg g")
+    expect(drawn).to_have_count(len(words))
+    assert drawn.locator("text").all_text_contents() == [word.value for word in words]
+    left, top, right, bottom = words[0].geometry
+    width, height = page.locator(".page svg").get_attribute("viewBox").split()[2:]  # type: ignore[union-attr]
+    corners = drawn.first.locator("polygon").get_attribute("points").split()  # type: ignore[union-attr]
+    shown = [tuple(map(float, corner.split(","))) for corner in corners]
+    expected = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    assert shown == [pytest.approx((x * float(width), y * float(height)), abs=1) for x, y in expected]
+
+    # when a word is pointed at, then it stands out, and its text can be corrected
+    drawn.first.locator("polygon").click()
+    expect(drawn.first).to_have_class(re.compile("chosen"))
+    field = page.get_by_label(f"Right text of {words[0].value}", exact=True)
+    field.fill("RECTIFIED")
+    field.press("Enter")
+    expect(drawn.first.locator("text")).to_have_text("RECTIFIED")
