@@ -4,7 +4,9 @@ What comes from outside goes through `escaped`. Names of files and folders are T
 console that was not made here interprets brackets as markup.
 """
 
+import os
 import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -26,12 +28,18 @@ SHOWN_DIGITS = 12
 COMPARED = frozenset({"exact", "cer", "threshold", "review", "crops_per_second"})
 """Columns of a comparison that fit on a terminal."""
 
+UNFOLDED = 1_000
+"""Characters of a line in a file or a pipe: `grep` finds what is neither cut off nor folded."""
+
 T = TypeVar("T")
 
 
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console on standard output or error that shows brackets and colons in texts as they are."""
-    return Console(stderr=stderr, markup=False, emoji=False)
+    console = Console(stderr=stderr, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNFOLDED
+    return console
 
 
 def escaped(value: T) -> T:
@@ -60,28 +68,46 @@ def print_jobs(console: Console, statuses: list[JobStatus]) -> None:
 
 
 def print_job(console: Console, status: JobStatus) -> None:
-    """Print one job: its counts, its last update, each worker's running chunk, and its error."""
+    """Print one job: its counts, what it does, each worker's running chunk, and its error."""
     status = escaped(status)
     print_jobs(console, [status])
-    console.print(Text(f"source     {status.source}\nworkspace  {status.workspace}"), soft_wrap=True)
-    console.print(f"last update {duration(time.time() - status.updated_at)} ago", highlight=False)
-    if status.waiting_for:
-        console.print(Text(f"waiting for {status.waiting_for}"))
-    if status.in_line:
-        console.print(Text(status.in_line), soft_wrap=True)
-    if status.deadline is not None:
-        console.print(Text(_deadline(status)), soft_wrap=True)
-    for run in status.running:
-        seen = duration(time.time() - run.seen_at)
-        console.print(Text(f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago"))
-    if status.tags:
-        console.print(Text(f"tags       {', '.join(status.tags)}"), soft_wrap=True)
-    for name, text in status.metadata.items():
-        console.print(Text(f"  {name}={text}"), soft_wrap=True)
-    if status.actions:
-        console.print(f"actions    {', '.join(status.actions)}", highlight=False)
+    for line in (*_doing(status), *_as_submitted(status)):
+        console.print(Text(line), soft_wrap=True)
     if status.error:
         console.print(f"error: {status.error}", style="red", markup=False, soft_wrap=True)
+
+
+def _doing(status: JobStatus) -> Iterator[str]:
+    now = time.time()
+    yield f"source     {status.source}"
+    yield f"workspace  {status.workspace}"
+    yield f"last update {duration(now - status.updated_at)} ago"
+    if status.headline and not status.error:
+        yield f"state      {status.headline}"
+    elif status.waiting_for:
+        yield f"waiting for {status.waiting_for}"
+    if status.error_codes:
+        yield f"errors     {_counted(status.error_codes)}"
+    if status.in_line:
+        yield status.in_line
+    for run in status.running:
+        seen = duration(now - run.seen_at)
+        yield f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago"
+
+
+def _as_submitted(status: JobStatus) -> Iterator[str]:
+    if status.deadline is not None:
+        yield _deadline(status)
+    if status.tags:
+        yield f"tags       {', '.join(status.tags)}"
+    for name, text in status.metadata.items():
+        yield f"  {name}={text}"
+    if status.actions:
+        yield f"actions    {', '.join(status.actions)}"
+
+
+def _counted(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in numbers.items())
 
 
 def _deadline(status: JobStatus) -> str:
@@ -103,10 +129,9 @@ def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> 
     table = Table(box=None, show_header=False)
     table.add_row("items", f"{counts['total']:,}: {counts['completed']:,} read, {counts['failed']:,} failed")
     if codes:
-        table.add_row("errors", ", ".join(f"{count:,} {code}" for code, count in codes.items()))
+        table.add_row("errors", _counted(codes))
     if summary["passed_over"]:
-        passed = ", ".join(f"{count:,} {reason}" for reason, count in summary["passed_over"].items())
-        table.add_row("passed over", passed)
+        table.add_row("passed over", _counted(summary["passed_over"]))
     table.add_row("took", f"{duration(summary['wall_seconds'])}, {summary['items_per_second']:,} items/s")
     if summary.get("reading_seconds"):
         reading, rate = summary["reading_seconds"], summary["items_per_second_while_reading"]

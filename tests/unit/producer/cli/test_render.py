@@ -99,6 +99,34 @@ def test_a_job_is_shown_with_its_workers_and_its_error(console: Console, printed
     assert "error: no [bold] weights" in printed()
 
 
+def test_a_job_is_shown_with_what_it_does_in_words_and_its_errors_by_code(
+    console: Console, printed: Any
+) -> None:
+    reads = dataclasses.replace(
+        STATUS,
+        headline="Its chunks fail: No space left on device; 1 worker",
+        error_codes={"not_found": 1_200},
+    )
+
+    render.print_job(console, reads)
+
+    assert "state      Its chunks fail: No space left on device; 1 worker" in printed()
+    assert "errors     1,200 not_found" in printed()
+
+
+def test_nothing_is_cut_off_in_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    long = dataclasses.replace(STATUS, id="night-" * 20, status=State.IN_PROGRESS, items_per_second=1_234.5)
+
+    render.print_jobs(render.make_console(), [long])
+
+    (_, row) = capsys.readouterr().out.splitlines()
+    assert "in_progress" in row
+    assert "1,234.5 items/s" in row
+
+
 def test_a_job_is_shown_with_its_place_in_the_line_and_its_deadline(console: Console, printed: Any) -> None:
     waits = dataclasses.replace(
         STATUS, line=Line("lab", 3, 5, 12_000, 0.0), deadline=7_200.0, projected_end=9_000.0, at_risk=True
