@@ -128,10 +128,7 @@ class AllowedRoots:
         for root in self._roots:
             if _is_below(location, root):
                 return root
-        raise OutsideAllowedRootsError(
-            f"{uri} is outside the allowed roots: add its folder or prefix to TRACE_OCR_ALLOWED_ROOTS "
-            "if workers may read there"
-        )
+        raise OutsideAllowedRootsError(f"{uri} is outside the allowed roots: {_advice(location, uri)}")
 
     def _copy(self, roots: tuple[str, ...]) -> "AllowedRoots":
         """Return the set of some canonical roots: they are not resolved again."""
@@ -150,6 +147,12 @@ def check_root(root: str, storage: Storage) -> None:
     if not is_remote(root) and not Path(root).is_dir():
         raise ObjectMissingError(f"{root} is not a folder on this machine: create or mount it")
     next(storage.at(root).names(root), None)
+
+
+def _advice(location: str, uri: str) -> str:
+    if "://" not in uri and location != os.path.normpath(Path(uri).absolute()):
+        return "a link leads there, and links are followed only within the source and the allowed roots"
+    return "add its folder or prefix to TRACE_OCR_ALLOWED_ROOTS if workers may read there"
 
 
 def _is_below(location: str, root: str) -> bool:
