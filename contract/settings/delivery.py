@@ -26,6 +26,7 @@ class Delivery(BaseModel):
     def _lease_within_timeout(self) -> Self:
         if self.lease_seconds >= self.visibility_timeout:
             raise ValueError(
-                "lease_seconds must be less than visibility_timeout, or running chunks are sent twice"
+                f"lease_seconds ({self.lease_seconds:g}) must be less than visibility_timeout "
+                f"({self.visibility_timeout:g}), or running chunks are sent twice: change one of them"
             )
         return self
