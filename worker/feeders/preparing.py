@@ -100,7 +100,7 @@ class Preparing:
         size = len(parts) * shape.size
         pieces = self._room(size, place).reshape(len(parts), 3, shape.height, shape.width)
         pieces.fill(0)
-        if not all(shape.scale(part, piece) for part, piece in zip(parts, pieces, strict=True)):
+        if not all(map(shape.scale, parts, pieces)):
             self.close()
             self.apart, self._reply.apart = None, False
             return False

@@ -5,8 +5,10 @@ checked against the file's structure, says which files are plain. Pillow decodes
 the fast decoders refuse, and reports their errors.
 """
 
+import functools
 import re
 import struct
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -44,7 +46,9 @@ def decode_plain(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
         size = _png_size(data) or _jpeg_size(data)
         if size is None or not 0 < size[0] * size[1] <= max_pixels:
             return None
-        small = _small(data) if data.startswith(_PNG_START) and size[0] * size[1] <= SMALL_PIXELS else None
+        small = None
+        if data.startswith(_PNG_START) and size[0] * size[1] <= SMALL_PIXELS:
+            small = _decode_small()(data)
     except (struct.error, IndexError):  # the file ends in the middle of its structure
         return None
     if small is not None:
@@ -56,11 +60,12 @@ def decode_plain(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
     return None if pixels is None else pixels.astype(np.uint8, copy=False)
 
 
-def _small(data: bytes) -> npt.NDArray[np.uint8] | None:
+@functools.cache
+def _decode_small() -> Callable[[bytes], npt.NDArray[np.uint8] | None]:
     # Imported at the first small PNG: without numba, children that decode pages start in half the time.
     from worker.kernels.png import decode_small
 
-    return decode_small(data)
+    return decode_small
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:

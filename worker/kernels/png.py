@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.kernels.compiled import compiled
+from worker.kernels.vectors import black, load_pixel, mean, nearest, plus, store_pixel
 
 MAX_BYTES = 1 << 20
 """Maximum bytes of samples: a large crop's. The GIL is held meanwhile, and a page would hold it for long."""
@@ -45,9 +46,11 @@ def decode_small(data: bytes) -> Samples | None:
         return None
     if len(filtered) != height * stride:
         return None
-    pixels = np.empty((height, width, 3), np.uint8)
-    rows = np.frombuffer(filtered, np.uint8).reshape(height, stride)
-    return pixels if _compiled()(rows, pixels.reshape(height, 3 * width)) else None
+    # A byte more than the pixels: vectors write one behind the last pixel.
+    samples = np.empty(height * width * 3 + 1, np.uint8)
+    if not _compiled()(np.frombuffer(filtered, np.uint8), height, samples):
+        return None
+    return samples[:-1].reshape(height, width, 3)
 
 
 def _compressed(data: bytes) -> bytes | None:
@@ -67,36 +70,48 @@ def _compressed(data: bytes) -> bytes | None:
 
 @functools.cache
 def _compiled() -> Any:
-    rows = numba.types.Array(numba.uint8, 2, "C", readonly=False)
-    return compiled(_kernel, numba.boolean(rows, numba.uint8[:, ::1]), nogil=False)
+    filtered, samples = numba.types.Array(numba.uint8, 1, "C", readonly=False), numba.uint8[::1]
+    return compiled(_kernel, numba.boolean(filtered, numba.int64, samples), nogil=False)
 
 
-def _kernel(rows: Samples, pixels: Samples) -> bool:
-    """Undo each row's filter into a row of pixels, (height, 3 * width); return False for an unknown filter.
+def _kernel(filtered: Samples, height: int, samples: Samples) -> bool:
+    """Undo each row's filter into a row of RGB samples; return False for an unknown filter.
 
     The filters treat each channel alone: grey rows are made RGB first.
 
     Source: the PNG specification, third edition, section 9.
+
+    Args:
+        filtered: each row with its filter's number; a bytearray's, which has a byte behind its last one
+        samples: one more than the image's
     """
-    length, wide = rows.shape[1] - 1, np.empty(pixels.shape[1], np.uint8)
-    above = np.zeros(pixels.shape[1], np.uint8)
-    for y in range(len(rows)):
-        row = rows[y, 1:]
-        if length < len(wide):
-            for x in range(length):
-                wide[3 * x] = wide[3 * x + 1] = wide[3 * x + 2] = row[x]
-            row = wide
+    rows, wide = filtered.reshape(height, len(filtered) // height), (len(samples) - 1) // height
+    grey = rows.shape[1] - 1 < wide
+    above, row = np.zeros(wide + 1, np.uint8), np.zeros(wide + 1, np.uint8)
+    for y in range(height):
         if rows[y, 0] > 4:
             return False
-        _unfilter(rows[y, 0], row, above, pixels[y])
-        above = pixels[y]
+        target = samples[y * wide : (y + 1) * wide]
+        if grey:
+            _widen(rows[y, 1:], row)
+            _unfilter(rows[y, 0], row, above, target)
+        else:
+            _unfilter(rows[y, 0], rows[y, 1:], above, target)
+        above = target
     return True
+
+
+@numba.njit()
+def _widen(grey: Samples, row: Samples) -> None:
+    for x in range(len(grey)):
+        row[3 * x] = row[3 * x + 1] = row[3 * x + 2] = grey[x]
 
 
 @numba.njit()
 def _unfilter(method: int, row: Samples, above: Samples, target: Samples) -> None:
     if method == 0:
-        target[:] = row
+        for i in range(len(target)):
+            target[i] = row[i]
     elif method == 1:
         _undo_sub(row, target)
     elif method == 2:
@@ -108,46 +123,30 @@ def _unfilter(method: int, row: Samples, above: Samples, target: Samples) -> Non
         _undo_paeth(row, above, target)
 
 
-# The pixel to the left stays in variables: reading bytes that were just written takes four times as long.
+# The pixel to the left stays in a variable: reading bytes that were just written takes four times as long.
 
 
 @numba.njit()
 def _undo_sub(row: Samples, target: Samples) -> None:
-    r = g = b = np.int32(0)
-    for x in range(len(target) // 3):
-        i = 3 * x
-        r, g, b = (r + row[i]) & 255, (g + row[i + 1]) & 255, (b + row[i + 2]) & 255
-        target[i], target[i + 1], target[i + 2] = r, g, b
+    left = black()
+    for x in range(0, len(target), 3):
+        left = plus(left, load_pixel(row, x))
+        store_pixel(target, x, left)
 
 
 @numba.njit()
 def _undo_average(row: Samples, above: Samples, target: Samples) -> None:
-    r = g = b = np.int32(0)
-    for x in range(len(target) // 3):
-        i = 3 * x
-        r = (row[i] + ((r + above[i]) >> 1)) & 255
-        g = (row[i + 1] + ((g + above[i + 1]) >> 1)) & 255
-        b = (row[i + 2] + ((b + above[i + 2]) >> 1)) & 255
-        target[i], target[i + 1], target[i + 2] = r, g, b
+    left = black()
+    for x in range(0, len(target), 3):
+        left = plus(mean(left, load_pixel(above, x)), load_pixel(row, x))
+        store_pixel(target, x, left)
 
 
 @numba.njit()
 def _undo_paeth(row: Samples, above: Samples, target: Samples) -> None:
-    r = g = b = up_left_r = up_left_g = up_left_b = np.int32(0)
-    for x in range(len(target) // 3):
-        i = 3 * x
-        up_r, up_g, up_b = np.int32(above[i]), np.int32(above[i + 1]), np.int32(above[i + 2])
-        r = (row[i] + _nearest(r, up_r, up_left_r)) & 255
-        g = (row[i + 1] + _nearest(g, up_g, up_left_g)) & 255
-        b = (row[i + 2] + _nearest(b, up_b, up_left_b)) & 255
-        target[i], target[i + 1], target[i + 2] = r, g, b
-        up_left_r, up_left_g, up_left_b = up_r, up_g, up_b
-
-
-@numba.njit()
-def _nearest(left: Any, up: Any, up_left: Any) -> Any:
-    """Return Paeth's choice of three int32: the one nearest to left + up - up_left."""
-    to_left, to_up, to_up_left = abs(up - up_left), abs(left - up_left), abs(left + up - up_left - up_left)
-    if to_left <= to_up and to_left <= to_up_left:
-        return left
-    return up if to_up <= to_up_left else up_left
+    left = up_left = black()
+    for x in range(0, len(target), 3):
+        up = load_pixel(above, x)
+        left = plus(nearest(left, up, up_left), load_pixel(row, x))
+        store_pixel(target, x, left)
+        up_left = up

@@ -1,8 +1,10 @@
-"""Vectors of sixteen floats for compiled code: four pixels of four samples, RGB and one that is not used.
+"""Vectors for compiled code: pixels of four samples, RGB and one that is not used.
 
-Numba has no such type, and LLVM does not find it in loops over pixels of three samples, which spend most of
-their time on single bytes. Each function here writes LLVM's own language, from which LLVM makes the vector
+Numba has no such types, and LLVM does not find them in loops over pixels of three samples, which spend most
+of their time on single bytes. Each function here writes LLVM's own language, from which LLVM makes the vector
 instructions of any processor. They can be called in compiled code only, and check no bounds.
+
+A vector is four pixels of floats, or one pixel of bytes, whose samples are held in 16 bits.
 """
 
 import functools
@@ -22,18 +24,23 @@ _BYTE, _INT, _FLOAT = ir.IntType(8), ir.IntType(32), ir.FloatType()
 _BYTES, _INTS, _FLOATS = (ir.VectorType(kind, LANES) for kind in (_BYTE, _INT, _FLOAT))
 
 
+_PIXEL_BYTES, _SAMPLES = (ir.VectorType(ir.IntType(bits), SAMPLES) for bits in (8, 16))
+
+
 class _Vector(types.Type):
-    def __init__(self) -> None:
-        super().__init__("float32x16")
+    def __init__(self, name: str, code: Any) -> None:
+        super().__init__(name)
+        self.code = code
 
 
-_ARRAY, _AT, _WEIGHT, _VECTOR = None, types.intp, types.float32, _Vector()
+_ARRAY, _AT, _WEIGHT = None, types.intp, types.float32
+_VECTOR, _PIXEL = _Vector("float32x16", _FLOATS), _Vector("uint16x4", _SAMPLES)
 
 
 @register_model(_Vector)
 class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _FLOATS)  # type: ignore[no-untyped-call]
+        super().__init__(manager, kind, kind.code)  # type: ignore[no-untyped-call]
 
 
 def _function(result: Any, *parameters: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -126,6 +133,57 @@ def store_planes(builder: Any, planes: Any, at: Any, stride: Any, vector: Any) -
         at = builder.add(at, stride)
 
 
+@_function(_PIXEL)
+def black(_: Any) -> Any:
+    """Return a pixel of zeros."""
+    return _pixel_of(0)
+
+
+@_function(_PIXEL, _ARRAY, _AT)
+def load_pixel(builder: Any, samples: Any, at: Any) -> Any:
+    """Return a pixel of bytes; the byte after it is read as well."""
+    return builder.zext(builder.load(_address(builder, samples, at, _PIXEL_BYTES), align=1), _SAMPLES)
+
+
+@_function(types.void, _ARRAY, _AT, _PIXEL)
+def store_pixel(builder: Any, samples: Any, at: Any, pixel: Any) -> None:
+    """Write a pixel as bytes; the byte after it is written as well."""
+    builder.store(builder.trunc(pixel, _PIXEL_BYTES), _address(builder, samples, at, _PIXEL_BYTES), align=1)
+
+
+@_function(_PIXEL, _PIXEL, _PIXEL)
+def plus(builder: Any, one: Any, other: Any) -> Any:
+    """Return the sum of two pixels, modulo 256."""
+    return builder.and_(builder.add(one, other), _pixel_of(255))
+
+
+@_function(_PIXEL, _PIXEL, _PIXEL)
+def mean(builder: Any, one: Any, other: Any) -> Any:
+    """Return the mean of two pixels, rounded down."""
+    return builder.lshr(builder.add(one, other), _pixel_of(1))
+
+
+@_function(_PIXEL, _PIXEL, _PIXEL, _PIXEL)
+def nearest(builder: Any, left: Any, up: Any, up_left: Any) -> Any:
+    """Return Paeth's choice of three: of each sample the first one that is nearest to left + up - up_left."""
+    down, right = builder.sub(up, up_left), builder.sub(left, up_left)
+    to_left, to_up = _absolute(builder, down), _absolute(builder, right)
+    to_up_left = _absolute(builder, builder.add(down, right))
+    least = _called(
+        builder, "llvm.smin.v4i16", _called(builder, "llvm.smin.v4i16", to_left, to_up), to_up_left
+    )
+    rest = builder.select(builder.icmp_signed("==", to_up, least), up, up_left)
+    return builder.select(builder.icmp_signed("==", to_left, least), left, rest)
+
+
+def _pixel_of(value: int) -> Any:
+    return ir.Constant(_SAMPLES, [value] * SAMPLES)
+
+
+def _absolute(builder: Any, pixel: Any) -> Any:
+    return _called(builder, "llvm.abs.v4i16", pixel, ir.IntType(1)(0))
+
+
 def _address(builder: Any, data: Any, at: Any, of: Any) -> Any:
     return builder.bitcast(builder.gep(data, [at]), of.as_pointer())
 
@@ -141,6 +199,6 @@ def _repeated(builder: Any, value: Any) -> Any:
 
 
 def _called(builder: Any, name: str, *arguments: Any) -> Any:
-    kind = ir.FunctionType(_FLOATS, [_FLOATS] * len(arguments))
+    kind = ir.FunctionType(arguments[0].type, [argument.type for argument in arguments])
     found = builder.module.globals.get(name)
     return builder.call(found or ir.Function(builder.module, kind, name), arguments)
