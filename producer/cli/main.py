@@ -66,7 +66,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the program; every error ends in one line and an exit status that the README lists."""
+    """Run the program; every error ends in one line and an exit status that docs/command-line.md lists."""
     # Spawned children start as `python -c`, which puts the current folder first on the path without this.
     os.environ["PYTHONSAFEPATH"] = "1"
     try:

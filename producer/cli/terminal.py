@@ -7,6 +7,7 @@ import shutil
 from typing import IO, TYPE_CHECKING, cast
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from contract.printable import printable, printable_json
 
@@ -38,11 +39,19 @@ def copy_json_lines(stream: "TranslatedStream", target: IO[bytes]) -> None:
 
 def show_usage_error(error: click.ClickException) -> None:
     """Print what click says about a wrong command line, which may repeat any number of arguments."""
+    if isinstance(error, NoArgsIsHelpError):
+        # Its message is the help itself.
+        error.show()
+        return
+    message = error.format_message()
+    if isinstance(error, click.MissingParameter):
+        # Click lists choices on lines of their own, and repeats nothing from outside here.
+        message = " ".join(message.split())
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context:
         hint = f"Try '{context.command_path} {context.help_option_names[0]}' for help."
         click.echo(f"{context.get_usage()}\n{hint}\n", err=True)
-    echo(f"Error: {_shortened(printable(error.format_message()))}", err=True)
+    echo(f"Error: {_shortened(printable(message))}", err=True)
 
 
 def _shortened(text: str) -> str:

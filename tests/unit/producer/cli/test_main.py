@@ -86,6 +86,8 @@ def merged(planned: Job, workspace: Workspace, write_part: Any) -> Job:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ([], "\n  run      Read a source on this machine, from start to end.\n"),
+        (["api-key", "me"], "Missing option '--scope'. Choose from: read, submit\n"),
         (["submit"], "Missing argument 'SOURCE...'"),
         (["submit", "crops"], "Missing option '-o'"),
         (["fly"], "No such command 'fly'"),
