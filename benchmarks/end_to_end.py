@@ -37,13 +37,16 @@ SMALL_JOBS = 9
 
 @contextlib.contextmanager
 def product(
-    scene: Scene, folder: Path, device: str = "cpu", precision: str = "float32"
+    scene: Scene, folder: Path, device: str = "cpu", **settings: Any
 ) -> Iterator[Callable[..., float]]:
     """Yield a function that runs a job to its `_SUCCESS` on a warm worker; it returns crops per second.
 
     Its workspaces are `out-<architecture>-<run>` in the folder. It may be given fewer crops of the scene.
+
+    Args:
+        device, settings: of the worker
     """
-    with serving(scene.store, folder, scene.crops, device=device, precision=precision) as service:
+    with serving(scene.store, folder, scene.crops, device=device, **settings) as service:
         runs = iter(range(1_000_000))
 
         def run(read: Scene = scene) -> float:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -58,24 +59,24 @@ def make_job(kind: str, parameters: Parameters, source: Path, out: Path) -> Job:
 
 
 @contextlib.contextmanager
-def serving(store: Path, *roots: Path, device: str = "cpu", precision: str = "float32") -> Iterator[Service]:
+def serving(store: Path, *roots: Path, device: str = "cpu", **settings: Any) -> Iterator[Service]:
     """Serve with the weights of a model store; jobs and sources are below the roots.
 
     Args:
         device: the worker's setting `devices`
-        precision: the worker's setting `precision`
+        settings: its other settings
     """
     with embedded_broker() as url:
-        settings = Settings(
+        used = Settings(
             redis_url=SecretStr(url),
             allowed_roots=tuple(map(str, roots)),
             model_store=str(store),
             devices=device,
-            precision=precision,
+            **settings,
         )
-        environment = {**os.environ, **environment_of(settings)}
+        environment = {**os.environ, **environment_of(used)}
         worker = subprocess.Popen(python_module("worker.app.launcher"), env=environment)
-        session, stop = Session(settings), threading.Event()
+        session, stop = Session(used), threading.Event()
         control = threading.Thread(target=session.control().run, args=(stop,))
         control.start()
         try:

@@ -25,6 +25,9 @@ class Models(BaseModel):
     torch_compile: bool = Field(
         False, description="compile models when they are loaded; takes minutes, for GPUs and long jobs"
     )
+    cuda_graphs: bool = Field(
+        True, description="on GPUs with torch: start a forward by one call instead of one for each operation"
+    )
     preload: Listed[KindName] = Field(
         (), description="comma-separated kinds of jobs whose default models a worker loads when it starts"
     )

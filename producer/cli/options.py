@@ -38,7 +38,7 @@ SENDING = ("notify_networks", "api_url")
 """Settings of commands that send notifications."""
 TURN = ("tenant", "priority", "deadline", "at_deadline", "timezone")
 """Settings that say when a new job's turn comes."""
-MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "preload")
+MODELS = ("devices", "model_store", "runtime", "precision", "torch_compile", "cuda_graphs", "preload")
 LIMITS = ("max_bytes", "max_document_bytes", "max_pixels")
 IMAGES = ("feeders", "decode_threads", "fetch_threads", *LIMITS, "decode_seconds", "decode_memory")
 REMOTE = (*RemoteStorage.model_fields, "list_threads")

@@ -98,7 +98,9 @@ def make_models(settings: Settings, storage: Storage, metrics: WorkerMetrics) ->
     """
     store = ModelStore(settings.model_store, storage) if settings.model_store else None
     device = select_device(settings.devices)
-    options = RuntimeOptions(settings.runtime, settings.precision, settings.torch_compile)
+    options = RuntimeOptions(
+        settings.runtime, settings.precision, settings.torch_compile, settings.cuda_graphs
+    )
     check_runtime(device, options)
     observers = metrics.model_loaded, metrics.model_loading
     return Models(

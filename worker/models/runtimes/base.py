@@ -44,6 +44,7 @@ class RuntimeOptions:
     runtime: str = "auto"
     precision: Literal["float32", "tf32", "float16"] = "tf32"
     torch_compile: bool = False
+    cuda_graphs: bool = True
 
 
 TORCH = RuntimeOptions("torch")

@@ -9,6 +9,7 @@ from contract.records import SHOWN
 from worker.kernels.normalise import Normaliser
 from worker.kernels.pixels import Pixels
 from worker.models.runtimes.base import Output, RuntimeOptions
+from worker.models.runtimes.cuda_graphs import CudaGraphs, moved
 
 
 class TorchRuntime:
@@ -20,7 +21,7 @@ class TorchRuntime:
 
     Args:
         device: torch's name of the device
-        options: tf32, float16 and torch.compile may change a string; the precision is only used on GPUs
+        options: tf32, float16 and torch.compile may change a string; precision and graphs are for GPUs only
         logits: return the model's logits instead of decoding them
     """
 
@@ -39,6 +40,9 @@ class TorchRuntime:
             GpuNormaliser(model.cfg, self._device, self._layout) if on_gpu else _on_cpu(model.cfg)
         )
         self._logits = logits
+        # A model that decodes its own output waits for the device in between, which no graph can.
+        graphs = on_gpu and logits and options.cuda_graphs and not options.torch_compile
+        self._graphs = CudaGraphs(self._logits_of, self._device) if graphs else None
         if logits:
             model.exportable = True
         self._compiled: Any = None
@@ -51,10 +55,16 @@ class TorchRuntime:
         """Return logits, or the pairs that the model decodes itself."""
         half = self.precision == "float16"
         with torch.inference_mode(), torch.autocast(self._device.type, torch.float16, enabled=half):
-            values = self._normalise(batch)
+            if self._graphs:
+                return self._graphs(batch)
+            pixels = moved(torch.from_numpy(batch), self._device)
             if self._logits:
-                return self._run(values)["logits"].float()
-            return self._run(values, return_preds=True)["preds"]
+                return self._logits_of(pixels)
+            return self._run(self._normalise(pixels), return_preds=True)["preds"]
+
+    def _logits_of(self, pixels: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self._run(self._normalise(pixels))["logits"]
+        return logits.float()
 
     def _run(self, values: torch.Tensor, **options: bool) -> Any:
         if self._compiled is None:
@@ -83,21 +93,19 @@ class GpuNormaliser:
     """
 
     def __init__(self, cfg: dict[str, Any], device: torch.device, layout: torch.memory_format) -> None:
-        self._device, self._layout = device, layout
+        self._layout = layout
         # Made once: a new tensor for each batch would stall a GPU until it is copied there.
         self._mean, self._std = (
             torch.tensor(cfg[name], dtype=torch.float32, device=device).view(-1, 1, 1)
             for name in ("mean", "std")
         )
 
-    def __call__(self, batch: Pixels) -> torch.Tensor:
-        """Return a batch as float32, (n, 3, height, width)."""
-        # Copy bytes, a quarter of the floats; from pinned memory the copy overlaps with the GPU's work.
-        moved = torch.from_numpy(batch).pin_memory().to(self._device, non_blocking=True)
-        scaled = moved.to(torch.float32, memory_format=self._layout).div_(255)
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return samples on the GPU, (n, 3, height, width) uint8, as float32."""
+        scaled = pixels.to(torch.float32, memory_format=self._layout).div_(255)
         return scaled.sub_(self._mean).div_(self._std)
 
 
 def _on_cpu(cfg: dict[str, Any]) -> Any:
     normalise = Normaliser(cfg["mean"], cfg["std"])
-    return lambda batch: torch.from_numpy(normalise(batch))
+    return lambda pixels: torch.from_numpy(normalise(pixels.numpy()))
