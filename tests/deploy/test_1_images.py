@@ -1,11 +1,12 @@
 """Every image of the Dockerfile, built."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.stack import Stack, docker
+from tests.deploy.stack import MODEL, Completed, Stack, docker
 
 BUILD_SECONDS = 1500
 
@@ -67,3 +68,24 @@ def test_the_producers_image_has_no_torch(folder: Path) -> None:
     )
 
     assert there == "None\n"
+
+
+def test_a_worker_without_a_compiler_reads_uncompiled_and_says_why(folder: Path) -> None:
+    """Given the image, which has no compiler, with `torch_compile` on: one warning, and the model reads."""
+    checked = check_model(folder, "--env", "TRACE_OCR_TORCH_COMPILE=true")
+
+    found, log = json.loads(checked.stdout), [json.loads(line) for line in checked.stderr.splitlines()]
+    assert (found["model"]["runtime"], found["line"]["value"]) == ("torch", "Trace2026")
+    (warning,) = [line for line in log if line["level"] not in ("debug", "info")]
+    assert warning["event"] == "torch_compile_not_used"
+    assert "C++ compiler" in warning["error"]
+    assert "it needs a C compiler" in warning["advice"]
+
+
+def check_model(folder: Path, *flags: str) -> Completed:
+    """Load the sample model in the worker's image, confined as it is deployed, and read an image with it."""
+    confined = ["--read-only", "--tmpfs", "/tmp", "--network", "none", "--cap-drop", "ALL"]
+    weights = ["--volume", f"{folder / 'samples' / 'weights'}:/weights:ro"]
+    command = ["models", "check", MODEL, "--model-store", "/weights", "--devices", "cpu"]
+    name = image(Stack(folder), "worker-cpu")
+    return docker("run", "--rm", *confined, *weights, *flags, name, *command, folder=folder)

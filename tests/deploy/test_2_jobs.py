@@ -12,7 +12,7 @@ import httpx
 import pikepdf
 import pytest
 
-from tests.deploy.stack import Stack, until
+from tests.deploy.stack import MODEL, Stack, until
 
 PDF_MEGABYTES = 270
 PDFS = 4
@@ -25,6 +25,28 @@ def test_all_services_become_healthy(stack: Stack) -> None:
     health = {name: stack.container(name)["State"]["Health"]["Status"] for name in services}
 
     assert health == dict.fromkeys(services, "healthy")
+
+
+def test_the_first_uploads_of_a_crop_and_of_a_page_wait_for_no_model(
+    stack: Stack, labels: dict[str, str]
+) -> None:
+    """Given a worker that began with an empty cache and is healthy: its models are exported already."""
+    samples, exported = stack.folder / "samples", graphs(stack)
+
+    with stack.client() as client:
+        (page,) = client.ocr([samples / "pages" / "letter.jpg"])
+        (crop,) = client.recognition([samples / "crops" / "0000.png"])
+
+    assert page.pages[0].blocks
+    assert crop.value == labels["0000.png"]
+    assert {name.rpartition("-")[0] for name in exported} == {"linknet_resnet18", MODEL}
+    assert graphs(stack) == exported
+
+
+def graphs(stack: Stack) -> dict[str, str]:
+    """Return when each exported model in the worker's cache was written, by its file's name."""
+    find = ("find", "/var/cache/trace-ocr", "-name", "*.onnx", "-printf", "%f %T@\\n")
+    return dict(line.split() for line in stack.execute("worker", *find).stdout.splitlines())
 
 
 def test_doctor_finds_nothing_that_keeps_jobs_from_running(stack: Stack) -> None:
@@ -73,16 +95,6 @@ def test_a_page_job_over_http(stack: Stack) -> None:
         job = client.submit("s3://scans/pages/letter.jpg", "s3://results/http-pages/", kind="ocr")
 
     assert len(stack.lines(job.id)) == 1
-
-
-def test_uploads_of_a_crop_and_of_a_page(stack: Stack, labels: dict[str, str]) -> None:
-    samples = stack.folder / "samples"
-    with stack.client() as client:
-        (crop,) = client.recognition([samples / "crops" / "0000.png"])
-        (page,) = client.ocr([samples / "pages" / "letter.jpg"])
-
-    assert crop.value == labels["0000.png"]
-    assert page.pages[0].blocks
 
 
 def test_a_request_without_a_key_is_refused(stack: Stack) -> None:
