@@ -130,7 +130,7 @@ class Stack:
 
     def cli(self, *arguments: str, check: bool = True) -> Completed:
         """Run one `trace-ocr` in a container of its own."""
-        return self.compose("run", "--rm", "--no-deps", "cli", *arguments, check=check)
+        return self.compose("run", "--rm", "cli", *arguments, check=check)
 
     def copy(self, folder: Path, uri: str) -> None:
         """Copy a folder to the storage."""

@@ -55,6 +55,15 @@ def test_doctor_finds_nothing_that_keeps_jobs_from_running(stack: Stack) -> None
     assert report, report
 
 
+def test_a_command_starts_no_other_service(stack: Stack) -> None:
+    (before,) = stack.containers("storage-setup", all_=True)
+
+    stack.cli("status")
+
+    (after,) = stack.containers("storage-setup", all_=True)
+    assert after["State"]["StartedAt"] == before["State"]["StartedAt"]
+
+
 def test_a_crop_job_by_the_command_line(stack: Stack, labels: dict[str, str]) -> None:
     stack.cli(
         "submit", "s3://scans/crops/", "-o", "s3://results/cli-crops/", "--job-id", "cli-crops", "--wait"

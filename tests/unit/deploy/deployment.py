@@ -230,7 +230,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
         assert program == "/opt/trace-ocr/bin/trace-ocr"
         yield f"systemd {name}", words
     readme = re.sub(r"\s{2,}#.*|\\\n", "", (DEPLOY / "README.md").read_text())
-    for words in re.findall(r"^docker compose run --rm (?:--no-deps )?cli (.+)$", readme, re.MULTILINE):
+    for words in re.findall(r"^docker compose run --rm cli (.+)$", readme, re.MULTILINE):
         yield "README", shlex.split(words)
 
 
