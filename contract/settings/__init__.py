@@ -2,6 +2,7 @@
 
 import json
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -162,7 +163,10 @@ def load_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         problems = "; ".join(_problem(dict(detail)) for detail in error.errors(include_url=False))
         raise SettingsError(problems) from None
-    except (ValueError, OSError, RecursionError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        file = config or DEFAULT_CONFIG
+        raise SettingsError(f"the settings file {file} cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"the settings cannot be read: {error}") from error
 
 

@@ -119,7 +119,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     ("content", "said"),
     [
         ('colour = "red"', "colour is not a setting"),
-        ("chunk_size = ", "cannot be read"),
+        ("chunk_size = ", r"the settings file trace-ocr\.toml cannot be read"),
         ("allowed_roots = 5", "TRACE_OCR_ALLOWED_ROOTS"),
     ],
 )
