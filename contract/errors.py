@@ -91,7 +91,7 @@ class JobStateError(UsageError):
 
 
 class TruthError(UsageError):
-    """A file with right texts cannot be used: its form, its encoding, or what it says."""
+    """A file with correct texts cannot be used: its form, its encoding, or what it says."""
 
 
 class UnknownModelError(UsageError):

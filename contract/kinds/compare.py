@@ -53,7 +53,7 @@ class CompareParameters(CropParameters, ReadingParameters):
     truth: str | None = Field(
         None,
         max_length=4096,
-        description="file with the right texts: docTR's labels.json, path<TAB>text, CSV or JSONL; "
+        description="file with the correct texts: docTR's labels.json, path<TAB>text, CSV or JSONL; "
         "a manifest's labels need no file",
     )
     by: str | None = Field(

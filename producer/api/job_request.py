@@ -67,7 +67,9 @@ class JobRequest(GivenParameters):
         None, description="of shards, the column of images; of tar and zip, their extension"
     )
     id_column: Column | None = Field(None, description="of shards, the column of ids")
-    label_column: Column | None = Field(None, description="of shards, the column of labels, the right texts")
+    label_column: Column | None = Field(
+        None, description="of shards, the column of labels, the correct texts"
+    )
     regions: Uri | None = Field(
         None,
         description="FORMAT:PATH of the file, folder or remote prefix that describes regions of the source's "

@@ -133,7 +133,7 @@ _FLAGS = {
     ),
     "id_column": _flag("--id-column", metavar="NAME", help="Of shards, the column of ids."),
     "label_column": _flag(
-        "--label-column", metavar="NAME", help="Of shards, the column of labels, the right texts."
+        "--label-column", metavar="NAME", help="Of shards, the column of labels, the correct texts."
     ),
     "changed": _flag(
         "--changed",

@@ -35,7 +35,7 @@ def stack(folder: Path) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def labels(folder: Path) -> dict[str, str]:
-    """The right texts of the sample crops."""
+    """The correct texts of the sample crops."""
     found: dict[str, str] = json.loads((folder / "samples" / "labels.json").read_text())
     return found
 

@@ -33,7 +33,7 @@ ANYBODY = "anyone"
 
 
 class CorrectionIn(BaseModel):
-    """The right text of an item, or of a word on its page; `chunk` and `index` are its place in the job.
+    """The correct text of an item, or of a word on its page; `chunk` and `index` are its place in the job.
 
     If `before` is given, the text must still be that one: else somebody else has corrected it since.
     """

@@ -72,7 +72,7 @@ class Evaluation:
 
     Args:
         models: in the order of each line's readings
-        truth: the right texts, fitted to the items; lines' labels count where it has none
+        truth: the correct texts, fitted to the items; lines' labels count where it has none
         by: `folder`, a column of the truth, or None
         on_disagreement: takes each crop that a model read wrong, or that they read differently, in order
     """

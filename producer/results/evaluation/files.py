@@ -74,7 +74,7 @@ class Question:
 
     Args:
         title: the job's id, or those of the evaluated workspaces
-        truth: the right texts, fitted to the items; None if there is no file, or it cannot be used
+        truth: the correct texts, fitted to the items; None if there is no file, or it cannot be used
         notes: what a reader must know about the truth
     """
 

@@ -1,4 +1,4 @@
-"""Truth: the right texts of a job's items, from a file, matched by id or by file name."""
+"""Truth: the correct texts of a job's items, from a file, matched by id or by file name."""
 
 import unicodedata
 from collections import Counter
@@ -29,7 +29,7 @@ FOLDER = "folder"
 
 
 class TruthEntry(NamedTuple):
-    """One item's right text, in NFC, and its value in the column of `by`."""
+    """One item's correct text, in NFC, and its value in the column of `by`."""
 
     text: str
     group: str | None = None

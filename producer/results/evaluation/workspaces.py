@@ -29,7 +29,7 @@ def evaluate(
     For commands only: every file that the user may read is allowed.
 
     Args:
-        truth: a file with the right texts; without one, or where it has none, lines' labels count
+        truth: a file with the correct texts; without one, or where it has none, lines' labels count
         by: `folder`, or a column of the truth
 
     Raises:

@@ -50,7 +50,7 @@ def test_texts_are_reviewed_and_corrected_with_keys(page: Page, service: Service
         page.keyboard.press("j")
         expect(page).to_have_url(re.compile("at="))
         page.keyboard.press("Enter")
-        field = page.get_by_label(f"Right text of {read[1].id}", exact=True)
+        field = page.get_by_label(f"Correct text of {read[1].id}", exact=True)
         expect(field).to_be_focused()
         field.fill("<i>right</i>")
         page.keyboard.press("Enter")
@@ -111,7 +111,7 @@ def test_the_words_of_a_page_are_drawn_on_it_and_corrected_there(page: Page, ser
     # when a word is pointed at, then it stands out, and its text can be corrected
     drawn.first.locator("polygon").click()
     expect(drawn.first).to_have_class(re.compile("chosen"))
-    field = page.get_by_label(f"Right text of {words[0].value}", exact=True)
+    field = page.get_by_label(f"Correct text of {words[0].value}", exact=True)
     field.fill("RECTIFIED")
     field.press("Enter")
     expect(drawn.first.locator("text")).to_have_text("RECTIFIED")

@@ -1,4 +1,4 @@
-// A field for the right text of an item, or of a word of its page. The same text confirms what was read.
+// A field for the correct text of an item, or of a word of its page. The same text confirms what was read.
 
 import { html, useContext, useEffect, useRef, useState } from "../preact/standalone.module.js";
 import { get, post } from "../api.js";
@@ -34,7 +34,7 @@ export function Correct({ path, item, word = null, onSaved, onStale, onLeave }) 
     onLeave();
   };
   return html`<form class="correct" onSubmit=${save} onKeyDown=${leave}>
-    <input ref=${field} defaultValue=${before} aria-label=${`Right text of ${word ? word.value || "a word" : id}`} maxlength="4096" readonly=${busy} spellcheck=${false} autocomplete="off" />
+    <input ref=${field} defaultValue=${before} aria-label=${`Correct text of ${word ? word.value || "a word" : id}`} maxlength="4096" readonly=${busy} spellcheck=${false} autocomplete="off" />
     <button disabled=${busy}>Save</button>
   </form>`;
 }

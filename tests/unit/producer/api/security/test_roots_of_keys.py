@@ -155,7 +155,7 @@ def test_neither_source_nor_output_may_lie_elsewhere(
 def test_the_truth_of_a_comparison_may_not_lie_elsewhere(
     bounded: TestClient, client: TestClient, ours: Path, tmp_path: Path
 ) -> None:
-    # given right texts below the roots of all keys, but not below those of this one
+    # given correct texts below the roots of all keys, but not below those of this one
     (ours / "1.png").write_bytes(PIXEL)
     (tmp_path / "labels.json").write_text('{"1.png": "one"}')
     (ours / "link.json").symlink_to(tmp_path / "labels.json")
