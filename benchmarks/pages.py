@@ -10,6 +10,7 @@ import pypdfium2
 
 from benchmarks.end_to_end import rate
 from benchmarks.page_contestants import DETECTION, PARAMETERS, Words, doctr_loop, onnxtr_loop, ray_rate
+from benchmarks.page_process import milliseconds_per_page
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.scene import SAMPLES, has_avx512
 from benchmarks.service import Service, make_job, serving
@@ -64,6 +65,7 @@ def pages(
     return [
         *_over_others(rates),
         Row("pages: identical to docTR's, word by word", 100 * same / count, "%", 100),
+        Row("pages: device process outside the models, per page", milliseconds_per_page(documents), "ms"),
         Row("pages: docTR's words that OnnxTR reads the same", 100 * _shared(doctrs, onnxtr()), "%"),
         *rows,
     ], {"rates": {"pages": rates}}
