@@ -11,6 +11,7 @@ import structlog
 import tenacity
 
 from contract.child_processes import ChildPool, ChildProcess
+from contract.cores import available_cores
 from contract.documents import HEAD_BYTES, Content, content_of, is_document, page_id
 from contract.errors import (
     ChildCrashedError,
@@ -36,7 +37,7 @@ COUNTED_AHEAD = 16
 """Documents counted ahead of their turn, to hide latency."""
 
 PROCESSES = 4
-"""Maximum number of counting processes: opening a document takes milliseconds."""
+"""Maximum number of counting processes, one per core: to start one takes longer than to count a document."""
 
 ATTEMPTS = 3
 """Tries of one document while storage fails on it; each try on S3 has retries of its own."""
@@ -67,7 +68,8 @@ class PageCounter:
         self._storage, self._roots, self._max_bytes = storage, roots, max_bytes
         self._copies = ByteBudget(COPIED_BYTES)
         self._children = ChildPool(
-            lambda: ChildProcess("producer.sources.page_counting", COUNT_MEMORY), most=PROCESSES
+            lambda: ChildProcess("producer.sources.page_counting", COUNT_MEMORY),
+            most=min(PROCESSES, available_cores()),
         )
 
     def close(self) -> None:
