@@ -60,11 +60,13 @@ def pages(
         }
         rates = interleaved(contestants, rounds)
         rows = [_memory(service, folder)] if memory else []
-    doctrs = doctr()
-    same = sum(map(list.__eq__, words_of(folder / "pages-1"), doctrs))
+    out, doctrs = folder / "pages-1", doctr()
+    same = sum(map(list.__eq__, words_of(out), doctrs))
+    busy = rates["trace-ocr"][0] * _forward_seconds(out) / count
     return [
         *_over_others(rates),
         Row("pages: identical to docTR's, word by word", 100 * same / count, "%", 100),
+        Row("pages: forwards, of a job's time", 100 * busy, "%"),
         Row("pages: device process outside the models, per page", milliseconds_per_page(documents), "ms"),
         Row("pages: docTR's words that OnnxTR reads the same", 100 * _shared(doctrs, onnxtr()), "%"),
         *rows,
@@ -79,6 +81,12 @@ def _over_others(rates: dict[str, list[float]]) -> list[Row]:
         Row(f"pages: end to end over {name}", median_ratio(ours, theirs), "x", target)
         for (name, target), theirs in zip(targets.items(), others, strict=True)
     ]
+
+
+def _forward_seconds(out: Path) -> float:
+    """Return the seconds of a finished job in the forwards of both models."""
+    stages = json.loads((out / "summary.json").read_text(encoding="utf-8"))["stage_seconds"]
+    return float(stages["detect"] + stages["forward"])
 
 
 def _shared(pages: Iterable[Words], others: Iterable[Words]) -> float:
