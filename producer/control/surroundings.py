@@ -1,7 +1,7 @@
 """What surrounds a job: the processes that are alive, and the jobs in the line."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -55,12 +55,17 @@ class Surroundings:
 
     def trouble_of(self, job: str) -> Trouble | None:
         """Return why chunks of a job end without a part again and again; None if they do not."""
-        told = (trouble for worker in self.workers.values() for trouble in worker.troubles)
-        return next((one for one in told if one.job == job and one.runs >= REPEATED), None)
+        return trouble_of(job, self.workers.values())
 
     def placed(self, status: JobStatus) -> JobStatus:
         """Return the status of a job with its place in the line."""
         return status if status.ended else replace(status, line=place_of(status.id, self.line, self.tenants))
+
+
+def trouble_of(job: str, workers: Iterable[ProcessReport]) -> Trouble | None:
+    """Return why chunks of a job end without a part again and again; None if they do not."""
+    told = (trouble for worker in workers for trouble in worker.troubles)
+    return next((one for one in told if one.job == job and one.runs >= REPEATED), None)
 
 
 def look_around(reports: Reports, ledger: Ledger, tenants: Mapping[str, Tenant]) -> Surroundings:

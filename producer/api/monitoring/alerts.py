@@ -12,6 +12,7 @@ from contract.durations import in_words
 from contract.job_status import JobStatus
 from contract.states import State
 from contract.system_status import Alert, Severity
+from producer.control.surroundings import trouble_of
 
 STALLED_SECONDS = 900.0
 """Seconds without progress of a job, or since it failed, as in alerts.yml; a test compares these numbers."""
@@ -95,6 +96,10 @@ def _jobs(now: Situation) -> Iterator[Alert]:
         elif idle > WAITING_SECONDS:
             text = f"Job {job.id} has not moved for {in_words(idle)}: add workers, or see control's log."
             yield Alert("TraceOcrJobWaiting", "warning", text, job.id)
+        trouble = trouble_of(job.id, now.workers)
+        if trouble:
+            text = f"Chunks of job {job.id} fail and are sent again: {trouble.error}"
+            yield Alert("TraceOcrChunksDroppedForResend", "warning", text, job.id)
         if job.at_risk:
             text = f"Job {job.id} will miss its deadline: add workers, or pause jobs that can wait."
             yield Alert("TraceOcrJobAtRisk", "warning", text, job.id)

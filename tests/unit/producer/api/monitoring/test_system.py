@@ -8,7 +8,7 @@ import fakeredis
 import pytest
 
 from contract.broker.ledger import Ledger
-from contract.broker.process_report import ProcessReport
+from contract.broker.process_report import ProcessReport, Trouble
 from contract.broker.reports import Reports
 from contract.broker.uploads import Uploads
 from contract.job_status import ChunkCounts, JobStatus, RequestCounts
@@ -60,6 +60,12 @@ def situation(**fields: Any) -> Situation:
     return Situation(**{**given, **fields})
 
 
+def failing(runs: int) -> list[ProcessReport]:
+    """A worker whose newest runs of the job's chunks found a full disk, and control."""
+    trouble = Trouble("night", "/out/parts: No space left on device", runs)
+    return [report("cpu@a", troubles=(trouble,)), report("control@a", "control")]
+
+
 class TestAlerts:
     def test_a_system_that_is_well_has_none(self) -> None:
         assert alerts_of(situation()) == ()
@@ -89,6 +95,8 @@ class TestAlerts:
             ({"updated_at": 0.0}, {"items_per_second": 5.0}, ["JobWaiting"]),
             ({"updated_at": 0.0, "status": State.PAUSED}, {}, []),
             ({"at_risk": True}, {}, ["JobAtRisk"]),
+            ({}, {"reports": failing(2)}, ["ChunksDroppedForResend"]),
+            ({}, {"reports": failing(1)}, []),
             ({"status": State.FAILED, "failed_at": 999_990.0}, {}, ["JobFailed"]),
             ({"status": State.FAILED, "failed_at": 1.0, "updated_at": 1.0}, {}, []),
             ({"status": State.COMPLETED, "updated_at": 1.0}, {}, []),
