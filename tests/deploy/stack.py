@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 
 from contract.job_status import JobStatus
 from trace_ocr import Client
@@ -21,6 +22,9 @@ FILES = ("docker-compose.yml", "deploy/try/compose.yml")
 TLS = "deploy/try/tls.yml"
 PROFILES = ("gpu", "monitoring", "tools")
 MODEL = "crnn_mobilenet_v3_small"
+
+WITH_CUDA = pytest.mark.skipif(not os.environ.get("TRY_CUDA"), reason="7 GB: TRY_CUDA=1 make deploy-test")
+"""Mark of what needs the CUDA worker's image."""
 
 LONGEST_SECONDS = 600
 """Longest wait for anything but a build."""

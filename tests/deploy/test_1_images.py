@@ -1,12 +1,11 @@
 """Every image of the Dockerfile, built."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.stack import MODEL, Completed, Stack, docker
+from tests.deploy.stack import MODEL, WITH_CUDA, Completed, Stack, docker
 
 BUILD_SECONDS = 1500
 
@@ -32,26 +31,18 @@ def inside(folder: Path, name: str, script: str) -> str:
     return docker(*command, folder=folder).stdout
 
 
-def test_the_producers_image_is_built(folder: Path) -> None:
-    name = build(folder, "producer")
+CUDA = pytest.param("worker-cuda", marks=WITH_CUDA)
+TARGETS = ("producer", "worker-cpu", CUDA)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_image_is_built(folder: Path, target: str) -> None:
+    name = build(folder, target)
 
     assert inside(folder, name, "trace-ocr --version; id -u; id -g").split()[-2:] == ["10001", "10001"]
 
 
-def test_the_cpu_workers_image_is_built(folder: Path) -> None:
-    name = build(folder, "worker-cpu")
-
-    assert inside(folder, name, "trace-ocr --version; id -u; id -g").split()[-2:] == ["10001", "10001"]
-
-
-@pytest.mark.skipif(not os.environ.get("TRY_CUDA"), reason="7 GB: TRY_CUDA=1 make deploy-test")
-def test_the_cuda_workers_image_is_built(folder: Path) -> None:
-    name = build(folder, "worker-cuda")
-
-    assert inside(folder, name, "trace-ocr --version; id -u; id -g").split()[-2:] == ["10001", "10001"]
-
-
-@pytest.mark.parametrize("target", ["producer", "worker-cpu"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_the_images_user_can_change_nothing_of_the_program(folder: Path, target: str) -> None:
     writable = inside(
         folder, image(Stack(folder), target), "find /opt /usr -xdev ! -type l -writable 2>/dev/null || true"
@@ -70,9 +61,10 @@ def test_the_producers_image_has_no_torch(folder: Path) -> None:
     assert there == "None\n"
 
 
-def test_a_worker_without_a_compiler_reads_uncompiled_and_says_why(folder: Path) -> None:
-    """Given the image, which has no compiler, with `torch_compile` on: one warning, and the model reads."""
-    checked = check_model(folder, "--env", "TRACE_OCR_TORCH_COMPILE=true")
+@pytest.mark.parametrize("target", TARGETS[1:])
+def test_a_worker_without_a_compiler_reads_uncompiled_and_says_why(folder: Path, target: str) -> None:
+    """Given an image, which has no compiler, with `torch_compile` on: one warning, and the model reads."""
+    checked = check_model(folder, target, "--env", "TRACE_OCR_TORCH_COMPILE=true")
 
     found, log = json.loads(checked.stdout), [json.loads(line) for line in checked.stderr.splitlines()]
     assert (found["model"]["runtime"], found["line"]["value"]) == ("torch", "Trace2026")
@@ -82,10 +74,10 @@ def test_a_worker_without_a_compiler_reads_uncompiled_and_says_why(folder: Path)
     assert "it needs a C compiler" in warning["advice"]
 
 
-def check_model(folder: Path, *flags: str) -> Completed:
-    """Load the sample model in the worker's image, confined as it is deployed, and read an image with it."""
+def check_model(folder: Path, target: str, *flags: str) -> Completed:
+    """Load the sample model in a worker's image, confined as it is deployed, and read an image with it."""
     confined = ["--read-only", "--tmpfs", "/tmp", "--network", "none", "--cap-drop", "ALL"]
     weights = ["--volume", f"{folder / 'samples' / 'weights'}:/weights:ro"]
     command = ["models", "check", MODEL, "--model-store", "/weights", "--devices", "cpu"]
-    name = image(Stack(folder), "worker-cpu")
+    name = image(Stack(folder), target)
     return docker("run", "--rm", *confined, *weights, *flags, name, *command, folder=folder)

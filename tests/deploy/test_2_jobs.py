@@ -1,7 +1,6 @@
 """The stack as it is documented: jobs, Flower, Prometheus, and how its containers are confined."""
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import httpx
 import pikepdf
 import pytest
 
-from tests.deploy.stack import MODEL, Stack, until
+from tests.deploy.stack import MODEL, WITH_CUDA, Stack, until
 
 PDF_MEGABYTES = 270
 PDFS = 4
@@ -123,7 +122,7 @@ def _lists_a_worker(url: str, password: tuple[str, str]) -> bool:
     return "cpu@" in answer.text
 
 
-@pytest.mark.skipif(not os.environ.get("TRY_CUDA"), reason="7 GB: TRY_CUDA=1 make deploy-test")
+@WITH_CUDA
 def test_the_cuda_workers_image_serves_on_the_cpu(stack: Stack) -> None:
     stack.up("worker-gpu0")
 
