@@ -13,7 +13,7 @@ from doctr.io import DocumentFile
 from doctr.models import recognition_predictor
 
 from benchmarks.forward import best_forward
-from benchmarks.ray_data import ray_loop
+from benchmarks.ray_data import ray_crops
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.scene import BATCH, MOBILENET, VGG, Scene, exported_by_doctr, has_avx512, make_scene
 from benchmarks.service import serving
@@ -122,7 +122,7 @@ def end_to_end(
         }
         if architecture == MOBILENET:
             contestants["OnnxTR"] = rate(count, onnxtr_loop(scene, folder))
-            contestants["Ray Data"] = ray_loop(scene, folder)
+            contestants["Ray Data"] = ray_crops(scene, folder)
         rates = interleaved(contestants, rounds)
         alone = replace(scene, crops=scene.files[0], files=scene.files[:1])
         seconds = statistics.median(1 / run(alone) for _ in range(SMALL_JOBS))

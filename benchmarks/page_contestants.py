@@ -4,8 +4,6 @@ Each reads document by document, as their examples do, with the batch sizes of o
 """
 
 import json
-import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from doctr.io import DocumentFile
 from doctr.models import ocr_predictor
 from PIL import Image, ImageSequence
 
+from benchmarks.ray_data import ray_rate
 from benchmarks.scene import MOBILENET, SAMPLES, exported_by_doctr
 from contract.kinds.ocr import OcrParameters
 from contract.model_store import ModelStore
@@ -31,9 +30,6 @@ PARAMETERS = OcrParameters(detection_model=DETECTION, recognition_model=MOBILENE
 
 ACTOR_BATCH = 4
 """Pages per call of an actor: enough to fill its detection batches, few enough to share out 24 pages."""
-
-ACTORS_START_SECONDS = 300
-"""Maximum seconds to wait for Ray's actors, which load torch and the models."""
 
 Words = list[str]
 """Of a page, in order."""
@@ -75,31 +71,12 @@ class Reader:
         return {"words": np.array(words), "begun": np.full(len(words), begun)}
 
 
-def ray_rate(files: list[Path], folder: Path) -> Callable[[], float]:
-    """Return a function that reads the files with an actor per core, and returns pages per second.
-
-    It writes JSON lines. The start of the actors, and the pages that are rendered meanwhile, do not count.
-    """
-    import ray
-
-    cores, runs = len(os.sched_getaffinity(0)), iter(range(1_000_000))
-    ray.shutdown()  # a second measurement starts a new Ray, like the first
-    # A core more than there are, which the tasks that render pages get beside the actors.
-    ray.init(num_cpus=cores + 1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars, context.wait_for_min_actors_s = False, ACTORS_START_SECONDS
-    actors = ray.data.ActorPoolStrategy(size=cores)
+def ray_pages(files: list[Path], folder: Path) -> Callable[[], float]:
+    """Return a function that reads the files with Ray Data, as `ray_rate`; pages are rendered in tasks."""
     documents = [{"path": str(path)} for path in files]
-
-    def run() -> float:
-        out = folder / f"ray-pages-{next(runs)}"
-        pages = ray.data.from_items(documents).flat_map(_rendered)
-        pages.map_batches(Reader, batch_size=ACTOR_BATCH, compute=actors, num_cpus=1).write_json(str(out))
-        ended = time.time()
-        lines = [json.loads(line) for part in out.iterdir() for line in part.read_text().splitlines()]
-        return len(lines) / (ended - min(line["begun"] for line in lines))
-
-    return run
+    return ray_rate(
+        lambda data: data.from_items(documents).flat_map(_rendered), Reader, (), ACTOR_BATCH, folder
+    )
 
 
 def _rendered(row: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pypdfium2
 
 from benchmarks.end_to_end import rate
-from benchmarks.page_contestants import DETECTION, PARAMETERS, Words, doctr_loop, onnxtr_loop, ray_rate
+from benchmarks.page_contestants import DETECTION, PARAMETERS, Words, doctr_loop, onnxtr_loop, ray_pages
 from benchmarks.page_process import milliseconds_per_page
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.scene import SAMPLES, has_avx512
@@ -56,7 +56,7 @@ def pages(
             "trace-ocr": run,
             "docTR": rate(count, doctr),
             "OnnxTR": rate(count, onnxtr),
-            "Ray Data": ray_rate(files, folder),
+            "Ray Data": ray_pages(files, folder),
         }
         rates = interleaved(contestants, rounds)
         rows = [_memory(service, folder)] if memory else []
