@@ -39,7 +39,11 @@ def best_forward(scene: Scene) -> Iterator[Callable[[], float]]:
 
 def _measured(scene: Scene) -> Callable[[], float]:
     recogniser = recogniser_of(scene, "cpu", AUTO)
-    batches = ready_batches(scene, recogniser)
+    return forward_rate(recogniser, ready_batches(scene, recogniser))
+
+
+def forward_rate(recogniser: Recogniser, batches: list[Pixels]) -> Callable[[], float]:
+    """Return a function that returns crops per second of the batches, with a worker's batches in flight."""
     pool = ThreadPoolExecutor(IN_FLIGHT)
 
     def run() -> float:

@@ -21,7 +21,8 @@ from contract.cores import computing_cores
 from worker.kernels.normalise import Normaliser
 from worker.kernels.pixels import Pixels
 from worker.models.ctc import CtcDecoder
-from worker.models.runtimes.base import CROPS, ModelInput
+from worker.models.runtimes.base import Cut, ModelInput
+from worker.models.runtimes.choosing import crop_cut
 from worker.models.runtimes.graphs import Graph, cached_graph
 
 OURS, OTHER = "ONNX Runtime", "OpenVINO"
@@ -30,7 +31,7 @@ OURS, OTHER = "ONNX Runtime", "OpenVINO"
 class OpenVino:
     """A graph under OpenVINO: one stream of one thread per core, each for a part of a batch."""
 
-    def __init__(self, graph: bytes, takes: ModelInput) -> None:
+    def __init__(self, graph: bytes, takes: ModelInput, cut: Cut) -> None:
         import openvino
 
         core, cores = openvino.Core(), computing_cores()
@@ -38,10 +39,11 @@ class OpenVino:
         model = core.read_model(graph, b"")
         self._model = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **streams})
         self._normalise = Normaliser(takes.mean, takes.std)
+        self._part = cut.part
         self._lanes, self._own = ThreadPoolExecutor(cores), threading.local()
 
     def forward(self, batch: Pixels) -> Any:
-        parts = (batch[start : start + CROPS.part] for start in range(0, len(batch), CROPS.part))
+        parts = (batch[start : start + self._part] for start in range(0, len(batch), self._part))
         return np.concatenate(list(self._lanes.map(self._run, parts)))
 
     def _run(self, part: Pixels) -> Any:
@@ -70,7 +72,8 @@ def _model(
     graph = cached_graph(architecture, hashlib.sha256(weights).hexdigest())
     assert graph
     batches = ready_batches(scene, recogniser)
-    engines = {OURS: recogniser._runtime, OTHER: OpenVino(graph.data, graph.card.takes)}
+    other = OpenVino(graph.data, graph.card.takes, crop_cut(architecture))
+    engines = {OURS: recogniser._runtime, OTHER: other}
     same = _same([engine.forward(batches[0]) for engine in engines.values()], graph)
     rates: dict[str, list[float]] = {name: [] for name in engines}
     processor = interleaved(

@@ -19,6 +19,7 @@ from worker.models.ctc import CtcDecoder, Forbidden, Prediction
 from worker.models.doctr_models import load_found
 from worker.models.recognition import Decode, Reading, Recogniser
 from worker.models.runtimes.base import TORCH, Output, Runtime, RuntimeOptions
+from worker.models.runtimes.choosing import crop_cut
 from worker.models.runtimes.export import make_runtime
 from worker.models.runtimes.graphs import HubFile
 from worker.models.runtimes.torch import TorchRuntime
@@ -54,7 +55,8 @@ def recogniser_of(
     shape: tuple[int, int, int] = tuple(model.cfg["input_shape"])
     pieces = _pieces(model, *shape[-2:])
     alone = pieces if is_crnn else None
-    runtime = make_runtime(model, identity, device, options, logits=is_crnn, pieces=alone, hub=hub)
+    cut = crop_cut(identity.get("architecture", ""))
+    runtime = make_runtime(model, identity, device, options, logits=is_crnn, cut=cut, pieces=alone, hub=hub)
     decode = _ctc(model.vocab) if is_crnn else partial(_by_postprocessor, model)
     looped = identity.get("architecture") in LOOPED or isinstance(runtime, TorchRuntime)
     whitelisted = None if is_crnn or not looped else partial(_whitelisted, runtime, model, device, options)

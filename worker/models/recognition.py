@@ -22,8 +22,8 @@ from worker.models.ctc import CtcDecoder, Forbidden, Prediction
 from worker.models.device_model import DeviceModel
 from worker.models.imports import doctr_side
 from worker.models.merging import joined
-from worker.models.runtimes.base import CROPS, TORCH, Output, Runtime, RuntimeOptions
-from worker.models.runtimes.choosing import graph_runtime
+from worker.models.runtimes.base import TORCH, Output, Runtime, RuntimeOptions
+from worker.models.runtimes.choosing import crop_cut, graph_runtime
 from worker.models.runtimes.graphs import Graph, cached_graph
 from worker.models.weights import Found, find_weights, identity_of
 
@@ -142,7 +142,7 @@ def _by_graph(found: Found, device: str, options: RuntimeOptions) -> Recogniser 
     # The graph is of these weights only if the file is still the one that the checksum is of.
     found.data()
     try:
-        runtime = engine.load(graph.data, graph.card.takes, CROPS, options)
+        runtime = engine.load(graph.data, graph.card.takes, crop_cut(found.architecture), options)
     except SettingsError:
         raise
     # Any exception: engines fail in many ways, and torch reads the same strings, but slower.

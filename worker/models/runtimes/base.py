@@ -26,6 +26,9 @@ class Cut:
 CROPS = Cut(part=16, lanes=8)
 """For a batch of 128 crops."""
 
+LARGE_MODELS_CROPS = Cut(part=8, lanes=8)
+"""The same for models whose layers fill the caches with fewer crops."""
+
 PAGES = Cut(part=1, lanes=2)
 """For a batch of two pages, the Trace OCR API's default; a page has as many pixels as 256 crops."""
 

@@ -2,7 +2,7 @@
 
 from contract.errors import SettingsError
 from worker.models.runtimes import GRAPH_RUNTIMES
-from worker.models.runtimes.base import GraphRuntime, RuntimeOptions
+from worker.models.runtimes.base import CROPS, LARGE_MODELS_CROPS, Cut, GraphRuntime, RuntimeOptions
 
 EXPORTABLE = (
     "db_resnet50",
@@ -24,6 +24,14 @@ EXPORTABLE = (
 )
 """Architectures whose exported graph returns the logits that docTR decodes. `sar_resnet31` and `master`
 decode character by character, and always use torch."""
+
+LARGE = ("crnn_vgg16_bn", "vitstr_small", "vitstr_base", "parseq")
+"""Recognition models that read in smaller parts: `python -m benchmarks.parts` compares the sizes."""
+
+
+def crop_cut(architecture: str) -> Cut:
+    """Return how an engine splits a recognition model's batches."""
+    return LARGE_MODELS_CROPS if architecture in LARGE else CROPS
 
 
 def graph_runtime(architecture: str, device: str, options: RuntimeOptions) -> GraphRuntime | None:

@@ -16,7 +16,7 @@ from filelock import FileLock
 from contract.errors import SettingsError
 from worker.kernels.normalise import Normaliser
 from worker.kernels.pieces import PieceShape
-from worker.models.runtimes.base import CROPS, Cut, ModelInput, Runtime, RuntimeOptions
+from worker.models.runtimes.base import Cut, ModelInput, Runtime, RuntimeOptions
 from worker.models.runtimes.choosing import graph_runtime
 from worker.models.runtimes.graphs import Graph, GraphCard, HubFile, cached_graph, graph_path, write_card
 from worker.models.runtimes.onnx import OnnxRuntime
@@ -36,7 +36,7 @@ def make_runtime(
     options: RuntimeOptions,
     *,
     logits: bool,
-    cut: Cut = CROPS,
+    cut: Cut,
     pieces: PieceShape | None = None,
     hub: HubFile | None = None,
 ) -> Runtime:

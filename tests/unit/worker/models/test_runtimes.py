@@ -18,8 +18,8 @@ from worker.kernels.preprocess import Preprocessor
 from worker.models.doctr_recognition import recogniser_of
 from worker.models.runtimes import export, onnx
 from worker.models.runtimes import torch as on_torch
-from worker.models.runtimes.base import RuntimeOptions
-from worker.models.runtimes.choosing import graph_runtime
+from worker.models.runtimes.base import CROPS, LARGE_MODELS_CROPS, RuntimeOptions
+from worker.models.runtimes.choosing import crop_cut, graph_runtime
 from worker.models.runtimes.export import exported, make_runtime
 from worker.models.runtimes.onnx import OnnxRuntime
 from worker.models.runtimes.torch import TorchRuntime
@@ -151,6 +151,10 @@ class TestChoice:
     ) -> None:
         assert (graph_runtime(architecture, device, options) is not None) is wanted
 
+    def test_large_models_read_smaller_parts(self) -> None:
+        assert crop_cut("parseq") == LARGE_MODELS_CROPS
+        assert crop_cut("crnn_mobilenet_v3_small") == CROPS
+
     def test_onnx_on_a_gpu_is_refused(self, onnx_is_there: None) -> None:
         with pytest.raises(SettingsError, match=r"CPUs only.*TRACE_OCR_RUNTIME=auto"):
             graph_runtime("parseq", GPU, ONNX)
@@ -172,7 +176,7 @@ class TestChoice:
 
         monkeypatch.setattr(export, "export_model_to_onnx", fail)
 
-        assert make_runtime(trained, IDENTITY, CPU, AUTO, logits=True).name == "torch"
+        assert make_runtime(trained, IDENTITY, CPU, AUTO, logits=True, cut=CROPS).name == "torch"
         assert list(cache.glob("*.onnx")) == []
 
 
