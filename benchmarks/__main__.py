@@ -75,7 +75,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "review": partial(review, items=10_000_000 if full else 1_000_000, rounds=40),
         "fleet": fleet,
         "runtimes": partial(runtimes, crops=1_024, rounds=rounds),
-        "gpu": partial(gpu, crops=16_448 if full else 8_224, rounds=rounds),
+        "gpu": partial(gpu, crops=8_224 if full else 4_112, rounds=rounds),
     }
 
 

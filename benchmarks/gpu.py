@@ -26,8 +26,8 @@ LOOK_SECONDS = 0.05
 COPIES = 8
 """Of the sample documents, which are read in one job."""
 
-LONGER = 8
-"""Our job's crops for each crop that docTR reads, which takes ten times as long for one."""
+LONGER = 16
+"""Our job's crops for each crop that docTR reads, which takes twelve times as long for one."""
 
 SETUPS: dict[str, dict[str, Any]] = {
     "trace-ocr": {},
@@ -54,7 +54,7 @@ def gpu(
     """Return the rows of the card, and every measured rate.
 
     Args:
-        crops: that docTR reads; our jobs have LONGER times as many
+        crops: that docTR reads, a multiple of the number of samples; our jobs have LONGER times as many
         rounds: how often each contestant runs
         device: the worker's setting `devices`; docTR and the forward alone use torch's first card, or the CPU
     """
