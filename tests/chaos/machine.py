@@ -50,6 +50,7 @@ from tests.unit.contract.storage.backends.mem import MemoryStore
 from worker.app.tasks import run_message
 from worker.jobs.context import WorkerContext
 from worker.jobs.parts import Written, write_part
+from worker.monitoring.trouble import Troubles
 
 ROOT = "/machine"
 QUEUE, UNACKED = "trace-ocr.recognition", "unacked"
@@ -378,6 +379,7 @@ class Machine:
             roots=AllowedRoots((ROOT, "/source")),
             ledger=self.ledger,
             metrics=SimpleNamespace(chunk=lambda *_: None),
+            troubles=Troubles(),
             failure=failure,
         )
         body = json.loads(text)["body"]
