@@ -12,11 +12,12 @@ import torch
 from benchmarks.end_to_end import doctr_loop as crop_loop
 from benchmarks.end_to_end import product, rate, strings_of
 from benchmarks.forward import forward_alone
-from benchmarks.page_contestants import PARAMETERS, doctr_loop
+from benchmarks.page_contestants import doctr_loop
 from benchmarks.pages import PAGES, copied, words_of
+from benchmarks.pages import product as page_product
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.scene import MOBILENET, SAMPLES, VGG, Scene, make_scene
-from benchmarks.service import make_job, serving
+from benchmarks.service import serving
 from worker.models.runtimes.base import RuntimeOptions
 from worker.monitoring.device import Device
 
@@ -130,13 +131,7 @@ def pages(folder: Path, device: str, rounds: int) -> Measured:
     documents = copied(folder, COPIES)
     doctr = doctr_loop(sorted(documents.iterdir()), _torch_name(device))
     with serving(SAMPLES / "weights", folder, SAMPLES, device=device) as service:
-        runs = iter(range(1_000_000))
-
-        def run() -> float:
-            out = folder / f"pages-{next(runs)}"
-            return PAGES * COPIES / service.run(make_job("ocr", PARAMETERS, documents, out), out)
-
-        run()  # the worker starts and loads its models
+        run = page_product(service, documents, folder, PAGES * COPIES)
         rates = interleaved({"trace-ocr": run, "docTR": _rounding(rate(PAGES * COPIES, doctr))}, rounds)
     rows = [Row(f"pages: {name}", statistics.median(values), "pages/s") for name, values in rates.items()]
     same = sum(map(list.__eq__, words_of(folder / "pages-1"), doctr()))

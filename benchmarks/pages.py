@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,7 @@ def pages(
     files, count = sorted(documents.iterdir()), PAGES * copies
     doctr, onnxtr = doctr_loop(files), onnxtr_loop(files, folder)
     with serving(store, folder, SAMPLES) as service:
-        runs = iter(range(1_000_000))
-
-        def run() -> float:
-            out = folder / f"pages-{next(runs)}"
-            return count / service.run(make_job("ocr", PARAMETERS, documents, out), out)
-
-        run()  # the worker starts and loads its models
+        run = product(service, documents, folder, count)
         contestants = {
             "trace-ocr": run,
             "docTR": rate(count, doctr),
@@ -71,6 +65,21 @@ def pages(
         Row("pages: docTR's words that OnnxTR reads the same", 100 * _shared(doctrs, onnxtr()), "%"),
         *rows,
     ], {"rates": {"pages": rates}}
+
+
+def product(service: Service, documents: Path, folder: Path, count: int) -> Callable[[], float]:
+    """Return a function that runs a job of `count` pages to its `_SUCCESS`; it returns pages per second.
+
+    The worker has its models by then. The workspaces are `pages-<run>` in the folder.
+    """
+    runs = iter(range(1_000_000))
+
+    def run() -> float:
+        out = folder / f"pages-{next(runs)}"
+        return count / service.run(make_job("ocr", PARAMETERS, documents, out), out)
+
+    run()  # the worker starts and loads its models
+    return run
 
 
 def _over_others(rates: dict[str, list[float]]) -> list[Row]:

@@ -18,7 +18,6 @@ from contract.storage.opening import make_folder
 TEMPORARY_SUFFIX = ".tmp"
 """Suffix of unfinished files; they are hidden, never listed, and swept when their job ends."""
 
-
 OURS = re.compile(r"\.(.+)\.[0-9]+-[0-9a-f]{8}\.tmp")
 """The names of unfinished files, with their final names."""
 
