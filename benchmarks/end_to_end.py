@@ -16,10 +16,9 @@ from benchmarks.forward import best_forward
 from benchmarks.ray_data import ray_crops
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.scene import BATCH, MOBILENET, VGG, Scene, exported_by_doctr, has_avx512, make_scene
-from benchmarks.service import serving
+from benchmarks.service import make_job, serving
 from contract.job import Job
 from contract.kinds.recognition import RecognitionParameters
-from producer.sources import identify_source
 
 OVER_DOCTR = {MOBILENET: (4.0, 2.2), VGG: (1.9, 1.7)}
 """Targets over docTR's loop, without AVX-512 and with it."""
@@ -58,13 +57,8 @@ def product(
 
 
 def _job(scene: Scene, out: Path) -> Job:
-    return Job(
-        id=out.name,
-        parameters=RecognitionParameters(recognition_model=scene.architecture, recognition_batch_size=BATCH),
-        source=identify_source(str(scene.crops)),
-        chunk_size=512,
-        created_at=int(time.time()),
-    )
+    parameters = RecognitionParameters(recognition_model=scene.architecture, recognition_batch_size=BATCH)
+    return make_job("recognition", parameters, scene.crops, out)
 
 
 def strings_of(out: Path) -> list[str]:
