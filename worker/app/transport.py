@@ -17,7 +17,7 @@ import structlog
 from celery import Celery
 from kombu.transport import TRANSPORT_ALIASES, redis
 from kombu.utils.scheduling import priority_cycle
-from redis import RedisError
+from redis import ConnectionPool, Redis, RedisError
 
 from contract.broker.app import UPLOADS_TASK, task_for
 from contract.errors import MessageError
@@ -98,9 +98,20 @@ class QoS(redis.QoS):
 
 
 class _Guarded:
-    """What a channel does differently: it asks Redis for messages, and drops junk."""
+    """What a channel does differently: it asks Redis for messages, drops junk, and keeps its client."""
 
     QoS = QoS
+    pool: ConnectionPool
+    _kept: Redis | None = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return a client of the channel's pool; kombu makes one for each command, at half its cost."""
+        if asynchronous:
+            # Of a pool of its own, for connections that wait for messages; kombu keeps it.
+            return super()._create_client(asynchronous)  # type: ignore[misc]
+        if self._kept is None or self._kept.connection_pool is not self.pool:
+            self._kept = super()._create_client()  # type: ignore[misc]
+        return self._kept
 
     def _brpop_read(self, **options: Any) -> Any:
         with _dropping_junk():

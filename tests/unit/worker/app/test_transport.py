@@ -209,6 +209,19 @@ def test_junk_among_remote_commands_is_dropped(
         assert delivered(app, connection, 1) == ["crops-1/3"]
 
 
+def test_a_channel_keeps_its_client_until_redis_is_lost(connection: Connection) -> None:
+    channel: Any = connection.channel()
+    with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+        assert second is first
+
+    # when kombu loses Redis, and with it its connections
+    channel._disconnect_pools()
+
+    with channel.conn_or_acquire() as third:
+        assert third.connection_pool is not first.connection_pool
+        assert third.ping()
+
+
 # whose turn it is
 
 
