@@ -4,6 +4,7 @@ A URI without a scheme is a local path.
 """
 
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from contract.errors import UnsupportedUriError
@@ -23,6 +24,7 @@ __all__ = [
     "Version",
     "absolute",
     "answers",
+    "any_remote",
     "is_read_only",
     "is_remote",
     "join",
@@ -79,6 +81,12 @@ def is_remote(uri: str) -> bool:
         return BACKENDS[_backend_name(uri)].remote
     except UnsupportedUriError:
         return False
+
+
+def any_remote(uris: Iterable[str]) -> bool:
+    """Return whether one of the URIs is in remote storage; looks each scheme up once."""
+    schemes = {scheme for scheme, separator, _ in (uri.partition("://") for uri in uris) if separator}
+    return any(is_remote(f"{scheme}://") for scheme in schemes)
 
 
 def is_read_only(uri: str) -> bool:

@@ -17,7 +17,7 @@ from contract.job import Job, roots_of
 from contract.kinds import KINDS
 from contract.lines import Line
 from contract.records import ChunkMessage, ChunkStatistics, Item
-from contract.storage import is_remote
+from contract.storage import any_remote
 from contract.storage.roots import AllowedRoots
 from contract.tracing import job_span
 from contract.workspace import Workspace, open_workspace
@@ -121,7 +121,7 @@ def _read_and_write(
         context.pace.reading(job.id, job.kind, chunk, _work(job, pipeline)) as advance,
     ):
         # Reading a local file takes less time than handing it to another thread.
-        remote = any(is_remote(item.uri) for item in items)
+        remote = any_remote(item.uri for item in items)
         run = context.make_run(
             pipeline,
             fetch,

@@ -9,7 +9,7 @@ import pytest
 from contract.errors import OutsideAllowedRootsError, UnsupportedUriError
 from contract.job import Job
 from contract.records import Item
-from contract.storage import Storage, absolute, is_remote, join
+from contract.storage import Storage, absolute, any_remote, is_remote, join
 from contract.storage.roots import AllowedRoots
 from contract.workspace import open_workspace
 from producer.api.monitoring.health import check_storage
@@ -33,6 +33,7 @@ def test_other_schemes_are_not_supported(uri: str, storage: Storage) -> None:
 )
 def test_what_has_a_remote_scheme_is_remote(uri: str, expected: bool) -> None:
     assert is_remote(uri) is expected
+    assert any_remote(["/a", uri, "ftp://host/b"]) is expected
 
 
 @pytest.mark.parametrize(
