@@ -19,6 +19,7 @@ from worker.images.decode import decode_crop
 from worker.kernels.pixels import Pixels
 from worker.models.recognition import Recogniser, load_recogniser
 from worker.models.runtimes.base import RuntimeOptions
+from worker.models.runtimes.torch import ReadLogits
 
 IN_FLIGHT = 2
 """Batches that are run at once: the parts of one fill cores that wait for the last part of the other."""
@@ -64,8 +65,8 @@ def forward_alone(scene: Scene, device: str, options: RuntimeOptions) -> Callabl
         for batch in batches:
             logits = recogniser._runtime.forward(batch)
         # A GPU still works when a forward returns; this waits for the last one.
-        if not isinstance(logits, np.ndarray):
-            logits.cpu()
+        if isinstance(logits, ReadLogits):
+            logits.read.cpu()
 
     return read
 

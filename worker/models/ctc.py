@@ -12,7 +12,7 @@ Logits = npt.NDArray[np.floating]
 Forbidden = npt.NDArray[np.bool_]
 """(classes,): which of a model's classes must not be chosen."""
 
-Paths = npt.NDArray[np.int64]
+Paths = npt.NDArray[np.int64] | npt.NDArray[np.int32]
 Confidences = npt.NDArray[np.float32]
 
 

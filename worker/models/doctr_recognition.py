@@ -15,14 +15,14 @@ from torch.nn import functional
 from contract.model_store import ModelStore
 from worker.kernels.pieces import PieceShape
 from worker.kernels.pixels import Pixels
-from worker.models.ctc import CtcDecoder, Forbidden, Prediction
+from worker.models.ctc import Confidences, CtcDecoder, Forbidden, Paths, Prediction
 from worker.models.doctr_models import load_found
 from worker.models.recognition import Decode, Reading, Recogniser
 from worker.models.runtimes.base import TORCH, Output, Runtime, RuntimeOptions
 from worker.models.runtimes.choosing import crop_cut
 from worker.models.runtimes.export import make_runtime
 from worker.models.runtimes.graphs import HubFile
-from worker.models.runtimes.torch import TorchRuntime
+from worker.models.runtimes.torch import ReadLogits, TorchRuntime
 from worker.models.weights import Found
 
 LOOPED = ("parseq", "sar_resnet31", "master")
@@ -56,7 +56,17 @@ def recogniser_of(
     pieces = _pieces(model, *shape[-2:])
     alone = pieces if is_crnn else None
     cut = crop_cut(identity.get("architecture", ""))
-    runtime = make_runtime(model, identity, device, options, logits=is_crnn, cut=cut, pieces=alone, hub=hub)
+    runtime = make_runtime(
+        model,
+        identity,
+        device,
+        options,
+        logits=is_crnn,
+        cut=cut,
+        pieces=alone,
+        hub=hub,
+        read=read_best_paths if is_crnn else None,
+    )
     decode = _ctc(model.vocab) if is_crnn else partial(_by_postprocessor, model)
     looped = identity.get("architecture") in LOOPED or isinstance(runtime, TorchRuntime)
     whitelisted = None if is_crnn or not looped else partial(_whitelisted, runtime, model, device, options)
@@ -75,6 +85,10 @@ def _ctc(vocab: str) -> Decode:
     def decode(output: Output, forbidden: Forbidden | None) -> list[Prediction]:
         if isinstance(output, np.ndarray):
             return decoder(output, forbidden)
+        if isinstance(output, ReadLogits):
+            if forbidden is None:
+                return decoder.predictions(*best_paths_of(output.read))
+            output = output.logits
         return decode_tensor(decoder, output, forbidden)
 
     return decode
@@ -87,13 +101,28 @@ def decode_tensor(
     """Return (string, confidence) of each piece of logits on any device, (n, columns, classes)."""
     if logits.device.type == "cpu":
         return decoder(logits.float().numpy(), forbidden)
-    return decoder.predictions(*_on_device(_masked(logits, forbidden)))
+    return decoder.predictions(*best_paths_of(read_best_paths(_masked(logits, forbidden))))
 
 
-def _on_device(logits: torch.Tensor) -> tuple[Any, Any]:
-    """Return what `best_paths` does, computed on the logits' device: a hundredth of their bytes is copied."""
+def read_best_paths(logits: torch.Tensor) -> torch.Tensor:
+    """Return what `best_paths` does, on the logits' device: a hundredth of their bytes is copied from there.
+
+    Args:
+        logits: (n, columns, classes)
+
+    Returns:
+        (n, columns + 1) int32: the classes, and the bits of the confidence as float32; one tensor is copied
+        at once
+    """
     confidences = functional.softmax(logits, dim=-1).amax(dim=-1).amin(dim=1)
-    return torch.argmax(logits, dim=-1).cpu().numpy(), confidences.float().cpu().numpy()
+    classes = torch.argmax(logits, dim=-1).to(torch.int32)
+    return torch.cat((classes, confidences.float().view(torch.int32)[:, None]), dim=1)
+
+
+def best_paths_of(read: torch.Tensor) -> tuple[Paths, Confidences]:
+    """Return the classes and confidences that `read_best_paths` has put together."""
+    values = read.cpu().numpy()
+    return values[:, :-1], np.ascontiguousarray(values[:, -1]).view(np.float32)
 
 
 def _masked(logits: torch.Tensor, forbidden: Forbidden | None) -> torch.Tensor:

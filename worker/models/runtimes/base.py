@@ -33,7 +33,8 @@ PAGES = Cut(part=1, lanes=2)
 """For a batch of two pages, the Trace OCR API's default; a page has as many pixels as 256 crops."""
 
 Output = Any
-"""Logits, a tensor or an array, or a list of decoded (string, confidence) pairs."""
+"""Logits, a tensor or an array, also with what was read of them on a GPU, or a list of decoded (string,
+confidence) pairs."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ import torch
 from contract.records import SHOWN
 from worker.kernels.pixels import Pixels
 
-Forward = Callable[[torch.Tensor], torch.Tensor]
-"""Samples on the device, (n, 3, height, width) uint8, to logits."""
+Outputs = tuple[torch.Tensor, ...]
 
-Record = Callable[[Forward, torch.Tensor], tuple[Callable[[], None], torch.Tensor]]
-"""A forward and its fixed input to a function that replays it, and its fixed output."""
+Forward = Callable[[torch.Tensor], Outputs]
+"""Samples on the device, (n, 3, height, width) uint8, to logits and what is computed of them."""
+
+Record = Callable[[Forward, torch.Tensor], tuple[Callable[[], None], Outputs]]
+"""A forward and its fixed input to a function that replays it, and its fixed outputs."""
 
 KEPT = 2
 """Graphs that a model keeps: for a job's batches, and for uploads. Each keeps the memory of a forward."""
@@ -39,8 +41,8 @@ class CudaGraphs:
         self._previous = 0
         self._refused = False
 
-    def __call__(self, batch: Pixels) -> torch.Tensor:
-        """Return a batch's logits, which later calls leave as they are.
+    def __call__(self, batch: Pixels) -> Outputs:
+        """Return a batch's outputs, which later calls leave as they are.
 
         Args:
             batch: (n, 3, height, width) uint8
@@ -82,13 +84,13 @@ class _Graph:
 
     def __init__(self, forward: Forward, shape: torch.Size, device: torch.device, record: Record) -> None:
         self._input = torch.zeros(shape, dtype=torch.uint8, device=device)
-        self._replay, self._output = record(forward, self._input)
+        self._replay, self._outputs = record(forward, self._input)
 
-    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+    def __call__(self, pixels: torch.Tensor) -> Outputs:
         self._input.copy_(_pinned(pixels, self._input.device), non_blocking=True)
         self._replay()
         # The next replay writes into the same memory, while another thread decodes these.
-        return self._output.clone()
+        return tuple(output.clone() for output in self._outputs)
 
 
 def moved(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -101,8 +103,8 @@ def _pinned(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
     return pixels.pin_memory() if device.type == "cuda" else pixels
 
 
-def recorded(forward: Forward, pixels: torch.Tensor) -> tuple[Callable[[], None], torch.Tensor]:
-    """Record a forward of fixed samples on a GPU; return what replays it, and its fixed logits."""
+def recorded(forward: Forward, pixels: torch.Tensor) -> tuple[Callable[[], None], Outputs]:
+    """Record a forward of fixed samples on a GPU; return what replays it, and its fixed outputs."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     # cuDNN's and cuBLAS' handles belong to a thread, and can't be made while a forward is recorded.
@@ -111,5 +113,5 @@ def recorded(forward: Forward, pixels: torch.Tensor) -> tuple[Callable[[], None]
     graph = torch.cuda.CUDAGraph()
     # Other threads go on using the device, with other models.
     with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-        logits = forward(pixels)
-    return graph.replay, logits
+        outputs = forward(pixels)
+    return graph.replay, outputs

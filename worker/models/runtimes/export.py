@@ -20,7 +20,7 @@ from worker.models.runtimes.base import Cut, ModelInput, Runtime, RuntimeOptions
 from worker.models.runtimes.choosing import graph_runtime
 from worker.models.runtimes.graphs import Graph, GraphCard, HubFile, cached_graph, graph_path, write_card
 from worker.models.runtimes.onnx import OnnxRuntime
-from worker.models.runtimes.torch import TorchRuntime
+from worker.models.runtimes.torch import Read, TorchRuntime
 
 TOLERANCE = 1e-3
 """Maximum difference between an exported model's logits and torch's, on noise; the measured one is 3e-6."""
@@ -39,6 +39,7 @@ def make_runtime(
     cut: Cut,
     pieces: PieceShape | None = None,
     hub: HubFile | None = None,
+    read: Read | None = None,
 ) -> Runtime:
     """Return the runtime that the options select, or torch if that one cannot run the model.
 
@@ -48,6 +49,7 @@ def make_runtime(
         logits: the caller decodes the model's logits
         cut: how an engine splits a batch
         pieces, hub: for the card of its graph
+        read: as `TorchRuntime`
 
     Raises:
         SettingsError: the options ask for an engine that is not installed, or cannot use the device
@@ -62,7 +64,7 @@ def make_runtime(
         # Any exception: exporters fail in many ways, and torch reads the same strings, but slower.
         except Exception as error:
             structlog.get_logger().warning("onnx_not_used", error=f"{type(error).__name__}: {error}")
-    return TorchRuntime(model, device, options, logits=logits)
+    return TorchRuntime(model, device, options, logits=logits, read=read)
 
 
 def exported(

@@ -1,6 +1,7 @@
 """torch: docTR's model as docTR built it."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import structlog
 import torch
@@ -9,7 +10,17 @@ from contract.records import SHOWN
 from worker.kernels.normalise import Normaliser
 from worker.kernels.pixels import Pixels
 from worker.models.runtimes.base import Output, RuntimeOptions
-from worker.models.runtimes.cuda_graphs import CudaGraphs, moved
+from worker.models.runtimes.cuda_graphs import CudaGraphs, Outputs, moved
+
+Read = Callable[[torch.Tensor], torch.Tensor]
+"""Logits on a GPU to what is read of them there."""
+
+
+class ReadLogits(NamedTuple):
+    """Logits on a GPU, with what was read of them in the same forward."""
+
+    logits: torch.Tensor
+    read: torch.Tensor
 
 
 class TorchRuntime:
@@ -23,12 +34,15 @@ class TorchRuntime:
         device: torch's name of the device
         options: tf32, float16 and torch.compile may change a string; precision and graphs are for GPUs only
         logits: return the model's logits instead of decoding them
+        read: computed of the logits on a GPU, in the same forward
     """
 
     name = "torch"
     takes_turns = False
 
-    def __init__(self, model: Any, device: str, options: RuntimeOptions, *, logits: bool) -> None:
+    def __init__(
+        self, model: Any, device: str, options: RuntimeOptions, *, logits: bool, read: Read | None = None
+    ) -> None:
         self._device = torch.device(device)
         on_gpu = self._device.type == "cuda"
         self.precision: str = options.precision if on_gpu else "float32"
@@ -39,10 +53,10 @@ class TorchRuntime:
         self._normalise = (
             GpuNormaliser(model.cfg, self._device, self._layout) if on_gpu else _on_cpu(model.cfg)
         )
-        self._logits = logits
+        self._logits, self._read = logits, read if on_gpu else None
         # A model that decodes its own output waits for the device in between, which no graph can.
         graphs = on_gpu and logits and options.cuda_graphs and not options.torch_compile
-        self._graphs = CudaGraphs(self._logits_of, self._device) if graphs else None
+        self._graphs = CudaGraphs(self._outputs_of, self._device) if graphs else None
         if logits:
             model.exportable = True
         self._compiled: Any = None
@@ -52,19 +66,19 @@ class TorchRuntime:
             self.name = "torch.compile"
 
     def forward(self, batch: Pixels) -> Output:
-        """Return logits, or the pairs that the model decodes itself."""
+        """Return logits, with what is read of them on a GPU, or the pairs that the model decodes itself."""
         half = self.precision == "float16"
         with torch.inference_mode(), torch.autocast(self._device.type, torch.float16, enabled=half):
             if self._graphs:
-                return self._graphs(batch)
+                return _output(self._graphs(batch))
             pixels = moved(torch.from_numpy(batch), self._device)
             if self._logits:
-                return self._logits_of(pixels)
+                return _output(self._outputs_of(pixels))
             return self._run(self._normalise(pixels), return_preds=True)["preds"]
 
-    def _logits_of(self, pixels: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self._run(self._normalise(pixels))["logits"]
-        return logits.float()
+    def _outputs_of(self, pixels: torch.Tensor) -> Outputs:
+        logits: torch.Tensor = self._run(self._normalise(pixels))["logits"].float()
+        return (logits, self._read(logits)) if self._read else (logits,)
 
     def _run(self, values: torch.Tensor, **options: bool) -> Any:
         if self._compiled is None:
@@ -82,6 +96,10 @@ class TorchRuntime:
                 advice="it needs a C compiler and a folder for temporary files that programs may run in",
             )
         return self._model(values, **options)
+
+
+def _output(outputs: Outputs) -> Output:
+    return ReadLogits(*outputs) if len(outputs) > 1 else outputs[0]
 
 
 class GpuNormaliser:

@@ -6,8 +6,9 @@ import torch
 from doctr.datasets import VOCABS
 from doctr.models.recognition.crnn.pytorch import CTCPostProcessor
 
-from worker.models.ctc import CtcDecoder, Prediction, best_paths
-from worker.models.doctr_recognition import _on_device, decode_tensor
+from worker.models.ctc import CtcDecoder, Forbidden, Prediction, best_paths
+from worker.models.doctr_recognition import _ctc, best_paths_of, decode_tensor, read_best_paths
+from worker.models.runtimes.torch import ReadLogits
 
 VOCAB = VOCABS["french"]
 
@@ -82,7 +83,21 @@ def test_half_precision() -> None:
 
 def test_what_is_computed_on_a_device_is_the_same() -> None:
     logits = torch.randn(9, 32, len(VOCAB) + 1)
-    (paths, confidences), (there, confident) = best_paths(logits.numpy()), _on_device(logits)
+    (paths, confidences), (there, confident) = (
+        best_paths(logits.numpy()),
+        best_paths_of(read_best_paths(logits)),
+    )
 
     assert np.array_equal(paths, there)
     assert confidences == pytest.approx(confident, abs=1e-6)
+
+
+@pytest.mark.parametrize("forbidden", [None, np.arange(len(VOCAB) + 1) % 3 == 0])
+def test_what_a_gpu_has_read_in_its_forward_is_what_its_logits_say(forbidden: Forbidden | None) -> None:
+    logits = torch.randn(9, 32, len(VOCAB) + 1)
+
+    read = _ctc(VOCAB)(ReadLogits(logits, read_best_paths(logits)), forbidden)
+
+    expected = decode_tensor(CtcDecoder(VOCAB), logits, forbidden)
+    assert [text for text, _ in read] == [text for text, _ in expected]
+    assert [confidence for _, confidence in read] == pytest.approx([confidence for _, confidence in expected])

@@ -13,7 +13,7 @@ import torch
 from structlog.testing import capture_logs
 
 from worker.models.runtimes.base import RuntimeOptions
-from worker.models.runtimes.cuda_graphs import KEPT, CudaGraphs, Forward
+from worker.models.runtimes.cuda_graphs import KEPT, CudaGraphs, Forward, Outputs
 from worker.models.runtimes.torch import TorchRuntime
 
 CPU = torch.device("cpu")
@@ -27,22 +27,24 @@ class FakeRecorder:
         self.replays = 0
         self._fault = fault
 
-    def __call__(self, forward: Forward, pixels: torch.Tensor) -> tuple[Callable[[], None], torch.Tensor]:
+    def __call__(self, forward: Forward, pixels: torch.Tensor) -> tuple[Callable[[], None], Outputs]:
         self.sizes.append(len(pixels))
         if self._fault:
             raise self._fault
-        output = forward(pixels)
+        outputs = forward(pixels)
 
         def replay() -> None:
             self.replays += 1
-            output.copy_(forward(pixels))
+            for output, new in zip(outputs, forward(pixels), strict=True):
+                output.copy_(new)
 
-        return replay, output
+        return replay, outputs
 
 
-def sums(pixels: torch.Tensor) -> torch.Tensor:
-    """A forward: one logit for each sample."""
-    return pixels.float().sum(dim=(1, 2, 3))
+def sums(pixels: torch.Tensor) -> Outputs:
+    """A forward: one logit for each sample, and its opposite."""
+    values = pixels.float().sum(dim=(1, 2, 3))
+    return values, -values
 
 
 def samples(size: int, value: int = 1) -> npt.NDArray[np.uint8]:
@@ -77,14 +79,15 @@ class TestWhatIsRead:
 
         made = [graphs(samples(4, value)) for value in range(5)]
 
-        assert [logits.tolist() for logits in made] == [[12.0 * value] * 4 for value in range(5)]
+        assert [logits.tolist() for logits, _ in made] == [[12.0 * value] * 4 for value in range(5)]
+        assert [read.tolist() for _, read in made] == [[-12.0 * value] * 4 for value in range(5)]
 
     def test_a_forward_that_cannot_be_recorded_reads_without_and_is_not_tried_again(self) -> None:
         recorder = FakeRecorder(RuntimeError("operation not permitted when stream is capturing"))
         graphs = CudaGraphs(sums, CPU, recorder)
 
         with capture_logs() as logs:
-            made = [graphs(samples(4)).tolist() for _ in range(5)]
+            made = [graphs(samples(4))[0].tolist() for _ in range(5)]
 
         assert made == [[12.0] * 4] * 5
         assert recorder.sizes == [4]
@@ -94,7 +97,7 @@ class TestWhatIsRead:
         # given a device that holds no more than 8 samples
         recorder = FakeRecorder()
 
-        def forward(pixels: torch.Tensor) -> torch.Tensor:
+        def forward(pixels: torch.Tensor) -> Outputs:
             if len(pixels) > 8:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return sums(pixels)
