@@ -40,7 +40,8 @@ def product(
 ) -> Iterator[Callable[..., float]]:
     """Yield a function that runs a job to its `_SUCCESS` on a warm worker; it returns crops per second.
 
-    Its workspaces are `out-<architecture>-<run>` in the folder. It may be given fewer crops of the scene.
+    Its workspaces are `out-<architecture>-<run>` in the folder. It may be given fewer crops of the scene, and
+    other fields of the job.
 
     Args:
         device, settings: of the worker
@@ -48,9 +49,9 @@ def product(
     with serving(scene.store, folder, scene.crops, device=device, **settings) as service:
         runs = iter(range(1_000_000))
 
-        def run(read: Scene = scene) -> float:
+        def run(read: Scene = scene, **changes: Any) -> float:
             out = folder / f"out-{scene.architecture}-{next(runs)}"
-            return len(read.files) / service.run(_job(read, out), out)
+            return len(read.files) / service.run(_job(read, out).model_copy(update=changes), out)
 
         run()  # the worker starts and loads its model
         yield run

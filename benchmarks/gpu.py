@@ -4,6 +4,7 @@ import statistics
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ LOOK_SECONDS = 0.05
 
 COPIES = 8
 """Of the sample documents, which are read in one job."""
+
+LARGE = 4_096
+"""Crops of a large chunk; the default is 1,024."""
 
 LONGER = 16
 """Our job's crops for each crop that docTR reads, which takes twelve times as long for one."""
@@ -80,6 +84,7 @@ def crops_of(architecture: str, folder: Path, crops: int, device: str, rounds: i
             out.mkdir()
             run = stack.enter_context(product(scene, out, device, **settings))
             contestants[name] = _watched(run, Device(device), busy[name])
+            contestants[f"{name}, chunks of {LARGE:,}"] = partial(run, chunk_size=LARGE)
         for name, options in FORWARDS.items():
             forward = forward_alone(short, _torch_name(device), options)
             contestants[name] = _rounding(rate(crops, forward), to_tf32=options.precision != "float32")
