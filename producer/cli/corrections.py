@@ -6,7 +6,7 @@ import time
 
 import click
 
-from contract.errors import ExitCode, UsageError
+from contract.errors import ExitCode, StorageError, StorageUnavailableError, UsageError
 from contract.job import Job
 from contract.printable import printable_json
 from contract.settings import Settings
@@ -71,9 +71,7 @@ def correct(settings: Settings, job: str, file: str | None) -> ExitCode:
 
 
 def _record(session: Session, workspace: Workspace, job: Job, file: str) -> None:
-    uri = absolute(file)
-    data = session.storage.at(uri).read(uri, MAX_TRUTH_BYTES)
-    texts = {line.key: line.text for line in truth_lines(uri, data, None)}
+    texts = _texts(session, absolute(file))
     items = OpenJobs().items(workspace, job)
     check_correctable(items.kind)
     wishes = wishes_for(texts, items)
@@ -87,3 +85,14 @@ def _record(session: Session, workspace: Workspace, job: Job, file: str) -> None
     if missing:
         named = ", ".join(sorted(missing)[:SHOWN_IDS])
         echo(f"{len(missing):,} ids have no result: {named}{' ...' if len(missing) > SHOWN_IDS else ''}")
+
+
+def _texts(session: Session, uri: str) -> dict[str, str]:
+    """Return the texts in a file, by id; raises UsageError if it cannot be read or has another form."""
+    try:
+        data = session.storage.at(uri).read(uri, MAX_TRUTH_BYTES)
+    except StorageUnavailableError:
+        raise
+    except StorageError as error:
+        raise UsageError(f"the corrections cannot be read: {error}") from error
+    return {line.key: line.text for line in truth_lines(uri, data, None)}

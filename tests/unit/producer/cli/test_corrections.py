@@ -56,6 +56,23 @@ def test_a_file_of_other_ids_changes_nothing(
     assert (workspace.lines(workspace.results), workspace.is_complete(merged.id)) == (before, True)
 
 
+@pytest.mark.parametrize(("name", "why"), [("no-such.json", "there is no file"), ("", "is a folder")])
+def test_a_file_that_is_not_there_is_wrong_usage(
+    merged: Job,  # noqa: F811
+    workspace: Workspace,
+    trace_ocr: Any,  # noqa: F811
+    tmp_path: Path,
+    name: str,
+    why: str,
+) -> None:
+    outcome = trace_ocr("correct", workspace.root, str(tmp_path / name))
+
+    assert outcome.code == 2
+    assert "the corrections cannot be read: " in outcome.err
+    assert why in outcome.err
+    assert workspace.is_complete(merged.id)
+
+
 def test_with_redis_control_merges(
     merged: Job,  # noqa: F811
     workspace: Workspace,
