@@ -14,7 +14,7 @@ from contract.errors import JobStateError, WorkspaceConflictError
 from contract.job import Job, Retry
 from contract.lines import ErrorLine
 from contract.records import Item
-from contract.states import ACTIONS, LEADS_TO, RUNNING, Action, State
+from contract.states import ACTIONS, LEADS_TO, RUNNING, Action, State, actions_of
 from contract.workspace import Workspace
 from producer.planning.plan import chunks_of, write_chunk
 from producer.planning.submit import FAILED_PLAN_SECONDS
@@ -31,13 +31,19 @@ def check_action(action: Action, job: Job, workspace: Workspace, ledger: Ledger 
     state = state_of(job, workspace, _known(job, ledger))
     if action in ACTIONS[state] or state in LEADS_TO[action]:
         return state
-    raise JobStateError(_refusal(action, job, state))
+    raise JobStateError(_refusal(action, job, workspace, state))
 
 
-def _refusal(action: Action, job: Job, state: State) -> str:
-    allowed = " or ".join(one.done for one in ACTIONS[state])
+def _refusal(action: Action, job: Job, workspace: Workspace, state: State) -> str:
+    failed = _failed_count(workspace) if state is State.COMPLETED else 0
+    allowed = " or ".join(one.done for one in actions_of(state, failed))
     possible = f"it can be {allowed}, not {action.done}" if allowed else f"it cannot be {action.done}"
     return f"job {job.id} is {state.words}: {possible}"
+
+
+def _failed_count(workspace: Workspace) -> int:
+    summary = workspace.load_summary()
+    return int(summary["request_counts"]["failed"]) if summary else 0
 
 
 def _known(job: Job, ledger: Ledger | None) -> Progress | None:
@@ -93,7 +99,7 @@ def add_retry(job: Job, workspace: Workspace, ledger: Ledger | None) -> Job:
     if state is not State.COMPLETED:
         if job.retries:
             return job
-        raise JobStateError(_refusal(Action.RETRY_ERRORS, job, state))
+        raise JobStateError(_refusal(Action.RETRY_ERRORS, job, workspace, state))
     if ledger:
         ledger.reserve(job.id, workspace.root)
     if job.retries and not (
@@ -133,7 +139,7 @@ def _write_round(job: Job, workspace: Workspace) -> Retry:
             ) from error
         items += len(chunk)
     if not items:
-        raise JobStateError(f"job {job.id} has no failed items")
+        raise JobStateError(f"job {job.id} has no failed items: there is nothing to retry")
     return Retry(first_chunk=job.chunks, chunks=number + 1 - job.chunks, items=items)
 
 

@@ -137,6 +137,26 @@ class TestWhatIsAllowed:
 
         assert files(workspace) == before
 
+    @pytest.mark.parametrize(("steer", "done"), [(pause_job, "paused"), (cancel_job, "cancelled")])
+    def test_a_complete_job_without_failures_is_not_said_to_be_one_to_retry(
+        self,
+        steer: Callable[[Job, Workspace, Ledger | None], object],
+        done: str,
+        planned: Job,
+        workspace: Workspace,
+        ledger_or_none: Ledger | None,
+        write_part: Any,
+    ) -> None:
+        for number in range(3):
+            write_part(number)
+        merge(planned, workspace)
+
+        with pytest.raises(JobStateError, match=f"^job crops-1 is completed: it cannot be {done}$"):
+            steer(planned, workspace, ledger_or_none)
+
+        with pytest.raises(JobStateError, match=r"has no failed items: there is nothing to retry$"):
+            add_retry(planned, workspace, ledger_or_none)
+
     def test_a_cancelled_job_with_running_chunks_cannot_be_removed(
         self, known: Job, workspace: Workspace, ledger: Ledger
     ) -> None:
