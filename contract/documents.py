@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import pypdfium2
 
 from contract import images, tiff
+from contract.counting import counted
 from contract.errors import ErrorCode, ItemError, NotAFileError
 from contract.storage.opening import open_regular
 
@@ -122,7 +123,8 @@ def page_count(path: Path) -> int:
     if count > MAX_PAGES:
         raise ItemError(
             ErrorCode.DAMAGED_DOCUMENT,
-            f"the document claims {count:,} pages, the limit is {MAX_PAGES:,}: split it into several files",
+            f"the document claims {counted(count, 'page')}, the limit is {MAX_PAGES:,}: split it into "
+            "several files",
         )
     return count
 

@@ -6,6 +6,7 @@ Standard library only, since the public client imports it.
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from contract.counting import counted
 from contract.states import ENDED, Action, State
 
 JOB_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -187,7 +188,7 @@ class JobStatus:
             return ""
         place = f"place {self.line.place} of {self.line.jobs} in line, tenant {self.line.tenant}"
         if self.line.items_ahead:
-            return f"{place}: {self.line.items_ahead:,} items go first"
+            return f"{place}: {counted(self.line.items_ahead, 'item goes', 'items go')} first"
         return f"{place}: {self.line.share:.0%} of the workers"
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from contract import tiff
+from contract.counting import counted
 from contract.documents import POINTS_PER_INCH, opened_file, tiff_pages
 from contract.errors import ErrorCode, ItemError, UnsupportedImageError
 from contract.images import Picture, believed, check_pixels, turned_by_quarter, unsupported
@@ -101,7 +102,8 @@ class TiffReader:
 
 def _no_such_page(number: int, pages: int) -> ItemError:
     return ItemError(
-        ErrorCode.NO_SUCH_PAGE, f"the document has {pages:,} pages, and no page {number:,}: submit it again"
+        ErrorCode.NO_SUCH_PAGE,
+        f"the document has {counted(pages, 'page')}, and no page {number:,}: submit it again",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import redis
 import structlog
 
+from contract.counting import counted
 from contract.errors import BrokerError
 
 FULL = 0.8
@@ -59,7 +60,7 @@ def faults_of(info: Mapping[str, Any]) -> Iterator[Fault]:
     if int(info.get("evicted_keys", 0)):
         yield Fault(
             "evictions",
-            f"{info['evicted_keys']} keys were evicted since Redis started",
+            f"Redis has evicted {counted(int(info['evicted_keys']), 'key')} since it started",
             "give it more memory and the policy noeviction; control re-sends what was lost",
         )
     if not int(info.get("aof_enabled", 0)):

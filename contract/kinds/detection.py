@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from contract.architectures import DETECTION_MODELS, ModelName
+from contract.counting import counted
 from contract.kinds.base import Excerpt, Kind, WantedModel
 from contract.kinds.documents import DocumentParameters
 from contract.lines import DetectionLine, WordBox
@@ -52,6 +53,6 @@ KIND = Kind(
     chunk_size=PAGES_PER_CHUNK,
     batch="detection_batch_size",
     tuning=TUNING,
-    excerpt=lambda line: Excerpt(f"{len(line.bounding_boxes)} words found", None),
+    excerpt=lambda line: Excerpt(f"{counted(len(line.bounding_boxes), 'word')} found", None),
     words=lambda line: map(WordBox, line.bounding_boxes),
 )

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
 from contract.columns import DAMAGED, metadata_of, values
+from contract.counting import counted
 from contract.errors import ErrorCode, ItemError, SourceError, TraceOcrError
 from contract.records import MAX_TEXT, Member
 from contract.shards.base import Entry, Shard, ShardOptions, member_error, too_large
@@ -78,7 +79,7 @@ class ParquetImages:
             raise DamagedFileError("a row group has less than no rows")
         rows = sum(group.rows for group in self._groups)
         if rows > MAX_ROWS_PER_BYTE * shard.version.size:
-            raise DamagedFileError(f"{rows:,} rows do not fit into {shard.version.size:,} bytes")
+            raise DamagedFileError(f"{shard.version.size:,} bytes cannot hold {counted(rows, 'row')}")
 
     @property
     def is_manifest(self) -> bool:

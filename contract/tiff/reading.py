@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageChops, UnidentifiedImageError
 
+from contract.counting import counted
 from contract.errors import UnsupportedImageError
 from contract.rgb import lab_to_rgb
 from contract.tiff import Directory, tags
@@ -86,7 +87,9 @@ def _composed(samples: Samples, directory: Directory) -> Image.Image:
     planes = samples.planes(scaled=meaning != tags.PALETTE) if whole else samples.subsampled(*blocks[:2])
     colours, others = planes[: tags.COLOURS[meaning]], planes[tags.COLOURS[meaning] :]
     if len(colours) < tags.COLOURS[meaning]:
-        raise UnsupportedImageError(f"{len(colours)} samples of photometric interpretation {meaning}")
+        raise UnsupportedImageError(
+            f"{counted(len(colours), 'sample')} of photometric interpretation {meaning}"
+        )
     image = _coloured(meaning, colours, directory)
     if meaning == tags.PALETTE:
         # Numbers of colours are not scaled, alpha is.

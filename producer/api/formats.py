@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import HTTPException, Query, Request
 from starlette.responses import Response
 
+from contract.counting import counted
 from contract.job import Job
 from contract.workspace import Workspace
 from producer.api.lines import Selection, file_response
@@ -86,9 +87,11 @@ def _not_written(job: Job, name: str) -> HTTPException:
 def _number(asked: int | None, files: list[str], job: Job, name: str) -> int:
     if asked is None and len(files) > 1:
         raise HTTPException(
-            400, f"job {job.id} has {len(files):,} files of {name}: ask for file=0 to file={len(files) - 1}"
+            400,
+            f"job {job.id} has {counted(len(files), 'file')} of {name}: ask for file=0 to "
+            f"file={len(files) - 1}",
         )
     number = asked or 0
     if number >= len(files):
-        raise HTTPException(400, f"job {job.id} has {len(files):,} files of {name}, counted from 0")
+        raise HTTPException(400, f"job {job.id} has {counted(len(files), 'file')} of {name}, counted from 0")
     return number

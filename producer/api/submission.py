@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from contract.counting import counted
 from contract.errors import IdTakenError, TraceOcrError, UsageError, WorkspaceConflictError
 from contract.job import (
     Job,
@@ -92,8 +93,8 @@ class Submission:
         waiting = self.jobs.ledger.items_waiting(name)
         if waiting >= most:
             raise TenantFullError(
-                f"{waiting:,} items of the tenant {name} wait, and {most:,} may: submit the job again once "
-                "some are read"
+                f"the tenant {name} has {counted(waiting, 'item')} waiting, and may have {most:,}: submit "
+                "the job again once some are read"
             )
 
     def _hand_over(self, job: Job, workspace: Workspace) -> None:

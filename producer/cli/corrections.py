@@ -6,6 +6,7 @@ import time
 
 import click
 
+from contract.counting import counted
 from contract.errors import ExitCode, StorageError, StorageUnavailableError, UsageError
 from contract.job import Job
 from contract.printable import printable_json
@@ -66,7 +67,7 @@ def correct(settings: Settings, job: str, file: str | None) -> ExitCode:
         return ExitCode.OK
     summary = merge(found, workspace, access=Access(session.storage, settings))
     applied = summary.get("corrections", {}).get("applied", 0)
-    echo(f"{found.id} is merged again, with {applied:,} corrected texts")
+    echo(f"{found.id} is merged again, with {counted(applied, 'corrected text')}")
     return ExitCode.OK
 
 
@@ -81,10 +82,11 @@ def _record(session: Session, workspace: Workspace, job: Job, file: str) -> None
     made = corrections_of(wishes, items, getpass.getuser(), time.time())
     for start in range(0, len(made), BATCH):
         record(workspace, made[start : start + BATCH])
-    echo(f"{len(made):,} texts of {file} recorded")
+    echo(f"{counted(len(made), 'text')} of {file} recorded")
     if missing:
         named = ", ".join(sorted(missing)[:SHOWN_IDS])
-        echo(f"{len(missing):,} ids have no result: {named}{' ...' if len(missing) > SHOWN_IDS else ''}")
+        more = " ..." if len(missing) > SHOWN_IDS else ""
+        echo(f"{counted(len(missing), 'id has', 'ids have')} no result: {named}{more}")
 
 
 def _texts(session: Session, uri: str) -> dict[str, str]:

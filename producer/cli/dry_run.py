@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from contract.counting import counted
 from contract.errors import ExitCode, UsageError
 from contract.estimate import Estimate
 from contract.job import Job
@@ -122,24 +123,25 @@ def _print(found: Estimate) -> None:
     table = Table(box=None, show_header=False)
     what = "items" if found.pages is None else "pages"
     more = "" if found.complete else " or more"
-    table.add_row(what, f"{found.items:,}{more}, in {found.files:,} files of {found.bytes:,} bytes")
+    table.add_row(what, f"{found.items:,}{more}, in {counted(found.files, 'file')} of {found.bytes:,} bytes")
     if found.passed_over:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.passed_over.items()))
         table.add_row("passed over", reasons)
     if found.reused:
-        table.add_row("reused", f"{found.reused:,} lines of an earlier job")
-    table.add_row("chunks", f"{found.chunks:,}; {found.gets:,} GET requests for objects")
-    if found.duration_seconds is None:
+        table.add_row("reused", f"{counted(found.reused, 'line')} of an earlier job")
+    table.add_row("chunks", f"{found.chunks:,}; {counted(found.gets, 'GET request')} for objects")
+    if found.duration_seconds is None or found.devices is None:
         table.add_row(
             "time", "unknown: the folder has no finished job like this one; --probe 256 measures the rate"
         )
     else:
-        table.add_row("time", f"{duration(found.duration_seconds)} with {found.devices:,} devices")
+        table.add_row("time", f"{duration(found.duration_seconds)} with {counted(found.devices, 'device')}")
         table.add_row(
             "rate", f"{found.items_per_second_per_device:,} items/s and device: {found.rate_source}"
         )
     if found.deadline_seconds is not None:
-        needed = f"{found.devices_needed:,} devices" if found.devices_needed else "unknown, or already missed"
+        number = found.devices_needed
+        needed = counted(number, "device") if number else "unknown, or already missed"
         table.add_row("for the deadline", f"{needed} ({duration(max(0, found.deadline_seconds))} left)")
     if found.cost is not None:
         table.add_row("cost", f"{found.cost:,.2f} ({found.device_hours:,} device hours)")

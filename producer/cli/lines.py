@@ -7,6 +7,7 @@ from typing import IO, cast
 
 import click
 
+from contract.counting import counted
 from contract.errors import ExitCode, TraceOcrError, UsageError
 from contract.job import Job
 from contract.settings import Settings
@@ -89,7 +90,7 @@ def _give_out(settings: Settings, named: str, lines: Lines, name: str, output: s
             _copy(workspace, uri, _target(output, uri, len(files)), session)
         return ExitCode.OK
     if len(files) > 1:
-        raise UsageError(f"{named} has {len(files):,} files of {name}: give a folder, -o FOLDER/")
+        raise UsageError(f"{named} has {counted(len(files), 'file')} of {name}: give a folder, -o FOLDER/")
     if name == JSONL:
         return _print_lines(workspace, files[0])
     is_terminal, is_text = sys.stdout.isatty(), line_sink(name).media_types[0].startswith("text/")
@@ -110,7 +111,7 @@ def _target(output: str, uri: str, files: int) -> str:
         return join(absolute(output), uri.rpartition("/")[2])
     if files > 1:
         raise UsageError(
-            f"there are {files:,} files: end the name of their folder with a slash, -o {output}/"
+            f"there are {counted(files, 'file')}: end the name of their folder with a slash, -o {output}/"
         )
     return absolute(output)
 

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from contract.counting import counted
 from contract.errors import ExitCode, UsageError
 from producer.cli.read import exit_code_of, print_json, report
 from producer.cli.terminal import echo
@@ -57,4 +58,4 @@ def counts_in_words(counts: Counts) -> str:
         "gone": counts.gone,
     }
     shown = ", ".join(f"{number:,} {name}" for name, number in found.items() if number)
-    return f"{counts.listed:,} items in the source: {shown or 'nothing to read'}"
+    return f"{counted(counts.listed, 'item')} in the source: {shown or 'nothing to read'}"

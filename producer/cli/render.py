@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from contract.counting import counted
 from contract.job_status import JobStatus
 from contract.printable import in_texts, printable
 from producer.catalogue import CatalogueEntry
@@ -92,7 +93,7 @@ def _doing(status: JobStatus) -> Iterator[str]:
         yield status.in_line
     for run in status.running:
         seen = duration(now - run.seen_at)
-        yield f"  {run.worker}  chunk {run.chunk}: {run.items:,} items read, {seen} ago"
+        yield f"  {run.worker}  chunk {run.chunk}: {counted(run.items, 'item')} read, {seen} ago"
 
 
 def _as_submitted(status: JobStatus) -> Iterator[str]:
@@ -140,7 +141,7 @@ def print_summary(console: Console, summary: dict[str, Any], workspace: str) -> 
     table.add_row("stages, s", f"{stages}; batches {summary['batch_fill']:.0%} full")
     if summary.get("review"):
         why = ", ".join(f"{count:,} {reason}" for reason, count in summary["review"]["reasons"].items())
-        table.add_row("review", f"{summary['review']['items']:,} items{': ' if why else ''}{why}")
+        table.add_row("review", f"{counted(summary['review']['items'], 'item')}{': ' if why else ''}{why}")
     for model in summary["models"]:
         name = model.get("name", model["architecture"])
         table.add_row("model", Text(f"{name} on {model['device']}, {model['source']}"))
@@ -155,7 +156,9 @@ def _add_regions(table: Table, counts: dict[str, int], workspace: str) -> None:
     if "forms" in counts:
         table.add_row("forms", Text(f"{counts['forms']:,}, in {workspace}/exports/forms.csv"))
     if "written_back" in counts:
-        table.add_row("written back", Text(f"{counts['written_back']:,} texts, in {workspace}/exports"))
+        table.add_row(
+            "written back", Text(f"{counted(counts['written_back'], 'text')}, in {workspace}/exports")
+        )
 
 
 def print_quality(console: Console, reasons: list[str]) -> None:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 from contract.broker.ledger import Ledger
+from contract.counting import counted
 from contract.errors import ExitCode
 from contract.job import Job
 from contract.settings import Settings
@@ -65,7 +66,7 @@ def gc(settings: Settings, job: str) -> ExitCode:
     found, workspace = _find(session, job)
     removed = remove_job(found, workspace, session.ledger_if_set)
     session.index.forget(found, workspace)
-    echo(f"removed {removed:,} objects from {workspace.root}")
+    echo(f"removed {counted(removed, 'object')} from {workspace.root}")
     return ExitCode.OK
 
 

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from contract.counting import counted
 from contract.errors import ExitCode
 from contract.settings import Settings
 from producer.cli import dry_run, job_arguments, new_job, options
@@ -58,5 +59,6 @@ def submit(
         print_json({"id": job.id, "workspace": workspace.root, **job.plan.model_dump()})
     else:
         echo(job.id)
-        echo(f"{job.plan.items:,} items in {job.plan.chunks:,} chunks, in {workspace.root}", err=True)
+        planned = f"{counted(job.plan.items, 'item')} in {counted(job.plan.chunks, 'chunk')}"
+        echo(f"{planned}, in {workspace.root}", err=True)
     return ExitCode.OK

@@ -1,5 +1,6 @@
 """What a job is doing, in words, and whether somebody should look at it: the one place that decides this."""
 
+from contract.counting import counted
 from contract.durations import in_words
 from contract.job_status import FAILING, JobStatus
 from contract.states import State
@@ -58,9 +59,9 @@ def state_text(status: JobStatus, around: Surroundings) -> str:
         return f"failed: {_cut(status.error)}" if status.error else "failed"
     if status.status is State.COMPLETED:
         failed = status.request_counts.failed
-        return f"completed, {failed:,} {'item' if failed == 1 else 'items'} failed" if failed else "completed"
+        return f"completed, {counted(failed, 'item')} failed" if failed else "completed"
     if status.status is State.CANCELLING and status.running:
-        return f"cancelling: {_count(len(status.running), 'chunk')} still running"
+        return f"cancelling: {counted(len(status.running), 'chunk')} still running"
     if status.status in (State.VALIDATING, State.FINALIZING, State.IN_PROGRESS):
         return _of_running(status, around)
     return status.status.words
@@ -90,7 +91,7 @@ def _waiting(status: JobStatus, around: Surroundings) -> str:
     ahead = status.line.place - 1 if status.line else 0
     ahead = ahead or len(around.held - {status.id})
     if ahead:
-        return f"waiting behind {_count(ahead, 'job')}"
+        return f"waiting behind {counted(ahead, 'job')}"
     loading = next((worker.activity for worker in around.workers.values() if worker.activity), "")
     return f"waiting: a worker is {loading}" if loading else "waiting for a worker"
 
@@ -101,10 +102,6 @@ def _reading(status: JobStatus, around: Surroundings) -> str:
     if loading and not status.items_read:
         return f"waiting: a worker is {loading[0]}"
     return "reading while its source is listed" if status.planning else "reading"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _cut(text: str) -> str:

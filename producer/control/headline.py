@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
+from contract.counting import counted
 from contract.durations import in_words
 from contract.job_status import JobStatus
 from contract.states import State
@@ -46,8 +47,7 @@ def _of_running(status: JobStatus, around: Surroundings, zone: tzinfo | None) ->
     workers = sorted({run.worker for run in status.running})
     if workers:
         slow = [name for name in workers if name in around.slow]
-        count = "1 worker" if len(workers) == 1 else f"{len(workers):,} workers"
-        yield count + (f", {_named(slow)}" if slow else "")
+        yield counted(len(workers), "worker") + (f", {_named(slow)}" if slow else "")
 
 
 def _deadline(status: JobStatus) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 
+from contract.counting import counted
 from contract.errors import TraceOcrError
 from contract.job import Job, new_job_id
 from contract.lines import encode_lines
@@ -42,4 +43,6 @@ def probe(
     if found is None:
         raise TraceOcrError(f"the probe {status.status}: {status.error or 'it read nothing; see the log'}")
     read, seconds, devices = found
-    return Rate(read / (seconds * devices), devices, f"a probe of {len(items):,} items on this machine")
+    return Rate(
+        read / (seconds * devices), devices, f"a probe of {counted(len(items), 'item')} on this machine"
+    )

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from contract.counting import counted
 from contract.errors import JobError, ObjectMissingError
 from contract.storage import Store, join
 from contract.storage.streams import TranslatedStream
@@ -96,7 +97,10 @@ class Nights:
             raise _damaged(uri, state, str(error)) from error
         if (count, digest.hexdigest()) != (state.entries, state.sha256):
             raise _damaged(
-                uri, state, f"it has {count:,} entries of {state.entries:,}, or others than were written"
+                uri,
+                state,
+                f"it has {counted(count, 'entry', 'entries')} of {state.entries:,}, or others than were "
+                "written",
             )
 
     def _load(self, uri: str, kind: type[T]) -> T | None:

@@ -14,6 +14,7 @@ import structlog
 
 from contract.broker.ledger import Ledger
 from contract.broker.progress import Progress
+from contract.counting import counted
 from contract.errors import (
     InterruptedRunError,
     JobError,
@@ -199,9 +200,9 @@ class Planner:
                 others = self._ledger.items_waiting(job.tenant, besides=job.id)
             if others + number > most:
                 raise UsageError(
-                    f"the tenant {job.tenant} may have {most:,} items waiting: {others:,} of other jobs "
-                    f"wait, and this one has more than {number - 1:,}. Submit it again once some are read, "
-                    "or in parts"
+                    f"the tenant {job.tenant} may have {counted(most, 'item')} waiting: {others:,} of other "
+                    f"jobs wait, and this one has more than {number - 1:,}. Submit it again once some are "
+                    "read, or in parts"
                 )
 
         return check

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from contract.counting import counted
 from contract.errors import JobStateError, UsageError
 from contract.kinds.base import Kind
 from contract.lines import Geometry
@@ -98,6 +99,8 @@ def _text(wish: Wish, kind: Kind, line: Any) -> _Text:
         return _Text(line.value, line.confidence, None)
     words = list(kind.words(line))
     if wish.word is None or wish.word >= len(words):
-        raise UsageError(f"{wish.id[:SHOWN]!r} has {len(words)} words: give the number of one, from 0")
+        raise UsageError(
+            f"{wish.id[:SHOWN]!r} has {counted(len(words), 'word')}: give the number of one, from 0"
+        )
     word = words[wish.word]
     return _Text(word.value, word.confidence, word.geometry)

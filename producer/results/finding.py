@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from contract.counting import counted
 from contract.documents import document_of, page_id
 from contract.errors import JobError, ObjectMissingError, UsageError
 from contract.job import Job
@@ -136,7 +137,8 @@ class _Lines:
         if self._lines is None:
             return None
         if index >= len(self._lines):
-            raise JobError(f"{uri} holds {len(self._lines)} lines: delete it and submit the job again")
+            held = counted(len(self._lines), "line")
+            raise JobError(f"{uri} holds {held}: delete it and submit the job again")
         with intact(uri):
             line = self._lines[index]
             return msgspec.json.decode(line, type=ErrorLine if failure_of(line) else self._kind.line)

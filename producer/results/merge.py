@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from contract.counting import counted
 from contract.errors import JobError
 from contract.job import Job, Plan
 from contract.records import ChunkStatistics, identity_of
@@ -121,7 +122,7 @@ class _Parts:
             expected = min(self.chunk_size, items - index * self.chunk_size)
             if len(lines) != expected:
                 raise JobError(
-                    f"{uri} holds {len(lines)} lines for {expected} items: "
+                    f"{uri} holds {counted(len(lines), 'line')} for {counted(expected, 'item')}: "
                     "delete that part and submit the job again to read its chunk again"
                 )
             if statistics:

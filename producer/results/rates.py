@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from contract.counting import counted
 from contract.errors import TraceOcrError
 from contract.job import Job
 from contract.kinds import KINDS
@@ -50,7 +51,7 @@ def past_rate(job: Job, workspaces: Iterable[Workspace]) -> Rate | None:
     if not items or not seconds:
         return None
     others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return Rate(items / seconds, devices, f"{round(items):,} items read by {names[0]}{others}")
+    return Rate(items / seconds, devices, f"{counted(round(items), 'item')} read by {names[0]}{others}")
 
 
 def rate_of(job: Job, summary: dict[str, Any]) -> tuple[float, float, int] | None:

@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
+from contract.counting import counted
 from contract.errors import SourceError
 from contract.extras import require
 
@@ -115,7 +116,8 @@ def _csv_rows(report: Report, path: Path, uri: str) -> Iterator[Row]:
     for number, values in enumerate(_csv_values(path, uri), 1):
         if len(values) != len(fields):
             raise SourceError(
-                f"{uri} row {number:,} has {len(values)} columns, and the report's fileSchema {len(fields)}"
+                f"{uri} row {number:,} has {counted(len(values), 'column')}, and the report's fileSchema "
+                f"{len(fields)}"
             )
         found = {field: value for field, value in zip(fields, values, strict=True) if field and value}
         yield _csv_row(found, uri, number)

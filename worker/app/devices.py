@@ -6,6 +6,7 @@ import sys
 import msgspec
 
 from contract.cores import available_cores
+from contract.counting import counted
 from contract.errors import TraceOcrError
 from contract.logs import configure_logging
 from contract.printable import printable
@@ -19,7 +20,7 @@ CPU = "cpu"
 def described(name: str) -> str:
     """Return a device in words: its number, its model, and its memory."""
     if name == CPU:
-        return f"CPU with {available_cores()} cores"
+        return f"CPU with {counted(available_cores(), 'core')}"
     device = Device(name)
     use = device.use()
     return f"GPU {name}: {device.label()}{_memory(use) if use else ', which NVML does not know'}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from contract.broker.uploads import Ticket, Upload
+from contract.counting import counted
 from contract.errors import ErrorCode, ItemError
 from contract.images import pixels_of
 from contract.records import Item
@@ -70,7 +71,7 @@ class UploadPages:
             if count > ticket.max_pages:
                 raise ItemError(
                     ErrorCode.TOO_MANY_PIXELS,
-                    f"the PDF has {count:,} pages, the limit is {ticket.max_pages:,}: "
+                    f"the PDF has {counted(count, 'page')}, the limit is {ticket.max_pages:,}: "
                     "split it, raise TRACE_OCR_API_MAX_PAGES, or submit it as a job",
                 )
             sizes = decoder.page_sizes(document, count, self._resolution)

@@ -9,6 +9,7 @@ import redis
 from contract.broker.process_report import ProcessReport
 from contract.broker.reports import Reports
 from contract.broker.server import faults_of, information
+from contract.counting import counted
 from contract.errors import TraceOcrError
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots, check_root
@@ -52,7 +53,9 @@ def check_answers(fetches: bool) -> Check:
 def check_storage(roots: AllowedRoots, storage: Storage) -> Check:
     """Check that every allowed root can be listed."""
     problems = list(_problems(roots, storage))
-    return Check(not problems, "; ".join(problems) or f"{len(list(roots))} allowed roots can be listed")
+    return Check(
+        not problems, "; ".join(problems) or f"{counted(len(list(roots)), 'allowed root')} can be listed"
+    )
 
 
 def _problems(roots: AllowedRoots, storage: Storage) -> Iterator[str]:

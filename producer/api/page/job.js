@@ -9,7 +9,7 @@ import { Progress } from "./components/progress.js";
 import { Samples } from "./components/samples.js";
 import { Deadline, Finish } from "./components/state.js";
 import { ChunkStrip } from "./components/strip.js";
-import { Ago, count, rate } from "./components/time.js";
+import { Ago, count, counted, rate } from "./components/time.js";
 import { useEvents, useOnce } from "./live.js";
 import { href } from "./router.js";
 
@@ -62,7 +62,7 @@ function Facts({ job }) {
 
 function inLine(line) {
   if (!line) return "";
-  const ahead = line.items_ahead ? `${count(line.items_ahead)} items go first` : `${Math.round(100 * line.share)}% of the workers`;
+  const ahead = line.items_ahead ? `${counted(line.items_ahead, "item goes", "items go")} first` : `${Math.round(100 * line.share)}% of the workers`;
   return `${line.place} of ${line.jobs}: ${ahead}`;
 }
 

@@ -2,7 +2,7 @@
 
 import { html, useContext, useEffect } from "./preact/standalone.module.js";
 import { download } from "./api.js";
-import { count } from "./components/time.js";
+import { count, counted } from "./components/time.js";
 import { App, useOnce } from "./live.js";
 import { href } from "./router.js";
 
@@ -23,7 +23,7 @@ export function ReportView({ id }) {
 function Report({ report }) {
   const { crops, notes } = report;
   return html`<p>
-      ${`${count(crops.read)} crops read by all models, ${count(crops.with_truth)} of them with a truth; ${count(crops.disagreements)} disagreements, ${count(crops.failed)} failed.`}
+      ${`${counted(crops.read, "crop")} read by all models, ${count(crops.with_truth)} of them with a truth; ${counted(crops.disagreements, "disagreement")}, ${count(crops.failed)} failed.`}
     </p>
     ${notes.map((note) => html`<p key=${note}>${note}</p>`)}
     <div class="wide" tabindex="0" role="region" aria-label="Models"><${Models} report=${report} /></div>

@@ -16,6 +16,7 @@ from celery import Celery
 
 from contract.broker.app import send_nudge
 from contract.broker.uploads import Answer, MediaType, Ticket, Upload, Uploads
+from contract.counting import counted
 from contract.errors import TraceOcrError
 from contract.kinds.base import Kind, Parameters
 from contract.records import MAX_TEXT, Nudge
@@ -161,9 +162,10 @@ class UploadDesk:
             share = settings.api_key_share
             too_many = self._held[caller] + parts > share * settings.api_queue_limit
             if too_many or self._held_bytes[caller] + size > share * settings.api_queue_bytes:
+                held_parts = counted(self._held[caller], "file or region", "files or regions")
                 raise BusyError(
-                    f"the key {caller} has {self._held[caller]:,} files or regions that wait for workers: "
-                    "wait for their answers before sending more"
+                    f"the key {caller} has {held_parts} waiting for workers: wait for the answers before "
+                    "sending more"
                 )
         self._held[caller] += parts
         self._held_bytes[caller] += size

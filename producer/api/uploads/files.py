@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from fastapi import HTTPException, UploadFile
 
 from contract.broker.uploads import MEDIA_TYPES, Answer, MediaType
+from contract.counting import counted
 from contract.errors import TraceOcrError
 from contract.images import pixels_of
 from contract.kinds.base import Kind, Parameters
@@ -64,7 +65,7 @@ async def lines_of(
     """
     settings = services.settings
     if len(files) > settings.api_max_files:
-        raise HTTPException(413, f"more than {settings.api_max_files:,} files: send fewer at once")
+        raise HTTPException(413, f"more than {counted(settings.api_max_files, 'file')}: send fewer at once")
     read = [await _file(file, settings) for file in files]
     if regions is not None:
         read = await asyncio.to_thread(_with_regions, read, regions, settings)
@@ -113,8 +114,8 @@ def _check_content(files: list[File], services: Services) -> None:
     if pages > settings.api_max_pages:
         raise HTTPException(
             413,
-            f"the PDFs have {pages:,} pages, the limit is {settings.api_max_pages:,} for one request: split "
-            "them, send fewer at once, or submit them as a job",
+            f"the PDFs have {counted(pages, 'page')}, the limit is {settings.api_max_pages:,} for one "
+            "request: split them, send fewer at once, or submit them as a job",
         )
 
 

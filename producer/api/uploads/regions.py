@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from contract.counting import counted
 from contract.kinds.base import json_value
 from contract.region import MAX_NAME, Region, region_of
 
@@ -62,7 +63,9 @@ def _of_files(given: Any, names: Sequence[str]) -> Iterator[tuple[list[Any] | No
     if not isinstance(given, list):
         raise _refused(f"give {FORM}")
     if len(given) != len(names):
-        raise _refused(f"the list has {len(given):,} entries for {len(names):,} files")
+        raise _refused(
+            f"the list has {counted(len(given), 'entry', 'entries')} for {counted(len(names), 'file')}"
+        )
     for regions, name in zip(given, names, strict=True):
         if regions is not None and not isinstance(regions, list):
             raise _refused(f"what is given for {name} is no list of regions")

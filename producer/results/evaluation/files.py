@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from contract.counting import counted
 from contract.lines import encode_line
 from contract.storage import Store, join
 from contract.workspace import intact
@@ -122,7 +123,7 @@ def _notes(models: Sequence[ModelReport], question: Question) -> Iterator[str]:
     for name, accuracy in judged:
         if accuracy.outside_vocabulary:
             number = accuracy.outside_vocabulary
-            yield f"{name} cannot read {number:,} truths: its vocabulary lacks one of their characters."
+            yield f"{name} cannot read {counted(number, 'truth')}: a character is not in its vocabulary."
         if accuracy.threshold is None:
             yield f"{name} reaches a precision of {question.target_precision:.2%} at no threshold."
     unknown = [name for name, accuracy in judged if accuracy.outside_vocabulary is None]

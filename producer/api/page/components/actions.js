@@ -6,14 +6,14 @@ import { App } from "../live.js";
 import { href } from "../router.js";
 import { Confirm } from "./dialog.js";
 import { useMay } from "./me.js";
-import { count } from "./time.js";
+import { counted } from "./time.js";
 
 // What is asked before an action whose effect cannot be taken back.
 const QUESTIONS = {
   cancel: ({ id }) => ({ text: `Cancel ${id}? Running chunks end; what was read so far stays.`, yes: "Cancel the job" }),
   "retry-errors": ({ request_counts: { failed } }) => ({
-    text: `Read ${count(failed)} failed items again? The merged results and errors are replaced.`,
-    yes: "Read them again",
+    text: `Read ${counted(failed, "failed item")} again? The merged results and errors are replaced.`,
+    yes: "Read again",
   }),
 };
 

@@ -2,15 +2,15 @@
 
 import { html } from "../preact/standalone.module.js";
 import { Fact } from "./details.js";
-import { count, duration, rate } from "./time.js";
+import { count, counted, duration, rate } from "./time.js";
 
 export function Preview({ estimate }) {
   if (!estimate) return html`<p role="status"></p>`;
   const { items, pages, files, bytes, complete, chunks, reused, passed_over: passed } = estimate;
-  const what = pages === null ? "items" : "pages";
+  const what = pages === null ? "item" : "page";
   return html`<p role="status">Nothing was submitted.</p>
     <dl class="facts">
-      <${Fact} name="Would read">${`${count(items)} ${what}${complete ? "" : " or more"}, in ${count(files)} files of ${size(bytes)}`}<//>
+      <${Fact} name="Would read">${`${counted(items, what)}${complete ? "" : " or more"}, in ${counted(files, "file")} of ${size(bytes)}`}<//>
       <${Fact} name="Chunks">${count(chunks)}<//>
       <${Fact} name="Reused lines">${reused ? count(reused) : ""}<//>
       <${Fact} name="Passed over">${Object.entries(passed).map(([reason, number]) => `${count(number)} ${reason}`).join(", ")}<//>
@@ -27,10 +27,10 @@ function size(bytes) {
 
 function time({ duration_seconds: seconds, devices, items_per_second_per_device: pace, rate_source: source }) {
   if (seconds === null) return "unknown: no finished job like this one is near its output";
-  return `${duration(seconds)} with ${count(devices)} devices, at ${rate(pace)} items/s each (${source})`;
+  return `${duration(seconds)} with ${counted(devices, "device")}, at ${rate(pace)} items/s each (${source})`;
 }
 
 function deadline({ deadline_seconds: left, devices_needed: needed }) {
   if (left === null) return "";
-  return `${needed ? `${count(needed)} devices needed` : "unknown, or already missed"}, ${duration(Math.max(0, left))} left`;
+  return `${needed ? `${counted(needed, "device")} needed` : "unknown, or already missed"}, ${duration(Math.max(0, left))} left`;
 }

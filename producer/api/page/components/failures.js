@@ -4,7 +4,7 @@ import { html, useContext, useState } from "../preact/standalone.module.js";
 import { get } from "../api.js";
 import { App, useData, useHeld } from "../live.js";
 import { changeQuery } from "../router.js";
-import { count } from "./time.js";
+import { count, counted } from "./time.js";
 
 const PAGE = 25;
 
@@ -14,7 +14,7 @@ export function Failures({ job, path, route }) {
   const code = route.query.code ?? "";
   if (!failed) return null;
   return html`<section aria-labelledby="failures">
-    <h3 id="failures">${`${count(failed)} failed items`}</h3>
+    <h3 id="failures">${counted(failed, "failed item")}</h3>
     <${Bars} codes=${codes} chosen=${code} route=${route} />
     <${List} key=${code} path=${path} code=${code} version=${failed} />
   </section>`;

@@ -1,6 +1,7 @@
 // Given regions of pages: one cut out, and all of a page drawn on it with their texts.
 
 import { html, useEffect, useRef, useState } from "../preact/standalone.module.js";
+import { counted } from "./time.js";
 
 const LONGEST = 640, UNSURE = 0.5, SMALLEST_TEXT = 0.008;
 
@@ -57,7 +58,7 @@ export function PageWithRegions({ url, regions, chosen, onChoose }) {
 }
 
 function Outlines({ size, regions, chosen, onChoose }) {
-  const label = `${regions.length} regions of the page`;
+  const label = `${counted(regions.length, "region")} of the page`;
   return html`<svg viewBox=${`0 0 ${size.naturalWidth} ${size.naturalHeight}`} role="img" aria-label=${label}>
     ${regions
       .filter((one) => one.region.corners.length)

@@ -5,7 +5,7 @@ import { useOnce } from "../live.js";
 import { Correct, Reading } from "./correct.js";
 import { usePicture } from "./pictures.js";
 import { PageWithRegions } from "./regions.js";
-import { count } from "./time.js";
+import { counted } from "./time.js";
 
 const SHOWN = 40, SHOWN_TEXT = 200, SIDE = 2000;
 
@@ -54,7 +54,7 @@ function Words({ words, chosen, onChoose, may, ...correcting }) {
     <ol class="words">
       ${shown.map((word) => html`<${Word} key=${word.index} word=${word} chosen=${word.index === chosen} onChoose=${onChoose} may=${may} ...${correcting} />`)}
     </ol>
-    ${shown.length < words.length && html`<button type="button" onClick=${() => setAll(true)}>${`All ${count(words.length)} words`}</button>`}
+    ${shown.length < words.length && html`<button type="button" onClick=${() => setAll(true)}>${`All ${counted(words.length, "word")}`}</button>`}
   </div>`;
 }
 

@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from "../preact/standalone.module.js";
 import { get } from "../api.js";
 import { useOnce } from "../live.js";
-import { count, duration } from "./time.js";
+import { count, counted, duration } from "./time.js";
 
 const HEIGHT = 20, REST_MILLISECONDS = 150;
 
@@ -88,7 +88,7 @@ function describe({ state, worker }, at, { cell, total }, reader) {
   const last = Math.min(total, (at + 1) * cell) - 1;
   const name = cell === 1 ? `chunk ${at}` : `chunks ${at * cell} to ${last}`;
   const by = reader
-    ? ` by ${reader.worker} in ${duration(reader.wall_seconds)}, ${count(reader.completed)} items read, ${count(reader.failed)} failed`
+    ? ` by ${reader.worker} in ${duration(reader.wall_seconds)}, ${counted(reader.completed, "item")} read, ${count(reader.failed)} failed`
     : worker ? ` by ${worker}` : "";
   return `${name}: ${WORDS[state]}${by}`;
 }
@@ -104,6 +104,6 @@ function Legend({ runs, cell }) {
         ${cell === 1 ? `${count(cells[state])} ${WORDS[state]}` : WORDS[state]}
       </li>`,
     )}
-    ${cell > 1 && html`<li>${`one column is ${count(cell)} chunks`}</li>`}
+    ${cell > 1 && html`<li>${`one column is ${counted(cell, "chunk")}`}</li>`}
   </ul>`;
 }

@@ -3,7 +3,7 @@
 import { html, useEffect, useRef, useState } from "../preact/standalone.module.js";
 import { usePolled } from "../live.js";
 import { href } from "../router.js";
-import { count, duration, rate } from "./time.js";
+import { count, counted, duration, rate } from "./time.js";
 
 const SECONDS = 2;
 
@@ -27,7 +27,7 @@ function waiting({ waiting: sent, in_line: unsent, oldest_seconds: oldest }) {
   if (sent === null) return "–";
   const chunks = sent + (unsent ?? 0);
   if (!chunks) return "nothing";
-  return `${count(chunks)} chunks${oldest ? `, the oldest for ${duration(oldest)}` : ""}`;
+  return `${counted(chunks, "chunk")}${oldest ? `, the oldest for ${duration(oldest)}` : ""}`;
 }
 
 function workers({ workers_alive: alive, workers_expected: expected, workers_slow: slow }) {

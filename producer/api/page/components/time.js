@@ -20,6 +20,9 @@ export const useNow = () => Math.max(useContext(Now), Date.now());
 
 export const count = (number) => Number(number).toLocaleString("en");
 
+// A number with what it counts: "1 chunk", "1,204 chunks". The plural is only given if it is not `thing` with an s.
+export const counted = (number, thing, things = `${thing}s`) => `${count(number)} ${number === 1 ? thing : things}`;
+
 export const rate = (perSecond) => (perSecond < 100 ? perSecond.toFixed(1) : count(Math.round(perSecond)));
 
 export function duration(seconds) {
@@ -41,7 +44,8 @@ export function clock(unixSeconds) {
 
 // As coarse as one remembers it: in the largest unit of which there is at least one.
 function age(seconds) {
-  const [unit, length] = [["days", 86_400], ["h", 3600], ["min", 60]].find(([, length]) => seconds >= 1.5 * length) ?? ["s", 1];
+  if (seconds >= 1.5 * 86_400) return counted(Math.floor(seconds / 86_400), "day");
+  const [unit, length] = [["h", 3600], ["min", 60]].find(([, length]) => seconds >= 1.5 * length) ?? ["s", 1];
   return `${Math.floor(seconds / length)} ${unit}`;
 }
 

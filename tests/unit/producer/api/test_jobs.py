@@ -83,7 +83,7 @@ class TestSubmitting:
             accepted = caller.post("/jobs", json=body)
 
         assert (refused.status_code, accepted.status_code) == (429, 202)
-        assert "5 items of the tenant default wait" in refused.json()["detail"]
+        assert "the tenant default has 5 items waiting" in refused.json()["detail"]
         assert "Retry-After" in refused.headers
 
     @pytest.mark.parametrize(

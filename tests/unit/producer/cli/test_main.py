@@ -255,7 +255,7 @@ def test_regions_are_a_part_of_what_a_job_is(
     folder = str(crops("0001.png"))
     words = ("--regions", f"page:{page_xml}", "--level", "word")
 
-    assert trace_ocr("submit", folder, "-o", "out", *words).err.startswith("2 items in 1 chunks")
+    assert trace_ocr("submit", folder, "-o", "out", *words).err.startswith("2 items in 1 chunk,")
     again = trace_ocr("submit", folder, "-o", "out", *words[:2])
 
     first, _ = (tmp_path / "out/chunks/000000.jsonl").read_text().splitlines()

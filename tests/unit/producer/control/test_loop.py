@@ -389,7 +389,7 @@ def another_job(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
-        (too_few_lines, "holds 1 lines for 2 items"),
+        (too_few_lines, "holds 1 line for 2 items"),
         (no_json, "000001"),
         (no_job, "holds no job.json"),
         (another_job, "is now job other-1's"),

@@ -438,4 +438,4 @@ def test_a_job_with_more_items_than_its_tenant_may_have_waiting_fails(
     progress = ledger.load(requested.id)
     assert progress
     assert progress.status == "failed"
-    assert "may have 1 items waiting: 0 of other jobs wait, and this one has more than 1" in progress.error
+    assert "may have 1 item waiting: 0 of other jobs wait, and this one has more than 1" in progress.error

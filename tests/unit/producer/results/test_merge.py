@@ -173,7 +173,7 @@ def test_the_marker_is_written_last(
 
 @pytest.mark.parametrize(
     ("number", "lines", "said"),
-    [(1, 1, "holds 1 lines for 2 items"), (2, 2, "holds 2 lines for 1 items"), (0, 0, "holds 0 lines")],
+    [(1, 1, "holds 1 line for 2 items"), (2, 2, "holds 2 lines for 1 item:"), (0, 0, "holds 0 lines")],
 )
 def test_a_part_with_too_few_or_too_many_lines_is_refused(
     number: int, lines: int, said: str, ready: Job, workspace: Workspace

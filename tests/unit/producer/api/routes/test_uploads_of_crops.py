@@ -160,7 +160,7 @@ class TestRefusals:
             ("[[1, 2", 400, "regions: it is not JSON"),
             ("[" * 9_000, 400, "regions: it is not JSON"),
             ("7", 400, "regions: give a list with a list of regions for each file, or an object"),
-            ("[]", 400, "the list has 0 entries for 1 files"),
+            ("[]", 400, "the list has 0 entries for 1 file"),
             ("[7]", 400, "what is given for crop.png is no list of regions"),
             ("[[1, 2, 3, 4]]", 400, "region 1 of crop.png is '1', no list and no object"),
             ('{"other.png": []}', 400, "no file is named 'other.png'"),
