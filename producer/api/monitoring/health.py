@@ -117,3 +117,8 @@ class WorkerWatch:
             self._alive = bool(self.reports.live("worker"))
             self._until = self.clock() + self.seconds
         return self._alive
+
+    def activity(self) -> str:
+        """Return what keeps all live workers from reading, such as loading a model; else empty."""
+        activities = [report.activity for report in self.reports.live("worker")]
+        return activities[0] if all(activities) and activities else ""

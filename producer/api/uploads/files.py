@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import redis
 from fastapi import HTTPException, UploadFile
 
 from contract.broker.uploads import MEDIA_TYPES, Answer, MediaType
@@ -16,7 +17,7 @@ from contract.images import pixels_of
 from contract.kinds.base import Kind, Parameters
 from contract.settings import Settings
 from producer.api.services import Services
-from producer.api.uploads.desk import File
+from producer.api.uploads.desk import File, TooSlowError
 from producer.api.uploads.regions import regions_of
 
 DECIMALS = 2
@@ -72,8 +73,20 @@ async def lines_of(
     await asyncio.to_thread(_check_content, read, services)
     await asyncio.to_thread(services.require_worker)
     with services.metrics.upload_timed(kind.name):
-        answers = await services.desk.read(read, kind, parameters, caller, gone)
+        try:
+            answers = await services.desk.read(read, kind, parameters, caller, gone)
+        except TooSlowError as error:
+            raise TooSlowError(f"{error}{await asyncio.to_thread(_why, services)}") from error
     return [one for file, answer in zip(read, answers, strict=True) for one in _read(file, answer)]
+
+
+def _why(services: Services) -> str:
+    """Return what all workers do instead of reading, for the end of a message; empty if unknown."""
+    try:
+        activity = services.workers.activity()
+    except redis.RedisError:
+        return ""
+    return f"; every worker is still {activity}" if activity else ""
 
 
 async def _file(file: UploadFile, settings: Settings) -> File:

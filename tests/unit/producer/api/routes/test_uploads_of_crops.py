@@ -15,7 +15,7 @@ from contract.kinds.recognition import RecognitionParameters
 from contract.lines import ErrorLine, Failure, encode_line
 from contract.settings import Settings
 from producer.api.services import Services
-from tests.unit.producer.api.conftest import READ_KEY, FakeWorkers, reading
+from tests.unit.producer.api.conftest import READ_KEY, FakeWorkers, process, reading
 
 PNG = ("crop.png", b"2016", "image/png")
 PDF = ("d.pdf", b"%PDF", "application/pdf")
@@ -285,6 +285,24 @@ class TestRefusals:
         workers.answer = lambda _: None
 
         assert client.post("/recognition/", files=files(PNG)).status_code == 504
+
+    @pytest.mark.parametrize(("idle", "said"), [(False, "every worker is still loading master"), (True, "")])
+    def test_no_answer_in_time_because_all_workers_load_their_models(
+        self, idle: bool, said: str, client: TestClient, services: Services, workers: FakeWorkers
+    ) -> None:
+        # given workers that load, and perhaps one that could have read the upload
+        services.desk.settings = services.settings.model_copy(update={"api_request_seconds": 0.05})
+        workers.answer = lambda _: None
+        names = ("gpu0@here", "gpu1@here")
+        for report in services.reports.live("worker"):
+            services.reports.forget(report)
+        for name, activity in zip(names, ("loading master", "" if idle else "loading master"), strict=True):
+            services.reports.write(msgspec.structs.replace(process("worker", name), activity=activity))
+
+        answer = client.post("/recognition/", files=files(PNG))
+
+        assert answer.status_code == 504
+        assert answer.json()["detail"].endswith(said or "submit the files as a job")
 
     def test_a_key_that_may_only_read(self, anyone: TestClient) -> None:
         header = {"Authorization": f"Bearer {READ_KEY}"}
