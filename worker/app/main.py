@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 from celery.apps import worker as celery_worker
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from contract.broker.app import make_app, make_redis, queue_names
 from contract.broker.reports import Reporter, make_reporter
@@ -121,11 +121,19 @@ def _connect_signals(context: WorkerContext, reporter: Reporter) -> None:
         reporter.start()
         structlog.get_logger().info("worker_ready", worker=context.name)
 
+    # After Celery's own filters, which show every warning of its kind.
+    signals.celeryd_after_setup.connect(ignore_known_warnings, weak=False)
     # Celery writes its banner of a shutdown around the log, from within the signal's handler.
     celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
     signals.worker_ready.connect(say_ready, weak=False)
     signals.setup_logging.connect(keep_our_logging, weak=False)
     signals.worker_shutting_down.connect(start_grace, weak=False)
+
+
+def ignore_known_warnings(**_: Any) -> None:
+    """Do not log what Celery says at each loss of Redis about a default that is set (docs/decisions/0003)."""
+    said = r"\s*In Celery 5\.1 we introduced an optional breaking change"
+    warnings.filterwarnings("ignore", message=said, category=CPendingDeprecationWarning)
 
 
 def _figures(context: WorkerContext, ready: ReadyFile) -> dict[str, Any]:
