@@ -27,7 +27,7 @@ from producer.planning.submit import submit_job
 from producer.results.merge import merge
 from producer.results.status import find_status
 from producer.session import Session
-from producer.sources import identify_source, list_source
+from producer.sources.listing import identify_source, list_source
 
 CHUNKS_OF_STATUS = 10_000
 

@@ -22,7 +22,7 @@ from contract.workspace import open_workspace
 from producer.local.embedded import embedded_broker
 from producer.planning.submit import submit_job
 from producer.session import Session
-from producer.sources import identify_source
+from producer.sources.listing import identify_source
 
 LOOK_SECONDS = 0.1
 """Seconds between looks for the end of a job, whose time its file tells."""

@@ -31,7 +31,7 @@ from contract.settings import Settings, load_settings, variable_of
 from contract.storage import OnRequest, Storage
 from contract.storage.roots import AllowedRoots
 from producer.planning.plan import chunks_of
-from producer.sources import identify_source, list_source
+from producer.sources.listing import identify_source, list_source
 from worker.app.launcher import child_environment
 from worker.app.main import CHUNKS_IN_FLIGHT
 from worker.app.making import make_feeders

@@ -32,9 +32,9 @@ from producer.planning.reuse import reusing
 from producer.planning.submit import Dispatcher
 from producer.results.index import JobIndex
 from producer.results.status import NO_WORKER
-from producer.sources import all_roots_of, list_source
 from producer.sources.base import PAGE_EXTENSIONS, Listing
 from producer.sources.document_pages import PageCounter, pages_of
+from producer.sources.listing import all_roots_of, list_source
 from producer.sources.regions import list_regions
 
 LEASES = 2.0

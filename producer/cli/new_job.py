@@ -23,7 +23,7 @@ from producer.results.checking import checks_of
 from producer.results.evaluation.truth import check_truth
 from producer.results.sinks import formats_of, joined
 from producer.session import Session
-from producer.sources import identify_sources
+from producer.sources.listing import identify_sources
 from producer.sources.regions import check_regions
 from producer.sources.selection import selection_of
 from producer.sources.shards import with_columns

@@ -24,7 +24,7 @@ from producer.notify.notifier import Notifier
 from producer.planning.submit import submit_job
 from producer.results.status import status_of
 from producer.session import Session
-from producer.sources import all_roots_of
+from producer.sources.listing import all_roots_of
 
 LOOK_SECONDS = 0.1
 """Seconds between two checks of the job's progress, and longest wait for its control loop to end."""

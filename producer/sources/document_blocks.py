@@ -5,11 +5,13 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contract.errors import StorageUnavailableError
 from contract.scratch import scratch_folder
-from contract.storage import Store
+
+if TYPE_CHECKING:
+    from contract.storage import Store
 
 BLOCK_BYTES = 256 << 10
 """Bytes that are fetched at once: a request costs more than their transfer."""
@@ -61,7 +63,7 @@ class BlockCopy:
         size: the object's, in bytes
     """
 
-    def __init__(self, store: Store, uri: str, size: int, path: Path) -> None:
+    def __init__(self, store: "Store", uri: str, size: int, path: Path) -> None:
         self.path, self.blocks = path, set[int]()
         self._store, self._uri = store, uri
         self._all = frozenset(range(_count(size)))
@@ -85,7 +87,7 @@ class BlockCopy:
 
 
 @contextlib.contextmanager
-def block_copy(store: Store, uri: str, size: int) -> Iterator[BlockCopy]:
+def block_copy(store: "Store", uri: str, size: int) -> Iterator[BlockCopy]:
     """Provide a copy without any block yet; it is removed at the end.
 
     Raises:

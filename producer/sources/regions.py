@@ -19,8 +19,8 @@ from producer.regions import FORMATS
 from producer.regions.base import OtherFormatError, PageRegions
 from producer.regions.files import AHEAD, Locate, RegionFile, fetched_ahead, files_of, pages_of
 from producer.regions.images import MARK, Images
-from producer.sources import narrowed, root_of
 from producer.sources.base import Listing, has_extension
+from producer.sources.listing import narrowed, root_of
 from producer.sources.seen_ids import PageFiles
 from producer.sources.selection import matching
 

@@ -25,7 +25,7 @@ from contract.settings import Settings
 from contract.storage import Storage, Store, absolute
 from contract.storage.roots import AllowedRoots
 from contract.workspace import open_workspace
-from producer.sources import identify_source, list_source
+from producer.sources.listing import identify_source, list_source
 from tests.web_server import WebServer, serving
 from worker.images.decode import fetch
 

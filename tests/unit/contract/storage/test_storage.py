@@ -13,7 +13,7 @@ from contract.storage import Storage, absolute, any_remote, is_remote, join
 from contract.storage.roots import AllowedRoots
 from contract.workspace import open_workspace
 from producer.api.monitoring.health import check_storage
-from producer.sources import identify_source, list_source
+from producer.sources.listing import identify_source, list_source
 from worker.images.decode import fetch
 from worker.images.documents import DocumentFiles
 

@@ -24,7 +24,7 @@ from producer.nightly.records import Counts, State
 from producer.planning.plan import write_plan
 from producer.planning.submit import finished, settle_job
 from producer.results.merge import merge
-from producer.sources import list_source
+from producer.sources.listing import list_source
 
 BROKEN = b"broken"
 

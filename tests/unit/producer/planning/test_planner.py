@@ -26,8 +26,8 @@ from producer.planning.plan import WRITERS
 from producer.planning.planner import ABANDONED_SECONDS, Planner
 from producer.planning.submit import Dispatcher, request_job
 from producer.session import Session
-from producer.sources import list_source
 from producer.sources.base import Listing
+from producer.sources.listing import list_source
 from tests.unit.conftest import Clock
 from tests.unit.documents import pdf, tiff
 from tests.unit.producer.conftest import FakeQueue

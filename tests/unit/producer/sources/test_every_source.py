@@ -14,8 +14,9 @@ import pytest
 from contract.errors import InterruptedRunError, SourceError
 from contract.source import Sample, Selection, Source
 from contract.storage import Storage
-from producer.sources import SOURCES, identify_source, identify_sources, list_source, root_of
+from producer.sources import SOURCES
 from producer.sources.base import Listing
+from producer.sources.listing import identify_source, identify_sources, list_source, root_of
 
 NAMES = ("b/2.png", "a.png", "ü.jpg")
 

@@ -12,7 +12,7 @@ from contract.source import Source
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from producer.sources import fingerprints as module
-from producer.sources import list_source
+from producer.sources.listing import list_source
 from tests.unit.conftest import MockBucket
 
 

@@ -12,8 +12,8 @@ from contract.errors import SourceError
 from contract.source import Source
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
-from producer.sources import identify_source, list_source
 from producer.sources.base import Listing
+from producer.sources.listing import identify_source, list_source
 from tests.inventory_reports import TIME, Rows, as_csv, as_orc, as_parquet, report, row
 
 MANIFEST = "inventory/crops/daily/2026-11-22T01-00Z/manifest.json"

@@ -18,8 +18,8 @@ from contract.storage import Storage
 from producer.regions.base import OtherFormatError, PageRegions, Readable, RegionOptions
 from producer.regions.files import AHEAD, AHEAD_BYTES, RegionFile
 from producer.regions.images import Images
-from producer.sources import identify_source
 from producer.sources.base import Listing
+from producer.sources.listing import identify_source
 from producer.sources.regions import check_regions, identify_regions, list_regions
 
 

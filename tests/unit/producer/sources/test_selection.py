@@ -10,8 +10,9 @@ from contract.errors import UsageError
 from contract.records import Item, Member
 from contract.source import Selection
 from contract.storage import Storage
-from producer.sources import fingerprints, identify_source, list_source
+from producer.sources import fingerprints
 from producer.sources.globs import compiled, folders_of
+from producer.sources.listing import identify_source, list_source
 from producer.sources.selection import matching, selection_of
 from tests.unit.conftest import MockBucket
 

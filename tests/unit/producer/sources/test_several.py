@@ -11,8 +11,8 @@ from contract.job import Job, roots_of
 from contract.source import Selection, Source, uris_in
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
-from producer.sources import identify_sources, list_source
 from producer.sources.fingerprints import default_changed
+from producer.sources.listing import identify_sources, list_source
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from contract.records import Item
 from contract.source import Shards, Source
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
-from producer.sources import identify_source, identify_sources, list_source
 from producer.sources.fingerprints import fingerprinter
+from producer.sources.listing import identify_source, identify_sources, list_source
 from producer.sources.regions import check_regions, identify_regions
 from producer.sources.shards import with_columns
 

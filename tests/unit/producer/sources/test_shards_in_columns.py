@@ -12,7 +12,7 @@ import pytest
 from contract.errors import SourceError
 from contract.records import Item
 from contract.storage import Storage
-from producer.sources import identify_source, list_source
+from producer.sources.listing import identify_source, list_source
 from producer.sources.shards import with_columns
 
 

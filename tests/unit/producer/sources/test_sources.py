@@ -15,8 +15,9 @@ from contract.job import Job
 from contract.source import Source
 from contract.storage import Storage
 from contract.storage.opening import open_folder
-from producer.sources import SOURCES, identify_source, list_source, root_of
+from producer.sources import SOURCES
 from producer.sources.base import PAGE_EXTENSIONS, Listing
+from producer.sources.listing import identify_source, list_source, root_of
 from producer.sources.sorting import sort_in_runs
 
 NAMES = [

@@ -17,8 +17,8 @@ from contract.shards.tar import Tar
 from contract.storage import Storage
 from contract.storage.local import LocalStore
 from contract.storage.roots import AllowedRoots
-from producer.sources import identify_source, list_source
 from producer.sources.base import PAGE_EXTENSIONS
+from producer.sources.listing import identify_source, list_source
 from worker.images.fetching import STORAGE_ATTEMPTS, ItemFiles
 
 
