@@ -5,7 +5,6 @@ import secrets
 import time
 from typing import Annotated, Any, Literal
 
-import msgspec
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
 from contract.checks import Checks
@@ -13,7 +12,6 @@ from contract.errors import JobError
 from contract.job_status import JOB_ID
 from contract.kinds import DEFAULT_KIND, KINDS, KindName
 from contract.kinds.base import Parameters
-from contract.lines import UNREADABLE
 from contract.region import MAX_NAME
 from contract.reuse import Reuse
 from contract.source import Source
@@ -213,27 +211,6 @@ def parse_job(data: bytes, where: str) -> Job:
             f"{where} is not a job that this version can read: {error.errors(include_url=False)[0]['msg']}. "
             "Use another workspace."
         ) from error
-
-
-class _SourceRecord(msgspec.Struct):
-    type: str
-    uri: str
-
-
-class _Record(msgspec.Struct):
-    id: Annotated[str, msgspec.Meta(pattern=JOB_ID)]
-    source: _SourceRecord
-    parameters: dict[str, Any]
-    created_at: int
-
-
-def is_job_record(data: bytes) -> bool:
-    """Return whether the bytes are a `job.json` of any version, also of one that `parse_job` refuses."""
-    try:
-        msgspec.json.decode(data, type=_Record)
-    except UNREADABLE:
-        return False
-    return True
 
 
 def roots_of(job: Job, allowed: AllowedRoots) -> AllowedRoots:

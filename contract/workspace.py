@@ -18,7 +18,8 @@ from contract.errors import (
     StorageUnavailableError,
     TooManyBytesError,
 )
-from contract.job import Job, is_job_record, parse_job
+from contract.job import Job, parse_job
+from contract.job_record import is_job_record
 from contract.layout import FILES, FOLDERS, Layout, is_batch, number_of
 from contract.lines import UNREADABLE
 from contract.records import ChunkStatistics, Item, PartOutcome, decode_item, part_outcome

@@ -9,7 +9,8 @@ from typing import Self, TypeVar
 import httpx
 
 from contract.estimate import Estimate
-from contract.job_status import Group, JobStatus
+from contract.job_filter import Group
+from contract.job_status import JobStatus
 from contract.system_status import SystemStatus, WorkerList
 from trace_ocr import jobs, watching
 from trace_ocr.connection import Connection, Sleep

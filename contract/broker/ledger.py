@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from contract.broker.ledger_script import ledger_script
-from contract.broker.queries import LedgerQueries
+from contract.broker.waiting_jobs import WaitingJobs
 from contract.errors import IdTakenError
 from contract.records import PartOutcome
 from contract.states import ENTERED_BY, State
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
 NOTHING = PartOutcome(0, 0)
-
-SUBMITTED, URGENT = "submitted", "submitted:urgent"
 
 UNKNOWN = "unknown"
 """The status that `begin` returns for a job that Redis does not have."""
@@ -44,7 +42,7 @@ class Begin:
     unread: int = 0
 
 
-class Ledger(LedgerQueries):
+class Ledger(WaitingJobs):
     """Progress of jobs in one Redis database; every write is one idempotent Lua call.
 
     Args:
@@ -218,27 +216,6 @@ class Ledger(LedgerQueries):
     def in_flight(self, job: str, most: int) -> list[int]:
         """Return the first chunks that were sent and are not marked, `most` at most."""
         return [int(chunk) for chunk in self._run("in_flight", job, most)]
-
-    def next_finished(self, timeout: float) -> str | None:
-        """Wait up to `timeout` seconds for a job whose last chunk was marked; return its id, or None."""
-        return self._pop(("finished",), timeout)
-
-    def submit(self, job: str, *, urgent: bool = False) -> None:
-        """Ask control to plan a job, or to re-send its chunks that have no part."""
-        self._redis.rpush(self._prefix + (URGENT if urgent else SUBMITTED), job)
-
-    def next_submitted(self, timeout: float, *, urgent: bool = False) -> str | None:
-        """Wait up to `timeout` seconds for a submitted job, urgent ones first; return its id, or None.
-
-        Args:
-            urgent: wait for urgent jobs only
-        """
-        return self._pop((URGENT,) if urgent else (URGENT, SUBMITTED), timeout)
-
-    def _pop(self, names: tuple[str, ...], timeout: float) -> str | None:
-        keys = [self._prefix + name for name in names]
-        popped = cast("list[str] | None", self._redis.blpop(keys, timeout=timeout))
-        return popped[1] if popped else None
 
     def jobs(self) -> list[str]:
         """Return the ids of all jobs in Redis, oldest first; removes expired ones from the index."""

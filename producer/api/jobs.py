@@ -15,7 +15,8 @@ from contract.broker.reports import Reports
 from contract.chunk_map import ChunkMap
 from contract.chunk_set import ChunkSet
 from contract.errors import OutsideAllowedRootsError, UnknownJobError
-from contract.job_status import JobFilter, JobStatus
+from contract.job_filter import JobFilter
+from contract.job_status import JobStatus
 from contract.source import STANDARD_INPUT, uris_in
 from contract.states import Action
 from contract.storage import Storage

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from contract.errors import UnknownJobError
-from contract.job_status import Group, JobFilter, JobStatus, groups_of
+from contract.job_filter import Group, JobFilter, groups_of
+from contract.job_status import JobStatus
 from producer.api.job_table import Known
 from producer.api.stored_jobs import StoredJobs
 from producer.control.line import judged

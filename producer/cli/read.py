@@ -12,7 +12,8 @@ from rich.console import Console
 
 from contract.errors import ExitCode, TraceOcrError, UnknownJobError
 from contract.job import Job
-from contract.job_status import JobFilter, JobStatus
+from contract.job_filter import JobFilter
+from contract.job_status import JobStatus
 from contract.settings import Settings
 from contract.states import State
 from contract.workspace import Workspace, open_workspace

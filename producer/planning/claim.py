@@ -10,7 +10,8 @@ from itertools import islice
 
 from contract.broker.ledger import Ledger
 from contract.errors import IdTakenError, ObjectMissingError, WorkspaceConflictError
-from contract.job import Job, is_job_record
+from contract.job import Job
+from contract.job_record import is_job_record
 from contract.source import STANDARD_INPUT
 from contract.storage import absolute
 from contract.workspace import MAX_JSON_BYTES, Workspace, holds_workspace

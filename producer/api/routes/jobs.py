@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from contract.errors import UsageError
 from contract.job import MAX_TAGS, Tag
-from contract.job_status import JOB_ID, Group, JobFilter, JobStatus
+from contract.job_filter import Group, JobFilter
+from contract.job_status import JOB_ID, JobStatus
 from contract.kinds import KindName
 from contract.states import State
 from contract.tenants import MAX_NAME

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from contract.broker.ledger import Ledger
 from contract.broker.queries import LedgerQueries
-from contract.job_status import JobFilter
+from contract.job_filter import JobFilter
 from contract.records import PartOutcome
 from contract.states import State
 from contract.storage.roots import AllowedRoots
