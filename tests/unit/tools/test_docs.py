@@ -35,6 +35,15 @@ def test_every_page_is_reached_from_the_readme() -> None:
     assert sorted(str(page.relative_to(REPOSITORY)) for page in set(pages(REPOSITORY)) - seen) == []
 
 
+def test_the_site_names_each_page_once() -> None:
+    nav = (REPOSITORY / "tools" / "docs" / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+
+    named = re.findall(r": (\S+\.md)$", nav, re.MULTILINE)
+
+    assert len(named) > 20
+    assert [page for page in named if named.count(page) > 1] == []
+
+
 def test_the_reference_has_every_command_setting_and_route() -> None:
     settings, commands, routes = reference.settings(), reference.commands(), reference.http()
 
