@@ -2,13 +2,7 @@
 
 import importlib.util
 import os
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from contract.cores import computing_cores
 from contract.errors import SettingsError
@@ -16,14 +10,14 @@ from contract.telemetry import switch_off_telemetry
 from worker.kernels.normalise import Normaliser
 from worker.kernels.pixels import Pixels
 from worker.models.runtimes.base import CROPS, Cut, ModelInput, RuntimeOptions
+from worker.models.runtimes.lanes import Lanes, Logits
 
 
 class OnnxRuntime:
     """An exported model under ONNX Runtime, on the CPU; its output is always logits.
 
-    A batch is split into parts that fit the processor's caches, and each core runs one through all layers: a
-    fifth faster than all cores together on each layer of the whole batch, where they wait for each other.
-    The next batch enters once the last part has begun: no core waits for the last parts of another's batch.
+    A batch is split into parts, and each core runs one through all layers: a fifth faster than all cores
+    together on each layer of the whole batch, where they wait for each other.
 
     Args:
         graph: the exported file's content
@@ -44,22 +38,13 @@ class OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
         self._normalise = Normaliser(takes.mean, takes.std)
-        self._part = cut.part
-        self._lanes = ThreadPoolExecutor(min(cores, cut.lanes), thread_name_prefix="onnx")
-        self._entry = threading.Lock()
+        self._lanes = Lanes(self._run, cut.part, min(cores, cut.lanes))
 
-    def forward(self, batch: Pixels) -> npt.NDArray[np.float32]:
+    def forward(self, batch: Pixels) -> Logits:
         """Return logits."""
-        *parts, last = (batch[start : start + self._part] for start in range(0, len(batch), self._part))
-        begun = threading.Event()
-        with self._entry:
-            running = [self._lanes.submit(self._run, part) for part in parts]
-            running.append(self._lanes.submit(self._run, last, begun.set))
-            begun.wait()
-        return np.concatenate([future.result() for future in running])
+        return self._lanes.run(batch)
 
-    def _run(self, part: Pixels, on_begin: Callable[[], None] = lambda: None) -> Any:
-        on_begin()
+    def _run(self, part: Pixels) -> Any:
         return self._session.run(None, {"input": self._normalise(part)})[0]
 
 
