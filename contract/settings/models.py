@@ -12,15 +12,17 @@ class Models(BaseModel):
     """Where models run, what runs them, and which are loaded first."""
 
     devices: str = Field("auto", description="'cpu', 'auto', or CUDA device numbers such as 0,1")
-    runtime: Literal["auto", "torch", "onnx", "onnx_cuda", "onnx_tensorrt"] = Field(
+    runtime: Literal["auto", "torch", "onnx", "onnx_cuda", "onnx_tensorrt", "openvino"] = Field(
         "auto",
         description="what runs the models; 'auto' is ONNX Runtime on CPUs if installed, else torch; "
-        "'onnx_cuda' and 'onnx_tensorrt' are ONNX Runtime's providers for GPUs",
+        "'onnx_cuda' and 'onnx_tensorrt' are ONNX Runtime's providers for GPUs; 'openvino' has bfloat16 "
+        "on CPUs",
     )
-    precision: Literal["float32", "tf32", "float16"] = Field(
+    precision: Literal["float32", "tf32", "float16", "bfloat16"] = Field(
         "tf32",
         description="on GPUs: 'tf32' is docTR's own there; 'float32' has a CPU's confidences, and is up to "
-        "ten times slower; 'float16' rounds most",
+        "ten times slower; 'float16' rounds most. On CPUs: 'bfloat16', by OpenVINO, is faster if the CPU "
+        "has it, moves confidences and may change an uncertain string; the others are float32",
     )
     torch_compile: bool = Field(
         False, description="compile models when they are loaded; takes minutes, for GPUs and long jobs"

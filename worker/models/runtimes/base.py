@@ -42,11 +42,11 @@ class RuntimeOptions:
     """The settings that choose a runtime.
 
     The runtime `auto` is the fastest one that is installed for the device: torch on a GPU, ONNX Runtime on a
-    CPU. The others are `torch`, and the names in GRAPH_RUNTIMES.
+    CPU, OpenVINO for bfloat16. The others are `torch`, and the names in GRAPH_RUNTIMES.
     """
 
     runtime: str = "auto"
-    precision: Literal["float32", "tf32", "float16"] = "tf32"
+    precision: Literal["float32", "tf32", "float16", "bfloat16"] = "tf32"
     torch_compile: bool = False
     cuda_graphs: bool = True
 

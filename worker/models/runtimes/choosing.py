@@ -1,8 +1,11 @@
 """Which runtime reads with a model: the settings, the device and the architecture decide."""
 
+import structlog
+
 from contract.errors import SettingsError
 from worker.models.runtimes import GRAPH_RUNTIMES
 from worker.models.runtimes.base import CROPS, LARGE_MODELS_CROPS, Cut, GraphRuntime, RuntimeOptions
+from worker.models.runtimes.bfloat16 import has_bfloat16
 
 EXPORTABLE = (
     "db_resnet50",
@@ -41,20 +44,48 @@ def graph_runtime(architecture: str, device: str, options: RuntimeOptions) -> Gr
         device: torch's name of the device
 
     Raises:
-        SettingsError: the options ask for an engine that is not installed, or not for this device
+        SettingsError: the options ask for an engine that is not installed, or not for this device, or for a
+            precision that it does not have
     """
+    if options.precision == "bfloat16":
+        _check_bfloat16(device, options)
     if options.runtime == "torch" or options.torch_compile:
         return None
-    engine = _automatic(device) if options.runtime == "auto" else _asked_for(options.runtime, device)
+    engine = _automatic(device, options) if options.runtime == "auto" else _asked_for(options.runtime, device)
     return engine if architecture in EXPORTABLE else None
 
 
 def check_runtime(device: str, options: RuntimeOptions) -> None:
-    """Raise SettingsError if the options ask for an engine that is not installed, or not for this device."""
+    """Raise SettingsError as `graph_runtime`; warn if this CPU does not have the precision."""
     graph_runtime(EXPORTABLE[0], device, options)
+    if options.precision == "bfloat16" and not has_bfloat16():
+        structlog.get_logger().warning(
+            "bfloat16_not_used",
+            advice="this CPU has no instructions for bfloat16 (AVX512_BF16, AMX): models run in float32 here",
+        )
 
 
-def _automatic(device: str) -> GraphRuntime | None:
+def _check_bfloat16(device: str, options: RuntimeOptions) -> None:
+    if device != "cpu":
+        raise SettingsError(
+            "precision bfloat16 is for CPUs only: set TRACE_OCR_PRECISION=float16 or tf32 for GPUs"
+        )
+    if options.torch_compile:
+        raise SettingsError(
+            "torch_compile has no precision bfloat16: set TRACE_OCR_TORCH_COMPILE=false, "
+            "or TRACE_OCR_PRECISION=float32"
+        )
+    if options.runtime not in ("auto", "openvino"):
+        raise SettingsError(
+            f"runtime {options.runtime} has no precision bfloat16: set TRACE_OCR_RUNTIME=auto, "
+            "or TRACE_OCR_PRECISION=float32"
+        )
+
+
+def _automatic(device: str, options: RuntimeOptions) -> GraphRuntime | None:
+    # A CPU without the instructions would gain nothing by OpenVINO.
+    if options.precision == "bfloat16" and has_bfloat16():
+        return _asked_for("openvino", device)
     engine = GRAPH_RUNTIMES["onnx"]
     if device != engine.device:
         return None

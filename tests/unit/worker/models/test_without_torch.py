@@ -20,7 +20,7 @@ from worker.kernels.scaling import make_resample
 from worker.models import recognition
 from worker.models.doctr_recognition import by_doctr
 from worker.models.recognition import load_recogniser
-from worker.models.runtimes import onnx
+from worker.models.runtimes import onnx, openvino
 from worker.models.runtimes.base import RuntimeOptions
 from worker.models.runtimes.graphs import HubFile, cached_graph, graph_path, write_card
 from worker.models.weights import find_weights
@@ -42,8 +42,8 @@ from worker.models.recognition import load_recogniser
 from worker.models.runtimes.base import RuntimeOptions
 
 store = ModelStore(sys.argv[1], Storage(Settings()))
-recogniser = load_recogniser("crnn_mobilenet_v3_small", store, "cpu", RuntimeOptions("auto"))
-crops = [recogniser.prepare(decode_crop(Path(path).read_bytes(), 10**7).pixels) for path in sys.argv[2:]]
+recogniser = load_recogniser("crnn_mobilenet_v3_small", store, "cpu", RuntimeOptions(sys.argv[2]))
+crops = [recogniser.prepare(decode_crop(Path(path).read_bytes(), 10**7).pixels) for path in sys.argv[3:]]
 read = [recogniser.join(crop.crop_map, recogniser.read(crop.pieces[0][None])) for crop in crops]
 read.append(recogniser.join([(0, 2, 0.5)], [("abcd", 0.5), ("cdef", 1.0)]))
 read += recogniser.restricted_to("0-9").read(crops[0].pieces[0][None])
@@ -100,8 +100,14 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_process_has_no_torch_and_reads_what_doctrs_model_reads(cache: Path) -> None:
-    command = [sys.executable, "-c", READS, str(SAMPLES / "weights"), *map(str, FILES)]
+with_openvino = pytest.mark.skipif(
+    not openvino.is_installed(), reason="OpenVINO, the extra [openvino], is not installed"
+)
+
+
+@pytest.mark.parametrize("runtime", ["auto", pytest.param("openvino", marks=with_openvino)])
+def test_the_process_has_no_torch_and_reads_what_doctrs_model_reads(cache: Path, runtime: str) -> None:
+    command = [sys.executable, "-c", READS, str(SAMPLES / "weights"), runtime, *map(str, FILES)]
     environment = {**os.environ, "DOCTR_CACHE_DIR": str(cache)}
     made = subprocess.run(
         command,
@@ -114,7 +120,9 @@ def test_the_process_has_no_torch_and_reads_what_doctrs_model_reads(cache: Path)
     identity, read, large = json.loads(made.stdout.splitlines()[-1])
 
     weights = store_at(SAMPLES / "weights")
-    doctrs = by_doctr(find_weights("recognition", ARCHITECTURE, weights), weights, "cpu", AUTO)
+    doctrs = by_doctr(
+        find_weights("recognition", ARCHITECTURE, weights), weights, "cpu", RuntimeOptions(runtime)
+    )
     pieces = [doctrs.prepare(decode_crop(path.read_bytes(), 10**7).pixels).pieces[0][None] for path in FILES]
     expected = [doctrs.read(piece)[0] for piece in pieces]
     expected += [("abcdef", 0.75), doctrs.restricted_to("0-9").read(pieces[0])[0]]
