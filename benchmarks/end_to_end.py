@@ -19,6 +19,7 @@ from benchmarks.scene import BATCH, MOBILENET, VGG, Scene, exported_by_doctr, ha
 from benchmarks.service import make_job, serving
 from contract.job import Job
 from contract.kinds.recognition import RecognitionParameters
+from worker.models.runtimes.bfloat16 import has_bfloat16
 
 OVER_DOCTR = {MOBILENET: (4.0, 2.2), VGG: (1.9, 1.7)}
 """Targets over docTR's loop, without AVX-512 and with it."""
@@ -29,6 +30,9 @@ TARGETS = {
     "Ray Data": {MOBILENET: 3.0},
 }
 """Targets over the other contestants."""
+
+IN_BFLOAT16 = "trace-ocr, bfloat16"
+"""The contestant that there is on CPUs with instructions for it; it has no targets."""
 
 SMALL_JOBS = 9
 """Jobs of one crop: what every job takes besides its crops, some tens of milliseconds."""
@@ -55,6 +59,18 @@ def product(
 
         run()  # the worker starts and loads its model
         yield run
+
+
+@contextlib.contextmanager
+def product_in_bfloat16(scene: Scene, folder: Path) -> Iterator[dict[str, Callable[[], float]]]:
+    """Yield the product in bfloat16, in the folder `bfloat16`, by its name; nothing on a CPU without it."""
+    if not has_bfloat16():
+        yield {}
+        return
+    own = folder / "bfloat16"
+    own.mkdir()
+    with product(scene, own, precision="bfloat16") as run:
+        yield {IN_BFLOAT16: run}
 
 
 def _job(scene: Scene, out: Path) -> Job:
@@ -109,27 +125,39 @@ def end_to_end(
     """Return the rows of one model, every measured rate, and the stages of the product's own runs."""
     scene = make_scene(folder, architecture, count)
     doctr = doctr_loop(scene)
-    with best_forward(scene) as forward, product(scene, folder) as run:
-        contestants = {
-            "trace-ocr": run,
-            "docTR": rate(count, doctr),
-            "forward alone": forward,
-        }
-        if architecture == MOBILENET:
-            contestants["OnnxTR"] = rate(count, onnxtr_loop(scene, folder))
-            contestants["Ray Data"] = ray_crops(scene, folder)
-        rates = interleaved(contestants, rounds)
+    with product(scene, folder) as run:
+        rates = interleaved_with_others(
+            scene, folder, {"trace-ocr": run, "docTR": rate(count, doctr)}, rounds
+        )
         alone = replace(scene, crops=scene.files[0], files=scene.files[:1])
         seconds = statistics.median(1 / run(alone) for _ in range(SMALL_JOBS))
-    out = folder / f"out-{architecture}-1"
-    same = sum(mine == theirs for mine, (theirs, _) in zip(strings_of(out), doctr(), strict=True))
-    details = {"rates": {architecture: rates}, "stages": {architecture: stages_of(out)}}
+    out, doctrs = folder / f"out-{architecture}-1", [text for text, _ in doctr()]
     rows = [
         *_ratios(architecture, rates),
-        Row(f"{architecture}: strings identical to docTR's", 100 * same / count, "%", 100),
+        Row(f"{architecture}: strings identical to docTR's", _same(out, doctrs), "%", 100),
         Row(f"{architecture}: a job of one crop", 1_000 * seconds, "ms"),
     ]
-    return rows, details
+    if IN_BFLOAT16 in rates:
+        rows += _in_bfloat16(architecture, rates, _same(folder / "bfloat16" / out.name, doctrs))
+    return rows, {"rates": {architecture: rates}, "stages": {architecture: stages_of(out)}}
+
+
+def interleaved_with_others(
+    scene: Scene, folder: Path, contestants: dict[str, Callable[[], float]], rounds: int
+) -> dict[str, list[float]]:
+    """Return the rates of some contestants, and of all others that the scene's model has."""
+    with best_forward(scene) as forward, product_in_bfloat16(scene, folder) as more:
+        contestants = {**contestants, **more, "forward alone": forward}
+        if scene.architecture == MOBILENET:
+            contestants["OnnxTR"] = rate(len(scene.files), onnxtr_loop(scene, folder))
+            contestants["Ray Data"] = ray_crops(scene, folder)
+        return interleaved(contestants, rounds)
+
+
+def _same(out: Path, doctrs: list[str]) -> float:
+    """Return the share of a finished job's strings that are docTR's, in %."""
+    pairs = zip(strings_of(out), doctrs, strict=True)
+    return 100 * sum(mine == other for mine, other in pairs) / len(doctrs)
 
 
 def stages_of(out: Path) -> dict[str, float]:
@@ -159,3 +187,19 @@ def _ratios(architecture: str, rates: dict[str, list[float]]) -> list[Row]:
         if name in rates
     ]
     return ours + others
+
+
+def _in_bfloat16(architecture: str, rates: dict[str, list[float]], same: float) -> list[Row]:
+    """Return the rows of the product in bfloat16; `same` is the share of docTR's strings, in %."""
+    return [
+        *(
+            Row(
+                f"{architecture}: bfloat16, end to end over {name}",
+                median_ratio(rates[IN_BFLOAT16], rates[name]),
+                "x",
+            )
+            for name in ("docTR", "OnnxTR", "Ray Data", "trace-ocr")
+            if name in rates
+        ),
+        Row(f"{architecture}: bfloat16, strings identical to docTR's", same, "%"),
+    ]

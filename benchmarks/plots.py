@@ -56,7 +56,7 @@ def _bars(axes: Any, values: Mapping[str, Sequence[float]]) -> None:
         [middle - min(values[name]) for name, middle in zip(names, middles, strict=True)],
         [max(values[name]) - middle for name, middle in zip(names, middles, strict=True)],
     ]
-    colours = [OURS if name == "trace-ocr" else OTHERS for name in names]
+    colours = [OURS if name.startswith("trace-ocr") else OTHERS for name in names]
     drawn = axes.barh(names, middles, xerr=spread, color=colours)
     axes.bar_label(drawn, [f"{middle:,.4g}" for middle in middles], padding=6)
     axes.margins(x=0.15)
