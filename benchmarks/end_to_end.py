@@ -120,18 +120,23 @@ def onnxtr_loop(scene: Scene, folder: Path) -> Callable[[], object]:
 
 
 def end_to_end(
-    architecture: str, folder: Path, *, count: int, rounds: int
+    architecture: str, folder: Path, *, count: int, longer: int = 1, rounds: int
 ) -> tuple[list[Row], dict[str, dict[str, Any]]]:
-    """Return the rows of one model, every measured rate, and the stages of the product's own runs."""
-    scene = make_scene(folder, architecture, count)
-    doctr = doctr_loop(scene)
+    """Return the rows of one model, every measured rate, and the stages of the product's own runs.
+
+    Args:
+        count: crops, for contestants without a start and an end of their own
+        longer: how many times as many a job reads, ours and Ray's
+    """
+    scene = make_scene(folder, architecture, longer * count)
+    short = replace(scene, files=scene.files[:count])
+    doctr = doctr_loop(short)
     with product(scene, folder) as run:
-        rates = interleaved_with_others(
-            scene, folder, {"trace-ocr": run, "docTR": rate(count, doctr)}, rounds
-        )
+        contestants = {"trace-ocr": run, "docTR": rate(count, doctr)}
+        rates = interleaved_with_others(scene, short, folder, contestants, rounds)
         alone = replace(scene, crops=scene.files[0], files=scene.files[:1])
         seconds = statistics.median(1 / run(alone) for _ in range(SMALL_JOBS))
-    out, doctrs = folder / f"out-{architecture}-1", [text for text, _ in doctr()]
+    out, doctrs = folder / f"out-{architecture}-1", longer * [text for text, _ in doctr()]
     rows = [
         *_ratios(architecture, rates),
         Row(f"{architecture}: strings identical to docTR's", _same(out, doctrs), "%", 100),
@@ -143,13 +148,17 @@ def end_to_end(
 
 
 def interleaved_with_others(
-    scene: Scene, folder: Path, contestants: dict[str, Callable[[], float]], rounds: int
+    scene: Scene, short: Scene, folder: Path, contestants: dict[str, Callable[[], float]], rounds: int
 ) -> dict[str, list[float]]:
-    """Return the rates of some contestants, and of all others that the scene's model has."""
-    with best_forward(scene) as forward, product_in_bfloat16(scene, folder) as more:
+    """Return the rates of some contestants, and of all others that the scene's model has.
+
+    Args:
+        short: the scene with the crops of contestants that are no jobs
+    """
+    with best_forward(short) as forward, product_in_bfloat16(scene, folder) as more:
         contestants = {**contestants, **more, "forward alone": forward}
         if scene.architecture == MOBILENET:
-            contestants["OnnxTR"] = rate(len(scene.files), onnxtr_loop(scene, folder))
+            contestants["OnnxTR"] = rate(len(short.files), onnxtr_loop(short, folder))
             contestants["Ray Data"] = ray_crops(scene, folder)
         return interleaved(contestants, rounds)
 
