@@ -14,6 +14,7 @@ import click
 from benchmarks.forward import AUTO, forward_rate, ready_batches, recogniser_of
 from benchmarks.rows import interleaved
 from benchmarks.scene import MOBILENET, VGG, make_scene
+from worker.models.runtimes.lanes import Lanes
 
 CROPS = {MOBILENET: 1_024, VGG: 128, "parseq": 64, "vitstr_small": 64}
 """Crops to read with each model, some seconds of work."""
@@ -32,15 +33,16 @@ def main(names: tuple[str, ...]) -> None:
             scene = make_scene(Path(folder), architecture, CROPS[architecture])
             recogniser = recogniser_of(scene, "cpu", AUTO)
             runtime: Any = recogniser._runtime
-            used, run = runtime._part, forward_rate(recogniser, ready_batches(scene, recogniser))
-            rates = interleaved({str(size): _with(runtime, size, run) for size in SIZES}, ROUNDS)
+            lanes: Lanes = runtime._lanes
+            used, run = lanes._part, forward_rate(recogniser, ready_batches(scene, recogniser))
+            rates = interleaved({str(size): _with(lanes, size, run) for size in SIZES}, ROUNDS)
         found = ", ".join(f"{size}: {statistics.median(values):,.1f}" for size, values in rates.items())
         click.echo(f"{architecture}, which uses {used}: crops/s by crops at once: {found}")
 
 
-def _with(runtime: Any, size: int, run: Callable[[], float]) -> Callable[[], float]:
+def _with(lanes: Lanes, size: int, run: Callable[[], float]) -> Callable[[], float]:
     def measure() -> float:
-        runtime._part = size
+        lanes._part = size
         return run()
 
     return measure
