@@ -143,7 +143,7 @@ def end_to_end(
         Row(f"{architecture}: a job of one crop", 1_000 * seconds, "ms"),
     ]
     if IN_BFLOAT16 in rates:
-        rows += _in_bfloat16(architecture, rates, _same(folder / "bfloat16" / out.name, doctrs))
+        rows += rows_in_bfloat16(architecture, rates, _same(folder / "bfloat16" / out.name, doctrs))
     return rows, {"rates": {architecture: rates}, "stages": {architecture: stages_of(out)}}
 
 
@@ -198,17 +198,14 @@ def _ratios(architecture: str, rates: dict[str, list[float]]) -> list[Row]:
     return ours + others
 
 
-def _in_bfloat16(architecture: str, rates: dict[str, list[float]], same: float) -> list[Row]:
-    """Return the rows of the product in bfloat16; `same` is the share of docTR's strings, in %."""
+def rows_in_bfloat16(title: str, rates: dict[str, list[float]], same: float) -> list[Row]:
+    """Return the rows of the product in bfloat16; `same` is the share of strings that are docTR's, in %."""
+    ours = rates[IN_BFLOAT16]
     return [
         *(
-            Row(
-                f"{architecture}: bfloat16, end to end over {name}",
-                median_ratio(rates[IN_BFLOAT16], rates[name]),
-                "x",
-            )
+            Row(f"{title}: bfloat16, end to end over {name}", median_ratio(ours, rates[name]), "x")
             for name in ("docTR", "OnnxTR", "Ray Data", "trace-ocr")
             if name in rates
         ),
-        Row(f"{architecture}: bfloat16, strings identical to docTR's", same, "%"),
+        Row(f"{title}: bfloat16, strings identical to docTR's", same, "%"),
     ]

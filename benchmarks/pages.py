@@ -3,18 +3,20 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pypdfium2
 
-from benchmarks.end_to_end import rate
+from benchmarks.end_to_end import IN_BFLOAT16, rate, rows_in_bfloat16
 from benchmarks.page_contestants import DETECTION, PARAMETERS, Words, doctr_loop, onnxtr_loop, ray_pages
 from benchmarks.page_process import milliseconds_per_page
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.scene import SAMPLES, has_avx512
 from benchmarks.service import Service, make_job, serving
 from contract.kinds.detection import DetectionParameters
+from worker.models.runtimes.bfloat16 import has_bfloat16
 
 PAGES = 8
 """Pages of all sample documents."""
@@ -41,30 +43,51 @@ def pages(
         copies: of the five sample documents, which are read in one job
         memory: also compare the worker's memory with a small and a large document; about six minutes
     """
-    documents, store = copied(folder, copies), SAMPLES / "weights"
+    documents = copied(folder, copies)
     files, count = sorted(documents.iterdir()), PAGES * copies
     doctr, onnxtr = doctr_loop(files), onnxtr_loop(files, folder)
-    with serving(store, folder, SAMPLES) as service:
-        run = product(service, documents, folder, count)
+    with (
+        serving(SAMPLES / "weights", folder, SAMPLES) as service,
+        _in_bfloat16(documents, folder, count) as more,
+    ):
         contestants = {
-            "trace-ocr": run,
+            "trace-ocr": product(service, documents, folder, count),
             "docTR": rate(count, doctr),
             "OnnxTR": rate(count, onnxtr),
             "Ray Data": ray_pages(files, folder),
+            **more,
         }
         rates = interleaved(contestants, rounds)
         rows = [_memory(service, folder)] if memory else []
     out, doctrs = folder / "pages-1", doctr()
-    same = sum(map(list.__eq__, words_of(out), doctrs))
+    if more:
+        rows += rows_in_bfloat16("pages", rates, _same(folder / "bfloat16" / out.name, doctrs))
     busy = rates["trace-ocr"][0] * _forward_seconds(out) / count
     return [
         *_over_others(rates),
-        Row("pages: identical to docTR's, word by word", 100 * same / count, "%", 100),
+        Row("pages: identical to docTR's, word by word", _same(out, doctrs), "%", 100),
         Row("pages: forwards, of a job's time", 100 * busy, "%"),
         Row("pages: device process outside the models, per page", milliseconds_per_page(documents), "ms"),
         Row("pages: docTR's words that OnnxTR reads the same", 100 * _shared(doctrs, onnxtr()), "%"),
         *rows,
     ], {"rates": {"pages": rates}}
+
+
+@contextmanager
+def _in_bfloat16(documents: Path, folder: Path, count: int) -> Iterator[dict[str, Callable[[], float]]]:
+    """Yield the product in bfloat16, by its name, in the folder `bfloat16`; nothing on a CPU without it."""
+    if not has_bfloat16():
+        yield {}
+        return
+    own = folder / "bfloat16"
+    own.mkdir()
+    with serving(SAMPLES / "weights", folder, SAMPLES, precision="bfloat16") as service:
+        yield {IN_BFLOAT16: product(service, documents, own, count)}
+
+
+def _same(out: Path, doctrs: list[Words]) -> float:
+    """Return the share of a finished job's pages whose words are docTR's, in %."""
+    return 100 * sum(map(list.__eq__, words_of(out), doctrs)) / len(doctrs)
 
 
 def product(service: Service, documents: Path, folder: Path, count: int) -> Callable[[], float]:
@@ -84,11 +107,10 @@ def product(service: Service, documents: Path, folder: Path, count: int) -> Call
 
 def _over_others(rates: dict[str, list[float]]) -> list[Row]:
     over_doctr = OVER_DOCTR_WITH_AVX512 if has_avx512() else OVER_DOCTR
-    targets = {"docTR's ocr_predictor": over_doctr, "OnnxTR": OVER_OTHERS, "Ray Data": OVER_OTHERS}
-    ours, *others = rates.values()
+    targets = {"docTR": over_doctr, "OnnxTR": OVER_OTHERS, "Ray Data": OVER_OTHERS}
     return [
-        Row(f"pages: end to end over {name}", median_ratio(ours, theirs), "x", target)
-        for (name, target), theirs in zip(targets.items(), others, strict=True)
+        Row(f"pages: end to end over {name}", median_ratio(rates["trace-ocr"], rates[name]), "x", target)
+        for name, target in targets.items()
     ]
 
 
