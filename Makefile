@@ -49,7 +49,7 @@ chaos: $(INSTALLED)  ## every fault against a real cluster; prints a table
 deploy-test: $(INSTALLED)  ## deploy on this machine, in containers and under systemd, and break it (root; 40 minutes)
 	deploy/try/run.sh $(BIN)/python $(TRY)
 
-bench: $(INSTALLED)  ## measure against the alternatives (20 minutes; BENCH=--full for more)
+bench: $(INSTALLED)  ## measure against the alternatives (30 minutes; BENCH=--full for more)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks $(BENCH)
 
