@@ -46,22 +46,17 @@ def pages(
     documents = copied(folder, copies)
     files, count = sorted(documents.iterdir()), PAGES * copies
     doctr, onnxtr = doctr_loop(files), onnxtr_loop(files, folder)
-    with (
-        serving(SAMPLES / "weights", folder, SAMPLES) as service,
-        _in_bfloat16(documents, folder, count) as more,
-    ):
-        contestants = {
-            "trace-ocr": product(service, documents, folder, count),
-            "docTR": rate(count, doctr),
-            "OnnxTR": rate(count, onnxtr),
-            "Ray Data": ray_pages(files, folder),
-            **more,
-        }
-        rates = interleaved(contestants, rounds)
+    loops = {"docTR": rate(count, doctr), "OnnxTR": rate(count, onnxtr)}
+    with serving(SAMPLES / "weights", folder, SAMPLES) as service:
+        run = product(service, documents, folder, count)
+        rates = interleaved({"trace-ocr": run, **loops, "Ray Data": ray_pages(files, folder)}, rounds)
         rows = [_memory(service, folder)] if memory else []
     out, doctrs = folder / "pages-1", doctr()
-    if more:
-        rows += rows_in_bfloat16("pages", rates, _same(folder / "bfloat16" / out.name, doctrs))
+    with _in_bfloat16(documents, folder, count) as more:
+        if more:
+            in_bfloat16 = interleaved({**more, **loops}, rounds)
+            rows += rows_in_bfloat16("pages", in_bfloat16, _same(folder / "bfloat16" / out.name, doctrs))
+            rates[IN_BFLOAT16] = in_bfloat16[IN_BFLOAT16]
     busy = rates["trace-ocr"][0] * _forward_seconds(out) / count
     return [
         *_over_others(rates),
