@@ -16,7 +16,6 @@ from contract.settings import Settings
 from contract.storage import Storage
 from tests.conftest import REPOSITORY, SAMPLES
 from worker.images.decode import decode_crop
-from worker.kernels.scaling import make_resample
 from worker.models.recognition import Recogniser, load_recogniser
 from worker.models.runtimes import choosing, openvino
 from worker.models.runtimes.base import RuntimeOptions
@@ -34,17 +33,6 @@ installed = pytest.mark.skipif(
 with_instructions = pytest.mark.skipif(
     not has_bfloat16(), reason="this CPU has no instructions for bfloat16 (AVX512_BF16, AMX)"
 )
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """docTR's cache with the graph of the bundled weights."""
-    folder = tmp_path_factory.mktemp("cache")
-    make_resample.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCTR_CACHE_DIR", str(folder))
-        loaded(ONNX)
-    return folder
 
 
 @pytest.fixture(autouse=True)

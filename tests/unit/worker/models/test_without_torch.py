@@ -16,7 +16,6 @@ from contract.settings import Settings
 from contract.storage import Storage
 from tests.conftest import REPOSITORY, SAMPLES
 from worker.images.decode import decode_crop
-from worker.kernels.scaling import make_resample
 from worker.models import recognition
 from worker.models.doctr_recognition import by_doctr
 from worker.models.recognition import load_recogniser
@@ -54,17 +53,6 @@ print(json.dumps([recogniser.identity, read, sorted({"torch", "torchvision", "do
 pytestmark = pytest.mark.skipif(
     not onnx.is_installed(), reason="ONNX Runtime, the extra [onnx], is not installed"
 )
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """docTR's cache with the graph of the bundled weights, as the first worker of a machine leaves it."""
-    folder = tmp_path_factory.mktemp("cache")
-    make_resample.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCTR_CACHE_DIR", str(folder))
-        load_recogniser(ARCHITECTURE, store_at(SAMPLES / "weights"), "cpu", AUTO)
-    return folder
 
 
 @pytest.fixture(autouse=True)
