@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -34,10 +34,12 @@ from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from worker.app.tasks import run_message
 from worker.app.transport import use_transport
+from worker.jobs.context import WorkerContext
 from worker.jobs.heartbeat import renew_lease
 from worker.jobs.share import ChunkShare
 from worker.monitoring.device import Device as Hardware
 from worker.monitoring.metrics import WorkerMetrics
+from worker.monitoring.pace import Pace
 from worker.pipeline.run import Timings
 
 PLACES = 2
@@ -69,6 +71,17 @@ class NullPipeline:
                 self._device.progress(run)
 
 
+class DeviceContext(WorkerContext):
+    """A worker process's context, with runs that only count.
+
+    It is the real one, so that mypy tells what a simulated device lacks when chunks come to need more.
+    """
+
+    def make_run(self, *_: Any, on_progress: Callable[[int], None] = lambda _: None, **__: Any) -> Any:
+        """Return a run of a `NullPipeline`."""
+        return SimpleNamespace(timings=Timings(), on_progress=on_progress, read=0)
+
+
 class Device:
     """One simulated worker process."""
 
@@ -76,18 +89,28 @@ class Device:
         self.name, self.seconds, self.forward = name, seconds, threading.Lock()
         self._settings, self._app, self._client = settings, app, client
         self.metrics = WorkerMetrics(Hardware("cpu"))
-        self.context: Any = SimpleNamespace(
+        unused: Any = None
+        models: Any = self
+        watchdog: Any = SimpleNamespace(watching=lambda: contextlib.nullcontext(lambda: None))
+        self.context = DeviceContext(
             name=name,
             settings=settings,
             storage=Storage(settings),
             roots=AllowedRoots(settings.allowed_roots),
             ledger=Ledger(client, settings.namespace),
-            models=self,
+            models=models,
+            executor=unused,
+            fetchers=unused,
+            stop=threading.Event(),
+            unfit=threading.Event(),
+            feeders=None,
+            decoders=unused,
+            uploads=unused,
+            share=unused,
+            large_images=threading.Lock(),
+            watchdog=watchdog,
             metrics=self.metrics,
-            watchdog=SimpleNamespace(watching=lambda: contextlib.nullcontext(lambda: None)),
-            make_run=lambda *_, on_progress, **__: SimpleNamespace(
-                timings=Timings(), on_progress=on_progress, read=0
-            ),
+            pace=Pace(),
         )
 
     def progress(self, run: Any) -> None:
