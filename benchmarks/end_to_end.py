@@ -13,13 +13,13 @@ from doctr.io import DocumentFile
 from doctr.models import recognition_predictor
 
 from benchmarks.forward import best_forward
+from benchmarks.in_bfloat16 import measure_in_bfloat16
 from benchmarks.ray_data import ray_crops
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.scene import BATCH, MOBILENET, VGG, Scene, exported_by_doctr, has_avx512, make_scene
 from benchmarks.service import make_job, serving
 from contract.job import Job
 from contract.kinds.recognition import RecognitionParameters
-from worker.models.runtimes.bfloat16 import has_bfloat16
 
 OVER_DOCTR = {MOBILENET: (4.0, 2.2), VGG: (1.9, 1.7)}
 """Targets over docTR's loop, without AVX-512 and with it."""
@@ -30,10 +30,6 @@ TARGETS = {
     "Ray Data": {MOBILENET: 3.0},
 }
 """Targets over the other contestants."""
-
-IN_BFLOAT16 = "trace-ocr, bfloat16"
-"""The contestant that there is on CPUs with instructions for it; it has no targets. It has rounds of its
-own: a second worker would poll while the others run."""
 
 SMALL_JOBS = 9
 """Jobs of one crop: what every job takes besides its crops, some tens of milliseconds."""
@@ -60,18 +56,6 @@ def product(
 
         run()  # the worker starts and loads its model
         yield run
-
-
-@contextlib.contextmanager
-def product_in_bfloat16(scene: Scene, folder: Path) -> Iterator[dict[str, Callable[[], float]]]:
-    """Yield the product in bfloat16, in the folder `bfloat16`, by its name; nothing on a CPU without it."""
-    if not has_bfloat16():
-        yield {}
-        return
-    own = folder / "bfloat16"
-    own.mkdir()
-    with product(scene, own, precision="bfloat16") as run:
-        yield {IN_BFLOAT16: run}
 
 
 def _job(scene: Scene, out: Path) -> Job:
@@ -140,17 +124,21 @@ def end_to_end(
         alone = replace(scene, crops=scene.files[0], files=scene.files[:1])
         seconds = statistics.median(1 / run(alone) for _ in range(SMALL_JOBS))
     out, doctrs = folder / f"out-{architecture}-1", longer * [text for text, _ in doctr()]
-    with product_in_bfloat16(scene, folder) as more:
-        in_bfloat16 = interleaved({**more, **loops}, rounds) if more else {}
+    own = folder / "bfloat16"
+    own.mkdir()
     rows = [
         *_ratios(architecture, rates),
         Row(f"{architecture}: strings identical to docTR's", _same(out, doctrs), "%", 100),
         Row(f"{architecture}: a job of one crop", 1_000 * seconds, "ms"),
+        *measure_in_bfloat16(
+            architecture,
+            rates,
+            lambda: product(scene, own, precision="bfloat16"),
+            loops,
+            rounds,
+            lambda: _same(own / out.name, doctrs),
+        ),
     ]
-    if in_bfloat16:
-        same = _same(folder / "bfloat16" / out.name, doctrs)
-        rows += rows_in_bfloat16(architecture, in_bfloat16, same)
-        rates[IN_BFLOAT16] = in_bfloat16[IN_BFLOAT16]
     return rows, {"rates": {architecture: rates}, "stages": {architecture: stages_of(out)}}
 
 
@@ -202,20 +190,3 @@ def _ratios(architecture: str, rates: dict[str, list[float]]) -> list[Row]:
         if name in rates
     ]
     return ours + others
-
-
-def rows_in_bfloat16(title: str, rates: dict[str, list[float]], same: float) -> list[Row]:
-    """Return the rows of the product in bfloat16 over the others in a run of its own.
-
-    Args:
-        same: the share of strings that are docTR's, in %
-    """
-    ours = rates[IN_BFLOAT16]
-    return [
-        *(
-            Row(f"{title}: bfloat16, end to end over {name}", median_ratio(ours, theirs), "x")
-            for name, theirs in rates.items()
-            if name != IN_BFLOAT16
-        ),
-        Row(f"{title}: bfloat16, strings identical to docTR's", same, "%"),
-    ]

@@ -9,14 +9,14 @@ from typing import Any
 
 import pypdfium2
 
-from benchmarks.end_to_end import IN_BFLOAT16, rate, rows_in_bfloat16
+from benchmarks.end_to_end import rate
+from benchmarks.in_bfloat16 import measure_in_bfloat16
 from benchmarks.page_contestants import DETECTION, PARAMETERS, Words, doctr_loop, onnxtr_loop, ray_pages
 from benchmarks.page_process import milliseconds_per_page
 from benchmarks.rows import Row, interleaved, median_ratio
 from benchmarks.scene import SAMPLES, has_avx512
 from benchmarks.service import Service, make_job, serving
 from contract.kinds.detection import DetectionParameters
-from worker.models.runtimes.bfloat16 import has_bfloat16
 
 PAGES = 8
 """Pages of all sample documents."""
@@ -52,11 +52,16 @@ def pages(
         rates = interleaved({"trace-ocr": run, **loops, "Ray Data": ray_pages(files, folder)}, rounds)
         rows = [_memory(service, folder)] if memory else []
     out, doctrs = folder / "pages-1", doctr()
-    with _in_bfloat16(documents, folder, count) as more:
-        if more:
-            in_bfloat16 = interleaved({**more, **loops}, rounds)
-            rows += rows_in_bfloat16("pages", in_bfloat16, _same(folder / "bfloat16" / out.name, doctrs))
-            rates[IN_BFLOAT16] = in_bfloat16[IN_BFLOAT16]
+    own = folder / "bfloat16"
+    own.mkdir()
+    rows += measure_in_bfloat16(
+        "pages",
+        rates,
+        lambda: _product_in_bfloat16(documents, own, count),
+        loops,
+        rounds,
+        lambda: _same(own / out.name, doctrs),
+    )
     busy = rates["trace-ocr"][0] * _forward_seconds(out) / count
     return [
         *_over_others(rates),
@@ -69,15 +74,9 @@ def pages(
 
 
 @contextmanager
-def _in_bfloat16(documents: Path, folder: Path, count: int) -> Iterator[dict[str, Callable[[], float]]]:
-    """Yield the product in bfloat16, by its name, in the folder `bfloat16`; nothing on a CPU without it."""
-    if not has_bfloat16():
-        yield {}
-        return
-    own = folder / "bfloat16"
-    own.mkdir()
-    with serving(SAMPLES / "weights", folder, SAMPLES, precision="bfloat16") as service:
-        yield {IN_BFLOAT16: product(service, documents, own, count)}
+def _product_in_bfloat16(documents: Path, folder: Path, count: int) -> Iterator[Callable[[], float]]:
+    with serving(SAMPLES / "weights", folder, documents, SAMPLES, precision="bfloat16") as service:
+        yield product(service, documents, folder, count)
 
 
 def _same(out: Path, doctrs: list[Words]) -> float:
