@@ -7,11 +7,12 @@ import time
 import click
 
 from contract.counting import counted
-from contract.errors import ExitCode, StorageError, StorageUnavailableError, UsageError
+from contract.errors import ExitCode, UsageError
 from contract.job import Job
 from contract.printable import printable_json
 from contract.settings import Settings
 from contract.storage import absolute
+from contract.storage.failures import failing_as
 from contract.workspace import Workspace
 from producer.cli import options
 from producer.cli.lines import merged
@@ -91,10 +92,6 @@ def _record(session: Session, workspace: Workspace, job: Job, file: str) -> None
 
 def _texts(session: Session, uri: str) -> dict[str, str]:
     """Return the texts in a file, by id; raises UsageError if it cannot be read or has another form."""
-    try:
+    with failing_as(UsageError, "the corrections cannot be read"):
         data = session.storage.at(uri).read(uri, MAX_TRUTH_BYTES)
-    except StorageUnavailableError:
-        raise
-    except StorageError as error:
-        raise UsageError(f"the corrections cannot be read: {error}") from error
     return {line.key: line.text for line in truth_lines(uri, data, None)}

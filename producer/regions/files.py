@@ -13,6 +13,7 @@ from contract.inner_workspaces import InnerWorkspaces
 from contract.region import Region
 from contract.source import Regions
 from contract.storage import Storage, answers, is_remote
+from contract.storage.failures import failing_as
 from producer.regions import FORMATS
 from producer.regions.base import PageRegions, Readable, RegionFormat, RegionOptions
 
@@ -78,7 +79,7 @@ def files_of(
     location, store = location.rstrip("/") + "/", storage.at(location)
     inner = InnerWorkspaces(location, store, passed_over)
     extensions = format_of(regions).extensions
-    try:
+    with failing_as(SourceError, f"{regions.uri} cannot be listed"):
         for uri, size in store.objects(location.rstrip("/") or "/"):
             key = uri.removeprefix(location)
             if inner.hold(key):
@@ -89,10 +90,6 @@ def files_of(
             else:
                 folder = key.rpartition("/")[0] + "/" if "/" in key else ""
                 yield RegionFile(regions.uri + key, uri, folder, size)
-    except StorageUnavailableError:
-        raise
-    except StorageError as error:
-        raise SourceError(f"{regions.uri} cannot be listed: {error}") from error
 
 
 def fetched_ahead(

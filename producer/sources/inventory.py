@@ -12,6 +12,7 @@ from contract.lines import UNREADABLE
 from contract.records import MAX_TEXT, Item
 from contract.source import Source
 from contract.storage import Version, answers, is_remote, join
+from contract.storage.failures import failing_as
 from producer.sources.base import SourceContext, has_extension
 from producer.sources.fingerprints import fingerprint_of
 from producer.sources.inventory_rows import DataFile, Report, Row, rows_of
@@ -52,12 +53,8 @@ class Inventory:
     def items(self, uri: str, context: SourceContext) -> Iterator[Item]:
         """Yield the images in the report's order, which is not that of keys."""
         location = context.locate(uri)
-        try:
+        with failing_as(SourceError, "the inventory report cannot be read"):
             data = context.storage.at(location).read(location, MAX_MANIFEST_BYTES)
-        except StorageUnavailableError:
-            raise
-        except StorageError as error:
-            raise SourceError(f"the inventory report cannot be read: {error}") from error
         report = decode_report(data, uri)
         for file in report.files:
             for row in _rows(report, file, location, context):

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from contract.errors import SourceError, StorageError, StorageUnavailableError
+from contract.errors import SourceError
 from contract.inner_workspaces import InnerWorkspaces
 from contract.records import Item
 from contract.source import Source
 from contract.storage import is_remote
+from contract.storage.failures import failing_as
 from producer.sources.base import SourceContext, has_extension, other_extension
 from producer.sources.fingerprints import fingerprint_of
 
@@ -59,7 +60,7 @@ def _reason_to_pass_over(key: str, context: SourceContext) -> str | None:
 
 def _uris(prefix: str, context: SourceContext) -> Iterator[tuple[str, str | None]]:
     store, changed = context.storage.at(prefix), context.changed
-    try:
+    with failing_as(SourceError, f"the prefix {prefix} cannot be listed"):
         for folder in (prefix + name for name in context.folders):
             if changed:
                 yield from (
@@ -67,7 +68,3 @@ def _uris(prefix: str, context: SourceContext) -> Iterator[tuple[str, str | None
                 )
             else:
                 yield from ((uri, None) for uri, _ in store.objects(folder))
-    except StorageUnavailableError:
-        raise
-    except StorageError as error:
-        raise SourceError(f"the prefix {prefix} cannot be listed: {error}") from error

@@ -10,13 +10,14 @@ import bracex
 import msgspec
 from pydantic import ValidationError
 
-from contract.errors import SourceError, StorageError, StorageUnavailableError, UsageError
+from contract.errors import SourceError, UsageError
 from contract.records import MAX_TEXT, SHOWN, Item, Member
 from contract.shards import SHARDS, Entry, Shard, ShardOptions, format_of
 from contract.shards.parquet import is_manifest
 from contract.source import Shards as Asked
 from contract.source import Source
 from contract.storage import absolute, is_remote, join
+from contract.storage.failures import failing_as
 from producer.sources.base import SourceContext
 from producer.sources.globs import compiled
 from producer.sources.manifest import read_manifest
@@ -94,14 +95,10 @@ class Shards:
         if asked.names is None:
             yield from _Listing(uri, context.locate(uri), "", context).items(options)
             return
-        try:
+        with failing_as(SourceError, f"the shards in {uri} cannot be listed"):
             for name in _names(uri, asked.names, context):
                 location = join(context.locate(uri), name)
                 yield from _Listing(join(uri, name), location, f"{name}/", context).items(options)
-        except StorageUnavailableError:
-            raise
-        except StorageError as error:
-            raise SourceError(f"the shards in {uri} cannot be listed: {error}") from error
 
 
 SOURCE = Shards()
@@ -188,7 +185,7 @@ class _Listing:
         name = format_of(self._uri)
         if name is None:
             raise SourceError(f"{self._uri} is no shard: its name ends in none of {', '.join(SHARDS)}")
-        try:
+        with failing_as(SourceError, f"the shard {self._uri} cannot be read"):
             shard = self._opened()
             if name in MAY_BE_MANIFESTS and options.image_column is None and is_manifest(shard):
                 yield from self._listed(shard, options)
@@ -202,10 +199,6 @@ class _Listing:
                 yield Item(
                     identity, self._uri, entry.label, member=_of(entry, shard), metadata=entry.metadata
                 )
-        except StorageUnavailableError:
-            raise
-        except StorageError as error:
-            raise SourceError(f"the shard {self._uri} cannot be read: {error}") from error
 
     def _listed(self, shard: Shard, options: ShardOptions) -> Iterator[Item]:
         """Yield the items of a manifest in columns, whose relative URIs start from its folder.
