@@ -6,7 +6,6 @@ nothing.
 """
 
 import contextlib
-import signal
 import sys
 import threading
 import time
@@ -30,6 +29,7 @@ from contract.lines import RecognitionLine
 from contract.logs import configure_logging
 from contract.records import Item
 from contract.settings import Settings, load_settings
+from contract.stop_signals import event_of_stop_signals
 from contract.storage import Storage
 from contract.storage.roots import AllowedRoots
 from worker.app.tasks import run_message
@@ -186,9 +186,8 @@ def report(devices: Sequence[Device], reports: Reports, stop: threading.Event) -
 
 def main(prefix: str, count: int, seconds: float) -> None:
     """Serve with so many devices until SIGTERM."""
-    settings, stop = load_settings(), threading.Event()
+    settings, stop = load_settings(), event_of_stop_signals()
     configure_logging(settings)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     worker.jobs.chunk.make_pipeline = lambda *made_of: NullPipeline(made_of[-1])  # type: ignore
     app, client = make_app(settings), make_redis(settings)
     use_transport(app, ChunkShare(settings.chunk_share, lambda: True), queue_names(settings.namespace)[0])

@@ -5,7 +5,6 @@ import importlib
 import ipaddress
 import logging
 import os
-import signal
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from contract.broker.ledger import Ledger
 from contract.errors import SettingsError, UsageError
 from contract.logs import redact
 from contract.settings import Settings, variable_of
+from contract.stop_signals import STOP_SIGNALS
 
 MAX_TASKS = 10_000
 """Newest chunks that Flower keeps: some tens of MB of memory, and a third of a second to save."""
@@ -64,7 +64,7 @@ def serve_flower(settings: Settings) -> None:
             f"Flower cannot listen on {settings.flower_address} port {settings.flower_port} "
             f"({error.strerror}): set {variable_of('flower_address')} or {variable_of('flower_port')}"
         ) from error
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, loop.stop)
     if not settings.flower_basic_auth:
         log.warning("flower_open", problem=f"everyone on this machine has access: set {_AUTH_VARIABLE}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from types import FrameType
+import socket
 from typing import cast
 
 import uvicorn
@@ -10,6 +10,7 @@ import uvicorn
 from contract.broker.server import look_at
 from contract.logs import limit_repeats
 from contract.settings import Settings
+from contract.stop_signals import STOP_SIGNALS
 from producer.api.app import make_app
 from producer.api.security.connections import ACCEPTED_AT_ONCE, make_bounds
 from producer.api.security.keys import Keyring
@@ -41,7 +42,7 @@ def serve(settings: Settings, keyring: Keyring) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         # uvicorn raises the signal again after its shutdown: ignore it, so that the process exits with 0.
         signal.signal(number, lambda *_: None)
     _Server(config, services).run()
@@ -52,7 +53,8 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._services = services
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Start the shutdown."""
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the event streams, which would go on until the grace is over, then shut down."""
+        # Not in the signal's handler: it may interrupt the event's lock.
         self._services.stopping.set()
-        super().handle_exit(sig, frame)
+        await super().shutdown(sockets)

@@ -1,9 +1,7 @@
 """`trace-ocr control`: plans, feeds, reconciles and merges jobs until stopped."""
 
 import os
-import signal
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -12,6 +10,7 @@ from contract.broker.reports import make_reporter
 from contract.broker.server import look_at
 from contract.errors import ExitCode
 from contract.settings import Settings
+from contract.stop_signals import event_of_stop_signals
 from producer.cli import options
 from producer.planning.planner import PLANNERS
 from producer.session import Session
@@ -34,9 +33,7 @@ def control(settings: Settings) -> ExitCode:
 
     It plans jobs submitted over HTTP; `submit` plans its own job.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = event_of_stop_signals()
     session = Session(settings)
     look_at(session.client)
     loop, planner, feeder = session.control(), session.planner(), session.feeder()

@@ -5,11 +5,11 @@ Imports only what is needed to start the processes; the rest while they import t
 
 import gc
 import os
+import queue
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from typing import Any
 from contract.child_processes import die_with_parent, python_module
 from contract.cores import cores_of_quota
 from contract.errors import SettingsError, TraceOcrError, WorkerLostError
+from contract.stop_signals import stop_signals
 from contract.telemetry import SWITCHES
 from worker.monitoring.exits import STALLED_STATUS
 
@@ -95,10 +96,10 @@ def child_environment(device: str, environment: Mapping[str, str]) -> dict[str, 
     }
 
 
-def supervise(devices: list[str], stop: threading.Event, hurry: threading.Event) -> None:
-    """Keep one process per device running until `stop` is set; then end all of them.
+def supervise(devices: list[str], received: "queue.SimpleQueue[int]") -> None:
+    """Keep one process per device running until a signal is received; then end all of them.
 
-    The processes get SIGTERM and may take their time; once `hurry` is set, they get SIGKILL.
+    The processes get SIGTERM and may take their time; at the second signal they get SIGKILL.
 
     Raises:
         WorkerLostError: a process does not stay up
@@ -107,25 +108,18 @@ def supervise(devices: list[str], stop: threading.Event, hurry: threading.Event)
     try:
         _configure_logging()
         _sweep()
-        while not stop.wait(POLL_SECONDS):
+        while not _is_received(received):
             for child in children:
                 _look_after(child)
     finally:
-        _end([child.process for child in children], hurry)
+        _end([child.process for child in children], received)
 
 
 def main() -> None:
     """Run the launcher until SIGTERM or SIGINT; a second signal kills the processes at once."""
-    stop, hurry = threading.Event(), threading.Event()
-
-    def on_signal(*_: object) -> None:
-        (hurry if stop.is_set() else stop).set()
-
     try:
         devices = devices_of(os.environ.get(DEVICES, "auto"), os.environ)
-        signal.signal(signal.SIGTERM, on_signal)
-        signal.signal(signal.SIGINT, on_signal)
-        supervise(devices, stop, hurry)
+        supervise(devices, stop_signals())
         # Python looks for garbage once more at its end, through everything that was imported.
         gc.freeze()
     except TraceOcrError as error:
@@ -164,14 +158,22 @@ def _start(device: str) -> Child:
     return Child(device, process, time.monotonic())
 
 
-def _end(processes: list[subprocess.Popen[bytes]], hurry: threading.Event) -> None:
-    if not hurry.is_set():
-        for process in processes:
-            process.terminate()
+def _end(processes: list[subprocess.Popen[bytes]], received: "queue.SimpleQueue[int]") -> None:
+    for process in processes:
+        process.terminate()
     while any(process.poll() is None for process in processes):
-        if hurry.wait(POLL_SECONDS):
+        if _is_received(received):
             for process in processes:
                 process.kill()
+
+
+def _is_received(received: "queue.SimpleQueue[int]") -> bool:
+    """Wait up to POLL_SECONDS for a signal."""
+    try:
+        received.get(timeout=POLL_SECONDS)
+    except queue.Empty:
+        return False
+    return True
 
 
 def _look_after(child: Child) -> None:

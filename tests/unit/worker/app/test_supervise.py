@@ -2,10 +2,10 @@
 
 import contextlib
 import os
+import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -71,8 +71,12 @@ class Running:
     """A launcher in another thread."""
 
     def __init__(self, threads: ThreadPoolExecutor, devices: list[str]) -> None:
-        self.stop, self.hurry = threading.Event(), threading.Event()
-        self.ended: Future[None] = threads.submit(supervise, devices, self.stop, self.hurry)
+        self._received: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.ended: Future[None] = threads.submit(supervise, devices, self._received)
+
+    def receive(self, *signals: int) -> None:
+        for number in signals:
+            self._received.put(number)
 
 
 @pytest.fixture
@@ -86,8 +90,7 @@ def launch() -> Iterator[Callable[..., Running]]:
 
         yield start
         for one in running:
-            one.stop.set()
-            one.hurry.set()
+            one.receive(signal.SIGTERM, signal.SIGINT)
 
 
 def is_alive(pid: int) -> bool:
@@ -111,7 +114,7 @@ def test_stopping_ends_every_process(
     running = launch("0", "1")
     pids = [int(workers.hear().rsplit(" ", 1)[1]) for _ in range(2)]
 
-    running.stop.set()
+    running.receive(signal.SIGTERM)
     running.ended.result()
 
     assert [is_alive(pid) for pid in pids] == [False, False]
@@ -124,23 +127,23 @@ def test_a_stopping_process_has_the_time_it_needs(
     running = launch("cpu")
     assert workers.hear() == "up"
 
-    running.stop.set()
+    running.receive(signal.SIGTERM)
 
     assert workers.hear() == "finished"
     running.ended.result()
 
 
-def test_a_process_that_does_not_end_is_killed_once_there_is_hurry(
+def test_a_process_that_does_not_end_is_killed_at_the_second_signal(
     run_instead: Callable[..., Workers], launch: Callable[..., Running]
 ) -> None:
     workers = run_instead(HEARS_NO_SIGTERM)
     running = launch("cpu")
     pid = int(workers.hear())
-    running.stop.set()
+    running.receive(signal.SIGTERM)
     os.kill(pid, signal.SIGTERM)
 
     assert is_alive(pid)
-    running.hurry.set()
+    running.receive(signal.SIGINT)
     running.ended.result()
 
     assert not is_alive(pid)
