@@ -13,7 +13,7 @@ import redis
 from playwright.sync_api import Browser, sync_playwright
 
 from producer.local.embedded import embedded_broker
-from tests.integration.processes import TRACE_OCR, Bucket, Process, Run, Start
+from tests.integration.processes import TRACE_OCR, Bucket, Process, Run, Start, run_to_end
 
 FLAGS = [
     "--no-sandbox",
@@ -106,16 +106,7 @@ def trace_ocr(tmp_path: Path) -> Run:
     def run(
         *arguments: str, stdin: str | None = None, **environment: str
     ) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*TRACE_OCR, *arguments],
-            env={**os.environ, **environment},
-            cwd=tmp_path,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        return run_to_end([*TRACE_OCR, *arguments], {**os.environ, **environment}, tmp_path, stdin)
 
     return run
 

@@ -1,18 +1,28 @@
 """The processes and buckets that integration tests work with."""
 
 import contextlib
+import os
+import select
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 TRACE_OCR = [sys.executable, "-m", "producer.cli.main"]
 STOP_SECONDS = 30
 """Seconds that a process has to end before it is hurried."""
+
+RUN_SECONDS = 200
+"""Seconds that a command has to end by itself: less than a test has, so that it can say where it hangs."""
+
+ABORT_SECONDS = 5
+"""Seconds that an aborted process has to write its stacks."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,47 @@ class Process:
                 return self.popen.wait(STOP_SECONDS)
         self.popen.kill()
         return self.popen.wait()
+
+
+def run_to_end(
+    command: list[str], environment: dict[str, str], folder: Path, stdin: str | None
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end; fail with the stacks of all its processes if it does not come to one."""
+    process = subprocess.Popen(
+        command,
+        env={**environment, "PYTHONFAULTHANDLER": "1"},
+        cwd=folder,
+        stdin=subprocess.PIPE if stdin is not None else None,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        stdout, stderr = process.communicate(stdin, RUN_SECONDS)
+    except subprocess.TimeoutExpired:
+        _abort(process.pid)
+        stderr = process.communicate()[1]
+        pytest.fail(f"{' '.join(command)} did not end within {RUN_SECONDS} seconds:\n{stderr}")
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+def _abort(pid: int) -> None:
+    """Have a process, and all below it, write the stacks of their threads and end."""
+    for one in list(_family(pid)):
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(one)
+            signal.pidfd_send_signal(handle, signal.SIGABRT)
+            # Two that wrote at the same time could not be read.
+            select.select([handle], [], [], ABORT_SECONDS)
+            os.close(handle)
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in path.read_text().split():
+                yield from _family(int(child))
 
 
 Start = Callable[..., Process]
