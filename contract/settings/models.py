@@ -12,11 +12,11 @@ class Models(BaseModel):
     """Where models run, what runs them, and which are loaded first."""
 
     devices: str = Field("auto", description="'cpu', 'auto', or CUDA device numbers such as 0,1")
-    runtime: Literal["auto", "torch", "onnx", "onnx_cuda", "onnx_tensorrt", "openvino"] = Field(
+    runtime: Literal["auto", "torch", "ncnn", "onnx", "onnx_cuda", "onnx_tensorrt", "openvino"] = Field(
         "auto",
-        description="what runs the models; 'auto' is ONNX Runtime on CPUs if installed, else torch; "
-        "'onnx_cuda' and 'onnx_tensorrt' are ONNX Runtime's providers for GPUs; 'openvino' has bfloat16 "
-        "on CPUs",
+        description="what runs the models; on CPUs 'auto' is ONNX Runtime if installed, else torch, and "
+        "'ncnn' if installed for detection models that it runs faster; 'openvino' has bfloat16 on CPUs; "
+        "'onnx_cuda' and 'onnx_tensorrt' are ONNX Runtime's providers for GPUs",
     )
     precision: Literal["float32", "tf32", "float16", "bfloat16"] = Field(
         "tf32",

@@ -4,6 +4,6 @@ from contract.registry import Registry
 from worker.models.runtimes.base import GraphRuntime
 
 GRAPH_RUNTIMES: Registry[GraphRuntime] = Registry(
-    "worker.models.runtimes", "RUNTIME", ("onnx", "onnx_cuda", "onnx_tensorrt", "openvino")
+    "worker.models.runtimes", "RUNTIME", ("ncnn", "onnx", "onnx_cuda", "onnx_tensorrt", "openvino")
 )
 """The engines for exported graphs, by the value of the setting `runtime`."""

@@ -41,8 +41,8 @@ confidence) pairs."""
 class RuntimeOptions:
     """The settings that choose a runtime.
 
-    The runtime `auto` is the fastest one that is installed for the device: torch on a GPU, ONNX Runtime on a
-    CPU, OpenVINO for bfloat16. The others are `torch`, and the names in GRAPH_RUNTIMES.
+    The runtime `auto` is the fastest one that is installed for the device: torch on a GPU, ONNX Runtime or
+    ncnn on a CPU, OpenVINO for bfloat16. The others are `torch`, and the names in GRAPH_RUNTIMES.
     """
 
     runtime: str = "auto"

@@ -28,6 +28,18 @@ EXPORTABLE = (
 """Architectures whose exported graph returns the logits that docTR decodes. `sar_resnet31` and `master`
 decode character by character, and always use torch."""
 
+WINOGRAD = (
+    "db_resnet50",
+    "db_resnet34",
+    "linknet_resnet18",
+    "linknet_resnet34",
+    "fast_tiny",
+    "fast_small",
+    "fast_base",
+)
+"""Architectures that ncnn runs, whose time is spent in 3 x 3 convolutions: 1.2 to 1.7 times as fast as ONNX
+Runtime (`python -m benchmarks detectors`, docs/decisions/0035)."""
+
 LARGE = ("crnn_vgg16_bn", "vitstr_small", "vitstr_base", "parseq")
 """Recognition models that read in smaller parts: `python -m benchmarks.parts` compares the sizes."""
 
@@ -51,7 +63,10 @@ def graph_runtime(architecture: str, device: str, options: RuntimeOptions) -> Gr
         _check_bfloat16(device, options)
     if options.runtime == "torch" or options.torch_compile:
         return None
-    engine = _automatic(device, options) if options.runtime == "auto" else _asked_for(options.runtime, device)
+    name = _automatic(architecture, device, options) if options.runtime == "auto" else options.runtime
+    engine = _asked_for(name, device) if name else None
+    if name == "ncnn" and architecture not in WINOGRAD:
+        engine = GRAPH_RUNTIMES["onnx"]
     return engine if architecture in EXPORTABLE else None
 
 
@@ -82,18 +97,22 @@ def _check_bfloat16(device: str, options: RuntimeOptions) -> None:
         )
 
 
-def _automatic(device: str, options: RuntimeOptions) -> GraphRuntime | None:
+def _automatic(architecture: str, device: str, options: RuntimeOptions) -> str | None:
     # A CPU without the instructions would gain nothing by OpenVINO.
     if options.precision == "bfloat16" and has_bfloat16():
-        return _asked_for("openvino", device)
-    engine = GRAPH_RUNTIMES["onnx"]
-    if device != engine.device:
+        return "openvino"
+    if device != "cpu":
         return None
+    names = ("ncnn", "onnx") if architecture in WINOGRAD else ("onnx",)
+    return next((name for name in names if _is_installed(name)), None)
+
+
+def _is_installed(name: str) -> bool:
     try:
-        engine.check()
+        GRAPH_RUNTIMES[name].check()
     except SettingsError:
-        return None
-    return engine
+        return False
+    return True
 
 
 def _asked_for(name: str, device: str) -> GraphRuntime:
