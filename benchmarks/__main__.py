@@ -14,6 +14,7 @@ from benchmarks.columns import columns
 from benchmarks.compare import compare
 from benchmarks.control_plane import control_plane
 from benchmarks.cpu_per_crop import cpu_per_crop
+from benchmarks.detectors import detectors
 from benchmarks.end_to_end import end_to_end
 from benchmarks.feeders import feeders
 from benchmarks.fleet import fleet
@@ -52,7 +53,7 @@ PARTS = (
 )
 """What is measured by default."""
 
-ON_REQUEST = ("gpu", "fleet", "runtimes")
+ON_REQUEST = ("gpu", "fleet", "runtimes", "detectors")
 """What needs a machine that not everyone has, or ten minutes, or compares what is not used."""
 
 
@@ -75,6 +76,7 @@ def parts_of(*, full: bool) -> dict[str, Part]:
         "review": partial(review, items=10_000_000 if full else 1_000_000, rounds=40),
         "fleet": fleet,
         "runtimes": partial(runtimes, crops=1_024, rounds=rounds),
+        "detectors": partial(detectors, rounds=rounds),
         "gpu": partial(gpu, crops=8_224 if full else 4_112, rounds=rounds),
     }
 

@@ -94,7 +94,7 @@ def write(rows: Iterable[Row], name: str, details: dict[str, Any]) -> str:
 def versions() -> str:
     """Return the versions of the contestants as text, of those that are installed: few parts need all."""
     found = []
-    for name in ("torch", "python-doctr", "onnxruntime", "openvino", "onnxtr", "ray", "pyarrow"):
+    for name in ("torch", "python-doctr", "onnxruntime", "ncnn", "openvino", "onnxtr", "ray", "pyarrow"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{name} {importlib.metadata.version(name)}")
     return ", ".join(found)
