@@ -98,9 +98,9 @@ def test_the_light_image_holds_all_that_its_commands_import() -> None:
 
 
 def test_the_workers_images_hold_nothing_that_is_not_pinned() -> None:
-    heavy = installed_with("worker", "openvino", "s3-fast", "columns", "lmdb")
+    heavy = installed_with("worker", "ncnn", "openvino", "s3-fast", "columns", "lmdb")
 
-    assert heavy >= {"torch", "numpy", "python-doctr", "onnxruntime", "openvino"}
+    assert heavy >= {"torch", "numpy", "python-doctr", "onnxruntime", "ncnn", "openvino"}
     assert heavy - set(locked()) == set()
 
 
@@ -108,7 +108,7 @@ def test_the_workers_images_hold_nothing_that_is_not_pinned() -> None:
     ("stage", "extras"),
     [
         ("producer", {"clouds", "api", "flower", "columns", "lmdb"}),
-        ("worker-cpu", {"clouds", "worker", "openvino", "s3-fast", "columns", "lmdb"}),
+        ("worker-cpu", {"clouds", "worker", "ncnn", "openvino", "s3-fast", "columns", "lmdb"}),
         ("worker-cuda", {"clouds", "worker", "s3-fast", "columns", "lmdb"}),
     ],
 )
