@@ -1,6 +1,7 @@
 """The storage and Redis clients of one command, made once from the settings."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO
@@ -193,8 +194,8 @@ class Session:
         tenants = parse_tenants(self.settings.tenants)
         return Planner(self.ledger, self.storage, fed, self.listing, roots, tenants)
 
-    def feeder(self) -> Feeder:
-        """Return a feeder that uses these clients."""
+    def feeder(self, on_job: Callable[[str], None] = lambda _: None) -> Feeder:
+        """Return a feeder that uses these clients; `on_job` is called before a job's first chunk is sent."""
         return Feeder(
             self.client,
             self.ledger,
@@ -202,6 +203,7 @@ class Session:
             self.dispatcher,
             self.settings,
             lambda: len(self._reports.live("worker")),
+            on_job,
         )
 
     def control(self, wait_seconds: float = WAIT_SECONDS) -> Control:

@@ -36,7 +36,8 @@ def control(settings: Settings) -> ExitCode:
     stop = event_of_stop_signals()
     session = Session(settings)
     look_at(session.client)
-    loop, planner, feeder = session.control(), session.planner(), session.feeder()
+    loop, planner = session.control(), session.planner()
+    feeder = session.feeder(loop.notice)
     structlog.get_logger().info("control_started", pid=os.getpid())
     reporter = make_reporter(settings, "control", f"control@{socket.gethostname()}")
     with reporter, ThreadPoolExecutor(PLANNERS + 2, thread_name_prefix="plan") as threads:

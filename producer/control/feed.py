@@ -92,6 +92,7 @@ class Feeder:
 
     Args:
         workers: returns the number of live worker processes
+        on_job: called with a job's id before its first chunk is sent
     """
 
     def __init__(
@@ -102,9 +103,11 @@ class Feeder:
         dispatcher: Dispatcher,
         settings: Settings,
         workers: Callable[[], int],
+        on_job: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._client, self._ledger, self._storage = client, ledger, storage
         self._dispatcher, self._settings, self._workers = dispatcher, settings, workers
+        self._on_job = on_job
         self._roots = AllowedRoots(settings.allowed_roots) if settings.allowed_roots else None
         self._tenants = parse_tenants(settings.tenants)
         self._lanes = Lane(urgent=True, level=Level(LEAST_URGENT)), Lane(urgent=False)
@@ -210,5 +213,6 @@ class Feeder:
         if known is None or known[0] != one.submissions:
             workspace = open_workspace(one.workspace, self._storage, self._roots)
             known = one.submissions, workspace.require_job(), workspace
+            self._on_job(one.job)
             self._jobs[one.job] = known
         return known[1], known[2]

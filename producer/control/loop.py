@@ -84,6 +84,12 @@ class Control:
                 structlog.get_logger().warning("redis_away", error=str(error))
                 stop.wait(PAUSE_SECONDS)
 
+    def notice(self, job: str) -> None:
+        """Know a job before its first chunk is sent, so that it is restored if Redis loses it right after."""
+        progress = self.ledger.load(job)
+        if progress:
+            self.known.setdefault(job, progress)
+
     def look_at_all(self) -> None:
         """Check once every job that has not ended, including jobs that Redis has lost since."""
         for job in self.ledger.jobs():

@@ -67,7 +67,7 @@ def run_job(
         with ThreadPoolExecutor(3, thread_name_prefix="run") as threads, _setting(stop):
             control = session.control(LOOK_SECONDS)
             threads.submit(control.run, stop)
-            threads.submit(session.feeder().run, stop)
+            threads.submit(session.feeder(control.notice).run, stop)
             plan = threads.submit(_plan, job, workspace, session, stdin, stop)
             with _told(job, workspace, control.notifier):
                 return _follow(job, session, plan, worker, on_status)

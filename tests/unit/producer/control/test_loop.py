@@ -344,6 +344,29 @@ def test_a_job_that_redis_lost_is_entered_again_and_continues(
     assert (progress.chunks_done, progress.chunks_total) == (1, 3)
 
 
+def test_a_job_that_redis_lost_right_after_its_first_chunk_was_sent_continues(
+    planned: Job,
+    workspace: Workspace,
+    control: Control,
+    ledger: Ledger,
+    fake_redis: fakeredis.FakeRedis,
+    storage: Storage,
+    dispatcher: Dispatcher,
+    settings: Settings,
+) -> None:
+    """Given a control loop that has not looked at all jobs since the job came."""
+    ledger.open(planned.id, workspace.root, planned.kind, planned.source.uri, planned.created_at)
+    ledger.planned(planned.id, 3, 5)
+    ledger.ready(planned.id, 3)
+    feeder = Feeder(fake_redis, ledger, storage, dispatcher, settings, lambda: 1, control.notice)
+    assert feeder.feed() > 0
+
+    fake_redis.flushall()
+    control.look_at_all()
+
+    assert progress_of(planned, ledger).status == "in_progress"
+
+
 def test_a_job_that_redis_lost_and_whose_workspace_is_gone_is_forgotten(
     running: Job, workspace: Workspace, control: Control, fake_redis: fakeredis.FakeRedis
 ) -> None:
