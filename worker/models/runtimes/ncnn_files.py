@@ -9,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from filelock import FileLock
+
 from contract.model_store import doctr_cache
 
 INPUT, OUTPUT = "in0", "out0"
@@ -31,9 +33,7 @@ class NcnnFiles(NamedTuple):
 
 
 def converted(graph: bytes, shape: tuple[int, int, int], verify: Callable[[NcnnFiles], None]) -> NcnnFiles:
-    """Return the files of a graph from the cache, converting it if needed.
-
-    Two processes may convert at once: the first one's files stay.
+    """Return a graph's files from the cache, converting it if needed; a lock admits one process at a time.
 
     Args:
         graph: a file of ONNX with one input and one output
@@ -47,12 +47,12 @@ def converted(graph: bytes, shape: tuple[int, int, int], verify: Callable[[NcnnF
     cache = doctr_cache() / "ncnn"
     key = "-".join([hashlib.sha256(graph).hexdigest(), *map(importlib.metadata.version, ("ncnn", "pnnx"))])
     kept = cache / hashlib.sha256(key.encode()).hexdigest()[:32]
-    if not kept.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=cache, prefix=".", ignore_cleanup_errors=True) as scratch:
-            made = _made(graph, shape, Path(scratch))
-            verify(NcnnFiles.within(made))
-            if not kept.exists():
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache.with_suffix(".lock")):
+        if not kept.exists():
+            with TemporaryDirectory(dir=cache, prefix=".", ignore_cleanup_errors=True) as scratch:
+                made = _made(graph, shape, Path(scratch))
+                verify(NcnnFiles.within(made))
                 made.rename(kept)
     return NcnnFiles.within(kept)
 

@@ -2,6 +2,8 @@
 used."""
 
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,31 @@ class TestConverting:
         monkeypatch.setattr(ncnn_files, "_pnnx", lambda: Path("/bin/false"))
 
         assert loaded(NCNN).identity["runtime"] == "ncnn"
+
+    def test_of_processes_that_start_at_once_one_converts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        converting: list[Path] = []
+
+        def made(_: bytes, __: Any, scratch: Path) -> Path:
+            converting.append(scratch)
+            (scratch / "made").mkdir()
+            (scratch / "made/model.bin").write_bytes(b"")
+            return scratch / "made"
+
+        monkeypatch.setattr(ncnn_files, "doctr_cache", lambda: tmp_path)
+        monkeypatch.setattr(ncnn_files, "_made", made)
+        both = threading.Barrier(2)
+
+        def start(_: int) -> ncnn_files.NcnnFiles:
+            both.wait()
+            return ncnn_files.converted(b"graph", (3, 32, 32), lambda _: None)
+
+        with ThreadPoolExecutor(2) as processes:
+            first, second = processes.map(start, range(2))
+
+        assert first == second
+        assert len(converting) == 1
 
     @pytest.mark.parametrize(
         ("spoil", "said"),
